@@ -1,0 +1,5 @@
+//! The `braidfs` command.
+
+fn main() -> std::process::ExitCode {
+    braidfs::cli::run()
+}

@@ -1,0 +1,13 @@
+//! Ids as newtypes, transactions, events, findings and rejections: what every row speaks of.
+
+mod errno;
+mod finding;
+mod ids;
+mod rejection;
+mod transaction;
+
+pub use errno::Errno;
+pub use finding::{Finding, FindingKind, Severity};
+pub use ids::{EventId, ReplicaId, TransactionId};
+pub use rejection::{Reason, Rejection};
+pub use transaction::{Draft, DraftEvent, Expectation, Header, ResolveRequest, SnapshotRequest};

@@ -1,0 +1,65 @@
+//! Rejections: the author's fault, every reason at once.
+
+use std::fmt;
+
+use crate::model::Errno;
+
+/// Why a draft is refused, at which place of it, and what helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The error that a system call reports for it.
+    pub errno: Errno,
+    /// Line of the draft, from 1; none if it is about the whole.
+    pub line: Option<u64>,
+    /// Column in bytes, from 1.
+    pub column: Option<u64>,
+    /// Subject first, values in quotes, limit and actual.
+    pub message: String,
+    /// The cure; may be empty.
+    pub hint: String,
+}
+
+/// A draft that is refused with all its reasons; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The reasons in the order of the draft's lines.
+    pub reasons: Vec<Reason>,
+}
+
+impl Rejection {
+    /// A rejection for one reason that is about the whole draft.
+    #[must_use]
+    pub fn whole(errno: Errno, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { reasons: vec![Reason { errno, line: None, column: None, message: message.into(), hint: hint.into() }] }
+    }
+
+    /// The errno that a system call reports: that of the first reason.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        self.reasons.first().map_or(Errno::EINVAL, |reason| reason.errno)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => write!(f, "line {line}, column {column}: {}", self.message),
+            (Some(line), None) => write!(f, "line {line}: {}", self.message),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, reason) in self.reasons.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n")?;
+            }
+            reason.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Rejection {}

@@ -1,0 +1,1 @@
+//! What each virtual file is: the tree of one epoch, names, exact sizes, rendered ranges.
