@@ -1,0 +1,9 @@
+//! Every command, by the real binary: what it prints, and how it ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/all.rs"]
+mod support;
+
+#[path = "cli/fixtures.rs"]
+mod fixtures;
