@@ -1,1 +1,7 @@
-//! The row `format`.
+//! Bytes to model and back: transaction files, drafts, view lines, names, times. Pure.
+
+mod json;
+pub mod lines;
+pub mod names;
+pub mod time;
+pub mod transaction;

@@ -1,0 +1,117 @@
+//! The lines of views: a number or two in front, and behind them a tail that is rendered once an event.
+
+mod prefix;
+mod read;
+
+use std::io::Write;
+
+use crate::format::json::push_string;
+use crate::format::transaction::ParsedEvent;
+use crate::model::{EventId, Header};
+
+pub use prefix::{Prefix, digits, feed_prefix, feed_prefix_len, log_prefix, log_prefix_len, stream_prefix, stream_prefix_len};
+pub use read::{GoneLine, Line, parse_gone_line, parse_line};
+
+const EVENT_ID_KEY: &[u8] = br#""event_id":""#;
+
+/// Appends the tail of an event's view lines: everything behind the leading numbers, with the line end.
+pub fn render_tail(out: &mut Vec<u8>, header: &Header, event: &ParsedEvent<'_>) {
+    out.extend_from_slice(EVENT_ID_KEY);
+    push_id(out, event.event_id.0);
+    out.extend_from_slice(br#"","stream_id":"#);
+    push_string(out, &event.stream_id);
+    out.extend_from_slice(br#","event_type":"#);
+    push_string(out, &event.event_type);
+    out.extend_from_slice(br#","event_data":"#);
+    out.extend_from_slice(event.event_data.as_bytes());
+    out.extend_from_slice(br#","metadata":"#);
+    out.extend_from_slice(event.metadata.as_bytes());
+    out.extend_from_slice(br#","transaction_id":""#);
+    push_id(out, header.transaction_id.0);
+    out.extend_from_slice(br#"","replica_id":""#);
+    push_id(out, header.replica_id.0);
+    out.extend_from_slice(br#"","created_at":"#);
+    push_string(out, &header.created_at);
+    out.extend_from_slice(b"}\n");
+}
+
+fn push_id(out: &mut Vec<u8>, id: uuid::Uuid) {
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).as_bytes());
+}
+
+/// The event id of a tail, which stands at a fixed place.
+#[must_use]
+pub fn event_id_of_tail(tail: &[u8]) -> Option<EventId> {
+    let text = tail.strip_prefix(EVENT_ID_KEY)?.get(..36)?;
+    uuid::Uuid::try_parse_ascii(text).ok().map(EventId)
+}
+
+/// The feed's line for an event that has left `events/`, with its line end.
+#[must_use]
+pub fn feed_gone_line(seq_nr: u64, event_id: EventId) -> Vec<u8> {
+    let mut line = Vec::with_capacity(80);
+    // Writing to a Vec cannot fail.
+    let _ = writeln!(line, r#"{{"seq_nr":{seq_nr},"event_id":"{event_id}","gone":true}}"#);
+    line
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{ReplicaId, TransactionId};
+
+    fn tail() -> Vec<u8> {
+        let header = Header {
+            format_version: 2,
+            transaction_id: TransactionId(Uuid::from_u128(2)),
+            replica_id: ReplicaId(Uuid::from_u128(3)),
+            parents: Vec::new(),
+            created_at: "2026-11-21T22:17:35+00:00".to_owned(),
+            stream_bases: Vec::new(),
+            content_hash: None,
+            resolves: Vec::new(),
+            key: None,
+        };
+        let event = ParsedEvent {
+            event_id: EventId(Uuid::from_u128(1)),
+            stream_id: "a\"/é\n".into(),
+            stream_version: 99,
+            event_type: "Opened".into(),
+            event_data: "{ \"a\" : 1.50 }",
+            metadata: "{}",
+        };
+        let mut out = Vec::new();
+        render_tail(&mut out, &header, &event);
+        out
+    }
+
+    #[test]
+    fn a_line_is_a_prefix_and_a_tail() {
+        let line = [log_prefix(5, 7).as_bytes(), &tail()].concat();
+        let expected = concat!(
+            r#"{"position":5,"stream_version":7,"event_id":"00000000-0000-0000-0000-000000000001","stream_id":"a\"/é\n","#,
+            r#""event_type":"Opened","event_data":{ "a" : 1.50 },"metadata":{},"transaction_id":"00000000-0000-0000-0000-000000000002","#,
+            r#""replica_id":"00000000-0000-0000-0000-000000000003","created_at":"2026-11-21T22:17:35+00:00"}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(line.clone()).unwrap(), expected);
+        let read = parse_line(&line).unwrap();
+        assert_eq!((read.position, read.stream_version, read.seq_nr), (Some(5), Some(7), None));
+        assert_eq!((read.stream_id.as_ref(), read.event_data, read.transaction_id.0.as_u128()), ("a\"/é\n", "{ \"a\" : 1.50 }", 2));
+        assert_eq!(event_id_of_tail(&tail()), Some(EventId(Uuid::from_u128(1))));
+        assert_eq!(event_id_of_tail(b"\"event_id\":\"0"), None);
+    }
+
+    #[test]
+    fn an_event_that_left_is_said_to_be_gone() {
+        let line = feed_gone_line(9, EventId(Uuid::from_u128(1)));
+        assert_eq!(line, b"{\"seq_nr\":9,\"event_id\":\"00000000-0000-0000-0000-000000000001\",\"gone\":true}\n");
+        assert_eq!(parse_gone_line(&line), Some(GoneLine { seq_nr: 9, event_id: EventId(Uuid::from_u128(1)) }));
+        let feed = [feed_prefix(9).as_bytes(), &tail()].concat();
+        assert_eq!((parse_gone_line(&feed), parse_line(&line)), (None, None));
+        assert_eq!(parse_line(&feed).unwrap().seq_nr, Some(9));
+    }
+}

@@ -1,0 +1,139 @@
+//! The times of a header: written as `eventcore-fs` writes them, read as RFC 3339.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Renders a time as a header's `created_at`: UTC as `+00:00`, with the shortest of 0, 3, 6 or 9 digits of fraction that loses nothing.
+///
+/// A time outside the years 0 to 9999 becomes the nearest one inside.
+#[must_use]
+pub fn created_at(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH);
+    let nanos = since.map_or_else(|before| -nanos(before.duration()), nanos);
+    format_nanos(nanos)
+}
+
+/// Renders nanoseconds since the epoch as [`created_at`] does.
+#[must_use]
+pub fn format_nanos(nanos: i128) -> String {
+    const FIRST: i128 = -62_167_219_200_000_000_000;
+    const LAST: i128 = 253_402_207_200_999_999_999;
+    let time = Timestamp::from_nanosecond(nanos.clamp(FIRST, LAST)).unwrap_or_default();
+    let civil = TimeZone::UTC.to_datetime(time);
+    let whole = civil.strftime("%Y-%m-%dT%H:%M:%S");
+    let fraction = civil.subsec_nanosecond();
+    match fraction {
+        0 => format!("{whole}+00:00"),
+        f if f % 1_000_000 == 0 => format!("{whole}.{:03}+00:00", f / 1_000_000),
+        f if f % 1_000 == 0 => format!("{whole}.{:06}+00:00", f / 1_000),
+        f => format!("{whole}.{f:09}+00:00"),
+    }
+}
+
+fn nanos(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// Tells whether a `created_at` has exactly the form that headers are written in.
+#[must_use]
+pub fn is_canonical(text: &str) -> bool {
+    let Some((date, fraction)) = text.strip_suffix("+00:00").and_then(|text| text.split_at_checked(19)) else {
+        return false;
+    };
+    let form =
+        date.bytes().zip(b"dddd-dd-ddTdd:dd:dd").all(|(byte, form)| if *form == b'd' { byte.is_ascii_digit() } else { byte == *form });
+    let fraction_fits = match fraction.strip_prefix('.') {
+        Some(digits) => matches!(digits.len(), 3 | 6 | 9) && digits.bytes().all(|byte| byte.is_ascii_digit()),
+        None => fraction.is_empty(),
+    };
+    form && fraction_fits && is_date_and_time(date)
+}
+
+fn is_date_and_time(text: &str) -> bool {
+    let number = |from: usize, to: usize| text.get(from..to).and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(u32::MAX);
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if leap => 29,
+        2 => 28,
+        _ => 0,
+    };
+    (1..=days).contains(&day) && number(11, 13) < 24 && number(14, 16) < 60 && number(17, 19) < 60
+}
+
+/// Reads a time of RFC 3339 with its zone as nanoseconds since the epoch.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<i128> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_nanosecond)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn has_as_many_digits_as_it_needs() {
+        let at = |nanos| created_at(UNIX_EPOCH + Duration::new(1_763_763_455, nanos));
+        assert_eq!(at(0), "2025-11-21T22:17:35+00:00");
+        assert_eq!(at(120_000_000), "2025-11-21T22:17:35.120+00:00");
+        assert_eq!(at(129_118_000), "2025-11-21T22:17:35.129118+00:00");
+        assert_eq!(at(129_118_736), "2025-11-21T22:17:35.129118736+00:00");
+        assert_eq!(created_at(UNIX_EPOCH - Duration::from_millis(1)), "1969-12-31T23:59:59.999+00:00");
+        assert!(is_canonical(&format_nanos(i128::MAX)) && is_canonical(&format_nanos(i128::MIN)));
+    }
+
+    #[test]
+    fn other_forms_are_odd() {
+        let good = ["2024-02-29T00:00:00+00:00", "2000-02-29T23:59:59.123+00:00", "0000-01-01T00:00:00.000000001+00:00"];
+        assert!(good.iter().all(|text| is_canonical(text)));
+        let odd = [
+            "",
+            "2025-11-21T22:17:35Z",
+            "2025-11-21T22:17:35.1+00:00",
+            "2025-11-21T22:17:35.+00:00",
+            "2025-11-21 22:17:35+00:00",
+            "2025-11-21T24:17:35+00:00",
+            "2025-13-21T22:17:35+00:00",
+            "2025-02-29T22:17:35+00:00",
+            "1900-02-29T22:17:35+00:00",
+            "2025-11-21T22:17:35+01:00",
+            "2025-11-21T22:17:3é+00:00",
+            "2025-11-00T22:17:35+00:00",
+            "+025-11-21T22:17:35+00:00",
+        ];
+        for text in odd {
+            assert!(!is_canonical(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_needs_its_zone() {
+        assert_eq!(parse_rfc3339("1970-01-01T01:00:00.000000001+01:00"), Some(1));
+        assert_eq!(parse_rfc3339("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(parse_rfc3339("1970-01-01T00:00:00"), None);
+        assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_canonical_and_read_back(nanos in -62_167_219_200_000_000_000_i128..253_402_207_200_000_000_000) {
+            for nanos in [nanos, nanos / 1_000 * 1_000, nanos / 1_000_000 * 1_000_000, nanos / 1_000_000_000 * 1_000_000_000] {
+                let text = format_nanos(nanos);
+                prop_assert!(is_canonical(&text));
+                prop_assert_eq!(parse_rfc3339(&text), Some(nanos));
+            }
+        }
+
+        #[test]
+        fn canonical_is_never_a_panic(text in "[0-9TZ:.+é-]{0,40}") {
+            let _ = is_canonical(&text);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! From a normal text to header and events.
+
+use std::borrow::Cow;
+
+use memchr::memchr_iter;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::header::{Id, parse_raw};
+use super::normalize::{hash_differs, missing_end};
+use super::oddity::{self, Oddity, OddityKind, stream_id_fault};
+use super::{Parsed, ParsedEvent, Refusal, content_hash};
+use crate::model::EventId;
+
+/// The keys that `eventcore-fs` knows. The order matters: it also reads an array of them.
+#[derive(Deserialize)]
+struct EventLine<'a> {
+    #[serde(borrow)]
+    record: Cow<'a, str>,
+    event_id: Id,
+    #[serde(borrow)]
+    stream_id: Cow<'a, str>,
+    stream_version: u64,
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    event_data: &'a RawValue,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
+/// Reads a whole file that [`super::normalize`] has passed; the hash is not computed again.
+///
+/// # Errors
+/// A line that is not what the format has there.
+pub fn parse(text: &[u8]) -> Result<Parsed<'_>, Refusal> {
+    let text = utf8(text)?;
+    let (line, payload) = text.split_once('\n').ok_or_else(missing_end)?;
+    let raw = parse_raw(line)?;
+    if let (Some(expected), None) = (&raw.hash, &raw.header.content_hash) {
+        return Err(hash_differs(expected, &content_hash(payload.as_bytes())));
+    }
+    let mut oddities = raw.oddities;
+    let events = parse_payload(payload, &mut oddities)?;
+    Ok(Parsed { header: raw.header, events, oddities })
+}
+
+/// Reads the events of a file that [`super::normalize`] has passed, whose header is known already.
+///
+/// # Errors
+/// A line that is not an event.
+pub fn parse_events(text: &[u8]) -> Result<(Vec<ParsedEvent<'_>>, Vec<Oddity>), Refusal> {
+    let (_, payload) = utf8(text)?.split_once('\n').ok_or_else(missing_end)?;
+    let mut oddities = Vec::new();
+    let events = parse_payload(payload, &mut oddities)?;
+    Ok((events, oddities))
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(text).map_err(|error| Refusal::NotUtf8 { at: error.valid_up_to() as u64 })
+}
+
+fn parse_payload<'a>(payload: &'a str, oddities: &mut Vec<Oddity>) -> Result<Vec<ParsedEvent<'a>>, Refusal> {
+    let mut events = Vec::new();
+    for (line, number) in payload.lines().zip(2..) {
+        if !line.trim_start().is_empty() {
+            events.push(parse_event(line, number, oddities)?);
+        }
+    }
+    Ok(events)
+}
+
+fn parse_event<'a>(line: &'a str, number: u64, oddities: &mut Vec<Oddity>) -> Result<ParsedEvent<'a>, Refusal> {
+    let known: EventLine<'a> = serde_json::from_str(line).map_err(|error| Refusal::of_line(number, &error))?;
+    if known.record != "event" {
+        return Err(Refusal::line(number, format!("record is {:?}, an \"event\" must follow the header", known.record)));
+    }
+    let event = ParsedEvent {
+        event_id: EventId(known.event_id.0),
+        stream_id: known.stream_id,
+        stream_version: known.stream_version,
+        event_type: known.event_type,
+        event_data: known.event_data.get(),
+        metadata: known.metadata.get(),
+    };
+    find_oddities(line, number, &event, oddities);
+    Ok(event)
+}
+
+fn find_oddities(line: &str, number: u64, event: &ParsedEvent<'_>, oddities: &mut Vec<Oddity>) {
+    if let Some(fault) = stream_id_fault(&event.stream_id) {
+        // A file is one author's habit: its first such stream tells enough.
+        if !oddities.iter().any(|oddity| oddity.kind == OddityKind::StreamId) {
+            oddities.push(Oddity::new(OddityKind::StreamId, fault));
+        }
+    }
+    if has_more_keys(line, event) {
+        oddity::of_json(number, 0, line, 0, oddities);
+    } else {
+        let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
+        oddity::of_json(number, offset(event.event_data), event.event_data, 1, oddities);
+        oddity::of_json(number, offset(event.metadata), event.metadata, 1, oddities);
+    }
+}
+
+/// Tells by its number of quotes whether a line may hold more than the known keys.
+fn has_more_keys(line: &str, event: &ParsedEvent<'_>) -> bool {
+    let quotes = |text: &str| memchr_iter(b'"', text.as_bytes()).count();
+    quotes(line) != 22 + quotes(event.event_data) + quotes(event.metadata)
+}
