@@ -1,9 +1,23 @@
 //! The row `dag`: canonical order, ancestry, forks, as pure functions over dense numbers and their parents.
 //!
-//! A transaction is a number here; who holds its id, parents and depth implements [`Graph`].
+//! A transaction is a number here; who holds its id, parents and depth implements [`Graph`] and, for forks,
+//! [`History`].
 
+pub mod cuts;
+pub mod forks;
 pub mod graph;
 pub mod key;
+pub mod reach;
+pub mod tips;
 
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+pub mod tests_support;
+
+pub use cuts::Cuts;
+pub use forks::{Fork, History};
 pub use graph::Graph;
 pub use key::{Created, Key};
+pub use reach::Reach;
+pub use tips::TipSet;

@@ -1,0 +1,262 @@
+//! Cuts: transactions that everything later descends from and that descend from everything earlier.
+//!
+//! A cut is alone on its depth, all that is shallower are its ancestors and all that is deeper its descendants. So
+//! whatever stands on the two sides of a cut needs no walk. What is alone on its depth is an ancestor of all that is
+//! deeper, since depths have no gaps; it is a cut exactly if no transaction above it has its first child below it, or
+//! none at all. That is what [`Cuts`] counts, so an insertion touches only the depths that its edges skip.
+
+use std::collections::BTreeMap;
+
+/// No child, or no such transaction.
+const NONE: u32 = u32::MAX;
+
+/// The cuts of a set of transactions, maintained as they are inserted, parents first.
+///
+/// An append to all heads is a cut and costs O(1); any other insertion costs the number of depths that lie between
+/// it and those parents whose first child it is.
+#[derive(Clone, Debug, Default)]
+pub struct Cuts {
+    /// By transaction: its depth, and the least depth of its children.
+    members: Vec<Member>,
+    levels: Vec<Level>,
+    /// Depths of the transactions without a child: how many there are on each.
+    heads: BTreeMap<u32, u32>,
+    bits: Bits,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    depth: u32,
+    first_child: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    transactions: u32,
+    /// How many edges from a parent to its first child skip this depth.
+    skips: u32,
+}
+
+impl Cuts {
+    /// Inserts a transaction whose present parents are all inserted, and none of whose children is.
+    ///
+    /// Inserting one twice, or at a depth that is not deeper than its parents, changes nothing that is safe to rely on.
+    pub fn insert(&mut self, n: u32, depth: u32, parents: impl IntoIterator<Item = u32>) {
+        for parent in parents {
+            self.adopt(parent, depth);
+        }
+        let place = n as usize;
+        if self.members.len() <= place {
+            self.members.resize(place + 1, Member { depth: NONE, first_child: NONE });
+        }
+        if let Some(member) = self.members.get_mut(place) {
+            *member = Member { depth, first_child: NONE };
+        }
+        if self.levels.len() <= depth as usize {
+            self.levels.resize(depth as usize + 1, Level::default());
+        }
+        *self.heads.entry(depth).or_default() += 1;
+        self.change(depth, |level| level.transactions += 1);
+    }
+
+    /// Whether a cut has a depth of `low..=high`.
+    #[must_use]
+    pub fn any_between(&self, low: u32, high: u32) -> bool {
+        let Some((&shallowest_head, _)) = self.heads.first_key_value() else { return false };
+        self.bits.next(low).is_some_and(|depth| depth <= high.min(shallowest_head))
+    }
+
+    /// Forgets every transaction of that depth or deeper, so that they can be inserted anew after a late parent moved some.
+    ///
+    /// Costs O(transactions).
+    pub fn forget_from(&mut self, depth: u32) {
+        self.heads.split_off(&depth);
+        for place in 0..self.members.len() {
+            let Some(member) = self.members.get_mut(place) else { continue };
+            let Member { depth: own, first_child } = *member;
+            if first_child != NONE && first_child >= depth {
+                member.first_child = NONE;
+            }
+            if own >= depth {
+                *member = Member { depth: NONE, first_child: NONE };
+            } else if first_child != NONE && first_child >= depth {
+                *self.heads.entry(own).or_default() += 1;
+                self.skip(own + 1, depth, false);
+            }
+        }
+        for level in depth..self.levels.len() as u32 {
+            self.bits.set(level, false);
+        }
+        self.levels.truncate(depth as usize);
+    }
+
+    /// Tells a parent of a child at `depth`.
+    fn adopt(&mut self, parent: u32, depth: u32) {
+        let Some(member) = self.members.get_mut(parent as usize).filter(|member| member.depth < depth) else { return };
+        let Member { depth: own, first_child } = *member;
+        if first_child <= depth {
+            return;
+        }
+        member.first_child = depth;
+        if first_child != NONE {
+            return self.skip(depth, first_child, false);
+        }
+        if let Some(count) = self.heads.get_mut(&own) {
+            *count -= 1;
+            if *count == 0 {
+                self.heads.remove(&own);
+            }
+        }
+        if self.levels.len() < depth as usize {
+            self.levels.resize(depth as usize, Level::default());
+        }
+        self.skip(own + 1, depth, true);
+    }
+
+    /// Adds or takes back a skip of the depths `from..to`.
+    fn skip(&mut self, from: u32, to: u32, add: bool) {
+        for depth in from..to {
+            self.change(depth, |level| level.skips = if add { level.skips + 1 } else { level.skips.saturating_sub(1) });
+        }
+    }
+
+    fn change(&mut self, depth: u32, change: impl FnOnce(&mut Level)) {
+        if let Some(level) = self.levels.get_mut(depth as usize) {
+            change(level);
+            let alone = level.transactions == 1 && level.skips == 0;
+            self.bits.set(depth, alone);
+        }
+    }
+}
+
+/// A set of small numbers with a fast search for the next one: a bit each, and a bit for each word that is not zero.
+#[derive(Clone, Debug, Default)]
+struct Bits {
+    words: Vec<u64>,
+    summary: Vec<u64>,
+}
+
+impl Bits {
+    fn set(&mut self, number: u32, on: bool) {
+        let word = number >> 6;
+        if self.words.len() <= word as usize {
+            self.words.resize(word as usize + 1, 0);
+            self.summary.resize((word >> 6) as usize + 1, 0);
+        }
+        if set_bit(&mut self.words, number, on) == 0 {
+            set_bit(&mut self.summary, word, false);
+        } else {
+            set_bit(&mut self.summary, word, true);
+        }
+    }
+
+    /// The least member that is not below `from`.
+    fn next(&self, from: u32) -> Option<u32> {
+        if let Some(found) = first_bit(*self.words.get((from >> 6) as usize)?, from & 63) {
+            return Some((from & !63) + found);
+        }
+        let start = (from >> 6) + 1;
+        let mut floor = start & 63;
+        for (place, &bits) in self.summary.iter().enumerate().skip((start >> 6) as usize) {
+            if let Some(found) = first_bit(bits, floor) {
+                let word = ((place as u32) << 6) + found;
+                let within = first_bit(*self.words.get(word as usize)?, 0)?;
+                return Some((word << 6) + within);
+            }
+            floor = 0;
+        }
+        None
+    }
+}
+
+/// Sets or clears a bit and gives the word that holds it.
+fn set_bit(words: &mut [u64], number: u32, on: bool) -> u64 {
+    let Some(word) = words.get_mut((number >> 6) as usize) else { return 0 };
+    let bit = 1u64 << (number & 63);
+    *word = if on { *word | bit } else { *word & !bit };
+    *word
+}
+
+/// The least bit that is set at `floor` (0 to 63) or above.
+fn first_bit(word: u64, floor: u32) -> Option<u32> {
+    let rest = word >> floor << floor;
+    (rest != 0).then(|| rest.trailing_zeros())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dag::Graph;
+    use crate::dag::tests_support::{Dag, any_dag};
+
+    fn cuts_of(dag: &Dag, count: u32) -> Cuts {
+        let mut cuts = Cuts::default();
+        for n in 0..count {
+            cuts.insert(n, dag.depth(n), dag.parents(n));
+        }
+        cuts
+    }
+
+    /// Straight from the words: which depths hold a cut, over ancestor sets.
+    fn depths_of_cuts(dag: &Dag, count: u32) -> Vec<u32> {
+        let is_cut = |n: u32| {
+            (0..count).filter(|&other| other != n).all(|other| match dag.depth(other).cmp(&dag.depth(n)) {
+                std::cmp::Ordering::Less => dag.is_ancestor(other, n),
+                std::cmp::Ordering::Greater => dag.is_ancestor(n, other),
+                std::cmp::Ordering::Equal => false,
+            })
+        };
+        let mut depths: Vec<_> = (0..count).filter(|&n| is_cut(n)).map(|n| dag.depth(n)).collect();
+        depths.sort_unstable();
+        depths
+    }
+
+    fn held(cuts: &Cuts, count: u32) -> Vec<u32> {
+        (0..count).filter(|&depth| cuts.any_between(depth, depth)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn equal_the_definition_at_every_prefix(dag in any_dag(40)) {
+            for count in 0..=dag.count() {
+                let cuts = cuts_of(&dag, count);
+                let expected = depths_of_cuts(&dag, count);
+                prop_assert_eq!(held(&cuts, count), expected.clone());
+                for low in 0..count {
+                    let high = low + count % 5;
+                    prop_assert_eq!(cuts.any_between(low, high), expected.iter().any(|depth| (low..=high).contains(depth)));
+                }
+            }
+        }
+
+        #[test]
+        fn forgetting_and_inserting_anew_changes_nothing(dag in any_dag(40), from in 0..12u32) {
+            let mut cuts = cuts_of(&dag, dag.count());
+            cuts.forget_from(from);
+            for n in (0..dag.count()).filter(|&n| dag.depth(n) >= from) {
+                cuts.insert(n, dag.depth(n), dag.parents(n));
+            }
+            prop_assert_eq!(held(&cuts, dag.count()), held(&cuts_of(&dag, dag.count()), dag.count()));
+        }
+    }
+
+    #[test]
+    fn an_append_to_all_heads_is_a_cut() {
+        let dag = Dag::new(&[&[], &[0], &[0], &[2], &[1, 3]]);
+        assert_eq!(held(&cuts_of(&dag, 4), 4), [0]);
+        assert_eq!(held(&cuts_of(&dag, 5), 5), [0, 3]);
+    }
+
+    #[test]
+    fn the_next_cut_is_found_across_words() {
+        let mut bits = Bits::default();
+        for number in [3, 64, 5000, 300_000] {
+            bits.set(number, true);
+        }
+        let found: Vec<_> = [0, 3, 4, 64, 65, 5000, 5001, 300_001, 900_000].iter().map(|&from| bits.next(from)).collect();
+        assert_eq!(found, [Some(3), Some(3), Some(64), Some(64), Some(5000), Some(5000), Some(300_000), None, None]);
+    }
+}
