@@ -1,1 +1,65 @@
-//! The row `disk`.
+//! The only door to the operating system's files: reading, durable writing, locks, watching, mapping.
+//!
+//! A [`Disk`] is cheap to clone. [`Disk::real`] is what programs use; [`Disk::faulty`] is its twin for tests: it works on
+//! a real directory too, but counts what changes it, fails or crashes where it is told, and knows what a loss of power
+//! would leave (see [`twin`]).
+
+mod error;
+mod file;
+mod lock;
+mod map;
+mod name;
+mod proc;
+mod read;
+pub mod twin;
+mod watch;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use error::{Error, Op, Result};
+pub use file::DiskFile;
+pub use lock::LockGuard;
+pub use map::Mapping;
+pub use name::{os_name, shown_name};
+pub use proc::{Holder, machine_id, process_command};
+pub use read::{Entry, EntryKind, Stat};
+pub use watch::{Change, Watch, WatchedDir};
+pub use write::Filesystem;
+
+use twin::Twin;
+
+/// The door: a real disk, or its faulty twin.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    twin: Option<Arc<Twin>>,
+}
+
+impl Disk {
+    /// The disk as it is.
+    #[must_use]
+    pub fn real() -> Self {
+        Self { twin: None }
+    }
+
+    /// The twin for tests: what lies under `root` now counts as durable, and what happens there is judged by the [`Twin`].
+    ///
+    /// Errors when `root` cannot be read.
+    pub fn faulty(root: &Path) -> Result<(Self, Arc<Twin>)> {
+        let twin = Arc::new(Twin::new(root)?);
+        Ok((Self { twin: Some(Arc::clone(&twin)) }, twin))
+    }
+
+    /// Asks the twin, if there is one, whether the operation may happen.
+    fn admit(&self, op: Op, path: &Path) -> Result<()> {
+        self.twin.as_ref().map_or(Ok(()), |twin| twin.admit(op, path))
+    }
+
+    /// Tells the twin, if there is one, what has happened.
+    fn note(&self, change: impl FnOnce(&mut twin::Model)) {
+        if let Some(twin) = &self.twin {
+            twin.note(change);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Errors of the disk: what was tried on which path, and why it failed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::model::Errno;
+
+/// A kind of operation; the twin counts and fails operations by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// Opening or reading a file.
+    Read,
+    /// Listing a directory.
+    List,
+    /// Asking for a file's facts.
+    Stat,
+    /// Mapping a file.
+    Map,
+    /// Taking an advisory lock.
+    Lock,
+    /// Watching a directory.
+    Watch,
+    /// Creating a file.
+    Create,
+    /// Writing bytes.
+    Write,
+    /// Cutting or extending a file.
+    Truncate,
+    /// Syncing a file.
+    Sync,
+    /// Syncing a directory.
+    SyncDir,
+    /// Syncing a whole file system.
+    SyncFilesystem,
+    /// Renaming.
+    Rename,
+    /// Removing a file or a directory.
+    Remove,
+    /// Creating a directory.
+    CreateDir,
+    /// Setting a file's times.
+    SetTime,
+}
+
+impl Op {
+    /// Whether the operation changes what is on the disk, or makes it durable.
+    #[must_use]
+    pub fn is_mutating(self) -> bool {
+        !matches!(self, Self::Read | Self::List | Self::Stat | Self::Map | Self::Lock | Self::Watch)
+    }
+
+    /// Whether the operation makes something durable.
+    #[must_use]
+    pub fn is_sync(self) -> bool {
+        matches!(self, Self::Sync | Self::SyncDir | Self::SyncFilesystem)
+    }
+
+    fn participle(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::List => "listed",
+            Self::Stat => "looked at",
+            Self::Map => "mapped",
+            Self::Lock => "locked",
+            Self::Watch => "watched",
+            Self::Create => "created",
+            Self::Write => "written",
+            Self::Truncate => "truncated",
+            Self::Sync | Self::SyncDir | Self::SyncFilesystem => "synced",
+            Self::Rename => "renamed",
+            Self::Remove => "removed",
+            Self::CreateDir => "created as a directory",
+            Self::SetTime => "given a time",
+        }
+    }
+}
+
+/// A failed operation.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{}\" cannot be {}: {source}", path.display(), op.participle())]
+pub struct Error {
+    /// What was tried.
+    pub op: Op,
+    /// On which path.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+/// What an operation of the disk answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(super) fn new(op: Op, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self { op, path: path.to_path_buf(), source: source.into() }
+    }
+
+    /// The error number that a system call reports for it.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        Errno::from(&self.source)
+    }
+
+    /// Whether nothing lies at the path.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether something lies at the path already.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+}
+
+/// Attaches the operation and the path to a failure.
+pub(super) trait Context<T> {
+    fn context(self, op: Op, path: &Path) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for std::result::Result<T, E> {
+    fn context(self, op: Op, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::new(op, path, source))
+    }
+}

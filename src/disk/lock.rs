@@ -1,0 +1,53 @@
+//! Advisory locks of the kind that eventcore-fs takes: `flock`, exclusive, never waited for.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::error::Context as _;
+use super::{Disk, Error, Op, Result};
+
+/// Times that a lock file may be replaced between opening and locking before it is an error.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// An exclusive advisory lock, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct LockGuard {
+    file: File,
+}
+
+impl LockGuard {
+    /// Whether the lock is still on what has the name `path` (not on a file that was removed meanwhile).
+    #[must_use]
+    pub fn is_on(&self, path: &Path) -> bool {
+        match (self.file.metadata(), fs::metadata(path)) {
+            (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
+            _ => false,
+        }
+    }
+}
+
+impl Disk {
+    /// Takes the exclusive lock on a file, which is created if absent; none if another holder has it.
+    ///
+    /// Two guards in one process exclude each other too.
+    pub fn try_lock(&self, path: &Path) -> Result<Option<LockGuard>> {
+        self.admit(Op::Lock, path)?;
+        for _ in 0..ATTEMPTS_MAX {
+            // Not truncated: the time of its last change tells when eventcore-fs opened it.
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).context(Op::Lock, path)?;
+            match fs4::FileExt::try_lock(&file) {
+                Ok(()) => {}
+                Err(fs4::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs4::TryLockError::Error(error)) => return Err(Error::new(Op::Lock, path, error)),
+            }
+            let guard = LockGuard { file };
+            // `git clean -fdx` may have removed the file in between: such a lock excludes nobody.
+            if guard.is_on(path) {
+                return Ok(Some(guard));
+            }
+        }
+        Err(Error::new(Op::Lock, path, io::Error::from_raw_os_error(libc::EBUSY)))
+    }
+}

@@ -1,0 +1,51 @@
+//! Read-only mappings, so that large derived files cost no anonymous memory.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::{Mmap, MmapOptions};
+
+use super::error::Context as _;
+use super::{Disk, DiskFile, Op, Result};
+
+/// The bytes of a file as they were when it was mapped; an empty file is an empty slice.
+#[derive(Debug, Default)]
+pub struct Mapping(Option<Mmap>);
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl Disk {
+    /// Maps a file that nobody cuts or changes while it is mapped: ours alone, append-only or replaced by rename.
+    pub fn map(&self, path: &Path) -> Result<Mapping> {
+        self.admit(Op::Map, path)?;
+        let file = File::open(path).context(Op::Map, path)?;
+        map_file(&file).context(Op::Map, path)
+    }
+}
+
+impl DiskFile {
+    /// Maps what the file holds now, on the terms of [`Disk::map`].
+    pub fn map(&self) -> Result<Mapping> {
+        self.disk().admit(Op::Map, self.path())?;
+        map_file(self.raw()).context(Op::Map, self.path())
+    }
+}
+
+fn map_file(file: &File) -> std::io::Result<Mapping> {
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if len == 0 {
+        return Ok(Mapping(None));
+    }
+    // SAFETY: the mapping is read-only and shared; files that are mapped lie in `index/`, are written by this program
+    // alone, grow only at their end (past `len`) and are replaced by rename, never cut in place.
+    #[allow(unsafe_code)]
+    let map = unsafe { MmapOptions::new().len(len).map(file) }?;
+    Ok(Mapping(Some(map)))
+}

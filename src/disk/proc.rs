@@ -1,0 +1,109 @@
+//! What the kernel says about processes, locks and the machine.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Disk, Stat};
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The process, if the kernel names one that is visible from here.
+    pub pid: Option<u32>,
+    /// Its command's name, if it can be read.
+    pub command: Option<String>,
+}
+
+impl Disk {
+    /// Who holds the `flock` on a file, as `/proc/locks` tells; none if nobody does.
+    #[must_use]
+    pub fn lock_holder(&self, path: &Path) -> Option<Holder> {
+        let stat = self.stat(path).ok()?;
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let pid = find_holder(&locks, &stat)?;
+        let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
+        Some(Holder { pid, command: pid.and_then(process_command) })
+    }
+}
+
+/// The process id in `/proc/locks` that holds a `flock` on the file; 0 or less where it is not visible.
+fn find_holder(locks: &str, stat: &Stat) -> Option<i64> {
+    let device = format!("{:02x}:{:02x}:{}", libc::major(stat.device), libc::minor(stat.device), stat.inode);
+    let inode = format!(":{}", stat.inode);
+    let mut elsewhere = None;
+    for line in locks.lines() {
+        let mut words = line.split_whitespace().skip(1);
+        // A waiting process has `->` in the second place.
+        if words.next() != Some("FLOCK") {
+            continue;
+        }
+        let pid = words.nth(2).and_then(|pid| pid.parse().ok());
+        match words.next() {
+            Some(place) if place == device => return pid,
+            // btrfs and overlays report another device than stat does.
+            Some(place) if place.ends_with(&inode) => elsewhere = pid,
+            _ => {}
+        }
+    }
+    elsewhere
+}
+
+/// The name of a process's command.
+#[must_use]
+pub fn process_command(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end_matches('\n').to_owned())
+}
+
+/// The machine's id as FORMAT.md takes it into a fingerprint.
+#[must_use]
+pub fn machine_id() -> String {
+    for path in ["/etc/machine-id", "/var/lib/dbus/machine-id"] {
+        if let Ok(text) = fs::read_to_string(path)
+            && !text.trim().is_empty()
+        {
+            return text.trim().to_owned();
+        }
+    }
+    std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown".to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::disk::EntryKind;
+
+    const LOCKS: &str = "1: POSIX  ADVISORY  WRITE 11 fe:00:77 0 EOF\n\
+                         2: FLOCK  ADVISORY  WRITE 22 fe:00:77 0 EOF\n\
+                         2: -> FLOCK  ADVISORY  WRITE 33 fe:00:77 0 EOF\n\
+                         3: FLOCK  ADVISORY  WRITE 44 00:1f:78 0 EOF\n";
+
+    fn stat(inode: u64) -> Stat {
+        Stat { device: libc::makedev(0xfe, 0), inode, size: 0, mtime_ns: 0, kind: EntryKind::File }
+    }
+
+    #[test]
+    fn the_holder_is_found_by_device_and_inode() {
+        assert_eq!(find_holder(LOCKS, &stat(77)), Some(22));
+    }
+
+    #[test]
+    fn a_device_that_stat_does_not_know_is_matched_by_inode() {
+        assert_eq!(find_holder(LOCKS, &stat(78)), Some(44));
+        assert_eq!(find_holder(LOCKS, &stat(7)), None);
+    }
+
+    #[test]
+    fn our_own_lock_is_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let disk = Disk::real();
+        let guard = disk.try_lock(&path).unwrap().unwrap();
+        assert!(disk.try_lock(&path).unwrap().is_none());
+        let holder = disk.lock_holder(&path).unwrap();
+        assert!(holder.pid.is_none_or(|pid| pid == std::process::id()), "{holder:?}");
+        drop(guard);
+        assert!(disk.try_lock(&path).unwrap().is_some());
+    }
+}

@@ -1,0 +1,211 @@
+//! Reading: whole files, parts, facts, directories.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::error::Context as _;
+use super::{Disk, Op, Result};
+
+/// The most that is reserved for a file's content before any of it has been read: sizes can lie.
+const RESERVED_BYTES_MAX: usize = 256 << 20;
+
+/// What kind of thing a directory entry is; links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Link,
+    /// A device, a socket or a pipe.
+    Other,
+}
+
+/// A directory entry, all of it from `readdir`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name as [`super::shown_name`] gives it.
+    pub name: String,
+    /// The inode number.
+    pub inode: u64,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// The facts of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stat {
+    /// The device that it is on.
+    pub device: u64,
+    /// The inode number.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the content, nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+impl Stat {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            mtime_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+            kind: kind_of(metadata.file_type()),
+        }
+    }
+
+    /// The last change of the content.
+    #[must_use]
+    pub fn modified(&self) -> SystemTime {
+        let ns = |n: i128| Duration::from_nanos(u64::try_from(n).unwrap_or(u64::MAX));
+        match self.mtime_ns {
+            n if n >= 0 => UNIX_EPOCH + ns(n),
+            n => UNIX_EPOCH - ns(-n),
+        }
+    }
+}
+
+fn kind_of(kind: fs::FileType) -> EntryKind {
+    match kind {
+        kind if kind.is_file() => EntryKind::File,
+        kind if kind.is_dir() => EntryKind::Dir,
+        kind if kind.is_symlink() => EntryKind::Link,
+        _ => EntryKind::Other,
+    }
+}
+
+impl Disk {
+    /// The bytes of a file.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        self.read_with_stat(path).map(|(bytes, _)| bytes)
+    }
+
+    /// The bytes of a file with its facts as of the moment it was opened.
+    pub fn read_with_stat(&self, path: &Path) -> Result<(Vec<u8>, Stat)> {
+        let mut bytes = Vec::new();
+        let stat = self.read_into(path, &mut bytes)?;
+        Ok((bytes, stat))
+    }
+
+    /// Replaces what is in `bytes` by the bytes of a file; answers its facts as of the moment it was opened.
+    pub fn read_into(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<Stat> {
+        self.admit(Op::Read, path)?;
+        bytes.clear();
+        let mut file = File::open(path).context(Op::Read, path)?;
+        let stat = Stat::of(&file.metadata().context(Op::Read, path)?);
+        // One byte more than the size, so that the read that finds the end needs no larger buffer.
+        bytes.reserve(usize::try_from(stat.size).unwrap_or(0).saturating_add(1).min(RESERVED_BYTES_MAX));
+        file.read_to_end(bytes).context(Op::Read, path)?;
+        Ok(stat)
+    }
+
+    /// The bytes of a file, or none if there is no such file.
+    pub fn read_if_present(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        match self.read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// At most `len` bytes from `offset` on; fewer at the end of the file.
+    pub fn read_at(&self, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.admit(Op::Read, path)?;
+        let file = File::open(path).context(Op::Read, path)?;
+        read_range(&file, offset, len).context(Op::Read, path)
+    }
+
+    /// The facts of what the path leads to; links are followed.
+    pub fn stat(&self, path: &Path) -> Result<Stat> {
+        self.admit(Op::Stat, path)?;
+        fs::metadata(path).map(|metadata| Stat::of(&metadata)).context(Op::Stat, path)
+    }
+
+    /// The facts of the path itself; links are not followed.
+    pub fn stat_link(&self, path: &Path) -> Result<Stat> {
+        self.admit(Op::Stat, path)?;
+        fs::symlink_metadata(path).map(|metadata| Stat::of(&metadata)).context(Op::Stat, path)
+    }
+
+    /// The facts of what the path leads to, or none if there is nothing.
+    pub fn stat_if_present(&self, path: &Path) -> Result<Option<Stat>> {
+        match self.stat(path) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the path leads to something.
+    #[must_use]
+    pub fn exists(&self, path: &Path) -> bool {
+        self.stat(path).is_ok()
+    }
+
+    /// When the file was made, if its file system remembers.
+    pub fn birth_time(&self, path: &Path) -> Result<Option<SystemTime>> {
+        self.admit(Op::Stat, path)?;
+        Ok(fs::metadata(path).context(Op::Stat, path)?.created().ok())
+    }
+
+    /// The entries of a directory, in its own order, without a `stat` for any of them.
+    pub fn list(&self, dir: &Path) -> Result<Vec<Entry>> {
+        self.admit(Op::List, dir)?;
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir).context(Op::List, dir)? {
+            let entry = entry.context(Op::List, dir)?;
+            let kind = match entry.file_type() {
+                Ok(kind) => kind_of(kind),
+                // Gone since it was listed, on a file system whose directories know no types.
+                Err(_) => continue,
+            };
+            entries.push(Entry { name: super::shown_name(&entry.file_name()), inode: entry.ino(), kind });
+        }
+        Ok(entries)
+    }
+
+    /// The entries of a directory, or none if there is no such directory.
+    pub fn list_if_present(&self, dir: &Path) -> Result<Vec<Entry>> {
+        match self.list(dir) {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            listed => listed,
+        }
+    }
+
+    /// The path with every link resolved.
+    pub fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        self.admit(Op::Stat, path)?;
+        fs::canonicalize(path).context(Op::Stat, path)
+    }
+
+    /// The path of an entry that [`Disk::list`] gave.
+    #[must_use]
+    pub fn entry_path(dir: &Path, shown: &str) -> PathBuf {
+        // Nearly every name is plain and needs no decoding.
+        if shown.contains('/') { dir.join(super::os_name(shown)) } else { dir.join(OsStr::new(shown)) }
+    }
+}
+
+pub(super) fn read_range(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
+    // No more than the file holds is ever reserved, however much is asked for.
+    let left = file.metadata()?.len().saturating_sub(offset);
+    let mut bytes = vec![0; len.min(usize::try_from(left).unwrap_or(usize::MAX))];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

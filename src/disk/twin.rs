@@ -1,0 +1,145 @@
+//! The faulty twin, for tests: counts operations, fails or crashes where told, and knows what a loss of power leaves.
+//!
+//! It works on a real directory and keeps a model of it beside: which bytes and which names are durable and which are
+//! only live. [`Twin::rebuild`] makes a directory as a crash at this moment would leave it.
+
+mod model;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use model::{Data, FileKey, Loss, Model};
+
+use super::{Error, Op, Result};
+use crate::model::Errno;
+
+/// The judge of a faulty disk.
+#[derive(Debug)]
+pub struct Twin {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    model: Model,
+    /// The mutating operations so far.
+    ops: Vec<(Op, PathBuf)>,
+    faults: Vec<Fault>,
+    crash_at: Option<usize>,
+    crashed: bool,
+}
+
+#[derive(Debug)]
+struct Fault {
+    op: Op,
+    /// Operations of that kind that still succeed.
+    spared: usize,
+    /// Operations that then fail; none for all.
+    times: Option<usize>,
+    errno: Errno,
+}
+
+impl Twin {
+    pub(super) fn new(root: &Path) -> Result<Self> {
+        let root = std::fs::canonicalize(root).map_err(|source| Error::new(Op::List, root, source))?;
+        let model = Model::of(&root).map_err(|source| Error::new(Op::List, &root, source))?;
+        let state = State { model, ops: Vec::new(), faults: Vec::new(), crash_at: None, crashed: false };
+        Ok(Self { root, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn admit(&self, op: Op, path: &Path) -> Result<()> {
+        let mut state = self.state();
+        let failed = |errno: Errno| Err(Error::new(op, path, io::Error::from_raw_os_error(errno.raw())));
+        if state.crashed {
+            return failed(Errno::EIO);
+        }
+        if op.is_mutating() && path.starts_with(&self.root) {
+            if state.crash_at == Some(state.ops.len()) {
+                state.crashed = true;
+                return failed(Errno::EIO);
+            }
+            state.ops.push((op, path.to_path_buf()));
+        }
+        match state.faults.iter_mut().filter(|fault| fault.op == op).find_map(Fault::strike) {
+            Some(errno) => failed(errno),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn note(&self, change: impl FnOnce(&mut Model)) {
+        change(&mut self.state().model);
+    }
+
+    pub(super) fn key_of(&self, path: &Path) -> Option<FileKey> {
+        self.state().model.key_of(path)
+    }
+
+    /// Crashes in place of the mutating operation after `spared` more of them: it and all later operations fail.
+    pub fn crash_after(&self, spared: usize) {
+        let mut state = self.state();
+        state.crash_at = Some(state.ops.len() + spared);
+    }
+
+    /// Fails operations of a kind, after `spared` more of them, `times` times or for ever.
+    pub fn fail(&self, op: Op, spared: usize, times: Option<usize>, errno: Errno) {
+        self.state().faults.push(Fault { op, spared, times, errno });
+    }
+
+    /// Takes back every fault that was ordered.
+    pub fn heal(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Whether the crash has happened.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        self.state().crashed
+    }
+
+    /// The mutating operations so far, in order.
+    #[must_use]
+    pub fn ops(&self) -> Vec<(Op, PathBuf)> {
+        self.state().ops.clone()
+    }
+
+    /// Forgets the operations so far, so that the next ones can be counted.
+    pub fn forget_ops(&self) {
+        self.state().ops.clear();
+    }
+
+    /// Every way to lose power now: each number of the name changes that are not durable, with each fate of the bytes.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss> {
+        let pending = self.state().model.pending_names();
+        let fates = [Data::Lost, Data::Torn, Data::Zeroed, Data::Kept];
+        (0..=pending).flat_map(|names_kept| fates.map(|data| Loss { names_kept, data })).collect()
+    }
+
+    /// Makes `into`, which must be an empty directory, what this loss of power leaves of the root.
+    pub fn rebuild(&self, into: &Path, loss: Loss) -> io::Result<()> {
+        self.state().model.rebuild(into, loss)
+    }
+}
+
+impl Fault {
+    fn strike(&mut self) -> Option<Errno> {
+        if self.spared > 0 {
+            self.spared -= 1;
+            return None;
+        }
+        match &mut self.times {
+            Some(0) => None,
+            Some(times) => {
+                *times -= 1;
+                Some(self.errno)
+            }
+            None => Some(self.errno),
+        }
+    }
+}
