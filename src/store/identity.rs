@@ -1,0 +1,199 @@
+//! Who this working copy is: the replica id under which it writes, bound to where it lies.
+//!
+//! `replica_id` and `replica_fingerprint` are eventcore-fs's files. Beside them, in `.eventcore/braidfs/`, lie
+//! `identity.json` (whose `.eventcore/` that was, and the ids minted there) and `last_transaction` (what was last written
+//! under the id). The latter is overwritten in place without a sync: an older content is still an ancestor of all that
+//! was written since, and a torn one costs a new id.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::model::{ReplicaId, TransactionId};
+use crate::store::{CommitLock, Store};
+
+/// Why the next write needs a new replica id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MintReason {
+    /// There is none yet.
+    First,
+    /// The machine, the path or `.git` is another one: a copy, a move or a restored backup.
+    FingerprintDiffers,
+    /// `.eventcore/` is another directory than the one that the id was made in.
+    DirectoryDiffers,
+    /// What was remembered cannot be read.
+    Unreadable,
+    /// The last transaction that was written under the id is not in the past of the next one: a branch switch or a reset.
+    LastTransactionGone,
+}
+
+/// What this working copy knows of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The replica id of the last write, whoever minted it.
+    pub replica_id: Option<ReplicaId>,
+    /// The replica ids that this working copy has written under, the present one last.
+    pub own_replicas: Vec<ReplicaId>,
+    /// The last transaction that was written under [`Identity::replica_id`].
+    pub last_transaction: Option<TransactionId>,
+    /// Why the id must not be used again, as far as the files tell.
+    doubt: Option<MintReason>,
+    /// Whether `identity.json` names the present id.
+    recorded: bool,
+}
+
+impl Identity {
+    /// Why the next write needs a new replica id, or none if it does not.
+    ///
+    /// `is_in_past` tells whether a transaction is an ancestor of the next one.
+    pub fn must_mint(&self, is_in_past: impl FnOnce(TransactionId) -> bool) -> Option<MintReason> {
+        let gone = || self.last_transaction.is_some_and(|id| !is_in_past(id)).then_some(MintReason::LastTransactionGone);
+        self.doubt.or_else(gone)
+    }
+}
+
+/// `identity.json`.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    own_replicas: Vec<String>,
+    inode: u64,
+    birth_ns: Option<u64>,
+}
+
+impl Store {
+    fn record_path(&self) -> PathBuf {
+        self.layout().private().join("identity.json")
+    }
+
+    fn last_transaction_path(&self) -> PathBuf {
+        self.layout().private().join("last_transaction")
+    }
+
+    /// What marks this working copy: machine, path and the inode of `.git`, as eventcore-fs writes it.
+    pub fn fingerprint(&self) -> disk::Result<String> {
+        let git = match self.disk().stat_if_present(&self.dir().join(".git"))? {
+            Some(stat) => stat.inode.to_string(),
+            None => "none".to_owned(),
+        };
+        Ok(format!("machine={};path={};git={git}", disk::machine_id(), self.dir().to_string_lossy()))
+    }
+
+    /// Reads who this working copy is; nothing is written.
+    pub fn identity(&self) -> disk::Result<Identity> {
+        let text =
+            |path: PathBuf| self.disk().read_if_present(&path).map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        let unknown = |doubt| Identity { replica_id: None, own_replicas: Vec::new(), last_transaction: None, doubt, recorded: false };
+        let Some(id) = text(self.layout().replica_id())? else { return Ok(unknown(Some(MintReason::First))) };
+        let Ok(id) = ReplicaId::from_str(id.trim()) else { return Ok(unknown(Some(MintReason::Unreadable))) };
+        let found = Identity { replica_id: Some(id), own_replicas: vec![id], ..unknown(None) };
+        if text(self.layout().replica_fingerprint())?.is_none_or(|text| Ok(text) != self.fingerprint().map_err(|_| ())) {
+            return Ok(Identity { doubt: Some(MintReason::FingerprintDiffers), ..found });
+        }
+        match text(self.record_path())? {
+            // eventcore-fs made it, and we have never written here.
+            None => Ok(found),
+            Some(record) => self.identity_as_recorded(found, id, &record, text(self.last_transaction_path())?),
+        }
+    }
+
+    fn identity_as_recorded(&self, found: Identity, id: ReplicaId, record: &str, last: Option<String>) -> disk::Result<Identity> {
+        let Ok(record) = serde_json::from_str::<Record>(record) else {
+            return Ok(Identity { doubt: Some(MintReason::Unreadable), ..found });
+        };
+        if (record.inode, record.birth_ns) != self.directory_mark()? {
+            return Ok(Identity { doubt: Some(MintReason::DirectoryDiffers), ..found });
+        }
+        let mut own_replicas: Vec<ReplicaId> = record.own_replicas.iter().filter_map(|id| ReplicaId::from_str(id).ok()).collect();
+        if own_replicas.last() != Some(&id) {
+            // eventcore-fs has minted one since: of its transactions nothing was remembered.
+            own_replicas.retain(|own| *own != id);
+            own_replicas.push(id);
+            return Ok(Identity { own_replicas, ..found });
+        }
+        let (doubt, last_transaction) = match last.as_deref().and_then(|last| parse_last_transaction(last, id)) {
+            Some(last) => (None, last),
+            None => (Some(MintReason::Unreadable), None),
+        };
+        Ok(Identity { own_replicas, last_transaction, doubt, recorded: true, ..found })
+    }
+
+    /// The inode and the time of birth of `.eventcore/`: a copy has others.
+    fn directory_mark(&self) -> disk::Result<(u64, Option<u64>)> {
+        let dir = self.layout().eventcore();
+        let birth = self.disk().birth_time(&dir)?.map(ns_since_1970);
+        Ok((self.disk().stat(&dir)?.inode, birth))
+    }
+
+    /// Makes `id` the replica id of this working copy, durably. The ingestion log must have been synced before.
+    pub fn mint(&self, _lock: &CommitLock, identity: &mut Identity, reason: MintReason, id: ReplicaId) -> disk::Result<()> {
+        if !matches!(reason, MintReason::LastTransactionGone | MintReason::Unreadable) {
+            // What another place has written is not ours.
+            identity.own_replicas.clear();
+        }
+        identity.own_replicas.push(id);
+        *identity = Identity {
+            replica_id: Some(id),
+            own_replicas: std::mem::take(&mut identity.own_replicas),
+            last_transaction: None,
+            doubt: None,
+            recorded: false,
+        };
+        self.record(identity)?;
+        let fingerprint = self.fingerprint()?;
+        for (path, text) in [(self.layout().replica_id(), id.to_string()), (self.layout().replica_fingerprint(), fingerprint)] {
+            self.disk().replace_durably(&path, &path.with_extension("tmp"), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Remembers that `id` was the last transaction written under the present replica id.
+    ///
+    /// To be called after each commit, and when a transaction of the present replica id arrives by other means. Costs one
+    /// write and no sync.
+    pub fn remember(&self, _lock: &CommitLock, identity: &mut Identity, id: TransactionId) -> disk::Result<()> {
+        identity.last_transaction = Some(id);
+        if !identity.recorded {
+            return self.record(identity);
+        }
+        let text = last_transaction_text(identity);
+        self.disk().open_or_create(&self.last_transaction_path())?.write_at(0, text.as_bytes())
+    }
+
+    /// Writes both private files durably.
+    fn record(&self, identity: &mut Identity) -> disk::Result<()> {
+        self.ensure_dir(&self.layout().private())?;
+        let (inode, birth_ns) = self.directory_mark()?;
+        let own_replicas = identity.own_replicas.iter().map(ReplicaId::to_string).collect();
+        let record = serde_json::to_vec(&Record { own_replicas, inode, birth_ns }).unwrap_or_default();
+        let last = last_transaction_text(identity);
+        for (path, bytes) in [(self.last_transaction_path(), last.as_bytes()), (self.record_path(), &record)] {
+            self.disk().replace_durably(&path, &path.with_extension("tmp"), bytes)?;
+        }
+        identity.recorded = true;
+        Ok(())
+    }
+}
+
+fn ns_since_1970(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Always of one length, so that it can be overwritten in place.
+fn last_transaction_text(identity: &Identity) -> String {
+    let transaction = identity.last_transaction.map_or(uuid::Uuid::nil(), |id| id.0);
+    let replica = identity.replica_id.map_or(uuid::Uuid::nil(), |id| id.0);
+    format!("{transaction} {replica}\n")
+}
+
+/// The last transaction (none before the first) if the text is whole and about that replica.
+fn parse_last_transaction(text: &str, replica: ReplicaId) -> Option<Option<TransactionId>> {
+    let (transaction, of) = text.strip_suffix('\n')?.split_once(' ')?;
+    let transaction = TransactionId::from_str(transaction).ok()?;
+    (ReplicaId::from_str(of).ok()? == replica).then(|| Some(transaction).filter(|id| !id.0.is_nil()))
+}
+
+#[cfg(test)]
+mod tests;

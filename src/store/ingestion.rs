@@ -1,0 +1,264 @@
+//! The ingestion log: the order in which this replica first saw each event.
+//!
+//! `index/ingestion.log` is eventcore-fs's file, one line an event, numbers from 1. Of an event with several lines the
+//! last one counts. Line N's event is all that is kept in memory.
+
+mod parse;
+
+use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::disk::{self, Disk, DiskFile, Stat};
+use crate::model::EventId;
+use crate::store::{CommitLock, Store};
+
+pub use parse::LogProblem;
+
+/// Why the log was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Another program has changed it since it was last read.
+    #[error("ingestion log has changed since it was read")]
+    Changed,
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+/// What [`IngestionLog::refresh`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// Nothing new.
+    Same,
+    /// Lines were added; the first new number.
+    Grew(u64),
+    /// It is another log, or was cut: every number is to be looked at again.
+    Replaced,
+}
+
+/// The numbers that this replica has given.
+#[derive(Debug)]
+pub struct IngestionLog {
+    disk: Disk,
+    path: PathBuf,
+    file: Option<DiskFile>,
+    /// The event of each number, from 1; nil for a number that was skipped by somebody.
+    ids: Vec<EventId>,
+    /// Bytes up to the end of the last whole line.
+    whole_bytes: u64,
+    /// The facts of the file when it was last read or written; none if there is none.
+    seen: Option<Stat>,
+    synced: usize,
+    problems: Vec<LogProblem>,
+    digest: (usize, Sha256),
+}
+
+impl IngestionLog {
+    /// Reads the log of a store, one of eventcore-fs included; a missing one is empty. Nothing is written.
+    pub fn read(store: &Store) -> disk::Result<Self> {
+        let mut log = Self {
+            disk: store.disk().clone(),
+            path: store.layout().ingestion_log(),
+            file: None,
+            ids: Vec::new(),
+            whole_bytes: 0,
+            seen: None,
+            synced: 0,
+            problems: Vec::new(),
+            digest: (0, Sha256::new()),
+        };
+        log.read_again()?;
+        Ok(log)
+    }
+
+    fn read_again(&mut self) -> disk::Result<()> {
+        (self.file, self.seen, self.whole_bytes, self.synced) = (None, None, 0, 0);
+        self.ids.clear();
+        self.problems.clear();
+        self.digest = (0, Sha256::new());
+        match self.disk.read_with_stat(&self.path) {
+            Ok((bytes, stat)) => {
+                self.take(&bytes);
+                self.seen = Some(Stat { size: bytes.len() as u64, ..stat });
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes bytes that follow the last whole line.
+    fn take(&mut self, bytes: &[u8]) {
+        self.whole_bytes += parse::parse_lines(bytes, &mut self.ids, &mut self.problems);
+    }
+
+    /// The events in the order of their numbers, the first one has number 1.
+    #[must_use]
+    pub fn ids(&self) -> &[EventId] {
+        &self.ids
+    }
+
+    /// The largest number given; 0 if none.
+    #[must_use]
+    pub fn latest_seq_nr(&self) -> u64 {
+        self.ids.len() as u64
+    }
+
+    /// The largest number whose line was synced by us, with all before it; 0 if none.
+    #[must_use]
+    pub fn synced_seq_nr(&self) -> u64 {
+        self.synced as u64
+    }
+
+    /// What is odd about the log, in its order.
+    #[must_use]
+    pub fn problems(&self) -> &[LogProblem] {
+        &self.problems
+    }
+
+    /// Whether the log ends in the middle of a line, which the next append repairs.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        self.seen.is_some_and(|stat| stat.size != self.whole_bytes)
+    }
+
+    /// Reads what was appended since, by whomever; cheap if nothing was.
+    pub fn refresh(&mut self) -> disk::Result<Refreshed> {
+        let now = self.disk.stat_if_present(&self.path)?;
+        let (Some(now), Some(seen)) = (now, self.seen) else {
+            let changed = now.is_some() || self.seen.is_some();
+            return if changed { self.read_replaced() } else { Ok(Refreshed::Same) };
+        };
+        if (now.device, now.inode) != (seen.device, seen.inode) || now.size < self.whole_bytes {
+            return self.read_replaced();
+        }
+        if now.size == seen.size {
+            return Ok(Refreshed::Same);
+        }
+        let bytes = self.disk.read_at(&self.path, self.whole_bytes, usize::MAX)?;
+        let before = self.ids.len();
+        self.seen = Some(Stat { size: self.whole_bytes + bytes.len() as u64, ..now });
+        self.take(&bytes);
+        Ok(if self.ids.len() == before { Refreshed::Same } else { Refreshed::Grew(before as u64 + 1) })
+    }
+
+    fn read_replaced(&mut self) -> disk::Result<Refreshed> {
+        self.read_again()?;
+        Ok(Refreshed::Replaced)
+    }
+
+    /// Gives the next numbers to `ids`, in that order; answers the first of them. Nothing is synced.
+    ///
+    /// Errors with [`LogError::Changed`] when another program has appended since the last [`IngestionLog::refresh`]. A
+    /// torn end is cut off before. After an error no number was given.
+    pub fn append(&mut self, _lock: &CommitLock, ids: &[EventId]) -> Result<u64, LogError> {
+        let first = self.latest_seq_nr() + 1;
+        if ids.is_empty() {
+            return Ok(first);
+        }
+        let lines = parse::lines_of(ids, first);
+        self.write_end(&lines)?;
+        self.ids.extend_from_slice(ids);
+        Ok(first)
+    }
+
+    fn write_end(&mut self, lines: &[u8]) -> Result<(), LogError> {
+        let mark = |stat: Option<Stat>| stat.map(|stat| (stat.device, stat.inode, stat.size));
+        if mark(self.disk.stat_if_present(&self.path)?) != mark(self.seen) {
+            return Err(LogError::Changed);
+        }
+        let whole = self.whole_bytes;
+        let torn = self.is_torn();
+        let file = self.open()?;
+        let written = if torn { file.truncate(whole) } else { Ok(()) }.and_then(|()| file.write_at(whole, lines));
+        if let Err(error) = written {
+            // What remains of it is a torn end, which the next append cuts off.
+            let _ = file.truncate(whole);
+            self.seen = self.disk.stat_if_present(&self.path).ok().flatten();
+            return Err(error.into());
+        }
+        self.seen = Some(file.stat()?);
+        self.whole_bytes = whole + lines.len() as u64;
+        Ok(())
+    }
+
+    fn open(&mut self) -> disk::Result<&mut DiskFile> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                if let Some(dir) = self.path.parent() {
+                    self.disk.create_dir(dir)?;
+                }
+                self.disk.open_or_create(&self.path)?
+            }
+        };
+        Ok(self.file.insert(file))
+    }
+
+    /// Makes every line durable that is there; afterwards [`IngestionLog::synced_seq_nr`] is the latest number.
+    ///
+    /// Not a change: it may be done while another program holds the lock.
+    pub fn sync(&mut self) -> disk::Result<()> {
+        if self.synced == self.ids.len() {
+            return Ok(());
+        }
+        // Its name is not known to be durable until we have made it so once.
+        let first = self.synced == 0;
+        self.open()?.sync_data()?;
+        if first {
+            for dir in self.path.ancestors().skip(1).take(2) {
+                self.disk.sync_dir(dir)?;
+            }
+        }
+        self.synced = self.ids.len();
+        Ok(())
+    }
+
+    /// Writes the whole log anew, durably, after somebody removed or damaged the file: every number stays what it is.
+    ///
+    /// Afterwards the file has a line for each number, and nothing odd.
+    pub fn rewrite(&mut self, _lock: &CommitLock) -> disk::Result<()> {
+        if let Some(dir) = self.path.parent() {
+            self.disk.create_dir(dir)?;
+        }
+        let lines = parse::lines_of(&self.ids, 1);
+        self.disk.replace_durably(&self.path, &self.path.with_extension("log.tmp"), &lines)?;
+        self.file = None;
+        self.seen = Some(self.disk.stat(&self.path)?);
+        self.whole_bytes = lines.len() as u64;
+        self.problems.clear();
+        self.synced = 0;
+        self.sync()
+    }
+
+    /// The digest of the first `seq_nr` events in their order: it tells one log from another. None beyond the end.
+    ///
+    /// Costs what lies between the last question and this one, or all of it for a smaller number.
+    pub fn digest_upto(&mut self, seq_nr: u64) -> Option<[u8; 32]> {
+        let end = usize::try_from(seq_nr).ok()?;
+        if end < self.digest.0 {
+            self.digest = (0, Sha256::new());
+        }
+        let (start, hasher) = &mut self.digest;
+        self.ids.get(*start..end)?.iter().for_each(|id| hasher.update(id.as_bytes()));
+        *start = end;
+        Some(hasher.clone().finalize().into())
+    }
+}
+
+/// The UUID of a number: the number in the first 8 bytes, big-endian, then zeros, as eventcore-fs has it.
+#[must_use]
+pub fn position_of_seq_nr(seq_nr: u64) -> Uuid {
+    Uuid::from_u128(u128::from(seq_nr) << 64)
+}
+
+/// The number of a UUID that [`position_of_seq_nr`] made, whatever its last 8 bytes are.
+#[must_use]
+pub fn seq_nr_of_position(position: Uuid) -> u64 {
+    position.as_u64_pair().0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs;
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::*;
+
+fn id(n: u128) -> EventId {
+    EventId(Uuid::from_u128(n))
+}
+
+fn line(n: u128, seq: u64) -> String {
+    format!("{{\"event_id\":\"{}\",\"seq\":{seq}}}\n", id(n))
+}
+
+fn store_with_log(dir: &std::path::Path, log: &str) -> Store {
+    let store = Store::init(dir, &Disk::real()).unwrap();
+    fs::create_dir_all(store.layout().index()).unwrap();
+    fs::write(store.layout().ingestion_log(), log).unwrap();
+    store
+}
+
+fn lock(store: &Store) -> CommitLock {
+    store.lock(Duration::from_secs(30)).unwrap()
+}
+
+#[test]
+fn numbers_begin_at_1_and_are_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(dir.path(), &Disk::real()).unwrap();
+    let mut log = IngestionLog::read(&store).unwrap();
+    assert_eq!(log.append(&lock(&store), &[id(7), id(8)]).unwrap(), 1);
+    assert_eq!(log.append(&lock(&store), &[id(9)]).unwrap(), 3);
+    assert_eq!(log.synced_seq_nr(), 0);
+    log.sync().unwrap();
+    assert_eq!(log.synced_seq_nr(), 3);
+    assert_eq!(fs::read_to_string(store.layout().ingestion_log()).unwrap(), line(7, 1) + &line(8, 2) + &line(9, 3));
+    assert_eq!(IngestionLog::read(&store).unwrap().ids(), [id(7), id(8), id(9)]);
+}
+
+#[test]
+fn a_torn_end_is_not_read_and_the_next_append_cuts_it_off() {
+    for torn in ["{\"event_id\":\"0000", "{\"event_id\":\"x\"}\n", "\0\0\0\0", "\0\n\0\0\n", &line(2, 2)[..50]] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store_with_log(dir.path(), &(line(1, 1) + torn));
+        let mut log = IngestionLog::read(&store).unwrap();
+        assert!(log.is_torn() && log.problems().is_empty(), "{torn:?}");
+        assert_eq!(log.append(&lock(&store), &[id(5)]).unwrap(), 2);
+        assert_eq!(fs::read_to_string(store.layout().ingestion_log()).unwrap(), line(1, 1) + &line(5, 2));
+        assert!(!log.is_torn());
+    }
+}
+
+#[test]
+fn odd_lines_in_the_middle_are_told_and_change_no_other_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = line(1, 1) + "garbage\n" + &line(3, 3) + &line(4, 2) + "\n{ \"seq\": 4, \"event_id\": \"" + &id(9).to_string() + "\" }\n";
+    let store = store_with_log(dir.path(), &log);
+    let mut log = IngestionLog::read(&store).unwrap();
+    assert_eq!(log.ids(), [id(1), id(0), id(3), id(9)]);
+    assert_eq!(
+        log.problems(),
+        [LogProblem::Unreadable { seq_nr: 2 }, LogProblem::Skipped { seq_nr: 3 }, LogProblem::Repeated { seq_nr: 2 }]
+    );
+    log.rewrite(&lock(&store)).unwrap();
+    let again = IngestionLog::read(&store).unwrap();
+    assert_eq!((again.ids(), again.problems().len()), (log.ids(), 0));
+}
+
+#[test]
+fn a_number_far_beyond_the_log_reserves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_log(dir.path(), &(line(1, 1) + &line(2, u64::MAX)));
+    assert_eq!(IngestionLog::read(&store).unwrap().ids(), [id(1)]);
+}
+
+#[test]
+fn lines_of_another_program_are_found_and_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_log(dir.path(), &line(1, 1));
+    let mut log = IngestionLog::read(&store).unwrap();
+    assert_eq!(log.refresh().unwrap(), Refreshed::Same);
+    let mut file = fs::OpenOptions::new().append(true).open(store.layout().ingestion_log()).unwrap();
+    file.write_all((line(2, 2) + &line(3, 3)[..9]).as_bytes()).unwrap();
+    assert!(matches!(log.append(&lock(&store), &[id(5)]), Err(LogError::Changed)));
+    assert_eq!(log.refresh().unwrap(), Refreshed::Grew(2));
+    file.write_all(&line(3, 3).as_bytes()[9..]).unwrap();
+    assert_eq!(log.refresh().unwrap(), Refreshed::Grew(3));
+    assert_eq!(log.append(&lock(&store), &[id(5)]).unwrap(), 4);
+    assert_eq!(log.refresh().unwrap(), Refreshed::Same);
+    assert_eq!(IngestionLog::read(&store).unwrap().ids(), [id(1), id(2), id(3), id(5)]);
+}
+
+#[test]
+fn a_log_that_is_removed_or_replaced_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_log(dir.path(), &(line(1, 1) + &line(2, 2)));
+    let mut log = IngestionLog::read(&store).unwrap();
+    fs::remove_file(store.layout().ingestion_log()).unwrap();
+    assert!(matches!(log.append(&lock(&store), &[id(5)]), Err(LogError::Changed)));
+    log.rewrite(&lock(&store)).unwrap();
+    assert_eq!(log.refresh().unwrap(), Refreshed::Same);
+    assert_eq!(IngestionLog::read(&store).unwrap().ids(), [id(1), id(2)]);
+    fs::remove_file(store.layout().ingestion_log()).unwrap();
+    assert_eq!(log.refresh().unwrap(), Refreshed::Replaced);
+    assert_eq!(log.latest_seq_nr(), 0);
+    assert_eq!(log.append(&lock(&store), &[id(5)]).unwrap(), 1);
+}
+
+#[test]
+fn the_digest_tells_logs_apart_at_every_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = IngestionLog::read(&store_with_log(dir.path(), &(line(1, 1) + &line(2, 2)))).unwrap();
+    let (two, one) = (log.digest_upto(2), log.digest_upto(1));
+    assert!(one.is_some() && two.is_some() && one != two);
+    assert_eq!(log.digest_upto(2), two);
+    assert_eq!(log.digest_upto(3), None);
+    let other = tempfile::tempdir().unwrap();
+    let mut other = IngestionLog::read(&store_with_log(other.path(), &(line(1, 1) + &line(3, 2)))).unwrap();
+    assert_eq!(other.digest_upto(1), one);
+    assert_ne!(other.digest_upto(2), two);
+}
+
+#[test]
+fn the_position_of_a_number_is_that_of_eventcore_fs() {
+    assert_eq!(position_of_seq_nr(258).to_string(), "00000000-0000-0102-0000-000000000000");
+    assert_eq!(seq_nr_of_position(position_of_seq_nr(u64::MAX)), u64::MAX);
+}

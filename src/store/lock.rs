@@ -1,0 +1,117 @@
+//! The store's lock, shared with every other program.
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::disk::{self, Holder, LockGuard};
+use crate::store::{Mode, Store};
+
+/// How long the wait between two attempts grows.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// Proof that `.lock` is held: for one commit or one take-in.
+#[derive(Debug)]
+pub struct CommitLock {
+    _guard: LockGuard,
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another program, or another part of this one, holds it.
+    #[error("store \"{store}\" is locked by {}", shown(holder.as_ref()))]
+    Busy {
+        /// The store.
+        store: String,
+        /// Who holds it, if the kernel tells.
+        holder: Option<Holder>,
+    },
+    /// The store was opened for reading only.
+    #[error("store \"{0}\" is open for reading only")]
+    ReadOnly(String),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+fn shown(holder: Option<&Holder>) -> String {
+    match holder {
+        Some(Holder { pid: Some(pid), command: Some(command) }) => format!("process {pid} (\"{}\")", command.escape_debug()),
+        Some(Holder { pid: Some(pid), command: None }) => format!("process {pid}"),
+        _ => "another program".to_owned(),
+    }
+}
+
+impl Store {
+    /// Takes `.lock`, waiting `timeout` at most.
+    ///
+    /// Errors with [`LockError::Busy`] when somebody holds it for longer.
+    pub fn lock(&self, timeout: Duration) -> Result<CommitLock, LockError> {
+        if self.mode() == Mode::ReadOnly {
+            return Err(LockError::ReadOnly(self.dir().display().to_string()));
+        }
+        let path = self.layout().lock();
+        let deadline = Instant::now() + timeout;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(guard) = self.disk().try_lock(&path)? {
+                return Ok(CommitLock { _guard: guard });
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(LockError::Busy { store: self.dir().display().to_string(), holder: self.disk().lock_holder(&path) });
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Who holds `.lock` now, and since when at the latest: none if nobody does.
+    ///
+    /// The time is that of the lock file's last change, which eventcore-fs causes when it opens a store.
+    #[must_use]
+    pub fn lock_holder(&self) -> Option<(Holder, SystemTime)> {
+        let path = self.layout().lock();
+        let holder = self.disk().lock_holder(&path)?;
+        let stat = self.disk().stat(&path).ok()?;
+        Some((holder, stat.modified()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+
+    #[test]
+    fn one_lock_excludes_the_next_and_says_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path(), &Disk::real()).unwrap();
+        assert!(store.lock_holder().is_none());
+        let lock = store.lock(Duration::ZERO).unwrap();
+        assert!(store.lock_holder().is_some());
+        let error = store.clone().lock(Duration::from_millis(5)).unwrap_err();
+        assert!(matches!(error, LockError::Busy { .. }), "{error}");
+        drop(lock);
+        store.lock(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_that_was_removed_locks_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path(), &Disk::real()).unwrap();
+        let _lost = store.lock(Duration::ZERO).unwrap();
+        std::fs::remove_file(dir.path().join(".lock")).unwrap();
+        store.lock(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_read_only_store_is_never_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::init(dir.path(), &Disk::real()).unwrap();
+        let store = Store::open(dir.path(), &Disk::real(), Mode::ReadOnly).unwrap();
+        assert!(matches!(store.lock(Duration::ZERO), Err(LockError::ReadOnly(_))));
+        assert!(!dir.path().join(".lock").exists());
+    }
+}

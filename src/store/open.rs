@@ -1,0 +1,188 @@
+//! Making and opening stores.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, Disk};
+use crate::store::Layout;
+
+/// What is ignored by git: everything that is this working copy's own.
+const IGNORED: &str = "/tmp/\n/checkpoints/\n/locks/\n/index/\n/.eventcore/\n/.lock\n";
+
+/// Payloads are bytes: no line ends are converted, no sides are spliced.
+const ATTRIBUTES: &str = "events/*.jsonl -text merge=binary\n";
+
+/// Whether a store may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is ever written.
+    ReadOnly,
+    /// Transactions may be committed.
+    Writable,
+}
+
+/// Why a store cannot be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such directory.
+    #[error("store \"{}\" does not exist", .0.display())]
+    Missing(PathBuf),
+    /// Something else has the name.
+    #[error("store \"{}\" is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The directory is no store.
+    #[error("directory \"{}\" is not a store: it has no \"events\" directory", .0.display())]
+    NotAStore(PathBuf),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+impl OpenError {
+    /// What helps.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing(path) | Self::NotAStore(path) => {
+                format!("make one with: braidfs init {}", path.display())
+            }
+            Self::NotADirectory(_) => "name the directory that holds \"events\"".to_owned(),
+            Self::Disk(_) => "check the directory's permissions and its disk".to_owned(),
+        }
+    }
+}
+
+/// A store's directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    layout: Layout,
+    disk: Disk,
+    mode: Mode,
+}
+
+impl Store {
+    /// Makes a store: `events/`, and the files that git needs where they are absent. An existing store stays as it is.
+    pub fn init(dir: &Path, disk: &Disk) -> Result<Self, OpenError> {
+        if let Some(stat) = disk.stat_if_present(dir)?
+            && stat.kind != disk::EntryKind::Dir
+        {
+            return Err(OpenError::NotADirectory(dir.to_path_buf()));
+        }
+        disk.create_dir(dir)?;
+        let layout = Layout::new(disk.canonical(dir)?);
+        disk.create_dir(&layout.events())?;
+        for (name, content) in [(".gitignore", IGNORED), (".gitattributes", ATTRIBUTES)] {
+            let path = layout.root().join(name);
+            match disk.write_new(&path, content.as_bytes()) {
+                Ok(file) => file.sync()?,
+                Err(error) if error.is_taken() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        disk.sync_dir(layout.root())?;
+        Ok(Self { layout, disk: disk.clone(), mode: Mode::Writable })
+    }
+
+    /// Opens a store, whoever wrote it; nothing is read or changed yet.
+    ///
+    /// A directory counts as a store if it has `events/`, or if git took that away and `.eventcore/` or the ingestion log
+    /// are still there.
+    pub fn open(dir: &Path, disk: &Disk, mode: Mode) -> Result<Self, OpenError> {
+        let kind_of = |path: &Path| disk.stat_if_present(path).map(|stat| stat.map(|stat| stat.kind));
+        match kind_of(dir)? {
+            None => return Err(OpenError::Missing(dir.to_path_buf())),
+            Some(disk::EntryKind::Dir) => {}
+            Some(_) => return Err(OpenError::NotADirectory(dir.to_path_buf())),
+        }
+        let layout = Layout::new(disk.canonical(dir)?);
+        let is_store = kind_of(&layout.events())? == Some(disk::EntryKind::Dir)
+            || kind_of(&layout.eventcore())?.is_some()
+            || kind_of(&layout.ingestion_log())?.is_some();
+        if !is_store {
+            return Err(OpenError::NotAStore(dir.to_path_buf()));
+        }
+        Ok(Self { layout, disk: disk.clone(), mode })
+    }
+
+    /// The store's directory, every link resolved.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.layout.root()
+    }
+
+    /// Where everything lies.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The disk that it lies on.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Whether it may be changed.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Makes a directory below the store whose name survives a loss of power.
+    pub(crate) fn ensure_dir(&self, dir: &Path) -> disk::Result<()> {
+        let missing: Vec<&Path> = dir.ancestors().take_while(|dir| *dir != self.dir() && !self.disk.exists(dir)).collect();
+        for dir in missing.into_iter().rev() {
+            self.disk.create_dir(dir)?;
+            if let Some(parent) = dir.parent() {
+                self.disk.sync_dir(parent)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn init_makes_what_git_needs_and_changes_nothing_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".gitignore"), "mine\n").unwrap();
+        Store::init(dir.path(), &Disk::real()).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join(".gitignore")).unwrap(), "mine\n");
+        assert_eq!(fs::read_to_string(dir.path().join(".gitattributes")).unwrap(), ATTRIBUTES);
+        assert!(dir.path().join("events").is_dir());
+        Store::init(dir.path(), &Disk::real()).unwrap();
+    }
+
+    #[test]
+    fn init_makes_the_directories_above_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(&dir.path().join("a/b"), &Disk::real()).unwrap();
+        assert_eq!(store.dir(), fs::canonicalize(dir.path()).unwrap().join("a/b"));
+    }
+
+    #[test]
+    fn what_is_no_store_is_refused_with_a_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |path: &Path| Store::open(path, &Disk::real(), Mode::ReadOnly);
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(error, OpenError::NotAStore(_)), "{error}");
+        assert!(error.hint().contains("braidfs init"));
+        assert!(matches!(open(&dir.path().join("none")), Err(OpenError::Missing(_))));
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(matches!(open(&dir.path().join("file")), Err(OpenError::NotADirectory(_))));
+        assert!(matches!(Store::init(&dir.path().join("file"), &Disk::real()), Err(OpenError::NotADirectory(_))));
+    }
+
+    #[test]
+    fn a_store_whose_events_git_took_away_opens_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".eventcore")).unwrap();
+        let store = Store::open(dir.path(), &Disk::real(), Mode::ReadOnly).unwrap();
+        assert_eq!(store.list().unwrap(), []);
+    }
+}
