@@ -3,21 +3,29 @@
 //! A transaction is a number here; who holds its id, parents and depth implements [`Graph`] and, for forks,
 //! [`History`].
 
+pub mod closed;
+pub mod conflicts;
 pub mod cuts;
 pub mod forks;
 pub mod graph;
 pub mod key;
 pub mod reach;
+pub mod stale;
 pub mod tips;
 
+#[cfg(test)]
+mod real_history;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 pub mod tests_support;
 
+pub use closed::{ClosedFork, Closing};
+pub use conflicts::Conflict;
 pub use cuts::Cuts;
 pub use forks::{Fork, History};
 pub use graph::Graph;
 pub use key::{Created, Key};
 pub use reach::Reach;
+pub use stale::StaleRead;
 pub use tips::TipSet;

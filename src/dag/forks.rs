@@ -35,6 +35,20 @@ pub trait History: Graph {
     /// The one of them that has this place, from 0, in canonical order.
     fn writer(&self, stream: u32, place: usize) -> Option<Writer>;
 
+    /// The place of the stream's first writer that is no shallower than `depth`.
+    fn place_at(&self, stream: u32, depth: u32) -> usize {
+        let (mut low, mut high) = (0, self.writer_count(stream));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.writer(stream, middle).is_some_and(|writer| self.depth(writer.transaction) < depth) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// How many events a stream has.
     fn event_count(&self, stream: u32) -> u64;
 

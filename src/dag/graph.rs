@@ -30,50 +30,83 @@ pub struct Depths {
 /// `parents` gives the parents of a member of the batch; those outside it count with the depth that `known` gives,
 /// or not at all if that is none.
 pub fn depths<I: IntoIterator<Item = u32>>(batch: &[u32], parents: impl Fn(u32) -> I, known: impl Fn(u32) -> Option<u32>) -> Depths {
-    let places: HashMap<u32, usize> = batch.iter().enumerate().map(|(place, &n)| (n, place)).collect();
-    let mut waiting = vec![0usize; batch.len()];
-    let mut depths = vec![0u32; batch.len()];
+    let places = Places::of(batch);
+    let mut members = vec![Unsorted::default(); batch.len()];
     let mut edges = Vec::new();
-    for ((&n, waiting), depth) in batch.iter().zip(&mut waiting).zip(&mut depths) {
+    for ((&n, place), member) in batch.iter().zip(0u32..).zip(&mut members) {
         for parent in parents(n) {
-            if let Some(&from) = places.get(&parent) {
-                edges.push((from, n));
-                *waiting += 1;
+            if let Some(from) = places.find(parent) {
+                edges.push((from, place));
+                member.waits_for += 1;
             } else if let Some(known) = known(parent) {
-                *depth = (*depth).max(known.saturating_add(1));
+                member.depth = member.depth.max(known.saturating_add(1));
             }
         }
     }
     edges.sort_unstable();
-    sort_by_waiting(batch, &places, &edges, waiting, depths)
+    sort_by_waiting(batch, &edges, members)
 }
 
-/// Takes whatever waits for no parent until nothing is left to take; `edges` are (place of the parent, child), sorted.
-fn sort_by_waiting(
-    batch: &[u32],
-    places: &HashMap<u32, usize>,
-    edges: &[(usize, u32)],
-    mut waiting: Vec<usize>,
-    mut depths: Vec<u32>,
-) -> Depths {
-    let mut ready: Vec<usize> = (0..batch.len()).filter(|&place| waiting.get(place) == Some(&0)).collect();
+#[derive(Clone, Copy, Default)]
+struct Unsorted {
+    depth: u32,
+    /// How many parents in the batch have no depth yet.
+    waits_for: u32,
+}
+
+/// Takes whatever waits for no parent until nothing is left to take; `edges` are (parent, child) as places, sorted.
+fn sort_by_waiting(batch: &[u32], edges: &[(u32, u32)], mut members: Vec<Unsorted>) -> Depths {
+    let mut ready: Vec<u32> = members.iter().zip(0u32..).filter(|(member, _)| member.waits_for == 0).map(|(_, place)| place).collect();
     let mut sorted = Vec::with_capacity(batch.len());
     while let Some(place) = ready.pop() {
-        let (Some(&n), Some(&depth)) = (batch.get(place), depths.get(place)) else { continue };
+        let (Some(&n), Some(&Unsorted { depth, .. })) = (batch.get(place as usize), members.get(place as usize)) else { continue };
         sorted.push((n, depth));
-        let from = edges.partition_point(|&(parent, _)| parent < place);
-        for (_, child) in edges.iter().skip(from).take_while(|&&(parent, _)| parent == place) {
-            let Some(&child) = places.get(child) else { continue };
-            let (Some(left), Some(below)) = (waiting.get_mut(child), depths.get_mut(child)) else { continue };
-            *below = (*below).max(depth.saturating_add(1));
-            *left -= 1;
-            if *left == 0 {
+        let children = edges.partition_point(|&(parent, _)| parent < place);
+        for &(_, child) in edges.iter().skip(children).take_while(|&&(parent, _)| parent == place) {
+            let Some(member) = members.get_mut(child as usize) else { continue };
+            member.depth = member.depth.max(depth.saturating_add(1));
+            member.waits_for -= 1;
+            if member.waits_for == 0 {
                 ready.push(child);
             }
         }
     }
-    let stuck = batch.iter().zip(&waiting).filter(|&(_, &left)| left > 0).map(|(&n, _)| n).collect();
+    let stuck = batch.iter().zip(&members).filter(|(_, member)| member.waits_for > 0).map(|(&n, _)| n).collect();
     Depths { sorted, stuck }
+}
+
+/// Where each transaction stands in a batch.
+enum Places {
+    /// By number, from the least on: for batches that have most numbers of their span.
+    Table {
+        first: u32,
+        places: Vec<u32>,
+    },
+    Map(HashMap<u32, u32>),
+}
+
+impl Places {
+    fn of(batch: &[u32]) -> Self {
+        let (first, last) = (batch.iter().min().copied().unwrap_or(0), batch.iter().max().copied().unwrap_or(0));
+        let span = (last - first) as usize + 1;
+        if span / 8 > batch.len() {
+            return Self::Map(batch.iter().copied().zip(0..).collect());
+        }
+        let mut places = vec![u32::MAX; span];
+        for (&n, place) in batch.iter().zip(0..) {
+            if let Some(slot) = places.get_mut((n - first) as usize) {
+                *slot = place;
+            }
+        }
+        Self::Table { first, places }
+    }
+
+    fn find(&self, n: u32) -> Option<u32> {
+        match self {
+            Self::Table { first, places } => places.get(n.checked_sub(*first)? as usize).copied().filter(|&place| place != u32::MAX),
+            Self::Map(places) => places.get(&n).copied(),
+        }
+    }
 }
 
 /// Collects what can be reached from `starts` by following `next`, the starts included, in no order that means anything.
@@ -119,6 +152,13 @@ mod tests {
     #[test]
     fn a_parent_listed_twice_counts_once() {
         assert_eq!(depths_of(&[&[], &[0, 0]]).sorted, [(0, 0), (1, 1)]);
+    }
+
+    #[test]
+    fn numbers_far_apart_are_found() {
+        let batch = [4_000_000_000, 7, 5_000];
+        let got = depths(&batch, |n| batch.iter().copied().filter(move |&parent| parent < n), |_| None);
+        assert_eq!(got.sorted, [(7, 0), (5_000, 1), (4_000_000_000, 2)]);
     }
 
     #[test]
