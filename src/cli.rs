@@ -1,7 +1,118 @@
-//! The row `cli`.
+//! The command line: one file a subcommand, output for people and for programs, exit codes.
+
+mod completions;
+mod convert;
+mod failure;
+mod harmless;
+mod import;
+mod init;
+mod locate;
+mod man;
+mod output;
+mod progress;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::{Failure, Kind, Result};
+use output::{Format, Output};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the answer is no: refused, not found, or findings were reported
+  2  the command line makes no sense
+  3  busy: another program has the store; try again
+  4  failed: the machine or the store
+
+The store is the one that --store or $BRAIDFS_STORE names, else the one that the current directory lies in;
+a mount of a store counts as that store.";
+
+/// An event store that is a directory of files in git, and a file system over it.
+#[derive(Parser)]
+#[command(name = "braidfs", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    /// The store's directory
+    #[arg(long, global = true, value_name = "DIR", env = "BRAIDFS_STORE", hide_env_values = true)]
+    store: Option<PathBuf>,
+    /// Whom the output is for
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Init(init::Arguments),
+    Import(import::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}
+
+/// What every subcommand gets: where to print, and which store was named.
+struct Session {
+    out: Output,
+    format: Format,
+    store: Option<PathBuf>,
+}
 
 /// Runs the command line of this process.
 #[must_use]
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn run() -> ExitCode {
+    run_with(std::env::args_os())
+}
+
+fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are success; a reader that has gone is nobody's fault.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });
+        }
+    };
+    let format = cli.format;
+    let mut session = Session { out: Output::stdout(format), format, store: cli.store };
+    let done = dispatch(cli.command, &mut session);
+    let flushed = session.out.finish();
+    match done.and(flushed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure, format),
+    }
+}
+
+fn dispatch(command: Command, session: &mut Session) -> Result {
+    match command {
+        Command::Init(arguments) => init::run(&arguments, session),
+        Command::Import(arguments) => import::run(&arguments, session),
+        Command::Completions(arguments) => completions::run(&arguments, session),
+        Command::Man(arguments) => man::run(&arguments, session),
+    }
+}
+
+fn report(failure: &Failure, format: Format) -> ExitCode {
+    if !failure.message.is_empty() {
+        match format {
+            Format::Human => eprintln!("{failure}"),
+            Format::Json => eprintln!("{}", failure.to_json()),
+        }
+    }
+    ExitCode::from(failure.kind.exit_code())
+}
+
+/// The whole command line as clap knows it, for completions and manual pages.
+fn command_line() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command_line().debug_assert();
+    }
 }

@@ -7,3 +7,9 @@ mod support;
 
 #[path = "cli/fixtures.rs"]
 mod fixtures;
+#[path = "cli/general.rs"]
+mod general;
+#[path = "cli/import_git.rs"]
+mod import_git;
+#[path = "cli/init.rs"]
+mod init;

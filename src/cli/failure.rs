@@ -1,0 +1,134 @@
+//! How a command ends when it cannot do what was asked: a kind, which is the exit code, a cause and a hint.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::harmless::harmless;
+
+/// What a command returns.
+pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
+
+/// Why a command did not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The answer is no: refused, not found, or findings were reported.
+    Refused,
+    /// The command line makes no sense.
+    Usage,
+    /// Another program has the store; trying again helps.
+    Busy,
+    /// The machine or the store failed.
+    Failed,
+    /// Whoever read our output has gone; that is success.
+    Closed,
+}
+
+impl Kind {
+    /// The exit code, as `docs/CLI.md` and `braidfs --help` say.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::Refused => 1,
+            Self::Usage => 2,
+            Self::Busy => 3,
+            Self::Failed => 4,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Refused => "refused",
+            Self::Usage => "usage",
+            Self::Busy => "busy",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A command's failure, with all that a person needs to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    /// What could not be done; empty if the output has said it already.
+    pub(crate) message: String,
+    pub(crate) causes: Vec<String>,
+    pub(crate) hints: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+    }
+
+    /// With the causes of an error, from the outermost.
+    pub(crate) fn because(mut self, error: &dyn Error) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !self.causes.iter().any(|cause| cause.contains(&text)) {
+                self.causes.push(text);
+            }
+            next = error.source();
+        }
+        self
+    }
+
+    /// With advice; an empty one is left out.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        if !hint.is_empty() && !self.hints.contains(&hint) {
+            self.hints.push(hint);
+        }
+        self
+    }
+
+    /// The failure as one JSON object.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({"error": {"kind": self.kind.name(), "message": self.message, "causes": self.causes, "hints": self.hints}})
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "braidfs: {}", harmless(&self.message))?;
+        for (label, texts) in [("cause", &self.causes), ("hint", &self.hints)] {
+            for line in texts.iter().flat_map(|text| text.lines()) {
+                write!(f, "\n  {label}: {}", harmless(line))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Errors of standard output: a closed pipe is how `head` says that it has enough.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Kind::Closed, ""),
+            _ => Self::new(Kind::Failed, "standard output cannot be written").because(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_cause_and_hint_on_lines_of_their_own() {
+        let error = io::Error::other("disk on fire\u{1b}");
+        let failure = Failure::new(Kind::Failed, "store 'x' cannot be opened").because(&error).hint("call for help").hint("");
+        assert_eq!(failure.to_string(), "braidfs: store 'x' cannot be opened\n  cause: disk on fire\\u{1b}\n  hint: call for help");
+        assert_eq!(failure.to_json()["error"]["kind"], "failed");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_success() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(failure.kind.exit_code(), 0);
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)).kind.exit_code(), 4);
+    }
+}

@@ -1,0 +1,75 @@
+//! Names and payloads of other people on a terminal: nothing in them may move the cursor or reorder text.
+
+use std::borrow::Cow;
+
+/// True for what a terminal obeys or what reorders the line: controls, and the marks of bidirectional text.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Renders text for people: each harmful character becomes `\u{1b}`-like text.
+#[must_use]
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_harmful(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Renders lines of JSON for a terminal: each harmful character becomes its JSON escape, so that the value stays the same.
+///
+/// Line ends stay; so do bytes that are no UTF-8, which a terminal does not obey.
+#[must_use]
+pub(crate) fn harmless_json(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let is_plain = |byte: &u8| matches!(byte, b'\n' | b' '..=b'~');
+    if bytes.iter().all(is_plain) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c != '\n' && is_harmful(c) {
+                // Every harmful character lies in the basic plane: four digits are enough.
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
+            } else {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        out.extend_from_slice(chunk.invalid());
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_left_alone() {
+        assert!(matches!(harmless("konto/Ä 😀"), Cow::Borrowed("konto/Ä 😀")));
+        assert!(matches!(harmless_json(b"{\"a\":1}\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_spelled_out() {
+        assert_eq!(harmless("a\u{1b}[2Jb\u{9b}c\u{202e}d\ne"), "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d\\u{a}e");
+    }
+
+    #[test]
+    fn json_keeps_its_value() {
+        let line = "{\"a\":\"x\u{7f}\u{9b}31m\u{202e}é\"}\n";
+        let shown = harmless_json(line.as_bytes());
+        assert_eq!(shown.as_ref(), "{\"a\":\"x\\u007f\\u009b31m\\u202eé\"}\n".as_bytes());
+        let [before, after]: [serde_json::Value; 2] = [line.as_bytes(), &shown].map(|bytes| serde_json::from_slice(bytes).unwrap());
+        assert_eq!(before, after);
+    }
+}

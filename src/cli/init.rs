@@ -1,0 +1,34 @@
+//! `braidfs init`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Session;
+use super::failure::Result;
+use super::harmless::harmless;
+use crate::disk::Disk;
+use crate::store::{Mode, Store};
+
+/// Make a store: a directory with `events/` and what git should know about it
+///
+/// A store that is there already stays as it is, and so does everything else in the directory.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The directory; made if it does not exist
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let disk = Disk::real();
+    let existed = Store::open(&arguments.directory, &disk, Mode::ReadOnly).is_ok();
+    let store = Store::init(&arguments.directory, &disk)?;
+    let shown = store.dir().display().to_string();
+    session.out.either(&json!({"store": shown, "created": !existed}), |_| {
+        let state = if existed { "was a store already" } else { "is a store now" };
+        format!("'{}' {state}", harmless(&shown))
+    })
+}

@@ -1,0 +1,95 @@
+//! Which store a command works on.
+
+use std::path::{Path, PathBuf};
+
+use super::Session;
+use super::failure::{Failure, Kind, Result};
+use crate::disk::Disk;
+
+/// The type by which the kernel lists our mounts.
+const MOUNT_TYPE: &str = "fuse.braidfs";
+
+/// The store that the session names, else the one that the current directory lies in, or whose mount it lies in.
+pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> {
+    if let Some(store) = &session.store {
+        return Ok(store.clone());
+    }
+    let here =
+        std::env::current_dir().map_err(|error| Failure::new(Kind::Failed, "the current directory cannot be found").because(&error))?;
+    let mounts = disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    if let Some(store) = store_of_mount(&String::from_utf8_lossy(&mounts), &here) {
+        return Ok(store);
+    }
+    here.ancestors().find(|directory| is_store(disk, directory)).map(Path::to_path_buf).ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("no store is named, and '{}' lies in none", here.display()))
+            .hint("name one: --store DIR, or BRAIDFS_STORE=DIR in the environment")
+            .hint("make one: braidfs init DIR")
+    })
+}
+
+/// A store has `events/`, and what tells it from any other directory with such a name: a transaction, or what a store keeps beside.
+fn is_store(disk: &Disk, directory: &Path) -> bool {
+    let events = directory.join("events");
+    disk.exists(&events)
+        && (disk.exists(&directory.join(".eventcore"))
+            || disk.list_if_present(&events).is_ok_and(|entries| entries.iter().any(|entry| entry.name.ends_with(".jsonl"))))
+}
+
+/// The store of the braidfs mount that a path lies in, by the kernel's table of mounts.
+fn store_of_mount(table: &str, here: &Path) -> Option<PathBuf> {
+    let mut found: Option<(PathBuf, PathBuf)> = None;
+    for line in table.lines() {
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let (kind, source) = (right.next()?, right.next()?);
+        let point = PathBuf::from(unescape(left.split(' ').nth(4)?));
+        // The innermost mount counts, of whatever type.
+        if here.starts_with(&point) && found.as_ref().is_none_or(|(best, _)| point.starts_with(best)) {
+            let store = if kind == MOUNT_TYPE { PathBuf::from(unescape(source)) } else { PathBuf::new() };
+            found = Some((point, store));
+        }
+    }
+    found.map(|(_, store)| store).filter(|store| store.is_absolute())
+}
+
+/// The kernel writes space, tab, line end and backslash as three octal digits.
+fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        match (first, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "22 1 0:20 / / rw - ext4 /dev/sda1 rw
+40 22 0:30 / /home/a/mnt rw,nosuid - fuse.braidfs /home/a/my\\040store rw,user_id=0
+41 40 0:31 / /home/a/mnt/inner rw - tmpfs tmpfs rw";
+
+    #[test]
+    fn a_mount_leads_to_its_store() {
+        let store = |here: &str| store_of_mount(TABLE, Path::new(here));
+        assert_eq!(store("/home/a/mnt/streams"), Some(PathBuf::from("/home/a/my store")));
+        assert_eq!(store("/home/a/mnt/inner/x"), None);
+        assert_eq!(store("/home/a/mnt2"), None);
+    }
+
+    #[test]
+    fn octal_escapes_are_undone() {
+        assert_eq!(unescape("a\\040b\\134c\\9"), "a b\\c\\9");
+    }
+}

@@ -1,0 +1,36 @@
+//! `braidfs man`.
+
+use clap::Args;
+use clap_mangen::Man;
+
+use super::failure::{Failure, Kind, Result};
+use super::{Session, command_line};
+
+/// Print a manual page: of braidfs, or of one of its commands
+///
+/// To read it at once: `braidfs man mount | man -l -`
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The command, such as `mount` or `import git`
+    #[arg(value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let mut root = command_line();
+    root.build();
+    let (mut page, mut title) = (root, "braidfs".to_owned());
+    for name in &arguments.command {
+        let Some(found) = page.find_subcommand(name).cloned() else {
+            let known: Vec<_> = page.get_subcommands().map(clap::Command::get_name).collect();
+            let hint = if known.is_empty() { String::new() } else { format!("known are: {}", known.join(", ")) };
+            return Err(Failure::new(Kind::Usage, format!("command '{name}' does not exist in '{title}'")).hint(hint));
+        };
+        page = found;
+        title = format!("{title}-{name}");
+    }
+    let mut text = Vec::new();
+    Man::new(page).title(&title).manual("braidfs").render(&mut text)?;
+    session.out.bytes(&text)
+}

@@ -1,0 +1,74 @@
+//! Standard output: for people or for programs, buffered, and harmless on a terminal.
+
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::failure::Result;
+use super::harmless::harmless_json;
+
+/// Whom the output is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people.
+    #[default]
+    Human,
+    /// JSON for programs: one object, or one a line where there are several.
+    Json,
+}
+
+/// Standard output of one command.
+pub(crate) struct Output {
+    writer: Box<dyn Write>,
+    format: Format,
+    is_terminal: bool,
+}
+
+impl Output {
+    /// This process's standard output.
+    pub(crate) fn stdout(format: Format) -> Self {
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        Self { writer: Box::new(BufWriter::with_capacity(1 << 16, stdout)), format, is_terminal }
+    }
+
+    /// True if programs read it.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Writes one line for people; the caller has made foreign text harmless.
+    pub(crate) fn line(&mut self, text: impl fmt::Display) -> Result {
+        writeln!(self.writer, "{text}")?;
+        Ok(())
+    }
+
+    /// Writes one value as a line of JSON.
+    pub(crate) fn json(&mut self, value: &Value) -> Result {
+        self.bytes(value.to_string().as_bytes())?;
+        self.bytes(b"\n")
+    }
+
+    /// Writes one value for programs, or what `human` renders of it.
+    pub(crate) fn either(&mut self, value: &Value, human: impl FnOnce(&Value) -> String) -> Result {
+        if self.is_json() { self.json(value) } else { self.line(human(value)) }
+    }
+
+    /// Writes bytes that are JSON or text: as they are, but harmless if a person may see them on a terminal.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result {
+        if self.is_terminal {
+            self.writer.write_all(&harmless_json(bytes))?;
+        } else {
+            self.writer.write_all(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Hands everything over; must be called last, for an error to be seen.
+    pub(crate) fn finish(&mut self) -> Result {
+        self.writer.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! `braidfs import git`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::git::{git, git_at};
+use crate::support::run::{Ran, braidfs};
+use crate::support::store::TestStore;
+
+const TIME: u64 = 1_700_000_000;
+
+fn write(repository: &Path, name: &str, lines: std::ops::Range<u32>) {
+    let path = repository.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, lines.map(|n| format!("line {n}\n")).collect::<String>()).unwrap();
+}
+
+fn commit(repository: &Path, seconds: u64, message: &str) {
+    git(repository, ["add", "-A"]);
+    git_at(repository, seconds, ["commit", "-q", "-m", message]);
+}
+
+/// A repository with a rename, a merge whose conflict was settled, a merge that git made alone, and odd paths.
+fn repository() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    git(at, ["init", "-q"]);
+    write(at, "a.txt", 0..20);
+    write(at, "b.txt", 0..30);
+    commit(at, TIME, "start");
+    git(at, ["checkout", "-q", "-b", "side"]);
+    write(at, "a.txt", 5..20);
+    write(at, "app/[id]/page 1.ts", 0..3);
+    commit(at, TIME + 10, "side: \u{1b}[31mshorten");
+    git(at, ["checkout", "-q", "main"]);
+    write(at, "a.txt", 0..25);
+    git(at, ["mv", "b.txt", "c.txt"]);
+    commit(at, TIME + 20, "lengthen and rename");
+    // A merge without a common line would need an editor: both sides are taken by hand.
+    git(at, ["merge", "-q", "--no-commit", "-s", "ours", "side"]);
+    write(at, "a.txt", 5..25);
+    write(at, "app/[id]/page 1.ts", 0..3);
+    commit(at, TIME + 30, "settle a.txt");
+    git(at, ["checkout", "-q", "side"]);
+    write(at, "d.txt", 0..2);
+    commit(at, TIME + 40, "one more file");
+    git(at, ["checkout", "-q", "main"]);
+    git_at(at, TIME + 50, ["merge", "-q", "--no-ff", "-m", "alone", "side"]);
+    fs::remove_file(at.join("d.txt")).unwrap();
+    commit(at, TIME + 60, "remove d.txt");
+    home
+}
+
+fn import(store: &TestStore, repository: &Path, more: &[&str]) -> Ran {
+    let mut arguments = vec!["import", "git", repository.to_str().unwrap(), "--format", "json"];
+    arguments.extend(more);
+    let path = store.path();
+    braidfs(arguments.into_iter().chain(["--store", path.to_str().unwrap()]))
+}
+
+fn files(store: &TestStore) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(store.events_dir()).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect()
+}
+
+/// Headers and events by the commit's message; a transaction without events has no message.
+fn read(store: &TestStore) -> BTreeMap<String, (Value, Vec<Value>)> {
+    let parsed = files(store).into_values().map(|text| {
+        let mut lines = text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let header = lines.next().unwrap();
+        let events: Vec<Value> = lines.collect();
+        let message = events.first().map_or(String::new(), |event| event["event_data"]["message"].as_str().unwrap().to_owned());
+        (message, (header, events))
+    });
+    parsed.collect()
+}
+
+#[test]
+fn commits_become_transactions_with_their_parents() {
+    let (repository, store) = (repository(), TestStore::new());
+    let done = import(&store, repository.path(), &[]).ok().json();
+    assert_eq!((done["transactions"].as_u64(), done["already_present"].as_u64()), (Some(7), Some(0)), "{done}");
+
+    let read = read(&store);
+    let id = |message: &str| read[message].0["transaction_id"].clone();
+    let (settle, events) = &read["settle a.txt"];
+    let mut parents = vec![id("lengthen and rename"), id("side: \u{1b}[31mshorten")];
+    parents.sort_by_key(|parent| parent.as_str().unwrap().to_owned());
+    assert_eq!(settle["parent_transaction_ids"], Value::from(parents));
+    let changed: Vec<_> =
+        events.iter().map(|event| (event["stream_id"].as_str().unwrap(), event["stream_version"].as_u64().unwrap())).collect();
+    assert_eq!(changed, [("a.txt", 4)]);
+    assert_eq!(settle["created_at"], "2023-11-14T22:13:50+00:00");
+
+    let alone = &read[""];
+    assert_eq!(alone.0["parent_transaction_ids"].as_array().unwrap().len(), 2);
+    assert!(alone.1.is_empty() && alone.0["stream_bases"].as_object().unwrap().is_empty());
+
+    let renamed: Vec<_> =
+        read["lengthen and rename"].1.iter().map(|e| (e["stream_id"].as_str().unwrap(), e["event_type"].as_str().unwrap())).collect();
+    assert_eq!(renamed, [("a.txt", "FileModified"), ("b.txt", "FileRenamed"), ("c.txt", "FileAdded")]);
+    assert_eq!(read["side: \u{1b}[31mshorten"].1[1]["stream_id"], "app/%5Bid%5D/page 1.ts");
+    assert_eq!(read["remove d.txt"].1[0]["event_type"], "FileDeleted");
+}
+
+#[test]
+fn a_second_import_adds_only_what_is_new() {
+    let (repository, store) = (repository(), TestStore::new());
+    import(&store, repository.path(), &["--revision", "HEAD~1"]).ok();
+    let before = files(&store);
+    let done = import(&store, repository.path(), &[]).ok().json();
+    assert_eq!((done["transactions"].as_u64(), done["already_present"].as_u64()), (Some(1), Some(6)), "{done}");
+    let after = files(&store);
+    assert!(before.iter().all(|(name, text)| after.get(name) == Some(text)));
+
+    let other = TestStore::new();
+    import(&other, repository.path(), &["--all"]).ok();
+    assert_eq!(files(&other), after, "the same history gives the same bytes everywhere");
+}
+
+#[test]
+fn the_public_crate_finds_nothing_wrong_with_an_import() {
+    let (repository, store) = (repository(), TestStore::new());
+    import(&store, repository.path(), &[]).ok();
+    let peer = eventcore_fs::FileEventStore::open(store.path()).unwrap();
+    let status = peer.status().unwrap();
+    assert!(status.is_clean(), "{status:?}");
+    assert_eq!(peer.topology_generation().unwrap(), 2);
+}
+
+#[test]
+fn what_is_no_repository_is_refused_with_gits_words() {
+    let (store, empty) = (TestStore::new(), tempfile::tempdir().unwrap());
+    let ran = import(&store, empty.path(), &[]).code(1);
+    assert!(ran.err.contains("not a git repository"), "{}", ran.err);
+    let repository = repository();
+    let ran = import(&store, repository.path(), &["--revision", "--upload-pack=x"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert!(files(&store).is_empty());
+}
+
+#[test]
+fn a_store_that_another_program_holds_is_busy() {
+    let (repository, store) = (repository(), TestStore::new());
+    let holder = eventcore_fs::FileEventStore::open(store.path()).unwrap();
+    let ran = import(&store, repository.path(), &[]).code(3);
+    assert!(ran.err.contains("is locked by"), "{}", ran.err);
+    drop(holder);
+    import(&store, repository.path(), &[]).ok();
+}
