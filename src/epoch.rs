@@ -1,1 +1,70 @@
-//! The row `epoch`.
+//! One immutable published state: readers hold an `Arc` of it and never lock.
+
+use std::sync::Arc;
+
+use crate::index::{Index, Touched};
+use crate::model::{Finding, ReplicaId};
+use crate::store::Store;
+
+/// A file of `events/` that the store refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its name in `events/`.
+    pub file: String,
+    /// Its size in bytes when it was read.
+    pub size: u64,
+    /// When it was last changed, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Why it is refused.
+    pub reason: String,
+}
+
+/// What the writer of this process may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WriterState {
+    /// It can commit.
+    #[default]
+    Ready,
+    /// The store was opened for reading.
+    ReadOnly,
+    /// Another program holds the lock; with what is known of it.
+    Locked(String),
+    /// A sync failed: nothing is written until the store is opened again.
+    Failed(String),
+}
+
+/// How far the index is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files taken in.
+    pub done: u64,
+    /// Files to take in; equal to `done` once the index is ready.
+    pub of: u64,
+    /// Whether every file that was there at the start is in the views.
+    pub ready: bool,
+}
+
+/// Everything that can be read, as of one moment.
+#[derive(Debug)]
+pub struct Epoch {
+    /// Rises by one at each publication; begins anew when the store is opened.
+    pub number: u64,
+    /// Orders, streams, lines.
+    pub index: Index,
+    /// The views that differ from the epoch before.
+    pub touched: Touched,
+    /// How many numbers of the feed may be shown.
+    pub feed_shown: u64,
+    /// The files that the store refused, by name.
+    pub quarantined: Arc<Vec<Quarantined>>,
+    /// What is worth a report.
+    pub findings: Arc<Vec<Finding>>,
+    /// The identity of this working copy, once it has one.
+    pub replica_id: Option<ReplicaId>,
+    /// What the writer may do.
+    pub writer: WriterState,
+    /// How far the index is.
+    pub progress: Progress,
+    /// The files behind it.
+    pub store: Arc<Store>,
+}

@@ -1,1 +1,322 @@
-//! The row `index`.
+//! The derived index: canonical order, streams, types, categories, the feed and forks, kept up at every arrival.
+//!
+//! An [`Index`] is a persistent value: [`Index::clone`] shares everything, so each published epoch is one clone. Nothing
+//! here is a source of truth; it is built again from the files at any time.
+
+pub mod column;
+pub mod directories;
+pub mod events;
+pub mod feed;
+mod link;
+pub mod names;
+pub mod pack;
+pub mod sequence;
+mod table;
+pub mod transactions;
+
+use std::collections::BTreeSet;
+
+use crate::format::names::category_of;
+use crate::index::column::Column;
+use crate::index::directories::Directories;
+use crate::index::events::{Entry, Events};
+use crate::index::feed::Feed;
+use crate::index::names::Names;
+use crate::index::pack::Pack;
+use crate::index::sequence::Sequence;
+use crate::index::transactions::{Details, Facts, Transactions};
+use crate::model::{EventId, Header};
+
+/// The events of one view in its order.
+#[derive(Clone, Debug, Default)]
+pub struct List {
+    /// Numbers of events; each weighs its packed line and the digits of its version.
+    pub events: Sequence,
+    /// Rises whenever lines that were shown change or go: the view's name then stands for a new file.
+    pub incarnation: u32,
+}
+
+/// A file as it is taken in.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Its first line.
+    pub header: &'a Header,
+    /// The name in `events/`, if it is not `<id>.jsonl`.
+    pub odd_name: Option<&'a str>,
+    /// The inode under which it was read.
+    pub inode: u64,
+    /// Its events in the order of the file, each with its packed line.
+    pub events: Vec<ArrivalEvent<'a>>,
+}
+
+/// An event as it is taken in.
+#[derive(Debug)]
+pub struct ArrivalEvent<'a> {
+    /// Its id.
+    pub event_id: EventId,
+    /// Its stream.
+    pub stream_id: &'a str,
+    /// Its type.
+    pub event_type: &'a str,
+    /// The length of its packed line in bytes.
+    pub line_len: usize,
+}
+
+/// Which views a change concerned, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Whether the canonical log changed.
+    pub log: bool,
+    /// Streams.
+    pub streams: BTreeSet<u32>,
+    /// Types.
+    pub types: BTreeSet<u32>,
+    /// Categories.
+    pub categories: BTreeSet<u32>,
+    /// Transactions that came or went.
+    pub transactions: BTreeSet<u32>,
+}
+
+impl Touched {
+    /// Adds what another change concerned.
+    pub fn extend(&mut self, other: Self) {
+        self.log |= other.log;
+        self.streams.extend(other.streams);
+        self.types.extend(other.types);
+        self.categories.extend(other.categories);
+        self.transactions.extend(other.transactions);
+    }
+}
+
+/// Everything that is derived from the files, as of one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// The packed lines.
+    pub pack: Pack,
+    /// Transactions as columns.
+    pub transactions: Transactions,
+    /// Events as columns.
+    pub events: Events,
+    /// Streams and their numbers.
+    pub streams: Names,
+    /// Types and their numbers.
+    pub types: Names,
+    /// Categories (up to the first separator of a stream id) and their numbers.
+    pub categories: Names,
+    /// The directories below `streams/`.
+    pub directories: Directories,
+    /// Transactions in canonical order; each weighs its number of events.
+    pub order: Sequence,
+    /// All events in canonical order.
+    pub log: List,
+    /// Ingestion order.
+    pub feed: Feed,
+    stream_lists: Column<List, 256>,
+    stream_category: Column<u32>,
+    type_lists: Column<List, 256>,
+    category_lists: Column<List, 256>,
+    cyclic: BTreeSet<u32>,
+}
+
+/// No category.
+const NO_CATEGORY: u32 = u32::MAX;
+
+/// Decimal digits of a number from 1.
+#[must_use]
+pub fn digits(number: u64) -> u64 {
+    u64::from(number.checked_ilog10().unwrap_or(0)) + 1
+}
+
+/// Decimal digits of all numbers from 1 to `last` together.
+#[must_use]
+pub fn digits_up_to(last: u64) -> u64 {
+    let mut sum = 0;
+    let mut first = 1u64;
+    let mut width = 1;
+    while first <= last {
+        let end = first.saturating_mul(10).saturating_sub(1).min(last);
+        sum += (end - first + 1) * width;
+        width += 1;
+        let Some(next) = first.checked_mul(10) else { break };
+        first = next;
+    }
+    sum
+}
+
+impl Index {
+    /// Enters a file; its lines lie at the end of the pack. It shows in views after [`Index::link`].
+    pub fn enter(&mut self, arrival: &Arrival<'_>, lines: &[u8]) -> u32 {
+        let mut offset = self.pack.append(lines);
+        let header = arrival.header;
+        let first_event = self.events.len();
+        let details = self.details(arrival);
+        let facts = Facts {
+            created_at: &header.created_at,
+            replica: header.replica_id,
+            parents: &header.parents,
+            first_event,
+            event_count: arrival.events.len() as u32,
+            inode: arrival.inode,
+            closes_all: closes_all(header, arrival.events.len()),
+            details,
+        };
+        let number = self.transactions.enter(header.transaction_id, facts);
+        for event in &arrival.events {
+            let entry = Entry {
+                offset,
+                transaction: number,
+                stream: self.stream_number(event.stream_id),
+                event_type: self.type_number(event.event_type),
+            };
+            self.events.enter(event.event_id, entry, &self.pack);
+            offset += event.line_len as u64;
+        }
+        number
+    }
+
+    fn details(&mut self, arrival: &Arrival<'_>) -> Details {
+        let header = arrival.header;
+        let written = |stream: &str| arrival.events.iter().any(|event| event.stream_id == stream);
+        let mut details = Details { key: header.key.as_deref().map(Into::into), ..Details::default() };
+        for stream in &header.resolves {
+            details.resolves.push(self.stream_number(stream));
+        }
+        if header.stream_bases.len() > 1 || arrival.events.is_empty() {
+            for (stream, base) in header.stream_bases.iter().filter(|(stream, _)| !written(stream)) {
+                details.reads.push((self.stream_number(stream), *base));
+            }
+        }
+        details.file = arrival.odd_name.map(Into::into);
+        details
+    }
+
+    fn stream_number(&mut self, stream: &str) -> u32 {
+        let number = self.streams.number(stream);
+        if number as usize == self.stream_lists.len() {
+            self.stream_lists.push(List::default());
+            self.directories.enter(number, stream);
+            let category = match category_of(stream) {
+                Some(category) => {
+                    let category = self.categories.number(category);
+                    if category as usize == self.category_lists.len() {
+                        self.category_lists.push(List::default());
+                    }
+                    category
+                }
+                None => NO_CATEGORY,
+            };
+            self.stream_category.push(category);
+        }
+        number
+    }
+
+    fn type_number(&mut self, event_type: &str) -> u32 {
+        let number = self.types.number(event_type);
+        if number as usize == self.type_lists.len() {
+            self.type_lists.push(List::default());
+        }
+        number
+    }
+
+    /// The events of a stream, by its number.
+    #[must_use]
+    pub fn stream_list(&self, stream: u32) -> Option<&List> {
+        self.stream_lists.get(stream as usize).filter(|list| !list.events.is_empty())
+    }
+
+    /// The events of a type, by its number.
+    #[must_use]
+    pub fn type_list(&self, event_type: u32) -> Option<&List> {
+        self.type_lists.get(event_type as usize).filter(|list| !list.events.is_empty())
+    }
+
+    /// The events of a category, by its number.
+    #[must_use]
+    pub fn category_list(&self, category: u32) -> Option<&List> {
+        self.category_lists.get(category as usize).filter(|list| !list.events.is_empty())
+    }
+
+    /// The number of a stream that has events.
+    #[must_use]
+    pub fn find_stream(&self, stream: &str) -> Option<u32> {
+        self.streams.find(stream).filter(|&number| self.stream_list(number).is_some())
+    }
+
+    /// How many events a stream has: its version.
+    #[must_use]
+    pub fn stream_version(&self, stream: &str) -> u64 {
+        self.find_stream(stream).and_then(|number| self.stream_list(number)).map_or(0, |list| list.events.len())
+    }
+
+    /// The event with an id that is in the views, first in number.
+    #[must_use]
+    pub fn find_event(&self, id: EventId) -> Option<u32> {
+        self.events.find(id, &self.pack, |event| self.is_shown(event))
+    }
+
+    /// Whether an event is in the views.
+    #[must_use]
+    pub fn is_shown(&self, event: u32) -> bool {
+        let transaction = self.events.transaction(event);
+        self.transactions.is_valid(transaction) && self.transactions.events(transaction).contains(&event)
+    }
+
+    /// The rank from 1 of an event in canonical order; costs a search.
+    #[must_use]
+    pub fn position(&self, event: u32) -> u64 {
+        let transaction = self.events.transaction(event);
+        self.log.events.partition_point(|other| {
+            let of = self.events.transaction(other);
+            if of == transaction { other < event } else { self.transactions.compare(of, transaction).is_lt() }
+        }) + 1
+    }
+
+    /// The rank from 0 of a transaction in canonical order; costs a search.
+    #[must_use]
+    pub fn rank(&self, transaction: u32) -> u64 {
+        self.order.partition_point(|other| self.transactions.compare(other, transaction).is_lt())
+    }
+
+    /// Bytes that an item of the feed takes behind its number.
+    #[must_use]
+    pub fn feed_weight(&self, item: u32) -> u64 {
+        feed::weight(item, &self.events, &self.pack)
+    }
+
+    /// Bytes that an event takes in a view, but for the fixed part and the numbers that the view counts itself.
+    #[must_use]
+    pub fn weight(&self, event: u32) -> u64 {
+        weight(&self.events, &self.pack, event)
+    }
+}
+
+fn weight(events: &Events, pack: &Pack, event: u32) -> u64 {
+    events.place(event, pack).1 as u64 + digits(u64::from(events.version(event)))
+}
+
+/// Whether a transaction closes every fork that it descends from (FORMAT.md, "Forks").
+fn closes_all(header: &Header, events: usize) -> bool {
+    events == 0 && header.parents.len() >= 2 && header.stream_bases.is_empty() && header.resolves.is_empty()
+}
+
+#[cfg(test)]
+#[path = "index/tests.rs"]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod equals;
+
+#[cfg(test)]
+mod tests {
+    use super::{digits, digits_up_to};
+
+    #[test]
+    fn digits_are_those_of_the_printed_number() {
+        let mut sum = 0;
+        for number in 1..=12_345u64 {
+            sum += number.to_string().len() as u64;
+            assert_eq!(digits(number), number.to_string().len() as u64);
+            assert_eq!(digits_up_to(number), sum);
+        }
+        assert_eq!(digits_up_to(0), 0);
+        assert_eq!(digits(u64::MAX), 20);
+    }
+}

@@ -1,1 +1,12 @@
 //! What each virtual file is: the tree of one epoch, names, exact sizes, rendered ranges.
+
+mod file;
+mod lines;
+mod status;
+mod texts;
+mod tree;
+
+pub use file::File;
+pub use lines::{Lines, Numbers};
+pub use status::status_json;
+pub use tree::{Entry, Node, Tree};

@@ -66,6 +66,22 @@ impl Store {
         self.disk().read_with_stat(&Disk::entry_path(&self.layout().events(), name))
     }
 
+    /// A range of a file in `events/`; shorter only at its end.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn read_range(&self, name: &str, offset: u64, len: usize) -> disk::Result<Vec<u8>> {
+        self.disk().read_at(&Disk::entry_path(&self.layout().events(), name), offset, len)
+    }
+
+    /// The facts of a file in `events/`.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn stat(&self, name: &str) -> disk::Result<Stat> {
+        self.disk().stat(&Disk::entry_path(&self.layout().events(), name))
+    }
+
     /// Reads files in `events/` on `threads` threads and makes something of each; answers in the order of `names`.
     ///
     /// `make` gets the index in `names` and the bytes, in a buffer that is used again, or why they cannot be read.

@@ -1,0 +1,101 @@
+//! Ingestion order: which event has which sequence number on this replica.
+
+use crate::index::column::Column;
+use crate::index::events::Events;
+use crate::index::pack::Pack;
+use crate::index::sequence::Sequence;
+use crate::model::EventId;
+
+use uuid::Uuid;
+
+/// Set in an item whose event is gone; the rest is its place among the ids of the gone.
+const GONE: u32 = 1 << 31;
+
+/// A gone event's line behind its number: `"event_id":"…","gone":true}` and the line end.
+pub const GONE_TAIL_LEN: u64 = 12 + 36 + 14 + 1;
+
+/// The feed: item N-1 is the event with number N, or says that it is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Feed {
+    /// Items in the order of their numbers; each weighs its line behind the number.
+    pub items: Sequence,
+    /// Rises when a line that was shown changes.
+    pub incarnation: u32,
+    gone: Column<[u8; 16]>,
+}
+
+/// What stands at a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// An event that is here.
+    Event(u32),
+    /// An event that was here.
+    Gone(EventId),
+}
+
+impl Feed {
+    /// The largest number given.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        self.items.len()
+    }
+
+    /// What an item of the sequence stands for.
+    #[must_use]
+    pub fn slot(&self, item: u32) -> Slot {
+        if item & GONE == 0 {
+            return Slot::Event(item);
+        }
+        Slot::Gone(EventId(Uuid::from_bytes(self.gone.at(item & !GONE))))
+    }
+
+    fn item(&mut self, slot: Slot) -> u32 {
+        match slot {
+            Slot::Event(event) => event,
+            Slot::Gone(id) => {
+                self.gone.push(*id.as_bytes());
+                (self.gone.len() as u32 - 1) | GONE
+            }
+        }
+    }
+
+    /// Gives the next numbers; an event learns its number.
+    pub fn append(&mut self, slots: &[Slot], events: &mut Events, pack: &Pack) {
+        let mut next = self.latest() as u32;
+        let mut items = Vec::with_capacity(slots.len());
+        for &slot in slots {
+            next += 1;
+            if let Slot::Event(event) = slot {
+                events.set_seq_nr(event, next);
+            }
+            items.push(self.item(slot));
+        }
+        self.items.splice(self.items.len(), &items, |item| weight(item, events, pack));
+    }
+
+    /// Marks the numbers of events that went as gone; a line that was shown changes, so the file is a new one.
+    pub fn mark_gone(&mut self, seqs: &[u32], events: &mut Events, pack: &Pack) {
+        let Some(first) = seqs.iter().copied().filter(|&seq| seq > 0).min() else { return };
+        let keep = u64::from(first) - 1;
+        let mut tail: Vec<u32> = self.items.iter_from(keep).collect();
+        for &seq in seqs.iter().filter(|&&seq| seq > 0) {
+            let at = (seq - first) as usize;
+            let Some(&event) = tail.get(at) else { continue };
+            if event & GONE != 0 {
+                continue;
+            }
+            let item = self.item(Slot::Gone(events.id(event, pack)));
+            events.set_seq_nr(event, 0);
+            if let Some(slot) = tail.get_mut(at) {
+                *slot = item;
+            }
+        }
+        self.items.splice(keep, &tail, |item| weight(item, events, pack));
+        self.incarnation += 1;
+    }
+}
+
+/// Bytes of an item's line behind its number.
+pub(crate) fn weight(item: u32, events: &Events, pack: &Pack) -> u64 {
+    if item & GONE == 0 { events.place(item, pack).1 as u64 } else { GONE_TAIL_LEN }
+}

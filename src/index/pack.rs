@@ -1,0 +1,186 @@
+//! The packed event lines, in the order in which they were taken in.
+//!
+//! A line's bytes never change and never move. What the derived file on disk holds is read through a mapping; what could
+//! not be written there (a full or read-only disk) stays in memory, so a view never depends on `index/`.
+
+use std::sync::Arc;
+
+/// How many bytes one piece in memory takes before the next begins; longer lines get a piece of their own.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Bytes that stay readable while anybody holds them: a mapped file or memory.
+pub trait Bytes: Send + Sync {
+    /// All bytes that can be read now.
+    fn bytes(&self) -> &[u8];
+}
+
+/// A file to which packed lines are appended and through which they are read.
+pub trait Backing: Send + Sync {
+    /// Appends bytes at the end; an error leaves what was there.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    fn append(&self, bytes: &[u8]) -> std::io::Result<()>;
+
+    /// The first `len` bytes of the file as they can be read now and as it grows.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    fn map(&self, len: u64) -> std::io::Result<Arc<dyn Bytes>>;
+}
+
+/// An append-only array of bytes; clones share everything.
+#[derive(Clone, Default)]
+pub struct Pack {
+    backing: Option<Arc<dyn Backing>>,
+    mapping: Option<Arc<dyn Bytes>>,
+    /// Bytes before this one lie in the file.
+    file_len: u64,
+    pieces: Vec<(u64, Arc<Vec<u8>>)>,
+    len: u64,
+}
+
+impl std::fmt::Debug for Pack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pack").field("file_len", &self.file_len).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Pack {
+    /// A pack whose first `len` bytes are those of `backing`.
+    ///
+    /// # Errors
+    /// What mapping the file answered.
+    pub fn open(backing: Arc<dyn Backing>, len: u64) -> std::io::Result<Self> {
+        let mapping = if len == 0 { None } else { Some(backing.map(len)?) };
+        Ok(Self { backing: Some(backing), mapping, file_len: len, pieces: Vec::new(), len })
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes are held in memory since no file took them.
+    #[must_use]
+    pub fn bytes_in_memory(&self) -> u64 {
+        self.len - self.file_len
+    }
+
+    /// Whether everything lies in the file.
+    #[must_use]
+    pub fn is_on_disk(&self) -> bool {
+        self.backing.is_some() && self.pieces.is_empty()
+    }
+
+    /// Appends lines that belong together; gives the offset of the first byte.
+    pub fn append(&mut self, bytes: &[u8]) -> u64 {
+        let offset = self.len;
+        if bytes.is_empty() {
+            return offset;
+        }
+        if self.pieces.is_empty() && self.append_to_file(bytes) {
+            self.file_len += bytes.len() as u64;
+        } else {
+            // Once a write has failed everything later stays in memory: offsets in the file have no holes.
+            self.backing = None;
+            match self.pieces.last_mut() {
+                Some((_, piece)) if piece.len() + bytes.len() <= PIECE_BYTES => Arc::make_mut(piece).extend_from_slice(bytes),
+                _ => self.pieces.push((offset, Arc::new(bytes.to_vec()))),
+            }
+        }
+        self.len += bytes.len() as u64;
+        offset
+    }
+
+    fn append_to_file(&mut self, bytes: &[u8]) -> bool {
+        let Some(backing) = &self.backing else { return false };
+        if let Err(error) = backing.append(bytes) {
+            tracing::warn!(%error, "the index file takes no more; what is new stays in memory");
+            return false;
+        }
+        let end = self.file_len + bytes.len() as u64;
+        if self.mapping.as_ref().is_some_and(|mapping| mapping.bytes().len() as u64 >= end) {
+            return true;
+        }
+        match backing.map(end) {
+            Ok(mapping) => {
+                self.mapping = Some(mapping);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the index file cannot be mapped; what is new stays in memory");
+                false
+            }
+        }
+    }
+
+    /// The bytes at a place; none if they are not there (never for what [`Pack::append`] gave, unless the file was cut).
+    #[must_use]
+    pub fn get(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        if offset < self.file_len {
+            let at = usize::try_from(offset).ok()?;
+            return self.mapping.as_ref()?.bytes().get(at..at.checked_add(len)?);
+        }
+        let at = self.pieces.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
+        let (start, piece) = self.pieces.get(at)?;
+        let at = (offset - start) as usize;
+        piece.get(at..at.checked_add(len)?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    struct Shown(Vec<u8>);
+    impl Bytes for Shown {
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    /// A file that is full after some bytes.
+    struct Small {
+        bytes: Mutex<Vec<u8>>,
+        max: usize,
+    }
+    impl Backing for Small {
+        fn append(&self, bytes: &[u8]) -> std::io::Result<()> {
+            let mut held = self.bytes.lock().unwrap();
+            if held.len() + bytes.len() > self.max {
+                return Err(std::io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+            held.extend_from_slice(bytes);
+            Ok(())
+        }
+        fn map(&self, _: u64) -> std::io::Result<Arc<dyn Bytes>> {
+            Ok(Arc::new(Shown(self.bytes.lock().unwrap().clone())))
+        }
+    }
+
+    #[test]
+    fn a_full_disk_moves_what_is_new_into_memory_and_every_byte_stays() {
+        let backing = Arc::new(Small { bytes: Mutex::default(), max: 100 });
+        let mut pack = Pack::open(backing, 0).unwrap();
+        let lines: Vec<Vec<u8>> = (0u8..40).map(|n| vec![n; 7]).collect();
+        let offsets: Vec<u64> = lines.iter().map(|line| pack.append(line)).collect();
+        let older = pack.clone();
+        pack.append(&vec![9; PIECE_BYTES + 1]);
+        for (line, offset) in lines.iter().zip(offsets) {
+            assert_eq!(pack.get(offset, 7), Some(&line[..]));
+            assert_eq!(older.get(offset, 7), Some(&line[..]));
+        }
+        assert!(!pack.is_on_disk());
+        assert_eq!(pack.get(pack.len(), 1), None);
+    }
+}

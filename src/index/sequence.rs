@@ -1,0 +1,239 @@
+//! A persistent sequence of numbers with the bytes that they take in a view.
+
+use std::sync::Arc;
+
+/// How many numbers share one chunk: a change of one copies at most this many.
+const CHUNK_LEN_MAX: usize = 512;
+
+#[derive(Clone, Debug)]
+struct Chunk {
+    items: Arc<[u32]>,
+    /// Numbers and bytes of this chunk and all before it.
+    items_end: u64,
+    bytes_end: u64,
+}
+
+/// Numbers in an order, each with a weight in bytes: finds the number at a rank or at a byte.
+///
+/// Clones share their chunks. One chunk needs no more than its numbers, so a hundred thousand short ones are cheap.
+#[derive(Clone, Debug, Default)]
+pub struct Sequence {
+    chunks: Chunks,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Chunks {
+    #[default]
+    None,
+    One(Arc<[u32]>, u64),
+    Many(Arc<Vec<Chunk>>),
+}
+
+/// Where a byte of a view lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The rank from 0 of a number at or before the byte.
+    pub rank: u64,
+    /// The byte at which that number's line begins.
+    pub start: u64,
+}
+
+impl Sequence {
+    /// How many numbers there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match &self.chunks {
+            Chunks::None => 0,
+            Chunks::One(items, _) => items.len() as u64,
+            Chunks::Many(chunks) => chunks.last().map_or(0, |chunk| chunk.items_end),
+        }
+    }
+
+    /// Whether there is no number.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The weight of all numbers together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match &self.chunks {
+            Chunks::None => 0,
+            Chunks::One(_, bytes) => *bytes,
+            Chunks::Many(chunks) => chunks.last().map_or(0, |chunk| chunk.bytes_end),
+        }
+    }
+
+    /// The number at a rank from 0.
+    #[must_use]
+    pub fn get(&self, rank: u64) -> Option<u32> {
+        match &self.chunks {
+            Chunks::None => None,
+            Chunks::One(items, _) => items.get(usize::try_from(rank).ok()?).copied(),
+            Chunks::Many(chunks) => {
+                let at = chunks.partition_point(|chunk| chunk.items_end <= rank);
+                let chunk = chunks.get(at)?;
+                let first = chunk.items_end - chunk.items.len() as u64;
+                chunk.items.get((rank - first) as usize).copied()
+            }
+        }
+    }
+
+    /// The numbers from a rank on.
+    pub fn iter_from(&self, rank: u64) -> impl Iterator<Item = u32> + '_ {
+        let (many, one): (&[Chunk], &[u32]) = match &self.chunks {
+            Chunks::None => (&[], &[]),
+            Chunks::One(items, _) => (&[], items),
+            Chunks::Many(chunks) => (chunks, &[]),
+        };
+        let at = many.partition_point(|chunk| chunk.items_end <= rank);
+        let many = many.get(at..).unwrap_or_default();
+        let first = many.first().map_or(0, |chunk| chunk.items_end - chunk.items.len() as u64);
+        let skip = rank.saturating_sub(first) as usize;
+        many.iter().flat_map(|chunk| chunk.items.iter().copied()).chain(one.iter().copied()).skip(skip)
+    }
+
+    /// The last numbers first.
+    pub fn iter_back(&self) -> impl Iterator<Item = u32> + '_ {
+        let (many, one): (&[Chunk], &[u32]) = match &self.chunks {
+            Chunks::None => (&[], &[]),
+            Chunks::One(items, _) => (&[], items),
+            Chunks::Many(chunks) => (chunks, &[]),
+        };
+        one.iter().rev().copied().chain(many.iter().rev().flat_map(|chunk| chunk.items.iter().rev().copied()))
+    }
+
+    /// The place from which `byte` can be reached; `extra(rank)` is what each view adds to the first `rank` weights.
+    #[must_use]
+    pub fn place(&self, byte: u64, extra: impl Fn(u64) -> u64) -> Place {
+        let Chunks::Many(chunks) = &self.chunks else { return Place { rank: 0, start: 0 } };
+        let at = chunks.partition_point(|chunk| chunk.bytes_end + extra(chunk.items_end) <= byte);
+        match at.checked_sub(1).and_then(|before| chunks.get(before)) {
+            Some(before) => Place { rank: before.items_end, start: before.bytes_end + extra(before.items_end) },
+            None => Place { rank: 0, start: 0 },
+        }
+    }
+
+    /// The bytes before the number at a rank.
+    #[must_use]
+    pub fn bytes_before(&self, rank: u64, weight: impl Fn(u32) -> u64) -> u64 {
+        let (first, mut bytes) = match &self.chunks {
+            Chunks::Many(chunks) => {
+                let at = chunks.partition_point(|chunk| chunk.items_end <= rank);
+                at.checked_sub(1).and_then(|before| chunks.get(before)).map_or((0, 0), |chunk| (chunk.items_end, chunk.bytes_end))
+            }
+            _ => (0, 0),
+        };
+        for item in self.iter_from(first).take(rank.saturating_sub(first) as usize) {
+            bytes += weight(item);
+        }
+        bytes
+    }
+
+    /// The first rank whose number does not fulfil `is_before`; those that do come first.
+    pub fn partition_point(&self, mut is_before: impl FnMut(u32) -> bool) -> u64 {
+        match &self.chunks {
+            Chunks::None => 0,
+            Chunks::One(items, _) => items.partition_point(|&item| is_before(item)) as u64,
+            Chunks::Many(chunks) => {
+                let at = chunks.partition_point(|chunk| chunk.items.last().is_some_and(|&item| is_before(item)));
+                match chunks.get(at) {
+                    Some(chunk) => {
+                        let first = chunk.items_end - chunk.items.len() as u64;
+                        first + chunk.items.partition_point(|&item| is_before(item)) as u64
+                    }
+                    None => self.len(),
+                }
+            }
+        }
+    }
+
+    /// Keeps the first `keep` numbers and puts `tail` behind them.
+    ///
+    /// Costs the length of the tail, of one chunk, and one entry a chunk.
+    pub fn splice(&mut self, keep: u64, tail: &[u32], weight: impl Fn(u32) -> u64) {
+        let keep = keep.min(self.len());
+        if tail.is_empty() && keep == self.len() {
+            return;
+        }
+        let mut chunks: Vec<Chunk> = match std::mem::take(&mut self.chunks) {
+            Chunks::None => Vec::new(),
+            Chunks::One(items, bytes) => {
+                let items_end = items.len() as u64;
+                vec![Chunk { items, items_end, bytes_end: bytes }]
+            }
+            Chunks::Many(chunks) => Arc::try_unwrap(chunks).unwrap_or_else(|shared| (*shared).clone()),
+        };
+        let whole = chunks.partition_point(|chunk| chunk.items_end <= keep);
+        let mut pending: Vec<u32> = Vec::new();
+        if let Some(cut) = chunks.get(whole) {
+            let first = cut.items_end - cut.items.len() as u64;
+            pending.extend(cut.items.iter().take((keep - first) as usize));
+        }
+        chunks.truncate(whole);
+        // A last chunk with room is filled up first, so that appends one by one make full chunks.
+        if pending.is_empty()
+            && chunks.last().is_some_and(|last| last.items.len() < CHUNK_LEN_MAX)
+            && let Some(last) = chunks.pop()
+        {
+            pending.extend(last.items.iter());
+        }
+        pending.extend_from_slice(tail);
+        let (mut items_end, mut bytes_end) = chunks.last().map_or((0, 0), |last| (last.items_end, last.bytes_end));
+        for items in pending.chunks(CHUNK_LEN_MAX) {
+            items_end += items.len() as u64;
+            bytes_end += items.iter().map(|&item| weight(item)).sum::<u64>();
+            chunks.push(Chunk { items: items.into(), items_end, bytes_end });
+        }
+        self.chunks = match chunks.len() {
+            0 => Chunks::None,
+            1 => chunks.pop().map_or(Chunks::None, |only| Chunks::One(only.items, only.bytes_end)),
+            _ => {
+                chunks.shrink_to(chunks.len() + chunks.len() / 8);
+                Chunks::Many(Arc::new(chunks))
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::Sequence;
+    use proptest::prelude::*;
+
+    fn weight(item: u32) -> u64 {
+        u64::from(item % 7) + 1
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_plain_vector(steps in prop::collection::vec((0usize..3_000, 0usize..1_500), 1..8), probe in 0u64..6_000) {
+            let mut plain: Vec<u32> = Vec::new();
+            let mut sequence = Sequence::default();
+            let mut next = 0;
+            for (keep, more) in steps {
+                let keep = keep.min(plain.len());
+                let tail: Vec<u32> = (next..next + more as u32).collect();
+                next += more as u32;
+                plain.truncate(keep);
+                plain.extend(&tail);
+                sequence.splice(keep as u64, &tail, weight);
+            }
+            prop_assert_eq!(sequence.len(), plain.len() as u64);
+            prop_assert_eq!(sequence.bytes(), plain.iter().map(|&item| weight(item)).sum::<u64>());
+            prop_assert_eq!(sequence.get(probe), plain.get(probe as usize).copied());
+            let from: Vec<u32> = sequence.iter_from(probe).collect();
+            prop_assert_eq!(&from[..], plain.get(probe as usize..).unwrap_or_default());
+            prop_assert_eq!(sequence.partition_point(|item| plain.iter().position(|&held| held == item) < Some(probe as usize)),
+                probe.min(plain.len() as u64));
+            let place = sequence.place(probe, |rank| rank);
+            let before: u64 = plain[..place.rank as usize].iter().map(|&item| weight(item) + 1).sum();
+            prop_assert_eq!(before, place.start);
+            prop_assert!(place.start <= probe);
+            let rank = probe.min(plain.len() as u64);
+            prop_assert_eq!(sequence.bytes_before(rank, weight), plain[..rank as usize].iter().map(|&item| weight(item)).sum::<u64>());
+        }
+    }
+}

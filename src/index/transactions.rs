@@ -1,0 +1,438 @@
+//! What the index knows of each transaction, as columns.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::dag::key::Created;
+use crate::index::column::Column;
+use crate::index::table::Table;
+use crate::model::{ReplicaId, TransactionId};
+
+/// No parent.
+const NONE: u32 = u32::MAX;
+/// Set in a parent column where the rest is an offset into the list of further parents.
+const MANY: u32 = 1 << 31;
+
+/// Bits that say what a transaction is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// Its file is here and valid: it is in every view.
+    pub const VALID: Self = Self(1);
+    /// It stands in or behind a cycle of parents.
+    pub const CYCLIC: Self = Self(2);
+    /// A merge without events, bases and `resolves`: it closes every fork that it descends from.
+    pub const CLOSES_ALL: Self = Self(4);
+    /// It lists more than one parent.
+    pub const MERGE: Self = Self(8);
+    /// Its file is here, valid in itself.
+    pub const PRESENT: Self = Self(16);
+
+    /// Whether all bits of `other` are set.
+    #[must_use]
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These bits, with `other` set or cleared.
+    #[must_use]
+    pub fn with(self, other: Self, on: bool) -> Self {
+        Self(if on { self.0 | other.0 } else { self.0 & !other.0 })
+    }
+}
+
+/// What few transactions have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The key of its draft.
+    pub key: Option<Box<str>>,
+    /// The streams whose forks it closes, by number.
+    pub resolves: Vec<u32>,
+    /// Streams that were read and not written, by number, with the versions seen.
+    pub reads: Vec<(u32, u64)>,
+    /// The name of its file where it is not `<id>.jsonl`.
+    pub file: Option<Box<str>>,
+}
+
+/// The columns; a number stands for a transaction id for ever, also before its file arrives and after it is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Transactions {
+    ids: Column<[u8; 16]>,
+    table: Table,
+    created: Column<[u32; 3]>,
+    odd: Arc<Vec<Box<str>>>,
+    replica: Column<u32>,
+    replicas: Column<[u8; 16]>,
+    replica_table: Table,
+    depth: Column<u32>,
+    parent: Column<u32>,
+    more_parents: Column<u32>,
+    children: Column<u32>,
+    first_event: Column<u32>,
+    event_count: Column<u32>,
+    flags: Column<Flags>,
+    inode: Column<u64>,
+    detail: Column<u32>,
+    details: Column<Arc<Details>>,
+    keys: Table,
+    /// Ids that are named as parents and not here, with the transactions that name them.
+    missing: Arc<BTreeMap<u32, Vec<u32>>>,
+    heads: Arc<BTreeSet<u32>>,
+    valid_count: u32,
+    merge_count: u32,
+}
+
+/// What a new or returning transaction brings besides its id.
+pub(crate) struct Facts<'a> {
+    pub(crate) created_at: &'a str,
+    pub(crate) replica: ReplicaId,
+    pub(crate) parents: &'a [TransactionId],
+    pub(crate) first_event: u32,
+    pub(crate) event_count: u32,
+    pub(crate) inode: u64,
+    pub(crate) closes_all: bool,
+    pub(crate) details: Details,
+}
+
+impl Transactions {
+    /// How many numbers are given, also to ids that are not here.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.ids.len() as u32
+    }
+
+    /// Whether no number is given.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// How many transactions are valid.
+    #[must_use]
+    pub fn valid_count(&self) -> u32 {
+        self.valid_count
+    }
+
+    /// How many valid transactions list more than one parent: the topology generation of `eventcore-fs`.
+    #[must_use]
+    pub fn merge_count(&self) -> u32 {
+        self.merge_count
+    }
+
+    /// The id of a number.
+    #[must_use]
+    pub fn id(&self, number: u32) -> TransactionId {
+        TransactionId(Uuid::from_bytes(self.ids.at(number)))
+    }
+
+    /// The number of an id, valid or not.
+    #[must_use]
+    pub fn find(&self, id: TransactionId) -> Option<u32> {
+        self.table.find(self.table.hash(id.as_bytes()), |number| self.ids.at(number) == *id.as_bytes())
+    }
+
+    /// The number of a valid transaction's id.
+    #[must_use]
+    pub fn find_valid(&self, id: TransactionId) -> Option<u32> {
+        self.find(id).filter(|&number| self.is_valid(number))
+    }
+
+    /// Whether it is in the views.
+    #[must_use]
+    pub fn is_valid(&self, number: u32) -> bool {
+        self.flags.get(number as usize).is_some_and(|flags| flags.has(Flags::VALID))
+    }
+
+    /// Whether its file is here, though it may stand in a cycle.
+    #[must_use]
+    pub fn is_present(&self, number: u32) -> bool {
+        self.flags.get(number as usize).is_some_and(|flags| flags.has(Flags::PRESENT))
+    }
+
+    /// Its bits.
+    #[must_use]
+    pub fn flags(&self, number: u32) -> Flags {
+        self.flags.at(number)
+    }
+
+    pub(crate) fn set_flag(&mut self, number: u32, flag: Flags, on: bool) {
+        let flags = self.flags.at(number).with(flag, on);
+        if flag == Flags::VALID && flags != self.flags.at(number) {
+            self.count_validity(number, on);
+        }
+        self.flags.set(number as usize, flags);
+    }
+
+    fn count_validity(&mut self, number: u32, on: bool) {
+        self.valid_count = if on { self.valid_count + 1 } else { self.valid_count.saturating_sub(1) };
+        if self.flags.at(number).has(Flags::MERGE) {
+            self.merge_count = if on { self.merge_count + 1 } else { self.merge_count.saturating_sub(1) };
+        }
+        let parents: Vec<u32> = self.listed(number).collect();
+        let heads = Arc::make_mut(&mut self.heads);
+        for parent in parents {
+            let children = self.children.at(parent);
+            let children = if on { children + 1 } else { children.saturating_sub(1) };
+            self.children.set(parent as usize, children);
+            if children > 0 {
+                heads.remove(&parent);
+            } else if self.flags.at(parent).has(Flags::VALID) {
+                heads.insert(parent);
+            }
+        }
+        if on && self.children.at(number) == 0 {
+            heads.insert(number);
+        } else {
+            heads.remove(&number);
+        }
+    }
+
+    /// The valid transactions without a valid child, sorted by id.
+    #[must_use]
+    pub fn heads(&self) -> Vec<TransactionId> {
+        let mut heads: Vec<_> = self.heads.iter().map(|&head| self.id(head)).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// The numbers of the heads.
+    #[must_use]
+    pub fn head_numbers(&self) -> &BTreeSet<u32> {
+        &self.heads
+    }
+
+    /// The longest way to a transaction without a parent here.
+    #[must_use]
+    pub fn depth(&self, number: u32) -> u32 {
+        self.depth.at(number)
+    }
+
+    pub(crate) fn set_depth(&mut self, number: u32, depth: u32) {
+        if self.depth.at(number) != depth {
+            self.depth.set(number as usize, depth);
+        }
+    }
+
+    /// Its parents, each once, also those that are not here.
+    pub fn listed(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
+        let word = self.parent.at(number);
+        let many = (word != NONE && word & MANY != 0).then_some((word & !MANY) as usize);
+        let count = many.and_then(|at| self.more_parents.get(at)).copied().unwrap_or(0) as usize;
+        let one = (word != NONE && many.is_none()).then_some(word);
+        let start = many.map_or(0, |at| at + 1);
+        one.into_iter().chain((start..start + count).filter_map(|at| self.more_parents.get(at).copied()))
+    }
+
+    /// Its parents that are in the views.
+    pub fn parents(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
+        self.listed(number).filter(|&parent| self.is_valid(parent))
+    }
+
+    /// The writer.
+    #[must_use]
+    pub fn replica(&self, number: u32) -> ReplicaId {
+        ReplicaId(Uuid::from_bytes(self.replicas.get(self.replica.at(number) as usize).copied().unwrap_or_default()))
+    }
+
+    /// When it was written, as it stands in its header.
+    #[must_use]
+    pub fn created_at(&self, number: u32) -> String {
+        Created::from_words(self.created.at(number)).text(&self.odd)
+    }
+
+    /// The number of its first event and how many it has.
+    #[must_use]
+    pub fn events(&self, number: u32) -> std::ops::Range<u32> {
+        let first = self.first_event.at(number);
+        first..first + self.event_count.at(number)
+    }
+
+    /// The inode under which its file was read.
+    #[must_use]
+    pub fn inode(&self, number: u32) -> u64 {
+        self.inode.at(number)
+    }
+
+    /// What few transactions have.
+    #[must_use]
+    pub fn details(&self, number: u32) -> Option<&Details> {
+        self.details.get(self.detail.at(number) as usize).map(|details| &**details)
+    }
+
+    /// The name of its file in `events/`.
+    #[must_use]
+    pub fn file_name(&self, number: u32) -> String {
+        match self.details(number).and_then(|details| details.file.as_deref()) {
+            Some(file) => file.to_owned(),
+            None => format!("{}.jsonl", self.id(number)),
+        }
+    }
+
+    /// The valid transaction, first in number, that was made of a draft with this key.
+    #[must_use]
+    pub fn find_key(&self, key: &str) -> Option<u32> {
+        self.keys.find(self.keys.hash(key.as_bytes()), |number| {
+            self.is_valid(number) && self.details(number).is_some_and(|details| details.key.as_deref() == Some(key))
+        })
+    }
+
+    /// Ids that are named as parents and not in the views, with the transactions that name them.
+    #[must_use]
+    pub fn missing(&self) -> &BTreeMap<u32, Vec<u32>> {
+        &self.missing
+    }
+
+    /// Compares two transactions in canonical order.
+    #[must_use]
+    pub fn compare(&self, a: u32, b: u32) -> Ordering {
+        self.compare_at(a, self.depth.at(a), b, self.depth.at(b))
+    }
+
+    /// Compares two transactions in canonical order as if they had these depths.
+    #[must_use]
+    pub fn compare_at(&self, a: u32, depth_a: u32, b: u32, depth_b: u32) -> Ordering {
+        depth_a
+            .cmp(&depth_b)
+            .then_with(|| Created::from_words(self.created.at(a)).compare(Created::from_words(self.created.at(b)), &self.odd))
+            .then_with(|| self.replica(a).cmp(&self.replica(b)))
+            .then_with(|| self.ids.at(a).cmp(&self.ids.at(b)))
+    }
+
+    /// The number of an id, a new one if it has none.
+    fn number(&mut self, id: TransactionId) -> u32 {
+        if let Some(number) = self.find(id) {
+            return number;
+        }
+        let number = self.len();
+        self.ids.push(*id.as_bytes());
+        self.created.push([0; 3]);
+        self.detail.push(NONE);
+        self.replica.push(0);
+        self.depth.push(0);
+        self.parent.push(NONE);
+        self.children.push(0);
+        self.first_event.push(0);
+        self.event_count.push(0);
+        self.flags.push(Flags::default());
+        self.inode.push(0);
+        let ids = &self.ids;
+        let hash = self.table.hash(id.as_bytes());
+        self.table.insert(hash, number, |table, held| table.hash(&ids.at(held)));
+        number
+    }
+
+    fn replica_number(&mut self, id: ReplicaId) -> u32 {
+        let hash = self.replica_table.hash(id.as_bytes());
+        if let Some(number) = self.replica_table.find(hash, |number| self.replicas.at(number) == *id.as_bytes()) {
+            return number;
+        }
+        let number = self.replicas.len() as u32;
+        self.replicas.push(*id.as_bytes());
+        let replicas = &self.replicas;
+        self.replica_table.insert(hash, number, |table, held| table.hash(&replicas.at(held)));
+        number
+    }
+
+    /// Every replica that wrote something, in the order in which they were met.
+    pub fn replica_ids(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.replicas.iter().map(|&bytes| ReplicaId(Uuid::from_bytes(bytes)))
+    }
+
+    /// Enters what a file says; it is not yet valid.
+    pub(crate) fn enter(&mut self, id: TransactionId, facts: Facts<'_>) -> u32 {
+        let number = self.number(id);
+        let at = number as usize;
+        let mut created = Created::parse(facts.created_at, &mut Vec::new());
+        if created.is_odd() {
+            created = Created::parse(facts.created_at, Arc::make_mut(&mut self.odd));
+        }
+        self.created.set(at, created.to_words());
+        let replica = self.replica_number(facts.replica);
+        self.replica.set(at, replica);
+        let word = self.parents_word(facts.parents);
+        self.parent.set(at, word);
+        self.first_event.set(at, facts.first_event);
+        self.event_count.set(at, facts.event_count);
+        self.inode.set(at, facts.inode);
+        let is_merge = facts.parents.len() > 1;
+        self.flags.set(at, Flags::PRESENT.with(Flags::CLOSES_ALL, facts.closes_all).with(Flags::MERGE, is_merge));
+        self.detail.set(at, NONE);
+        if facts.details != Details::default() {
+            let key = facts.details.key.clone();
+            self.detail.set(at, self.details.len() as u32);
+            self.details.push(Arc::new(facts.details));
+            if let Some(key) = key {
+                self.enter_key(&key, number);
+            }
+        }
+        number
+    }
+
+    fn enter_key(&mut self, key: &str, number: u32) {
+        let hash = self.keys.hash(key.as_bytes());
+        let (detail, details) = (&self.detail, &self.details);
+        self.keys.insert(hash, number, |table, held| {
+            let key = details.get(detail.at(held) as usize).and_then(|details| details.key.as_deref());
+            table.hash(key.unwrap_or_default().as_bytes())
+        });
+    }
+
+    fn parents_word(&mut self, parents: &[TransactionId]) -> u32 {
+        let mut numbers: Vec<u32> = Vec::with_capacity(parents.len());
+        for &parent in parents {
+            let number = self.number(parent);
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        match numbers.as_slice() {
+            [] => NONE,
+            [one] => *one,
+            many => {
+                let offset = self.more_parents.len() as u32;
+                self.more_parents.push(many.len() as u32);
+                many.iter().for_each(|&parent| self.more_parents.push(parent));
+                offset | MANY
+            }
+        }
+    }
+
+    /// Notes which of its parents are not in the views.
+    pub(crate) fn note_missing(&mut self, number: u32) {
+        let absent: Vec<u32> = self.listed(number).filter(|&parent| !self.is_valid(parent)).collect();
+        if absent.is_empty() {
+            return;
+        }
+        let missing = Arc::make_mut(&mut self.missing);
+        for parent in absent {
+            let children = missing.entry(parent).or_default();
+            if !children.contains(&number) {
+                children.push(number);
+            }
+        }
+    }
+
+    /// Forgets that something waits for a transaction that is here now; gives those that waited.
+    pub(crate) fn take_missing(&mut self, number: u32) -> Vec<u32> {
+        if !self.missing.contains_key(&number) {
+            return Vec::new();
+        }
+        Arc::make_mut(&mut self.missing).remove(&number).unwrap_or_default()
+    }
+
+    /// Forgets what a transaction waits for, since it is gone itself.
+    pub(crate) fn forget_waiting(&mut self, number: u32) {
+        if self.missing.is_empty() {
+            return;
+        }
+        let missing = Arc::make_mut(&mut self.missing);
+        missing.retain(|_, children| {
+            children.retain(|&child| child != number);
+            !children.is_empty()
+        });
+    }
+}

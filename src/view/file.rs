@@ -1,0 +1,130 @@
+//! A virtual file: an exact size and bytes that never change while it is held.
+
+use std::io;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::store::Store;
+use crate::view::lines::Lines;
+
+/// A virtual file as of one epoch; holding it keeps its bytes.
+#[derive(Clone, Debug)]
+pub struct File {
+    content: Content,
+    incarnation: u64,
+    mtime_ns: i64,
+    xattrs: Arc<Vec<(String, Vec<u8>)>>,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Lines(Lines),
+    Bytes(Arc<[u8]>),
+    Stored { store: Arc<Store>, name: String, size: u64 },
+}
+
+impl File {
+    /// A view of JSON Lines; `incarnation` tells which file the name stands for.
+    #[must_use]
+    pub fn of_lines(lines: Lines, incarnation: u64, mtime_ns: i64, xattrs: Vec<(String, Vec<u8>)>) -> Self {
+        Self { content: Content::Lines(lines), incarnation, mtime_ns, xattrs: Arc::new(xattrs) }
+    }
+
+    /// A file of some bytes, replaced whenever they change.
+    #[must_use]
+    pub fn of_bytes(bytes: impl Into<Arc<[u8]>>, mtime_ns: i64) -> Self {
+        let bytes = bytes.into();
+        let digest = Sha256::digest(&bytes);
+        let incarnation = digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+        Self { content: Content::Bytes(bytes), incarnation, mtime_ns, xattrs: Arc::default() }
+    }
+
+    /// A file of `events/`, byte for byte.
+    #[must_use]
+    pub fn of_stored(store: Arc<Store>, name: String, size: u64, mtime_ns: i64) -> Self {
+        Self {
+            content: Content::Stored { store, name, size },
+            incarnation: size ^ mtime_ns.unsigned_abs(),
+            mtime_ns,
+            xattrs: Arc::default(),
+        }
+    }
+
+    /// The exact size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match &self.content {
+            Content::Lines(lines) => lines.size(),
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Stored { size, .. } => *size,
+        }
+    }
+
+    /// Which file the name stands for: files of one name and incarnation share every byte that both have.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Whether later epochs may add bytes under the same incarnation.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        matches!(self.content, Content::Lines(_))
+    }
+
+    /// When its last event was written, in nanoseconds since 1970.
+    #[must_use]
+    pub fn mtime_ns(&self) -> i64 {
+        self.mtime_ns
+    }
+
+    /// Extended attributes.
+    #[must_use]
+    pub fn xattrs(&self) -> Vec<(String, Vec<u8>)> {
+        self.xattrs.to_vec()
+    }
+
+    /// The bytes of a range; shorter only at the end.
+    ///
+    /// # Errors
+    /// What the disk answered for a file of `events/`.
+    pub fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        match &self.content {
+            Content::Lines(lines) => Ok(lines.read(offset, len)),
+            Content::Bytes(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let end = start.saturating_add(len).min(bytes.len());
+                Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+            }
+            Content::Stored { store, name, .. } => {
+                store.read_range(name, offset, len).map_err(|error| io::Error::from_raw_os_error(error.errno().raw()))
+            }
+        }
+    }
+
+    /// All bytes.
+    ///
+    /// # Errors
+    /// As [`File::read`].
+    pub fn read_all(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < self.size() {
+            let more = self.read(bytes.len() as u64, 1 << 20)?;
+            if more.is_empty() {
+                break;
+            }
+            bytes.extend_from_slice(&more);
+        }
+        Ok(bytes)
+    }
+
+    /// The lines of a view of JSON Lines.
+    #[must_use]
+    pub fn lines(&self) -> Option<&Lines> {
+        match &self.content {
+            Content::Lines(lines) => Some(lines),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Views of JSON Lines: a gather of packed lines with their numbers in front.
+
+use std::sync::Arc;
+
+use crate::epoch::Epoch;
+use crate::index::feed::{GONE_TAIL_LEN, Slot};
+use crate::index::sequence::Sequence;
+use crate::index::{digits, digits_up_to};
+
+/// The bytes of `{"stream_version":` and `,`.
+const STREAM_FIXED: u64 = 19;
+/// The bytes of `{"position":`, `,"stream_version":` and `,`.
+const LOG_FIXED: u64 = 31;
+/// The bytes of `{"seq_nr":` and `,`.
+const FEED_FIXED: u64 = 11;
+
+/// Which numbers stand in front of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// `stream_version`: streams, types and categories.
+    Version,
+    /// `position` and `stream_version`: the canonical log.
+    Position,
+    /// `seq_nr`: ingestion order.
+    SeqNr,
+}
+
+/// The lines of one view as of one epoch.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    epoch: Arc<Epoch>,
+    items: Sequence,
+    numbers: Numbers,
+    /// How many lines at the beginning are left out, and their bytes.
+    skipped: u64,
+    skipped_bytes: u64,
+}
+
+impl Lines {
+    /// The view of these events.
+    #[must_use]
+    pub fn new(epoch: Arc<Epoch>, items: Sequence, numbers: Numbers) -> Self {
+        Self { epoch, items, numbers, skipped: 0, skipped_bytes: 0 }
+    }
+
+    /// The same without the first lines.
+    #[must_use]
+    pub fn after(mut self, lines: u64) -> Self {
+        self.skipped = lines.min(self.items.len());
+        self.skipped_bytes = self.items.bytes_before(self.skipped, |item| self.weight(item)) + self.extra(self.skipped);
+        self
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.items.len() - self.skipped
+    }
+
+    /// Whether there is no line.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The exact size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.items.bytes() + self.extra(self.items.len()) - self.skipped_bytes
+    }
+
+    /// The last event shown, unless its line says that it is gone.
+    #[must_use]
+    pub fn last_event(&self) -> Option<u32> {
+        let last = self.items.get(self.items.len().checked_sub(1)?)?;
+        match self.epoch.index.feed.slot(last) {
+            Slot::Event(event) => Some(event),
+            Slot::Gone(_) => None,
+        }
+    }
+
+    /// What a view adds to the weights of its first `rank` items.
+    fn extra(&self, rank: u64) -> u64 {
+        match self.numbers {
+            Numbers::Version => STREAM_FIXED * rank,
+            Numbers::Position => LOG_FIXED * rank + digits_up_to(rank),
+            Numbers::SeqNr => FEED_FIXED * rank + digits_up_to(rank),
+        }
+    }
+
+    fn weight(&self, item: u32) -> u64 {
+        let index = &self.epoch.index;
+        match self.numbers {
+            Numbers::SeqNr => match index.feed.slot(item) {
+                Slot::Event(event) => index.events.place(event, &index.pack).1 as u64,
+                Slot::Gone(_) => GONE_TAIL_LEN,
+            },
+            _ => index.weight(item),
+        }
+    }
+
+    /// The bytes of a line with its numbers.
+    fn line_len(&self, rank: u64, item: u32) -> u64 {
+        self.weight(item)
+            + match self.numbers {
+                Numbers::Version => STREAM_FIXED,
+                Numbers::Position => LOG_FIXED + digits(rank + 1),
+                Numbers::SeqNr => FEED_FIXED + digits(rank + 1),
+            }
+    }
+
+    /// The bytes of a range; shorter only at the end.
+    #[must_use]
+    pub fn read(&self, offset: u64, len: usize) -> Vec<u8> {
+        let end = self.size().min(offset.saturating_add(len as u64));
+        if offset >= end {
+            return Vec::new();
+        }
+        let (first, end) = (offset + self.skipped_bytes, end + self.skipped_bytes);
+        let place = self.items.place(first, |rank| self.extra(rank));
+        let mut out = Vec::with_capacity((end - first) as usize);
+        let mut start = place.start;
+        let mut line = Vec::new();
+        for (rank, item) in (place.rank..).zip(self.items.iter_from(place.rank)) {
+            if start >= end {
+                break;
+            }
+            let line_end = start + self.line_len(rank, item);
+            if line_end > first {
+                if start >= first && line_end <= end {
+                    self.render(&mut out, rank, item);
+                } else {
+                    line.clear();
+                    self.render(&mut line, rank, item);
+                    let from = first.saturating_sub(start) as usize;
+                    let to = (end.min(line_end) - start) as usize;
+                    out.extend_from_slice(line.get(from..to.min(line.len())).unwrap_or_default());
+                }
+            }
+            start = line_end;
+        }
+        out
+    }
+
+    fn render(&self, out: &mut Vec<u8>, rank: u64, item: u32) {
+        let index = &self.epoch.index;
+        match self.numbers {
+            Numbers::Version => {
+                out.extend_from_slice(b"{\"stream_version\":");
+                push_number(out, u64::from(index.events.version(item)));
+            }
+            Numbers::Position => {
+                out.extend_from_slice(b"{\"position\":");
+                push_number(out, rank + 1);
+                out.extend_from_slice(b",\"stream_version\":");
+                push_number(out, u64::from(index.events.version(item)));
+            }
+            Numbers::SeqNr => {
+                out.extend_from_slice(b"{\"seq_nr\":");
+                push_number(out, rank + 1);
+                if let Slot::Gone(id) = index.feed.slot(item) {
+                    out.extend_from_slice(format!(",\"event_id\":\"{id}\",\"gone\":true}}\n").as_bytes());
+                    return;
+                }
+            }
+        }
+        out.push(b',');
+        out.extend_from_slice(index.events.tail(item, &index.pack));
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [0u8; 20];
+    let mut len = 0;
+    for slot in text.iter_mut().rev() {
+        *slot = b'0' + (number % 10) as u8;
+        number /= 10;
+        len += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(text.get(20 - len..).unwrap_or_default());
+}

@@ -1,0 +1,97 @@
+//! `status.json`: what programs read of the store's state.
+
+use serde::Serialize;
+
+use crate::epoch::{Epoch, WriterState};
+use crate::model::Finding;
+
+#[derive(Serialize)]
+struct Status<'a> {
+    epoch: u64,
+    transactions: u32,
+    events: u64,
+    streams: u64,
+    heads: Vec<String>,
+    topology_generation: u64,
+    latest_seq_nr: u64,
+    replica_id: Option<String>,
+    forks: Forks,
+    findings: Vec<FindingJson<'a>>,
+    index: IndexJson,
+    writer: WriterJson<'a>,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct Forks {
+    open: u64,
+    provisional: u64,
+}
+
+#[derive(Serialize)]
+struct FindingJson<'a> {
+    kind: &'static str,
+    severity: &'static str,
+    file: Option<&'a str>,
+    transaction_id: Option<String>,
+    message: &'a str,
+    hint: &'a str,
+}
+
+#[derive(Serialize)]
+struct IndexJson {
+    state: &'static str,
+    done: u64,
+    of: u64,
+}
+
+#[derive(Serialize)]
+struct WriterJson<'a> {
+    state: &'static str,
+    lock_held_by: Option<&'a str>,
+    error: Option<&'a str>,
+}
+
+fn finding_json(finding: &Finding) -> FindingJson<'_> {
+    FindingJson {
+        kind: finding.kind.name(),
+        severity: finding.severity.name(),
+        file: finding.file.as_deref(),
+        transaction_id: finding.transaction_id.map(|id| id.to_string()),
+        message: &finding.message,
+        hint: &finding.hint,
+    }
+}
+
+/// The text of `status.json`, with its line end.
+#[must_use]
+pub fn status_json(epoch: &Epoch) -> String {
+    let index = &epoch.index;
+    let (state, lock_held_by, error) = match &epoch.writer {
+        WriterState::Ready => ("ready", None, None),
+        WriterState::ReadOnly => ("read-only", None, None),
+        WriterState::Locked(holder) => ("locked", Some(holder.as_str()), None),
+        WriterState::Failed(why) => ("failed", None, Some(why.as_str())),
+    };
+    let status = Status {
+        epoch: epoch.number,
+        transactions: index.transactions.valid_count(),
+        events: index.log.events.len(),
+        streams: index.directories.live(),
+        heads: index.transactions.heads().iter().map(ToString::to_string).collect(),
+        topology_generation: u64::from(index.transactions.merge_count()),
+        latest_seq_nr: epoch.feed_shown,
+        replica_id: epoch.replica_id.map(|id| id.to_string()),
+        forks: Forks { open: 0, provisional: 0 },
+        findings: epoch.findings.iter().map(finding_json).collect(),
+        index: IndexJson {
+            state: if epoch.progress.ready { "ready" } else { "building" },
+            done: epoch.progress.done,
+            of: epoch.progress.of,
+        },
+        writer: WriterJson { state, lock_held_by, error },
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    // These types hold nothing that JSON cannot.
+    serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,81 @@
+//! The texts of a mount: its README, the ignore file for searches, the metrics.
+
+use std::fmt::Write;
+
+use crate::epoch::Epoch;
+
+/// Makes `rg` and `fd` at the root read every event once, through `streams/`.
+pub const IGNORE: &str = "\
+# Every event stands in several views. A search from here reads each once, in streams/.
+/log.jsonl
+/feed.jsonl
+/feed/
+/types/
+/categories/
+/transactions/
+/quarantine/
+/forks/
+/at/
+/snapshots/
+/views/
+/receipts/
+/staging/
+/append
+/metrics
+/graph.txt
+";
+
+/// How to use a mount, in one screen.
+#[must_use]
+pub fn readme(epoch: &Epoch) -> String {
+    format!(
+        "\
+# A braidfs mount
+
+Events, one JSON object a line, read with any tool. Everything here is exact and live.
+
+    tail -f feed.jsonl                    every event once, as it arrives here
+    cat log.jsonl                         every event in the order that all replicas share
+    cat streams/<stream>.jsonl            one stream; \"/\" in its name makes directories
+    ls types categories transactions      the same by type, by category, by file
+    jq . status.json                      counts, heads, forks, findings
+    ls forks                              streams with two histories, and how to settle them
+    ls at/HEAD~1 at/time:2026-01-31T12:00:00Z     the same tree as of then
+
+To write, drop a file of events, or one line to `append`; each becomes one transaction or is refused as a whole:
+
+    echo '{{\"stream_id\":\"todo-1\",\"event_type\":\"Opened\",\"event_data\":{{\"title\":\"try it\"}}}}' > staging/first.jsonl
+    cat receipts/first.jsonl.json
+    echo '{{\"stream_id\":\"todo-1\",\"event_type\":\"Closed\",\"event_data\":{{}}}}' > append
+
+`tail -f` on an ordered view stops at a merge that re-orders it; `tail -F` starts again; `feed.jsonl` shows each event once.
+Programs that watch by inotify see no change that is made elsewhere: use `braidfs watch`, or `tail -f`.
+`grep -r` from here reads each event several times; `grep -r … streams/` reads it once.
+
+{}
+",
+        epoch.store.dir().display()
+    )
+}
+
+/// The state for Prometheus.
+#[must_use]
+pub fn metrics(epoch: &Epoch) -> String {
+    let index = &epoch.index;
+    let gauges: [(&str, &str, u64); 8] = [
+        ("braidfs_epoch", "The number of the published state.", epoch.number),
+        ("braidfs_transactions", "Transactions in the views.", u64::from(index.transactions.valid_count())),
+        ("braidfs_events", "Events in the views.", index.log.events.len()),
+        ("braidfs_streams", "Streams with events.", index.directories.live()),
+        ("braidfs_heads", "Transactions without a child.", index.transactions.head_numbers().len() as u64),
+        ("braidfs_latest_seq_nr", "The largest sequence number shown.", epoch.feed_shown),
+        ("braidfs_quarantined_files", "Files that the store refused.", epoch.quarantined.len() as u64),
+        ("braidfs_findings", "Things worth a report.", epoch.findings.len() as u64),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in gauges {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+    }
+    text
+}

@@ -1,0 +1,315 @@
+//! The tree of one epoch: which paths there are and what each is.
+
+use std::sync::Arc;
+
+use crate::epoch::Epoch;
+use crate::format::names::{Decoded, ENDING, decode_file_name, decode_stream_path, file_name, stream_path};
+use crate::format::time::parse_rfc3339;
+use crate::index::List;
+use crate::index::names::Names;
+use crate::index::sequence::Sequence;
+use crate::model::TransactionId;
+use crate::view::file::File;
+use crate::view::lines::{Lines, Numbers};
+use crate::view::{status, texts};
+
+/// What a path of the tree is.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// A directory.
+    Directory {
+        /// When its newest event was written, in nanoseconds since 1970.
+        mtime_ns: i64,
+    },
+    /// A file.
+    File(File),
+}
+
+impl Node {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn into_file(self) -> Option<File> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Directory { .. } => None,
+        }
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, encoded.
+    pub name: String,
+    /// Whether it is a directory.
+    pub directory: bool,
+}
+
+impl Entry {
+    fn file(name: impl Into<String>) -> Self {
+        Self { name: name.into(), directory: false }
+    }
+
+    fn directory(name: impl Into<String>) -> Self {
+        Self { name: name.into(), directory: true }
+    }
+}
+
+/// The read-only tree as of one epoch; paths have no leading `/`, the root is `""`.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    epoch: Arc<Epoch>,
+}
+
+/// The files of the root, in the order in which `ls -U` shows them.
+const ROOT_FILES: [&str; 6] = ["README.md", ".ignore", "status.json", "metrics", "log.jsonl", "feed.jsonl"];
+/// The directories of the root that every epoch has.
+const ROOT_DIRECTORIES: [&str; 6] = ["feed", "streams", "types", "categories", "transactions", "quarantine"];
+
+impl Tree {
+    /// The tree of an epoch.
+    #[must_use]
+    pub fn of(epoch: Arc<Epoch>) -> Self {
+        Self { epoch }
+    }
+
+    /// The epoch that it shows.
+    #[must_use]
+    pub fn epoch(&self) -> &Arc<Epoch> {
+        &self.epoch
+    }
+
+    /// What a path is; none if there is nothing.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Node> {
+        let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        match (first, rest) {
+            ("", None) => Some(self.directory()),
+            (name, None) if ROOT_DIRECTORIES.contains(&name) => Some(self.directory()),
+            ("README.md", None) => Some(self.bytes(texts::readme(&self.epoch))),
+            (".ignore", None) => Some(self.bytes(texts::IGNORE.to_owned())),
+            ("status.json", None) => Some(self.bytes(status::status_json(&self.epoch))),
+            ("metrics", None) => Some(self.bytes(texts::metrics(&self.epoch))),
+            ("log.jsonl", None) => Some(Node::File(self.log())),
+            ("feed.jsonl", None) => Some(Node::File(self.feed(0))),
+            ("feed", Some(rest)) => self.find_feed(rest),
+            ("streams", Some(rest)) => self.find_stream_path(rest),
+            ("types", Some(rest)) => self.find_type(rest),
+            ("categories", Some(rest)) => self.find_category(rest),
+            ("transactions", Some(rest)) => self.find_transaction(rest),
+            ("quarantine", Some(rest)) => self.find_quarantined(rest),
+            _ => None,
+        }
+    }
+
+    /// Every name in a directory, each once; none if the path is no directory.
+    #[must_use]
+    pub fn list(&self, path: &str) -> Option<Vec<Entry>> {
+        let (first, rest) = path.split_once('/').map_or((path, ""), |(first, rest)| (first, rest));
+        match (first, rest) {
+            ("", "") => Some(self.list_root()),
+            ("feed", "") => Some(vec![Entry::directory("after")]),
+            ("feed", "after") => Some(Vec::new()),
+            ("streams", directory) => self.list_streams(directory),
+            ("types", "") => Some(self.list_names(&self.epoch.index.types, |number| self.epoch.index.type_list(number).is_some())),
+            ("categories", "") => {
+                Some(self.list_names(&self.epoch.index.categories, |number| self.epoch.index.category_list(number).is_some()))
+            }
+            ("transactions", "") => Some(self.list_transactions()),
+            ("quarantine", "") => Some(self.list_quarantined()),
+            _ => None,
+        }
+    }
+
+    fn list_root(&self) -> Vec<Entry> {
+        let files = ROOT_FILES.iter().map(|&name| Entry::file(name));
+        files.chain(ROOT_DIRECTORIES.iter().map(|&name| Entry::directory(name))).collect()
+    }
+
+    fn directory(&self) -> Node {
+        Node::Directory { mtime_ns: self.mtime_of(self.epoch.index.log.events.get(self.epoch.index.log.events.len().wrapping_sub(1))) }
+    }
+
+    fn bytes(&self, text: String) -> Node {
+        let last = self.epoch.index.log.events.len().checked_sub(1).and_then(|last| self.epoch.index.log.events.get(last));
+        Node::File(File::of_bytes(text.into_bytes(), self.mtime_of(last)))
+    }
+
+    /// When an event was written, in nanoseconds since 1970; 0 without one, or where its time is odd.
+    fn mtime_of(&self, event: Option<u32>) -> i64 {
+        let Some(event) = event else { return 0 };
+        let created_at = self.epoch.index.transactions.created_at(self.epoch.index.events.transaction(event));
+        parse_rfc3339(&created_at).and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or(0)
+    }
+
+    fn lines(&self, items: Sequence, incarnation: u64, numbers: Numbers, xattrs: Vec<(String, Vec<u8>)>) -> File {
+        let lines = Lines::new(Arc::clone(&self.epoch), items, numbers);
+        let mtime_ns = self.mtime_of(lines.last_event());
+        File::of_lines(lines, incarnation, mtime_ns, xattrs)
+    }
+
+    fn list_file(&self, list: &List, xattrs: Vec<(String, Vec<u8>)>) -> Node {
+        Node::File(self.lines(list.events.clone(), u64::from(list.incarnation), Numbers::Version, xattrs))
+    }
+
+    /// The canonical log.
+    #[must_use]
+    pub fn log(&self) -> File {
+        let log = &self.epoch.index.log;
+        self.lines(log.events.clone(), u64::from(log.incarnation), Numbers::Position, Vec::new())
+    }
+
+    /// Ingestion order behind a number.
+    #[must_use]
+    pub fn feed(&self, after: u64) -> File {
+        let feed = &self.epoch.index.feed;
+        let mut items = feed.items.clone();
+        if self.epoch.feed_shown < items.len() {
+            let index = &self.epoch.index;
+            items.splice(self.epoch.feed_shown, &[], |item| index.feed_weight(item));
+        }
+        let lines = Lines::new(Arc::clone(&self.epoch), items, Numbers::SeqNr).after(after);
+        let mtime_ns = self.mtime_of(lines.last_event());
+        let latest = self.epoch.feed_shown.to_string().into_bytes();
+        File::of_lines(lines, u64::from(feed.incarnation), mtime_ns, vec![("user.braidfs.latest_seq_nr".to_owned(), latest)])
+    }
+
+    fn find_feed(&self, rest: &str) -> Option<Node> {
+        match rest.split_once('/') {
+            None => (rest == "after").then(|| self.directory()),
+            Some(("after", name)) => {
+                let number = name.strip_suffix(ENDING)?;
+                let after: u64 = number.parse().ok()?;
+                // Only the canonical name is found: no sign, no leading zero.
+                (after.to_string() == number).then(|| Node::File(self.feed(after)))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// A stream's file.
+    #[must_use]
+    pub fn stream(&self, stream_id: &str) -> Option<File> {
+        self.stream_file(self.epoch.index.find_stream(stream_id)?)
+    }
+
+    fn stream_file(&self, number: u32) -> Option<File> {
+        let index = &self.epoch.index;
+        let list = index.stream_list(number)?;
+        let last = list.events.get(list.events.len().checked_sub(1)?)?;
+        let transaction = index.transactions.id(index.events.transaction(last));
+        let xattrs = vec![
+            ("user.braidfs.stream_id".to_owned(), index.streams.text(number).as_bytes().to_vec()),
+            ("user.braidfs.stream_version".to_owned(), list.events.len().to_string().into_bytes()),
+            ("user.braidfs.transaction_id".to_owned(), transaction.to_string().into_bytes()),
+        ];
+        self.list_file(list, xattrs).into_file()
+    }
+
+    fn find_stream_path(&self, path: &str) -> Option<Node> {
+        let index = &self.epoch.index;
+        if index.directories.find(path).is_some() {
+            return Some(self.directory());
+        }
+        let number = match decode_stream_path(path)? {
+            Decoded::Exact(stream) => index.find_stream(&stream)?,
+            Decoded::Cut => {
+                let directory = index.directories.find(path.rsplit_once('/').map_or("", |(directory, _)| directory))?;
+                index.directories.streams(directory).find(|&stream| stream_path(index.streams.text(stream)) == path)?
+            }
+        };
+        self.stream_file(number).map(Node::File)
+    }
+
+    fn list_streams(&self, path: &str) -> Option<Vec<Entry>> {
+        let index = &self.epoch.index;
+        let directory = index.directories.find(path)?;
+        let mut entries: Vec<Entry> = index.directories.directories(directory).map(Entry::directory).collect();
+        for stream in index.directories.streams(directory).filter(|&stream| index.stream_list(stream).is_some()) {
+            let path = stream_path(index.streams.text(stream));
+            entries.push(Entry::file(path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name)));
+        }
+        Some(entries)
+    }
+
+    fn find_name(names: &Names, name: &str) -> Option<(Option<u32>, Option<String>)> {
+        match decode_file_name(name, ENDING)? {
+            Decoded::Exact(raw) => Some((names.find(&raw), Some(raw))),
+            Decoded::Cut => Some(((0..names.len()).find(|&number| file_name(names.text(number), ENDING) == name), None)),
+        }
+    }
+
+    fn find_type(&self, name: &str) -> Option<Node> {
+        let index = &self.epoch.index;
+        let number = Self::find_name(&index.types, name)?.0?;
+        Some(self.list_file(
+            index.type_list(number)?,
+            vec![("user.braidfs.event_type".to_owned(), index.types.text(number).as_bytes().to_vec())],
+        ))
+    }
+
+    fn find_category(&self, name: &str) -> Option<Node> {
+        let index = &self.epoch.index;
+        let (number, raw) = Self::find_name(&index.categories, name)?;
+        let xattr = |raw: &str| vec![("user.braidfs.category".to_owned(), raw.as_bytes().to_vec())];
+        if let Some(list) = number.and_then(|number| index.category_list(number))
+            && raw.as_deref().is_none_or(|raw| !raw.contains(['-', ':', '/']))
+        {
+            return Some(self.list_file(list, xattr(raw.as_deref().unwrap_or_default())));
+        }
+        // A longer prefix: the streams that begin with it and a separator.
+        let raw = raw?;
+        let belongs =
+            |stream: u32| index.streams.text(stream).strip_prefix(raw.as_str()).is_some_and(|rest| rest.starts_with(['-', ':', '/']));
+        let streams: std::collections::HashSet<u32> = (0..index.streams.len()).filter(|&stream| belongs(stream)).collect();
+        if !streams.iter().any(|&stream| index.stream_list(stream).is_some()) {
+            return None;
+        }
+        let events: Vec<u32> = index.log.events.iter_from(0).filter(|&event| streams.contains(&index.events.stream(event))).collect();
+        let mut items = Sequence::default();
+        items.splice(0, &events, |event| index.weight(event));
+        // Any change of order makes it a new file: always right, since lines are only added otherwise.
+        Some(Node::File(self.lines(items, u64::from(index.log.incarnation), Numbers::Version, xattr(&raw))))
+    }
+
+    fn list_names(&self, names: &Names, is_live: impl Fn(u32) -> bool) -> Vec<Entry> {
+        (0..names.len()).filter(|&number| is_live(number)).map(|number| Entry::file(file_name(names.text(number), ENDING))).collect()
+    }
+
+    fn find_transaction(&self, name: &str) -> Option<Node> {
+        let id: TransactionId = name.strip_suffix(ENDING)?.parse().ok()?;
+        let transactions = &self.epoch.index.transactions;
+        let number = transactions.find_valid(id)?;
+        if name != format!("{id}{ENDING}") {
+            return None;
+        }
+        let file = transactions.file_name(number);
+        let stat = self.epoch.store.stat(&file).ok()?;
+        Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), file, stat.size, clamp(stat.mtime_ns))))
+    }
+
+    fn list_transactions(&self) -> Vec<Entry> {
+        let index = &self.epoch.index;
+        index.order.iter_from(0).map(|tx| Entry::file(format!("{}{ENDING}", index.transactions.id(tx)))).collect()
+    }
+
+    fn find_quarantined(&self, name: &str) -> Option<Node> {
+        let quarantined = &self.epoch.quarantined;
+        if let Some(found) = quarantined.iter().find(|found| found.file == name) {
+            return Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), found.file.clone(), found.size, found.mtime_ns)));
+        }
+        let of = name.strip_suffix(".reason")?;
+        let found = quarantined.iter().find(|found| found.file == of)?;
+        Some(Node::File(File::of_bytes(format!("{}\n", found.reason).into_bytes(), found.mtime_ns)))
+    }
+
+    fn list_quarantined(&self) -> Vec<Entry> {
+        let names = self.epoch.quarantined.iter().flat_map(|found| [found.file.clone(), format!("{}.reason", found.file)]);
+        names.map(Entry::file).collect()
+    }
+}
+
+/// Nanoseconds since 1970 as the tree counts them; times beyond the year 2262 are shown as that.
+fn clamp(mtime_ns: i128) -> i64 {
+    i64::try_from(mtime_ns).unwrap_or(i64::MAX)
+}
