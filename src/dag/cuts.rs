@@ -4,19 +4,24 @@
 //! whatever stands on the two sides of a cut needs no walk. What is alone on its depth is an ancestor of all that is
 //! deeper, since depths have no gaps; it is a cut exactly if no transaction above it has its first child below it, or
 //! none at all. That is what [`Cuts`] counts, so an insertion touches only the depths that its edges skip.
+//!
+//! Between two cuts a walk goes by *runs*: chains in which each transaction has the one before as its only parent. All
+//! of a run up to some transaction are its ancestors, so a walk steps from there to the parents of the run's first.
 
 use std::collections::BTreeMap;
 
 /// No child, or no such transaction.
 const NONE: u32 = u32::MAX;
+/// Marks, beside the number of its run's first, a transaction that the run goes on after.
+const CONTINUED: u32 = 1 << 31;
 
-/// The cuts of a set of transactions, maintained as they are inserted, parents first.
+/// The cuts and runs of a set of transactions, maintained as they are inserted, parents first.
 ///
+/// Numbers are below 2^31, as one bit marks a run that goes on.
 /// An append to all heads is a cut and costs O(1); any other insertion costs the number of depths that lie between
 /// it and those parents whose first child it is.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts {
-    /// By transaction: its depth, and the least depth of its children.
     members: Vec<Member>,
     levels: Vec<Level>,
     /// Depths of the transactions without a child: how many there are on each.
@@ -27,8 +32,13 @@ pub struct Cuts {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     depth: u32,
+    /// The least depth of its children.
     first_child: u32,
+    /// The first transaction of its run, and whether the run goes on.
+    run: u32,
 }
+
+const ABSENT: Member = Member { depth: NONE, first_child: NONE, run: NONE };
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Level {
@@ -42,21 +52,31 @@ impl Cuts {
     ///
     /// Inserting one twice, or at a depth that is not deeper than its parents, changes nothing that is safe to rely on.
     pub fn insert(&mut self, n: u32, depth: u32, parents: impl IntoIterator<Item = u32>) {
+        let (mut only, mut count) = (None, 0);
         for parent in parents {
             self.adopt(parent, depth);
+            only = Some(parent);
+            count += 1;
         }
+        let run = only.filter(|_| count == 1).and_then(|parent| self.continue_run(parent)).unwrap_or(n);
         let place = n as usize;
         if self.members.len() <= place {
-            self.members.resize(place + 1, Member { depth: NONE, first_child: NONE });
+            self.members.resize(place + 1, ABSENT);
         }
         if let Some(member) = self.members.get_mut(place) {
-            *member = Member { depth, first_child: NONE };
+            *member = Member { depth, first_child: NONE, run };
         }
         if self.levels.len() <= depth as usize {
             self.levels.resize(depth as usize + 1, Level::default());
         }
         *self.heads.entry(depth).or_default() += 1;
         self.change(depth, |level| level.transactions += 1);
+    }
+
+    /// The first transaction of the run that a transaction belongs to; itself if it is not inserted.
+    #[must_use]
+    pub fn run_start(&self, n: u32) -> u32 {
+        self.members.get(n as usize).filter(|member| member.depth != NONE).map_or(n, |member| member.run & !CONTINUED)
     }
 
     /// Whether a cut has a depth of `low..=high`.
@@ -73,12 +93,16 @@ impl Cuts {
         self.heads.split_off(&depth);
         for place in 0..self.members.len() {
             let Some(member) = self.members.get_mut(place) else { continue };
-            let Member { depth: own, first_child } = *member;
+            let Member { depth: own, first_child, .. } = *member;
             if first_child != NONE && first_child >= depth {
                 member.first_child = NONE;
             }
+            // A run goes on one deeper, so only those just above lose what follows them.
+            if own.checked_add(1) == Some(depth) {
+                member.run &= !CONTINUED;
+            }
             if own >= depth {
-                *member = Member { depth: NONE, first_child: NONE };
+                *member = ABSENT;
             } else if first_child != NONE && first_child >= depth {
                 *self.heads.entry(own).or_default() += 1;
                 self.skip(own + 1, depth, false);
@@ -93,7 +117,7 @@ impl Cuts {
     /// Tells a parent of a child at `depth`.
     fn adopt(&mut self, parent: u32, depth: u32) {
         let Some(member) = self.members.get_mut(parent as usize).filter(|member| member.depth < depth) else { return };
-        let Member { depth: own, first_child } = *member;
+        let Member { depth: own, first_child, .. } = *member;
         if first_child <= depth {
             return;
         }
@@ -111,6 +135,14 @@ impl Cuts {
             self.levels.resize(depth as usize, Level::default());
         }
         self.skip(own + 1, depth, true);
+    }
+
+    /// Goes on with the run of an only parent, if it ends there; gives the run's first.
+    fn continue_run(&mut self, parent: u32) -> Option<u32> {
+        let member = self.members.get_mut(parent as usize).filter(|member| member.depth != NONE)?;
+        let run = member.run;
+        member.run |= CONTINUED;
+        (run & CONTINUED == 0).then_some(run)
     }
 
     /// Adds or takes back a skip of the depths `from..to`.
@@ -218,6 +250,22 @@ mod tests {
         (0..count).filter(|&depth| cuts.any_between(depth, depth)).collect()
     }
 
+    /// Each member of a run but the first has one parent, which is of that run and has no other child in it.
+    fn check_runs(cuts: &Cuts, dag: &Dag) {
+        let mut continued = std::collections::HashSet::new();
+        for n in (0..dag.count()).filter(|&n| cuts.run_start(n) != n) {
+            let parents: Vec<u32> = dag.parents(n).collect();
+            assert_eq!(parents.len(), 1);
+            assert_eq!(cuts.run_start(parents[0]), cuts.run_start(n));
+            assert!(continued.insert(parents[0]));
+        }
+        for n in 0..dag.count() {
+            let only_child =
+                dag.parents(n).count() == 1 && dag.parents(n).all(|parent| cuts.run_start(n) == n && !continued.contains(&parent));
+            assert!(!only_child, "{n} should go on with the run of its parent");
+        }
+    }
+
     proptest! {
         #[test]
         fn equal_the_definition_at_every_prefix(dag in any_dag(40)) {
@@ -239,6 +287,7 @@ mod tests {
             for n in (0..dag.count()).filter(|&n| dag.depth(n) >= from) {
                 cuts.insert(n, dag.depth(n), dag.parents(n));
             }
+            check_runs(&cuts, &dag);
             prop_assert_eq!(held(&cuts, dag.count()), held(&cuts_of(&dag, dag.count()), dag.count()));
         }
     }

@@ -10,7 +10,13 @@ pub trait Graph {
     /// 0 without such a parent, else 1 more than the deepest of them.
     fn depth(&self, n: u32) -> u32;
 
-    /// Whether a cut has a depth of `low..=high`; "no" is always safe, only slower.
+    /// The first transaction of the run that a transaction belongs to (see [`crate::dag::Cuts`]): those of a run from
+    /// its first on form a chain in which each has the one before as its only parent. Itself is always right, only slower.
+    fn run_start(&self, n: u32) -> u32 {
+        n
+    }
+
+    /// Whether a cut has a depth of `low..=high` (see [`crate::dag::Cuts`]); "no" is always safe, only slower.
     fn cut_between(&self, _low: u32, _high: u32) -> bool {
         false
     }

@@ -1,6 +1,6 @@
-//! Ancestor questions that visit only what lies between the two transactions, and nothing where a cut does.
+//! Ancestor questions that visit only the runs between the two transactions, and nothing where a cut lies between.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::dag::graph::Graph;
 
@@ -17,7 +17,7 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// How many transactions all questions so far have visited.
+    /// How many transactions all questions so far have visited: one for each time that a walk enters a run.
     #[must_use]
     pub fn visited(&self) -> u64 {
         self.visited
@@ -39,9 +39,10 @@ impl Reach {
         if graph.cut_between(depth, graph.depth(b)) {
             return true;
         }
+        let run = graph.run_start(a);
         let mut found = false;
-        self.walk(graph, b, depth, |n| {
-            found |= n == a;
+        self.walk(graph, b, depth, |entered, at| {
+            found |= entered == run && at >= depth;
             found
         });
         found
@@ -50,13 +51,11 @@ impl Reach {
     /// Tells for each candidate whether `of` descends from it, with one walk for all.
     pub fn ancestors_among(&mut self, graph: &impl Graph, candidates: &[u32], of: u32) -> Vec<bool> {
         let (mut answers, mut unknown) = self.ask(graph, candidates, of);
-        let Some(floor) = unknown.iter().map(|&n| graph.depth(n)).min() else { return answers };
+        let Some(floor) = unknown.floor() else { return answers };
         let mut found = HashSet::new();
-        self.walk(graph, of, floor, |n| {
-            if unknown.remove(&n) {
-                found.insert(n);
-            }
-            unknown.is_empty()
+        self.walk(graph, of, floor, |run, at| {
+            unknown.take(run, at, &mut found);
+            unknown.runs.is_empty()
         });
         for (answer, candidate) in answers.iter_mut().zip(candidates) {
             *answer |= found.contains(candidate);
@@ -66,15 +65,18 @@ impl Reach {
 
     /// Whether `of` descends from one of the candidates.
     pub fn has_ancestor_among(&mut self, graph: &impl Graph, candidates: &[u32], of: u32) -> bool {
-        let (answers, unknown) = self.ask(graph, candidates, of);
-        let mut found = answers.contains(&true);
-        if let Some(floor) = unknown.iter().map(|&n| graph.depth(n)).min().filter(|_| !found) {
-            self.walk(graph, of, floor, |n| {
-                found |= unknown.contains(&n);
-                found
+        let (answers, mut unknown) = self.ask(graph, candidates, of);
+        if answers.contains(&true) {
+            return true;
+        }
+        let mut found = HashSet::new();
+        if let Some(floor) = unknown.floor() {
+            self.walk(graph, of, floor, |run, at| {
+                unknown.take(run, at, &mut found);
+                !found.is_empty()
             });
         }
-        found
+        !found.is_empty()
     }
 
     /// Whether `of` descends from all of the candidates.
@@ -84,15 +86,15 @@ impl Reach {
     }
 
     /// What depths and cuts tell alone: the answers that are "yes", and the candidates that need a walk.
-    fn ask(&mut self, graph: &impl Graph, candidates: &[u32], of: u32) -> (Vec<bool>, HashSet<u32>) {
+    fn ask(&mut self, graph: &impl Graph, candidates: &[u32], of: u32) -> (Vec<bool>, Unknown) {
         self.questions += 1;
         let depth = graph.depth(of);
-        let mut unknown = HashSet::new();
+        let mut unknown = Unknown::default();
         let mut answer = |n: u32| {
             let own = graph.depth(n);
             let known = own < depth && graph.cut_between(own, depth);
             if own < depth && !known {
-                unknown.insert(n);
+                unknown.runs.entry(graph.run_start(n)).or_default().push((own, n));
             }
             known
         };
@@ -100,26 +102,25 @@ impl Reach {
         (answers, unknown)
     }
 
-    /// Meets every proper ancestor of `from` that is no shallower than `floor`, first parents first, until `meet` says so.
-    fn walk(&mut self, graph: &impl Graph, from: u32, floor: u32, mut meet: impl FnMut(u32) -> bool) {
+    /// Enters every run that holds `from` or an ancestor of it, from below, first parents first, until `enter` says so.
+    ///
+    /// `enter` is told the run and the depth at which it is entered: all of the run that is no deeper is in the past.
+    /// Nothing shallower than `floor` is entered.
+    fn walk(&mut self, graph: &impl Graph, from: u32, floor: u32, mut enter: impl FnMut(u32, u32) -> bool) {
         self.seen.clear();
         self.open.clear();
         self.open.push(from);
-        'walk: while let Some(n) = self.open.pop() {
+        while let Some(n) = self.open.pop() {
             self.visited += 1;
-            let old = self.open.len();
-            for parent in graph.parents(n) {
-                let depth = graph.depth(parent);
-                if depth < floor || !self.seen.insert(parent) {
-                    continue;
-                }
-                if meet(parent) {
-                    break 'walk;
-                }
-                if depth > floor {
-                    self.open.push(parent);
-                }
+            let run = graph.run_start(n);
+            if enter(run, graph.depth(n)) {
+                break;
             }
+            if graph.depth(run) <= floor || !self.seen.insert(run) {
+                continue;
+            }
+            let old = self.open.len();
+            self.open.extend(graph.parents(run).filter(|&parent| graph.depth(parent) >= floor));
             if let Some(new) = self.open.get_mut(old..) {
                 new.reverse();
             }
@@ -127,6 +128,33 @@ impl Reach {
         if self.seen.capacity() > SCRATCH_MAX {
             self.seen = HashSet::new();
             self.open = Vec::new();
+        }
+    }
+}
+
+/// Candidates that only a walk can tell of: by run, each with its depth.
+#[derive(Default)]
+struct Unknown {
+    runs: HashMap<u32, Vec<(u32, u32)>>,
+}
+
+impl Unknown {
+    /// The depth above which no walk need go.
+    fn floor(&self) -> Option<u32> {
+        self.runs.values().flatten().map(|&(depth, _)| depth).min()
+    }
+
+    /// Takes out what is in the past of a walk that has entered a run at a depth.
+    fn take(&mut self, run: u32, at: u32, found: &mut HashSet<u32>) {
+        let Some(candidates) = self.runs.get_mut(&run) else { return };
+        candidates.retain(|&(depth, n)| {
+            if depth <= at {
+                found.insert(n);
+            }
+            depth > at
+        });
+        if candidates.is_empty() {
+            self.runs.remove(&run);
         }
     }
 }
@@ -165,6 +193,18 @@ mod tests {
         assert!(reach.is_ancestor(&chain, 3, 999));
         assert!(!reach.is_ancestor(&chain, 999, 3));
         assert_eq!((reach.visited(), reach.questions()), (0, 2));
+    }
+
+    #[test]
+    fn a_long_run_is_one_step() {
+        // A transaction that nothing descends from, beside a chain: no cut but the root.
+        let parents: Vec<Vec<u32>> =
+            (0..1001u32).map(|n| if n < 2 { vec![0; n as usize] } else { vec![if n == 2 { 0 } else { n - 1 }] }).collect();
+        let dag = Dag::from_parents(parents);
+        let mut reach = Reach::default();
+        assert!(reach.is_ancestor(&dag, 5, 1000));
+        assert!(!reach.is_ancestor(&dag, 1, 1000));
+        assert!(reach.visited() <= 3, "{}", reach.visited());
     }
 
     #[test]

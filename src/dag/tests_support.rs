@@ -152,6 +152,10 @@ impl Graph for Dag {
         self.depths[n as usize]
     }
 
+    fn run_start(&self, n: u32) -> u32 {
+        self.cuts.run_start(n)
+    }
+
     fn cut_between(&self, low: u32, high: u32) -> bool {
         self.cuts.any_between(low, high)
     }
