@@ -3,6 +3,7 @@
 mod completions;
 mod convert;
 mod failure;
+mod fold;
 mod harmless;
 mod import;
 mod init;
@@ -63,6 +64,10 @@ struct Session {
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    // Before anything is parsed or set up: the worker of a fold has little memory and one reader, its parent.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "fold") {
+        return fold::run();
+    }
     run_with(std::env::args_os())
 }
 

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod dag;
 pub mod disk;
 pub mod epoch;
+pub mod fold;
 pub mod format;
 pub mod fs;
 pub mod index;

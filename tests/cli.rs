@@ -7,6 +7,8 @@ mod support;
 
 #[path = "cli/fixtures.rs"]
 mod fixtures;
+#[path = "cli/fold_worker.rs"]
+mod fold_worker;
 #[path = "cli/general.rs"]
 mod general;
 #[path = "cli/import_git.rs"]
