@@ -1,0 +1,219 @@
+//! A draft as it comes together, and the reasons against it.
+
+use std::collections::HashSet;
+
+use serde_json::value::RawValue;
+
+use super::source::{Source, Span};
+use super::{EVENTS_MAX, REASONS_MAX};
+use crate::format::json::{Unreadable, find_unreadable};
+use crate::model::{Draft, Errno, EventId, Reason, Rejection};
+
+/// The draft so far.
+#[derive(Default)]
+pub(super) struct Builder {
+    pub(super) draft: Draft,
+    /// Events that were meant, the refused ones too.
+    pub(super) events: usize,
+    ids: HashSet<EventId>,
+    /// The same in the order of the draft.
+    id_log: Vec<EventId>,
+    started: bool,
+    reasons: Vec<Reason>,
+    /// Reasons beyond [`REASONS_MAX`].
+    more: usize,
+}
+
+/// Where a builder was, to take back what was only tried.
+pub(super) struct Mark {
+    pushed: usize,
+    ids: usize,
+    events: usize,
+    started: bool,
+    reasons: usize,
+    more: usize,
+}
+
+impl Builder {
+    /// Takes a line or a document.
+    pub(super) fn add(&mut self, source: &Source<'_>, may_be_array: bool) {
+        let whole = source.whole();
+        if let Err(error) = serde_json::from_str::<&RawValue>(source.get(whole)) {
+            let at = place_of(source.get(whole), &error);
+            return self.refuse(source, whole.at + at, syntax(&error), "");
+        }
+        match source.byte(whole.at) {
+            b'{' => self.add_object(source, whole),
+            b'[' if may_be_array => match source.elements(whole) {
+                elements if elements.is_empty() => self.refuse(source, whole.at, "array is empty", "write an event into it"),
+                elements => self.add_elements(source, &elements),
+            },
+            b'[' => self.refuse(
+                source,
+                whole.at,
+                "line is an array, one JSON object a line is expected",
+                "write a line for each, or name the file *.json",
+            ),
+            _ => self.refuse(source, whole.at, "value is neither an event nor a header", "write a JSON object"),
+        }
+    }
+
+    /// Tells whether no other event of the draft has that id.
+    pub(super) fn is_new_id(&mut self, id: EventId) -> bool {
+        let is_new = self.ids.insert(id);
+        if is_new {
+            self.id_log.push(id);
+        }
+        is_new
+    }
+
+    pub(super) fn add_elements(&mut self, source: &Source<'_>, elements: &[Span]) {
+        for &element in elements {
+            if source.byte(element.at) == b'{' {
+                self.add_object(source, element);
+            } else {
+                self.refuse(source, element.at, "element is neither an event nor a header", "write a JSON object");
+            }
+        }
+    }
+
+    fn add_object(&mut self, source: &Source<'_>, object: Span) {
+        let members = source.members(object);
+        if !super::header::is_header(&members) {
+            self.started = true;
+            return self.add_event(source, object, &members);
+        }
+        if std::mem::replace(&mut self.started, true) {
+            return self.refuse(source, object.at, "header does not come first", "move it in front of the events, once");
+        }
+        self.add_header(source, &members);
+    }
+
+    /// Counts an event and says once that there are too many.
+    pub(super) fn count_event(&mut self, source: &Source<'_>, at: usize) {
+        self.events += 1;
+        if self.events == EVENTS_MAX + 1 {
+            let message = format!("draft has more than {EVENTS_MAX} events");
+            self.refuse_as(Errno::EFBIG, Some((source.line(at), source.column(at))), message, "cut it into several");
+        }
+        if self.draft.count.is_some_and(|count| self.events as u64 == count.saturating_add(1)) {
+            let message = format!("draft has more events than its count {}", self.events - 1);
+            self.refuse(source, at, message, "mend \"count\" or leave it out");
+        }
+    }
+
+    /// Reports what the readers of `events/` could not read in a value.
+    pub(super) fn check_readable(&mut self, source: &Source<'_>, span: Span, nesting_max: usize) {
+        find_unreadable(source.get(span).as_bytes(), nesting_max, |at, what| {
+            let (message, hint) = match what {
+                Unreadable::Nesting => ("nesting is deeper than 126", "flatten the value, or carry it as a string"),
+                Unreadable::Number => ("number is too large for a 64-bit float", "carry it as a string"),
+                Unreadable::Surrogate => ("escape is half of a surrogate pair", "write both halves, or the character itself"),
+            };
+            self.refuse(source, span.at + at, message, hint);
+        });
+    }
+
+    /// Reads a string; one with half a surrogate pair was reported already.
+    pub(super) fn string(&mut self, source: &Source<'_>, key: &str, value: Span) -> Option<String> {
+        if source.byte(value.at) == b'"' {
+            return serde_json::from_str(source.get(value)).ok();
+        }
+        self.refuse(source, value.at, format!("\"{key}\" is not a string"), "");
+        None
+    }
+
+    /// Reads a number from 0.
+    pub(super) fn number(&mut self, source: &Source<'_>, key: &str, value: Span) -> Option<u64> {
+        let number = source.get(value).parse().ok();
+        if number.is_none() {
+            self.refuse(source, value.at, format!("{key:?} is not a whole number from 0"), "");
+        }
+        number
+    }
+
+    pub(super) fn refuse(&mut self, source: &Source<'_>, at: usize, message: impl Into<String>, hint: &str) {
+        self.refuse_as(Errno::EINVAL, Some((source.line(at), source.column(at))), message, hint);
+    }
+
+    pub(super) fn refuse_as(&mut self, errno: Errno, place: Option<(u64, u64)>, message: impl Into<String>, hint: &str) {
+        if self.reasons.len() >= REASONS_MAX {
+            self.more += 1;
+            return;
+        }
+        let (line, column) = place.unzip();
+        self.reasons.push(Reason { errno, line, column, message: message.into(), hint: hint.to_owned() });
+    }
+
+    pub(super) fn verdict(&self) -> Result<(), Rejection> {
+        if self.reasons.is_empty() {
+            return Ok(());
+        }
+        let mut reasons = self.reasons.clone();
+        reasons.sort_by_key(|reason| (reason.line.unwrap_or(u64::MAX), reason.column.unwrap_or(u64::MAX)));
+        if self.more > 0 {
+            let message = format!("and {} more", self.more);
+            reasons.push(Reason { errno: Errno::EINVAL, line: None, column: None, message, hint: String::new() });
+        }
+        Err(Rejection { reasons })
+    }
+
+    /// Judges the draft as a whole.
+    pub(super) fn finish(mut self) -> Result<Draft, Rejection> {
+        let draft = &self.draft;
+        let (events, snapshot, resolve) = (self.events, draft.snapshot.is_some(), draft.resolve.is_some());
+        if let Some(count) = draft.count.filter(|count| *count > events as u64) {
+            self.refuse_as(
+                Errno::EINVAL,
+                None,
+                format!("draft has {events} events, its count says {count}"),
+                "write the rest, or mend \"count\"",
+            );
+        }
+        if snapshot && events > 0 {
+            self.refuse_as(Errno::EINVAL, None, "draft has a snapshot and events", "hand them in one by one");
+        }
+        if self.started && self.reasons.is_empty() && events == 0 && !snapshot && !resolve {
+            self.refuse_as(Errno::EINVAL, None, "draft has a header and no event", "write an event behind it");
+        }
+        self.verdict()?;
+        Ok(self.draft)
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            pushed: self.draft.events.len(),
+            ids: self.id_log.len(),
+            events: self.events,
+            started: self.started,
+            reasons: self.reasons.len(),
+            more: self.more,
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, mark: &Mark) {
+        self.draft.events.truncate(mark.pushed);
+        for id in self.id_log.drain(mark.ids.min(self.id_log.len())..) {
+            self.ids.remove(&id);
+        }
+        if !mark.started {
+            self.draft = Draft::default();
+        }
+        self.reasons.truncate(mark.reasons);
+        (self.events, self.started, self.more) = (mark.events, mark.started, mark.more);
+    }
+}
+
+/// The offset that serde_json's line and column stand for.
+fn place_of(text: &str, error: &serde_json::Error) -> usize {
+    let line_at: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    (line_at + error.column().saturating_sub(1)).min(text.len())
+}
+
+fn syntax(error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "JSON is unfinished".to_owned();
+    }
+    let text = error.to_string();
+    format!("not JSON: {}", text.split(" at line ").next().unwrap_or_default())
+}
