@@ -3,18 +3,31 @@
 //! Everything here works on files and bytes; what they mean is settled above. Whatever changes something that other
 //! programs see takes a [`CommitLock`] as proof that `.lock` is held.
 
+mod checkpoint;
+pub mod git;
 mod identity;
 mod ingestion;
 mod layout;
 mod lock;
 mod open;
+mod probe;
 mod publish;
+mod receipts;
 mod scan;
+mod snapshot;
+mod staging;
+mod temporary;
 
+pub use checkpoint::{CHECKPOINT_NAME_BYTES_MAX, Checkpoint, CheckpointError, Standing};
 pub use identity::{Identity, MintReason};
 pub use ingestion::{IngestionLog, LogError, LogProblem, Refreshed, position_of_seq_nr, seq_nr_of_position};
 pub use layout::Layout;
 pub use lock::{CommitLock, LockError};
 pub use open::{Mode, OpenError, Store};
+pub use probe::Probe;
 pub use publish::{Published, WriteError};
+pub use receipts::{RECEIPT_AGE_MAX, RECEIPTS_MAX, Receipts};
 pub use scan::{Listed, ListedKind};
+pub use snapshot::{Coverage, NewSnapshot, SNAPSHOTS_KEPT, Snapshot, SnapshotError, SnapshotMeta};
+pub use staging::{StagedName, Staging};
+pub use temporary::{STALE_AGE, Stale};

@@ -68,6 +68,16 @@ pub fn machine_id() -> String {
     std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown".to_owned())
 }
 
+/// The numbers by which the kernel knows file systems that other machines change too, and that hint at nothing then:
+/// NFS, SMB (three), 9p, AFS, Ceph, Coda, FUSE.
+const REMOTE: [i64; 9] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x5346_414F, 0x00C3_6400, 0x7375_7245, 0x6573_5546];
+
+/// Whether a path lies on a file system that other machines may change without a hint.
+#[must_use]
+pub fn is_remote(path: &Path) -> bool {
+    nix::sys::statfs::statfs(path).is_ok_and(|stat| REMOTE.contains(&(stat.filesystem_type().0 & 0xFFFF_FFFF)))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {

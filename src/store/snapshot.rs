@@ -1,0 +1,241 @@
+//! Saved states, under `.eventcore/braidfs/snapshots/<name>/<ordinal>`: one line about the state, then its bytes.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::disk::{self, EntryKind};
+use crate::model::Errno;
+use crate::store::checkpoint::{hex_of, name_digest};
+use crate::store::{CommitLock, Store};
+
+/// How many states of a name are kept unless told otherwise.
+pub const SNAPSHOTS_KEPT: usize = 5;
+
+/// The longest name whose bytes, in hex, are the name of its directory.
+const PLAIN_NAME_BYTES_MAX: usize = 120;
+
+/// The longest first line; one version a stream is in it.
+const META_BYTES_MAX: usize = 64 << 20;
+
+/// What a state covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Coverage {
+    /// The feed up to a number.
+    SeqNr(u64),
+    /// Streams, each up to a version.
+    Versions(Vec<(String, u64)>),
+}
+
+impl Coverage {
+    /// Whether `self` lacks something that `other` covers; coverages of two kinds are not compared.
+    fn is_behind(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::SeqNr(own), Self::SeqNr(other)) => own < other,
+            (Self::Versions(own), Self::Versions(other)) => {
+                let own: std::collections::HashMap<&str, u64> = own.iter().map(|(stream, version)| (stream.as_str(), *version)).collect();
+                other.iter().any(|(stream, version)| own.get(stream.as_str()).copied().unwrap_or(0) < *version)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A state to be saved.
+#[derive(Clone, Debug)]
+pub struct NewSnapshot<'a> {
+    /// The snapshot's name: any text that is not empty.
+    pub name: &'a str,
+    /// What the state covers.
+    pub coverage: Coverage,
+    /// The digest of the events that it covers, as the caller computes it.
+    pub digest: String,
+    /// When it is saved: RFC 3339.
+    pub saved_at: String,
+    /// The state's bytes.
+    pub state: &'a [u8],
+}
+
+/// What is known of a saved state without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMeta {
+    /// The snapshot's name.
+    pub name: String,
+    /// Rises with each state that is saved under the name, from 1.
+    pub ordinal: u64,
+    /// What the state covers.
+    pub coverage: Coverage,
+    /// The digest of the events that it covers.
+    pub digest: String,
+    /// When it was saved: RFC 3339.
+    pub saved_at: String,
+    state_sha256: String,
+}
+
+/// A saved state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What is known of it.
+    pub meta: SnapshotMeta,
+    /// The bytes that were saved.
+    pub state: Vec<u8>,
+}
+
+/// Why a state was not saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The name is empty.
+    #[error("snapshot name is empty")]
+    Name,
+    /// What is saved covers something that the new state does not.
+    #[error("snapshot \"{}\" is older than the saved state {}", .0.name, .0.ordinal)]
+    Older(Box<SnapshotMeta>),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+impl SnapshotError {
+    /// The error number that a system call reports for it.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::Name => Errno::EINVAL,
+            Self::Older(_) => Errno::ESTALE,
+            Self::Disk(error) => error.errno(),
+        }
+    }
+}
+
+impl Store {
+    fn snapshots_dir(&self) -> PathBuf {
+        self.layout().private().join("snapshots")
+    }
+
+    fn snapshot_dir(&self, name: &str) -> PathBuf {
+        let plain = name.len() <= PLAIN_NAME_BYTES_MAX;
+        // A tilde is no hex digit: no plain name gives what a long one gives.
+        self.snapshots_dir().join(if plain { hex_of(name.as_bytes()) } else { format!("~{}", name_digest(name)) })
+    }
+
+    /// Saves a state durably and forgets all but the last `keep` of its name.
+    ///
+    /// Errors with [`SnapshotError::Older`] when the latest saved state covers something that this one does not, unless
+    /// `may_replace` says of that one that it is of no use any more.
+    pub fn save_snapshot(
+        &self,
+        _lock: &CommitLock,
+        new: &NewSnapshot<'_>,
+        keep: usize,
+        may_replace: impl Fn(&SnapshotMeta) -> bool,
+    ) -> Result<SnapshotMeta, SnapshotError> {
+        if new.name.is_empty() {
+            return Err(SnapshotError::Name);
+        }
+        let saved = self.snapshots(new.name)?;
+        if let Some(older) = saved.iter().find(|saved| new.coverage.is_behind(&saved.coverage) && !may_replace(saved)) {
+            return Err(SnapshotError::Older(Box::new(older.clone())));
+        }
+        let meta = SnapshotMeta {
+            name: new.name.to_owned(),
+            ordinal: self.snapshot_ordinals(new.name)?.last().copied().unwrap_or(0) + 1,
+            coverage: new.coverage.clone(),
+            digest: new.digest.clone(),
+            saved_at: new.saved_at.clone(),
+            state_sha256: hex_of(&Sha256::digest(new.state)),
+        };
+        let mut bytes = serde_json::to_vec(&meta).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(new.state);
+        let dir = self.snapshot_dir(new.name);
+        self.ensure_dir(&dir)?;
+        self.disk().replace_durably(&dir.join(meta.ordinal.to_string()), &self.temporary("snapshot")?, &bytes)?;
+        self.forget_snapshots_but(new.name, keep.max(1))?;
+        Ok(meta)
+    }
+
+    fn forget_snapshots_but(&self, name: &str, keep: usize) -> disk::Result<()> {
+        let ordinals = self.snapshot_ordinals(name)?;
+        for ordinal in ordinals.iter().take(ordinals.len().saturating_sub(keep)) {
+            self.disk().remove_if_present(&self.snapshot_dir(name).join(ordinal.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// The ordinals of a name's states, ascending.
+    fn snapshot_ordinals(&self, name: &str) -> disk::Result<Vec<u64>> {
+        let entries = self.disk().list_if_present(&self.snapshot_dir(name))?;
+        let mut ordinals: Vec<u64> = entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        ordinals.sort_unstable();
+        Ok(ordinals)
+    }
+
+    /// What is saved under a name, oldest first; what cannot be read is passed by.
+    pub fn snapshots(&self, name: &str) -> disk::Result<Vec<SnapshotMeta>> {
+        let dir = self.snapshot_dir(name);
+        let mut metas = Vec::new();
+        for ordinal in self.snapshot_ordinals(name)? {
+            let path = dir.join(ordinal.to_string());
+            // Nearly every first line is short; a state may be large.
+            let mut head = self.disk().read_at(&path, 0, 4096)?;
+            if !head.contains(&b'\n') {
+                head = self.disk().read_at(&path, 0, META_BYTES_MAX)?;
+            }
+            metas.extend(parse_meta(&head, name, ordinal).map(|(meta, _)| meta));
+        }
+        Ok(metas)
+    }
+
+    /// One saved state; none if it is not there, or not whole.
+    pub fn snapshot(&self, name: &str, ordinal: u64) -> disk::Result<Option<Snapshot>> {
+        let Some(bytes) = self.disk().read_if_present(&self.snapshot_dir(name).join(ordinal.to_string()))? else {
+            return Ok(None);
+        };
+        let whole = parse_meta(&bytes, name, ordinal).filter(|(meta, state)| hex_of(&Sha256::digest(state)) == meta.state_sha256);
+        Ok(whole.map(|(meta, state)| Snapshot { meta, state: state.to_vec() }))
+    }
+
+    /// The names under which states are saved, sorted.
+    pub fn snapshot_names(&self) -> disk::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in self.disk().list_if_present(&self.snapshots_dir())? {
+            if entry.kind == EntryKind::Dir {
+                names.extend(self.snapshot_name_of(&entry.name)?);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The name whose states lie in a directory: any of them tells.
+    fn snapshot_name_of(&self, dir: &str) -> disk::Result<Option<String>> {
+        let dir = self.snapshots_dir().join(dir);
+        for entry in self.disk().list_if_present(&dir)? {
+            let head = self.disk().read_at(&dir.join(&entry.name), 0, META_BYTES_MAX)?;
+            let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            if let Ok(meta) = serde_json::from_slice::<SnapshotMeta>(line)
+                && self.snapshot_dir(&meta.name) == dir
+            {
+                return Ok(Some(meta.name));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets every state of a name; none is fine too.
+    pub fn forget_snapshots(&self, _lock: &CommitLock, name: &str) -> disk::Result<()> {
+        self.disk().remove_dir_all(&self.snapshot_dir(name))
+    }
+}
+
+fn parse_meta<'a>(bytes: &'a [u8], name: &str, ordinal: u64) -> Option<(SnapshotMeta, &'a [u8])> {
+    let end = memchr::memchr(b'\n', bytes)?;
+    let (line, state) = bytes.split_at_checked(end)?;
+    let meta: SnapshotMeta = serde_json::from_slice(line).ok()?;
+    (meta.name == name && meta.ordinal == ordinal).then_some((meta, state.get(1..)?))
+}
+
+#[cfg(test)]
+mod tests;

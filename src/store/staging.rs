@@ -1,0 +1,169 @@
+//! `tmp/staging/`: what authors have handed in and is not decided, and their drafts. It outlives the daemon.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::disk::{self, Disk, DiskFile, Entry, EntryKind, Stat};
+use crate::store::Store;
+
+/// The longest name of a file, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// A name that is one component of a path and leads nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StagedName(String);
+
+impl StagedName {
+    /// The name, as [`disk::shown_name`] gives it; none if it cannot be that of a file.
+    #[must_use]
+    pub fn new(shown: &str) -> Option<Self> {
+        let name = disk::os_name(shown);
+        let is_plain = disk::shown_name(&name) == shown && !shown.contains('\0');
+        (is_plain && !matches!(shown, "" | "." | "..") && name.len() <= NAME_BYTES_MAX).then(|| Self(shown.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The staged files and drafts of a store.
+#[derive(Clone, Debug)]
+pub struct Staging {
+    disk: Disk,
+    dir: PathBuf,
+}
+
+impl Store {
+    /// The staged files; makes their directory.
+    pub fn staging(&self) -> disk::Result<Staging> {
+        let dir = self.layout().tmp().join("staging");
+        self.disk().create_dir(&dir)?;
+        Ok(Staging { disk: self.disk().clone(), dir })
+    }
+}
+
+impl Staging {
+    fn path(&self, name: &StagedName) -> PathBuf {
+        Disk::entry_path(&self.dir, name.as_str())
+    }
+
+    /// Creates an empty file. Errors with `EEXIST` when the name is taken.
+    pub fn create(&self, name: &StagedName) -> disk::Result<DiskFile> {
+        self.disk.create_new(&self.path(name))
+    }
+
+    /// Opens a file for reading and writing.
+    pub fn open(&self, name: &StagedName) -> disk::Result<DiskFile> {
+        self.disk.open_file(&self.path(name))
+    }
+
+    /// The bytes of a file.
+    pub fn read(&self, name: &StagedName) -> disk::Result<Vec<u8>> {
+        self.disk.read(&self.path(name))
+    }
+
+    /// The facts of a file.
+    pub fn stat(&self, name: &StagedName) -> disk::Result<Stat> {
+        self.disk.stat_link(&self.path(name))
+    }
+
+    /// Sets the time of a file's last change.
+    pub fn set_modified(&self, name: &StagedName, time: SystemTime) -> disk::Result<()> {
+        self.disk.set_modified(&self.path(name), time)
+    }
+
+    /// Renames a file, over another one if there is one.
+    pub fn rename(&self, from: &StagedName, to: &StagedName) -> disk::Result<()> {
+        self.disk.rename(&self.path(from), &self.path(to))
+    }
+
+    /// Renames a file. Errors with `EEXIST` when the name is taken.
+    pub fn rename_noreplace(&self, from: &StagedName, to: &StagedName) -> disk::Result<()> {
+        self.disk.rename_noreplace(&self.path(from), &self.path(to))
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &StagedName) -> disk::Result<()> {
+        self.disk.remove(&self.path(name))
+    }
+
+    /// The regular files, in the directory's order.
+    pub fn list(&self) -> disk::Result<Vec<Entry>> {
+        let mut entries = self.disk.list_if_present(&self.dir)?;
+        entries.retain(|entry| entry.kind == EntryKind::File);
+        Ok(entries)
+    }
+
+    /// Removes the files that `is_draft` names and that were last written before `deadline`; answers their names.
+    pub fn remove_unused(&self, deadline: SystemTime, is_draft: impl Fn(&str) -> bool) -> disk::Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for entry in self.list()? {
+            let path = Disk::entry_path(&self.dir, &entry.name);
+            let is_old = self.disk.stat_if_present(&path)?.is_some_and(|stat| stat.modified() < deadline);
+            if is_old && is_draft(&entry.name) {
+                self.disk.remove_if_present(&path)?;
+                removed.push(entry.name);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out() {
+        for name in ["", ".", "..", "a/b", "../x", "/2Fx/2F", "/zz", "a\0", "/2e", &"x".repeat(256)] {
+            assert_eq!(StagedName::new(name), None, "{name:?}");
+        }
+        for name in ["x.jsonl", ".x", "...", "/FF", "ä", &"x".repeat(255)] {
+            assert!(StagedName::new(name).is_some(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_created_written_renamed_and_found_by_the_next_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path(), &Disk::real()).unwrap();
+        let staging = store.staging().unwrap();
+        let name = |name: &str| StagedName::new(name).unwrap();
+        let mut file = staging.create(&name(".x")).unwrap();
+        file.write_at(0, b"0123456789").unwrap();
+        file.write_at(4, b"ab").unwrap();
+        file.truncate(8).unwrap();
+        assert!(staging.create(&name(".x")).unwrap_err().is_taken());
+        staging.create(&name("y.jsonl")).unwrap();
+        assert!(staging.rename_noreplace(&name(".x"), &name("y.jsonl")).unwrap_err().is_taken());
+        staging.rename(&name(".x"), &name("y.jsonl")).unwrap();
+        assert_eq!(file.read_at(0, 100).unwrap(), b"0123ab67");
+        let again = store.staging().unwrap();
+        assert_eq!(again.read(&name("y.jsonl")).unwrap(), b"0123ab67");
+        assert_eq!(again.list().unwrap().len(), 1);
+        again.remove(&name("y.jsonl")).unwrap();
+        assert!(again.stat(&name("y.jsonl")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn unused_drafts_go_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path(), &Disk::real()).unwrap();
+        let staging = store.staging().unwrap();
+        let now = SystemTime::now();
+        for (name, age) in [("old~", 100), ("new~", 10), ("old.jsonl", 100)] {
+            let name = StagedName::new(name).unwrap();
+            staging.create(&name).unwrap();
+            staging.set_modified(&name, now - Duration::from_secs(age)).unwrap();
+        }
+        let removed = staging.remove_unused(now - Duration::from_secs(50), |name| name.ends_with('~')).unwrap();
+        assert_eq!(removed, ["old~"]);
+        assert_eq!(staging.list().unwrap().len(), 2);
+    }
+}
