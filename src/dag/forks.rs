@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
 
+use crate::dag::divided::DividedPast;
 use crate::dag::graph::Graph;
 use crate::dag::reach::Reach;
 use crate::dag::tips::TipSet;
@@ -92,17 +92,17 @@ pub fn is_open(reach: &mut Reach, graph: &impl Graph, tips: &TipSet, closers: &[
 
 /// Describes the fork of a stream, whose tips these are.
 ///
-/// Costs what is deeper than the latest common ancestors.
+/// Costs the runs and the writers of the stream that are deeper than the latest common ancestors.
 pub fn fork(reach: &mut Reach, history: &impl History, stream: u32, tips: &TipSet) -> Fork {
     let mut tips = tips.as_slice().to_vec();
     tips.sort_by(|&a, &b| history.compare(a, b));
     let past = DividedPast::of(history, &tips);
-    let apart = past.writers_apart(history, stream);
+    let apart = writers_apart(&past, history, stream);
     let branch = |(side, &tip): (usize, &u32)| {
-        let own = || apart.iter().filter(|writer| past.is_on(writer.transaction, side));
+        let own = || apart.iter().filter(|writer| past.is_on(history, writer.transaction, side));
         Branch { tip, transactions: own().map(|writer| writer.transaction).collect(), events: own().map(|writer| writer.events).sum() }
     };
-    let mut fork_points = past.fork_points.clone();
+    let mut fork_points = past.fork_points().to_vec();
     fork_points.sort_by(|&a, &b| history.compare(a, b));
     Fork {
         stream,
@@ -119,115 +119,11 @@ fn has_gap(reach: &mut Reach, history: &impl History, tips: &[u32]) -> bool {
     !dangling.is_empty() && tips.iter().any(|tip| dangling.contains(tip) || reach.has_ancestor_among(history, &dangling, *tip))
 }
 
-/// The past of several tips, divided by which of them have it; walked from the deepest down to where all have it.
-struct DividedPast {
-    /// What was walked: a bit for each tip that it is in the past of (a tip is in its own).
-    seen: HashMap<u32, Seen>,
-    /// The latest transactions that are in the past of all.
-    fork_points: Vec<u32>,
-    /// Whatever is shallower is in the past of all, or of none.
-    floor: u32,
-    sides: usize,
-}
-
-struct Seen {
-    sides: Box<[u64]>,
-    /// Whether a descendant of it is in the past of all tips.
-    is_settled: bool,
-}
-
-impl Seen {
-    fn count(&self) -> usize {
-        self.sides.iter().map(|word| word.count_ones() as usize).sum()
-    }
-}
-
-impl DividedPast {
-    fn of(graph: &impl Graph, tips: &[u32]) -> Self {
-        let mut past = Self { seen: HashMap::new(), fork_points: Vec::new(), floor: u32::MAX, sides: tips.len() };
-        let mut open: BinaryHeap<(u32, u32)> = BinaryHeap::new();
-        for (side, &tip) in tips.iter().enumerate() {
-            let mut sides = past.no_sides();
-            if let Some(word) = sides.get_mut(side / 64) {
-                *word |= 1 << (side % 64);
-            }
-            past.seen.insert(tip, Seen { sides, is_settled: false });
-            open.push((graph.depth(tip), tip));
-        }
-        let mut unsettled = open.len();
-        while unsettled > 0
-            && let Some((depth, n)) = open.pop()
-        {
-            unsettled -= past.close(n, depth);
-            for parent in graph.parents(n) {
-                match past.pass_on(n, parent) {
-                    Passed::New { is_settled } => {
-                        open.push((graph.depth(parent), parent));
-                        unsettled += usize::from(!is_settled);
-                    }
-                    Passed::Settled => unsettled -= 1,
-                    Passed::Same => {}
-                }
-            }
-        }
-        past
-    }
-
-    /// Notes what the walk is done with, all its descendants having passed theirs on; 1 if it was not settled.
-    fn close(&mut self, n: u32, depth: u32) -> usize {
-        let Some(seen) = self.seen.get(&n) else { return 0 };
-        if seen.count() < self.sides {
-            self.floor = depth;
-        } else if !seen.is_settled {
-            self.fork_points.push(n);
-        }
-        usize::from(!seen.is_settled)
-    }
-
-    /// Passes on to a parent whose past a transaction is in.
-    fn pass_on(&mut self, n: u32, parent: u32) -> Passed {
-        let Some(seen) = self.seen.get(&n) else { return Passed::Same };
-        let settles = seen.count() == self.sides;
-        let sides = seen.sides.clone();
-        let Some(known) = self.seen.get_mut(&parent) else {
-            self.seen.insert(parent, Seen { sides, is_settled: settles });
-            return Passed::New { is_settled: settles };
-        };
-        for (word, other) in known.sides.iter_mut().zip(sides) {
-            *word |= other;
-        }
-        if !settles || known.is_settled {
-            return Passed::Same;
-        }
-        known.is_settled = true;
-        Passed::Settled
-    }
-
-    fn no_sides(&self) -> Box<[u64]> {
-        vec![0; self.sides.div_ceil(64)].into()
-    }
-
-    fn is_on(&self, n: u32, side: usize) -> bool {
-        self.seen.get(&n).and_then(|seen| seen.sides.get(side / 64)).is_some_and(|word| word >> (side % 64) & 1 == 1)
-    }
-
-    /// The writers that are not in the past of all, in canonical order.
-    fn writers_apart(&self, history: &impl History, stream: u32) -> Vec<Writer> {
-        let places = (0..history.writer_count(stream)).rev();
-        let writers = places.map_while(|place| history.writer(stream, place));
-        let deep = writers.take_while(|writer| history.depth(writer.transaction) >= self.floor);
-        let is_apart = |writer: &Writer| self.seen.get(&writer.transaction).is_some_and(|seen| seen.count() < self.sides);
-        let mut apart: Vec<Writer> = deep.filter(is_apart).collect();
-        apart.reverse();
-        apart
-    }
-}
-
-enum Passed {
-    New {
-        is_settled: bool,
-    },
-    /// The parent was known and is settled only now.
-    Settled,
-    Same,
+/// The writers that are not in the past of all tips, in canonical order.
+fn writers_apart(past: &DividedPast, history: &impl History, stream: u32) -> Vec<Writer> {
+    let places = (history.place_at(stream, past.floor())..history.writer_count(stream)).rev();
+    let writers = places.filter_map(|place| history.writer(stream, place));
+    let mut apart: Vec<Writer> = writers.filter(|writer| past.is_apart(history, writer.transaction)).collect();
+    apart.reverse();
+    apart
 }

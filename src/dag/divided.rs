@@ -1,0 +1,172 @@
+//! The past of several tips, divided by which of them have it in their past.
+
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::dag::graph::Graph;
+
+/// What a walk from several tips, the deepest first, has found before it met what is in the past of all.
+///
+/// It goes by runs: a run is entered at some transactions, and left once, by the parents of its first, after all
+/// entries, since these are deeper. Its cost is the number of runs, whatever their length.
+pub struct DividedPast {
+    /// How many tips there are.
+    tips: usize,
+    runs: HashMap<u32, Run>,
+    fork_points: Vec<u32>,
+    floor: u32,
+}
+
+/// A bit for each tip that has something in its past, where a tip has itself.
+type Sides = Box<[u64]>;
+
+/// Depths at which a run was entered, the deepest first, each with the tips that have it from there on.
+#[derive(Default)]
+struct Run {
+    entries: Vec<(u32, Sides)>,
+}
+
+/// Where the walk is to enter a run.
+struct Entry {
+    sides: Sides,
+    /// Whether something that descends from it is in the past of all.
+    is_settled: bool,
+}
+
+/// What waits, the deepest first; at one depth a run is entered before it is left.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    depth: u32,
+    kind: Kind,
+    n: u32,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Leave,
+    Enter,
+}
+
+struct Walk<'a, G> {
+    graph: &'a G,
+    past: DividedPast,
+    open: BinaryHeap<Step>,
+    entries: HashMap<u32, Entry>,
+    /// How many of the open steps are not known to lie behind something that is in the past of all.
+    unsettled: usize,
+}
+
+impl DividedPast {
+    /// Walks from tips of which none descends from another.
+    pub fn of(graph: &impl Graph, tips: &[u32]) -> Self {
+        let past = Self { tips: tips.len(), runs: HashMap::new(), fork_points: Vec::new(), floor: u32::MAX };
+        let mut walk = Walk { graph, past, open: BinaryHeap::new(), entries: HashMap::new(), unsettled: 0 };
+        for (side, &tip) in tips.iter().enumerate() {
+            let mut sides: Sides = vec![0; tips.len().div_ceil(64)].into();
+            if let Some(word) = sides.get_mut(side / 64) {
+                *word |= 1 << (side % 64);
+            }
+            walk.plan(tip, &sides);
+        }
+        while walk.unsettled > 0
+            && let Some(step) = walk.open.pop()
+        {
+            match step.kind {
+                Kind::Enter => walk.enter(step.n, step.depth),
+                Kind::Leave => walk.leave(step.n, step.depth),
+            }
+        }
+        walk.past
+    }
+
+    /// The latest transactions that are in the past of all tips.
+    pub fn fork_points(&self) -> &[u32] {
+        &self.fork_points
+    }
+
+    /// The depth above which nothing is in the past of only some.
+    pub fn floor(&self) -> u32 {
+        self.floor
+    }
+
+    /// Whether a transaction is in the past of some tips, and not of all.
+    pub fn is_apart(&self, graph: &impl Graph, n: u32) -> bool {
+        self.sides(graph, n).is_some_and(|sides| !is_whole(sides, self.tips))
+    }
+
+    /// Whether a transaction that is apart is in the past of the tip with this place.
+    pub fn is_on(&self, graph: &impl Graph, n: u32, side: usize) -> bool {
+        self.sides(graph, n).and_then(|sides| sides.get(side / 64)).is_some_and(|word| word >> (side % 64) & 1 == 1)
+    }
+
+    fn sides(&self, graph: &impl Graph, n: u32) -> Option<&Sides> {
+        let entries = &self.runs.get(&graph.run_start(n))?.entries;
+        let depth = graph.depth(n);
+        let deeper = entries.partition_point(|&(entry, _)| entry >= depth);
+        entries.get(deeper.checked_sub(1)?).map(|(_, sides)| sides)
+    }
+}
+
+impl<G: Graph> Walk<'_, G> {
+    /// Plans to enter the run of `n` there.
+    fn plan(&mut self, n: u32, sides: &Sides) {
+        let is_settled = is_whole(sides, self.past.tips);
+        if let Some(entry) = self.entries.get_mut(&n) {
+            join(&mut entry.sides, sides);
+            if is_settled && !entry.is_settled {
+                entry.is_settled = true;
+                self.unsettled -= 1;
+            }
+            return;
+        }
+        self.entries.insert(n, Entry { sides: sides.clone(), is_settled });
+        self.unsettled += usize::from(!is_settled);
+        self.open.push(Step { depth: self.graph.depth(n), kind: Kind::Enter, n });
+    }
+
+    fn enter(&mut self, n: u32, depth: u32) {
+        let Some(Entry { mut sides, is_settled }) = self.entries.remove(&n) else { return };
+        self.unsettled -= usize::from(!is_settled);
+        let start = self.graph.run_start(n);
+        let tips = self.past.tips;
+        let run = self.past.runs.entry(start).or_default();
+        if let Some((_, above)) = run.entries.last() {
+            if is_whole(above, tips) {
+                return;
+            }
+            join(&mut sides, above);
+            self.unsettled -= 1;
+            self.past.floor = self.past.floor.min(depth.saturating_add(1));
+        } else {
+            self.open.push(Step { depth: self.graph.depth(start), kind: Kind::Leave, n: start });
+        }
+        if !is_whole(&sides, tips) {
+            self.unsettled += 1;
+            self.past.floor = self.past.floor.min(depth);
+        } else if !is_settled {
+            self.past.fork_points.push(n);
+        }
+        run.entries.push((depth, sides));
+    }
+
+    fn leave(&mut self, start: u32, depth: u32) {
+        let Some(sides) = self.past.runs.get(&start).and_then(|run| run.entries.last()).map(|(_, sides)| sides.clone()) else { return };
+        if !is_whole(&sides, self.past.tips) {
+            self.unsettled -= 1;
+            self.past.floor = depth;
+        }
+        for parent in self.graph.parents(start) {
+            self.plan(parent, &sides);
+        }
+    }
+}
+
+fn join(sides: &mut Sides, others: &Sides) {
+    for (word, other) in sides.iter_mut().zip(others) {
+        *word |= other;
+    }
+}
+
+/// Whether all tips have it.
+fn is_whole(sides: &Sides, tips: usize) -> bool {
+    sides.iter().map(|word| word.count_ones() as usize).sum::<usize>() == tips
+}
