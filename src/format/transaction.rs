@@ -1,5 +1,6 @@
 //! Transaction files: bytes to header and events and back, exactly as `eventcore-fs` 2.1.0 reads and writes them.
 
+mod canonical;
 mod encode;
 mod header;
 mod normalize;

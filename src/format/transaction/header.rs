@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::canonical;
 use super::oddity::{self, Oddity, OddityKind};
 use super::refusal::Refusal;
 use crate::model::{Header, ReplicaId, TransactionId};
@@ -56,7 +57,7 @@ impl<'de> Deserialize<'de> for Bases {
     }
 }
 
-fn without_repeats(bases: Vec<(String, u64)>) -> Vec<(String, u64)> {
+pub(super) fn without_repeats(bases: Vec<(String, u64)>) -> Vec<(String, u64)> {
     if bases.is_sorted_by(|a, b| a.0 < b.0) {
         return bases;
     }
@@ -113,6 +114,16 @@ pub fn parse_header(line: &str) -> Result<(Header, Vec<Oddity>), Refusal> {
 }
 
 pub(super) fn parse_raw(line: &str) -> Result<RawHeader<'_>, Refusal> {
+    let Some(header) = canonical::parse_header(line) else {
+        return parse_any(line);
+    };
+    let mut oddities = Vec::new();
+    oddity::of_header(&header, &mut oddities);
+    Ok(RawHeader { hash: line.get(line.len() - 66..line.len() - 2).map(Cow::Borrowed), header, oddities })
+}
+
+/// Reads a header however it is spelled.
+pub(super) fn parse_any(line: &str) -> Result<RawHeader<'_>, Refusal> {
     let known: HeaderLine<'_> = serde_json::from_str(line).map_err(|error| Refusal::of_line(1, &error))?;
     match &*known.record {
         "header" => (),
@@ -168,13 +179,32 @@ fn add_our_keys(line: &str, header: &mut Header, oddities: &mut Vec<Oddity>) {
 }
 
 /// Reads 64 lower-case hex digits, the only spelling that `eventcore-fs` compares equal.
-fn hash_of_hex(hex: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+pub(super) fn hash_of_hex(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }
-    for (byte, pair) in hash.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        *byte = pair.iter().fold(0, |byte, &digit| (byte << 4) | if digit > b'9' { digit - b'a' + 10 } else { digit - b'0' });
-    }
+    // 32 hex digits are a UUID too, and that crate reads them fast.
+    let (front, back) = hex.split_at_checked(32)?;
+    let mut hash = [0; 32];
+    let (front_bytes, back_bytes) = hash.split_at_mut(16);
+    front_bytes.copy_from_slice(Uuid::try_parse(front).ok()?.as_bytes());
+    back_bytes.copy_from_slice(Uuid::try_parse(back).ok()?.as_bytes());
     Some(hash)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_64_lower_case_digits() {
+        let hex = "00ff".repeat(16);
+        assert_eq!(hash_of_hex(&hex).unwrap()[..3], [0, 255, 0]);
+        for bad in
+            ["", &hex[1..], &hex.to_uppercase(), &hex.replace('0', "g"), &format!("{hex}0"), &"é".repeat(32), &format!("{}-", &hex[1..])]
+        {
+            assert_eq!(hash_of_hex(bad), None, "{bad}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use memchr::memchr_iter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::canonical;
 use super::header::{Id, parse_raw};
 use super::normalize::{hash_differs, missing_end};
 use super::oddity::{self, Oddity, OddityKind, stream_id_fault};
@@ -71,30 +72,42 @@ fn parse_payload<'a>(payload: &'a str, oddities: &mut Vec<Oddity>) -> Result<Vec
 }
 
 fn parse_event<'a>(line: &'a str, number: u64, oddities: &mut Vec<Oddity>) -> Result<ParsedEvent<'a>, Refusal> {
-    let known: EventLine<'a> = serde_json::from_str(line).map_err(|error| Refusal::of_line(number, &error))?;
+    let (event, has_more_keys) = match canonical::parse_event(line) {
+        Some(event) => (event, false),
+        None => {
+            let event = parse_any(line, number)?;
+            let has_more_keys = has_more_keys(line, &event);
+            (event, has_more_keys)
+        }
+    };
+    find_oddities(line, number, &event, has_more_keys, oddities);
+    Ok(event)
+}
+
+/// Reads an event however it is spelled.
+pub(super) fn parse_any(line: &str, number: u64) -> Result<ParsedEvent<'_>, Refusal> {
+    let known: EventLine<'_> = serde_json::from_str(line).map_err(|error| Refusal::of_line(number, &error))?;
     if known.record != "event" {
         return Err(Refusal::line(number, format!("record is {:?}, an \"event\" must follow the header", known.record)));
     }
-    let event = ParsedEvent {
+    Ok(ParsedEvent {
         event_id: EventId(known.event_id.0),
         stream_id: known.stream_id,
         stream_version: known.stream_version,
         event_type: known.event_type,
         event_data: known.event_data.get(),
         metadata: known.metadata.get(),
-    };
-    find_oddities(line, number, &event, oddities);
-    Ok(event)
+    })
 }
 
-fn find_oddities(line: &str, number: u64, event: &ParsedEvent<'_>, oddities: &mut Vec<Oddity>) {
+fn find_oddities(line: &str, number: u64, event: &ParsedEvent<'_>, has_more_keys: bool, oddities: &mut Vec<Oddity>) {
     if let Some(fault) = stream_id_fault(&event.stream_id) {
         // A file is one author's habit: its first such stream tells enough.
         if !oddities.iter().any(|oddity| oddity.kind == OddityKind::StreamId) {
             oddities.push(Oddity::new(OddityKind::StreamId, fault));
         }
     }
-    if has_more_keys(line, event) {
+    if has_more_keys {
         oddity::of_json(number, 0, line, 0, oddities);
     } else {
         let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
