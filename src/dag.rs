@@ -7,6 +7,7 @@ pub mod closed;
 pub mod conflicts;
 pub mod cuts;
 mod divided;
+pub mod draw;
 pub mod forks;
 pub mod graph;
 pub mod key;
