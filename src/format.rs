@@ -4,5 +4,6 @@ pub mod draft;
 mod json;
 pub mod lines;
 pub mod names;
+mod text;
 pub mod time;
 pub mod transaction;

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::source::{Source, Span};
+use super::source::{MEMBERS_MAX, Member, Source, Span};
 use super::{EVENTS_MAX, REASONS_MAX};
 use crate::format::json::{Unreadable, find_unreadable};
+use crate::format::text::shorten;
 use crate::model::{Draft, Errno, EventId, Reason, Rejection};
 
 /// The draft so far.
@@ -78,7 +79,7 @@ impl Builder {
     }
 
     fn add_object(&mut self, source: &Source<'_>, object: Span) {
-        let members = source.members(object);
+        let members = self.members(source, object);
         if !super::header::is_header(&members) {
             self.started = true;
             return self.add_event(source, object, &members);
@@ -87,6 +88,16 @@ impl Builder {
             return self.refuse(source, object.at, "header does not come first", "move it in front of the events, once");
         }
         self.add_header(source, &members);
+    }
+
+    /// The members of an object, unless there are too many to hold.
+    pub(super) fn members(&mut self, source: &Source<'_>, object: Span) -> Vec<Member> {
+        let members = source.members(object);
+        if members.len() > MEMBERS_MAX {
+            let message = format!("object has more than {MEMBERS_MAX} keys");
+            self.refuse_as(Errno::EFBIG, Some((source.line(object.at), source.column(object.at))), message, "cut it into several");
+        }
+        members
     }
 
     /// Counts an event and says once that there are too many.
@@ -142,7 +153,7 @@ impl Builder {
             return;
         }
         let (line, column) = place.unzip();
-        self.reasons.push(Reason { errno, line, column, message: message.into(), hint: hint.to_owned() });
+        self.reasons.push(Reason { errno, line, column, message: shorten(message.into()), hint: hint.to_owned() });
     }
 
     pub(super) fn verdict(&self) -> Result<(), Rejection> {

@@ -98,7 +98,7 @@ impl Builder {
 
     fn object(&mut self, source: &Source<'_>, key: &str, value: Span) -> Vec<Member> {
         if source.byte(value.at) == b'{' {
-            return source.members(value);
+            return self.members(source, value);
         }
         self.refuse(source, value.at, format!("\"{key}\" is not an object"), "");
         Vec::new()

@@ -92,12 +92,42 @@ fn bytes_of_an_append() {
 
 #[test]
 fn events() {
-    let mut text = (event("a", "1") + "\n").repeat(EVENTS_MAX);
-    assert_eq!(parse_draft(text.as_bytes(), Lines).unwrap().events.len(), EVENTS_MAX);
-    text += &event("a", "1");
-    assert_eq!(errno(&text, Lines), Some(Errno::EFBIG));
+    let line = event("a", "1") + "\n";
+    let mut checker = LineChecker::new(Lines);
+    checker.push(line.repeat(EVENTS_MAX).as_bytes()).unwrap();
+    assert_eq!(checker.draft().events.len(), EVENTS_MAX);
+    assert_eq!(checker.push(line.as_bytes()).unwrap_err().errno(), Errno::EFBIG);
+}
+
+#[test]
+fn count() {
     let count = |n: usize, count: usize| errno(&format!("{{\"count\":{count}}}\n{}", (event("a", "1") + "\n").repeat(n)), Lines);
     assert_eq!((count(2, 2), count(2, 3), count(3, 2)), (None, Some(Errno::EINVAL), Some(Errno::EINVAL)));
+}
+
+#[test]
+fn keys_of_a_header() {
+    let header = |streams: usize| {
+        let expect: Vec<String> = (0..streams).map(|n| format!("\"{n}\":1")).collect();
+        format!("{{\"expect\":{{{}}}}}\n{}", expect.join(","), event("a", "1"))
+    };
+    assert_eq!(errno(&header(EVENTS_MAX), Lines), None);
+    assert_eq!(errno(&header(EVENTS_MAX + 1), Lines), Some(Errno::EFBIG));
+}
+
+#[test]
+fn events_of_an_array() {
+    let array = array_of(EVENTS_MAX);
+    assert_eq!(parse_draft(array.as_bytes(), Document).unwrap().events.len(), EVENTS_MAX);
+}
+
+#[test]
+fn too_many_events_of_an_array() {
+    assert_eq!(errno(&array_of(EVENTS_MAX + 1), Document), Some(Errno::EFBIG));
+}
+
+fn array_of(events: usize) -> String {
+    format!("[{{\"key\":\"k\"}}{}]", (",".to_owned() + &event("a", "1")).repeat(events))
 }
 
 #[test]

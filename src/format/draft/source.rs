@@ -4,6 +4,11 @@ use std::cell::Cell;
 
 use memchr::{memchr, memchr_iter, memchr2, memrchr};
 
+use super::EVENTS_MAX;
+
+/// The most keys of one object that is not a payload: one stream each for all events.
+pub(super) const MEMBERS_MAX: usize = EVENTS_MAX;
+
 /// A part of a text, by offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
@@ -62,11 +67,11 @@ impl<'a> Source<'a> {
         (at - memrchr(b'\n', before).map_or(0, |end| end + 1) + 1) as u64
     }
 
-    /// The members of an object.
+    /// The members of an object, at most one more than [`MEMBERS_MAX`].
     pub(super) fn members(&self, object: Span) -> Vec<Member> {
         let mut members = Vec::new();
         let mut at = self.skip_space(object.at + 1);
-        while at < object.end && self.byte(at) == b'"' {
+        while at < object.end && self.byte(at) == b'"' && members.len() <= MEMBERS_MAX {
             let key = Span { at, end: self.string_end(at) };
             let value_at = self.skip_space(self.skip_space(key.end) + 1);
             let value = Span { at: value_at, end: self.value_end(value_at) };
@@ -76,11 +81,11 @@ impl<'a> Source<'a> {
         members
     }
 
-    /// The elements of an array.
+    /// The elements of an array, as many as a draft of one header and one event too many has.
     pub(super) fn elements(&self, array: Span) -> Vec<Span> {
         let mut elements = Vec::new();
         let mut at = self.skip_space(array.at + 1);
-        while at + 1 < array.end {
+        while at + 1 < array.end && elements.len() < EVENTS_MAX + 2 {
             let element = Span { at, end: self.value_end(at).max(at + 1) };
             elements.push(element);
             at = self.skip_comma(element.end);

@@ -8,6 +8,7 @@ use memchr::{memchr, memmem};
 use super::header::{self, RawHeader};
 use super::{Oddity, Refusal, content_hash};
 use crate::format::json::push_hex;
+use crate::format::text::shorten;
 use crate::model::Header;
 
 const BOM: &[u8] = "\u{feff}".as_bytes();
@@ -95,7 +96,7 @@ pub(super) fn missing_end() -> Refusal {
 pub(super) fn hash_differs(expected: &str, actual: &[u8; 32]) -> Refusal {
     let mut hex = Vec::with_capacity(64);
     push_hex(&mut hex, actual);
-    Refusal::HashDiffers { expected: expected.to_owned(), actual: String::from_utf8_lossy(&hex).into_owned() }
+    Refusal::HashDiffers { expected: shorten(expected.to_owned()), actual: String::from_utf8_lossy(&hex).into_owned() }
 }
 
 /// Tries the payloads that the writer may have written; the hash decides which it was.

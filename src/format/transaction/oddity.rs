@@ -1,6 +1,7 @@
 //! What is accepted and worth a finding.
 
 use crate::format::json::{NESTING_MAX, Unreadable, find_unreadable};
+use crate::format::text::shorten;
 use crate::format::time;
 use crate::format::transaction::{FORMAT_VERSION, STREAM_ID_CHARS_MAX};
 use crate::model::{FindingKind, Header};
@@ -31,7 +32,7 @@ pub struct Oddity {
 
 impl Oddity {
     pub(super) fn new(kind: OddityKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: shorten(message.into()) }
     }
 
     /// The kind of finding that reports it.

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::format::text::shorten;
+
 /// Why a file is quarantined: `eventcore-fs` could not read it either.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -35,12 +37,12 @@ impl Refusal {
     /// What serde_json says about one line of a file.
     pub(super) fn of_line(line: u64, error: &serde_json::Error) -> Self {
         let text = error.to_string();
-        let message = text.split(" at line ").next().unwrap_or_default().to_owned();
+        let message = shorten(text.split(" at line ").next().unwrap_or_default().to_owned());
         Self::NotThisFormat { line, column: (error.column() as u64).max(1), message }
     }
 
     /// A fault of a whole line.
     pub(super) fn line(line: u64, message: impl Into<String>) -> Self {
-        Self::NotThisFormat { line, column: 1, message: message.into() }
+        Self::NotThisFormat { line, column: 1, message: shorten(message.into()) }
     }
 }
