@@ -170,3 +170,78 @@ fn join(sides: &mut Sides, others: &Sides) {
 fn is_whole(sides: &Sides, tips: usize) -> bool {
     sides.iter().map(|word| word.count_ones() as usize).sum::<usize>() == tips
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::dag::reach::Reach;
+    use crate::dag::tests_support::Dag;
+    use crate::dag::tips::TipSet;
+
+    const CHAIN: u32 = 2_000;
+    const BACK: u32 = 1_000;
+    const BRANCH: u32 = 100;
+
+    /// A graph that counts how often a transaction's parents are asked for.
+    struct Counted {
+        dag: Dag,
+        asked: Cell<u32>,
+    }
+
+    impl Graph for Counted {
+        fn parents(&self, n: u32) -> impl Iterator<Item = u32> {
+            self.asked.set(self.asked.get() + 1);
+            self.dag.parents(n)
+        }
+
+        fn depth(&self, n: u32) -> u32 {
+            self.dag.depth(n)
+        }
+
+        fn run_start(&self, n: u32) -> u32 {
+            self.dag.run_start(n)
+        }
+
+        fn cut_between(&self, low: u32, high: u32) -> bool {
+            self.dag.cut_between(low, high)
+        }
+    }
+
+    /// A chain, and a branch that left it far back.
+    fn branch_far_back() -> Counted {
+        let parent = |n: u32| if n == CHAIN { Some(CHAIN - BACK) } else { n.checked_sub(1) };
+        let parents = (0..CHAIN + BRANCH).map(|n| parent(n).into_iter().collect()).collect();
+        Counted { dag: Dag::from_parents(parents), asked: Cell::new(0) }
+    }
+
+    #[test]
+    fn a_branch_far_back_costs_its_runs() {
+        let graph = branch_far_back();
+        let tips = [CHAIN - 1, CHAIN + BRANCH - 1];
+        let past = DividedPast::of(&graph, &tips);
+        assert_eq!((past.fork_points(), past.floor()), ([CHAIN - BACK].as_slice(), CHAIN - BACK + 1));
+        assert!(graph.asked.get() <= 2, "{}", graph.asked.get());
+        for n in [0, CHAIN - BACK] {
+            assert!(!past.is_apart(&graph, n));
+        }
+        for (n, side) in [(CHAIN - BACK + 1, 0), (CHAIN - 1, 0), (CHAIN, 1)] {
+            assert!(past.is_apart(&graph, n) && past.is_on(&graph, n, side) && !past.is_on(&graph, n, 1 - side), "{n}");
+        }
+    }
+
+    #[test]
+    fn tips_of_a_branch_that_arrives_far_back_cost_little() {
+        let graph = branch_far_back();
+        let mut reach = Reach::default();
+        // Each transaction of the branch writes a stream that the chain has written too, at another depth each.
+        for n in 0..BRANCH {
+            let mut tips = TipSet::of(&mut reach, &graph, [CHAIN - 1 - n * 13]);
+            tips.insert(&mut reach, &graph, CHAIN + n);
+            assert_eq!(tips.is_forked(), n * 13 < BACK - 1);
+        }
+        assert!(reach.visited() <= 2 * reach.questions(), "{} visited, {} questions", reach.visited(), reach.questions());
+    }
+}
