@@ -31,3 +31,6 @@ pub use scan::{Listed, ListedKind};
 pub use snapshot::{Coverage, NewSnapshot, SNAPSHOTS_KEPT, Snapshot, SnapshotError, SnapshotMeta};
 pub use staging::{StagedName, Staging};
 pub use temporary::{STALE_AGE, Stale};
+
+#[cfg(test)]
+mod peer_tests;
