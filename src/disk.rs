@@ -63,3 +63,6 @@ impl Disk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::model::Errno;
+
+#[test]
+fn facts_and_parts_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, path) = (Disk::real(), dir.path().join("x"));
+    assert!(disk.read(&path).unwrap_err().is_not_found());
+    assert_eq!((disk.read_if_present(&path).unwrap(), disk.stat_if_present(&path).unwrap()), (None, None));
+    disk.write_new(&path, b"0123456789").unwrap();
+    assert_eq!(disk.read_at(&path, 3, 4).unwrap(), b"3456");
+    assert_eq!(disk.read_at(&path, 8, usize::MAX).unwrap(), b"89");
+    assert_eq!(disk.read_at(&path, 99, 4).unwrap(), b"");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_234_567_890_123_456_789);
+    disk.set_modified(&path, time).unwrap();
+    let (bytes, stat) = disk.read_with_stat(&path).unwrap();
+    assert_eq!((bytes.len() as u64, stat.modified(), stat.kind), (stat.size, time, EntryKind::File));
+    assert_eq!(stat, disk.stat(&path).unwrap());
+    symlink("x", dir.path().join("link")).unwrap();
+    assert_eq!(disk.stat(&dir.path().join("link")).unwrap().inode, stat.inode);
+    assert_eq!(disk.stat_link(&dir.path().join("link")).unwrap().kind, EntryKind::Link);
+}
+
+#[test]
+fn a_directory_is_listed_with_inodes_and_kinds() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::real();
+    disk.write_new(&dir.path().join("f"), b"").unwrap();
+    disk.create_dir(&dir.path().join("d")).unwrap();
+    symlink("f", dir.path().join("l")).unwrap();
+    let mut entries = disk.list(dir.path()).unwrap();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    let inode = |name: &str| disk.stat_link(&dir.path().join(name)).unwrap().inode;
+    let expected = [("d", EntryKind::Dir), ("f", EntryKind::File), ("l", EntryKind::Link)];
+    assert_eq!(entries, expected.map(|(name, kind)| Entry { name: name.into(), inode: inode(name), kind }));
+    assert_eq!(disk.list_if_present(&dir.path().join("none")).unwrap(), []);
+}
+
+#[test]
+fn renaming_without_replacing_refuses_a_taken_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::real();
+    let [a, b, c] = ["a", "b", "c"].map(|name| dir.path().join(name));
+    disk.write_new(&a, b"a").unwrap();
+    disk.write_new(&b, b"b").unwrap();
+    assert!(disk.write_new(&b, b"").unwrap_err().is_taken());
+    let error = disk.rename_noreplace(&a, &b).unwrap_err();
+    assert_eq!((error.errno(), error.is_taken()), (Errno::EEXIST, true));
+    disk.rename_noreplace(&a, &c).unwrap();
+    assert_eq!((disk.read(&c).unwrap(), disk.read(&b).unwrap(), disk.exists(&a)), (b"a".to_vec(), b"b".to_vec(), false));
+}
+
+#[test]
+fn a_replaced_file_is_the_old_one_until_it_is_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, temporary] = ["x", "x.tmp"].map(|name| dir.path().join(name));
+    fs::write(&path, "old").unwrap();
+    let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+    for op in [Op::Create, Op::Write, Op::Sync, Op::Rename] {
+        twin.fail(op, 0, Some(1), Errno::ENOSPC);
+        disk.replace_durably(&path, &temporary, b"new").unwrap_err();
+        assert_eq!((fs::read(&path).unwrap(), temporary.exists()), (b"old".to_vec(), false), "{op:?}");
+    }
+    disk.replace_durably(&path, &temporary, b"new").unwrap();
+    assert_eq!((fs::read(&path).unwrap(), temporary.exists()), (b"new".to_vec(), false));
+}
+
+#[test]
+fn a_mapping_shows_what_the_file_held_and_an_empty_file_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, path) = (Disk::real(), dir.path().join("x"));
+    let mut file = disk.create_new(&path).unwrap();
+    assert!(disk.map(&path).unwrap().is_empty());
+    file.append(b"abc").unwrap();
+    let map = file.map().unwrap();
+    file.append(b"def").unwrap();
+    assert_eq!((&*map, &*disk.map(&path).unwrap()), (&b"abc"[..], &b"abcdef"[..]));
+}
+
+#[test]
+fn an_error_names_the_path_and_what_was_tried() {
+    let error = Disk::real().read(Path::new("/nowhere/x")).unwrap_err();
+    assert_eq!(error.to_string(), "\"/nowhere/x\" cannot be read: No such file or directory (os error 2)");
+    assert_eq!(error.errno(), Errno::ENOENT);
+}
