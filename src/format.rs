@@ -1,7 +1,9 @@
 //! Bytes to model and back: transaction files, drafts, view lines, names, times. Pure.
 
+pub mod csv;
 pub mod draft;
 mod json;
+pub mod legacy;
 pub mod lines;
 pub mod names;
 mod text;

@@ -1,0 +1,177 @@
+//! The event and the snapshot that end a cutover.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::ids::{cutover_event_id, cutover_stream_id, hex};
+use super::plan::{CorruptLine, LegacyPlan};
+use crate::model::DraftEvent;
+
+/// The only key of a sentinel.
+pub const SENTINEL_KEY: &str = "$braidfs.sentinel";
+
+/// How many bytes of corrupt lines the cutover's event carries; with escapes it stays below the 16 MiB of a line.
+const CORRUPT_BYTES_MAX: usize = 2 << 20;
+
+/// How many corrupt lines it lists.
+const CORRUPT_LINES_MAX: usize = 10_000;
+
+/// What a cutover is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutoverRequest<'a> {
+    /// The aggregate type of the whole source.
+    pub aggregate_type: &'a str,
+    /// Where a foreign counter goes on, if one does.
+    pub start_seq_nr: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    aggregate_type: &'a str,
+    pre_cutover_event_count: usize,
+    file_count: usize,
+    duplicate_line_count: usize,
+    corrupt_line_count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_seq_nr: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_legacy_seq_nr: Option<u64>,
+    corrupt_lines: Vec<Corrupt<'a>>,
+}
+
+/// A corrupt line as it is kept: its text if it is UTF-8, else its bytes in hex, or its hash if there is too much.
+#[derive(Serialize)]
+struct Corrupt<'a> {
+    file: &'a str,
+    line: u64,
+    reason: &'a str,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hex: Option<String>,
+    sha256: String,
+}
+
+/// The event that ends a cutover, last of all: `system.cutover` in `system-<aggregate_type>`, to be written once
+/// (expect the stream to have no event).
+///
+/// Its data has `pre_cutover_event_count`, how many lines were passed over as duplicates or corrupt, and the corrupt
+/// lines themselves with file, line and reason: the first 10,000, their text up to 2 MiB and a hash of the rest.
+#[must_use]
+pub fn cutover_event(plan: &LegacyPlan, request: &CutoverRequest<'_>) -> DraftEvent {
+    let data = Data {
+        aggregate_type: request.aggregate_type,
+        pre_cutover_event_count: plan.events.len(),
+        file_count: plan.file_count,
+        duplicate_line_count: plan.duplicate_line_count,
+        corrupt_line_count: plan.corrupt_lines.len(),
+        start_seq_nr: request.start_seq_nr,
+        last_legacy_seq_nr: plan.last_legacy_seq_nr,
+        corrupt_lines: keep(&plan.corrupt_lines),
+    };
+    DraftEvent {
+        event_id: Some(cutover_event_id(request.aggregate_type)),
+        stream_id: cutover_stream_id(request.aggregate_type),
+        event_type: "system.cutover".to_owned(),
+        // Nothing in it can fail to be JSON.
+        event_data: serde_json::to_string(&data).unwrap_or_default(),
+        metadata: "{}".to_owned(),
+        line: 1,
+    }
+}
+
+fn keep(lines: &[CorruptLine]) -> Vec<Corrupt<'_>> {
+    let mut room = CORRUPT_BYTES_MAX;
+    lines.iter().take(CORRUPT_LINES_MAX).map(|line| keep_one(line, &mut room)).collect()
+}
+
+fn keep_one<'a>(line: &'a CorruptLine, room: &mut usize) -> Corrupt<'a> {
+    // A byte that is no character takes two digits, and one that must be escaped six characters.
+    let fits = room.checked_sub(line.length).filter(|_| line.bytes.len() == line.length);
+    *room = fits.unwrap_or(*room);
+    let text = fits.and_then(|_| std::str::from_utf8(&line.bytes).ok());
+    Corrupt {
+        file: &line.file,
+        line: line.line,
+        reason: &line.error.message,
+        bytes: line.length,
+        text,
+        hex: (fits.is_some() && text.is_none()).then(|| hex(&line.bytes)),
+        sha256: hex(&line.sha256),
+    }
+}
+
+/// The state of the snapshot that a cutover leaves: an object whose only key is [`SENTINEL_KEY`].
+///
+/// It says that everything before the cutover is accounted for and that there is no state: readers replay.
+#[must_use]
+pub fn sentinel_state(aggregate_type: &str, pre_cutover_event_count: usize) -> String {
+    let inside = serde_json::json!({
+        "kind": "cutover",
+        "aggregate_type": aggregate_type,
+        "pre_cutover_event_count": pre_cutover_event_count,
+    });
+    Value::Object([(SENTINEL_KEY.to_owned(), inside)].into_iter().collect()).to_string()
+}
+
+/// Says whether a snapshot's state is a sentinel and no state; nobody else may save one.
+#[must_use]
+pub fn is_sentinel(state: &str) -> bool {
+    // Nearly no state has the key, so nearly none is parsed.
+    state.contains(SENTINEL_KEY)
+        && matches!(serde_json::from_str(state), Ok(Value::Object(members)) if members.len() == 1 && members.contains_key(SENTINEL_KEY))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::format::legacy::{parse_file_path, plan};
+
+    fn event_of(log: &[u8]) -> (DraftEvent, Value) {
+        let file = parse_file_path("2026-03-01.jsonl").unwrap();
+        let plan = plan(&[(file, log)], "wave");
+        let event = cutover_event(&plan, &CutoverRequest { aggregate_type: "wave", start_seq_nr: Some(40) });
+        let data = serde_json::from_str(&event.event_data).unwrap();
+        (event, data)
+    }
+
+    #[test]
+    fn the_event_counts_and_keeps() {
+        let (event, data) = event_of(b"{\"type\":\"a\",\"seq_nr\":7}\nbroken\n{\"type\":\"b\"}\n\xff\n{\"ty");
+        assert_eq!((event.stream_id.as_str(), event.event_type.as_str()), ("system-wave", "system.cutover"));
+        assert_eq!(event.event_id, Some(cutover_event_id("wave")));
+        assert_eq!((&data["pre_cutover_event_count"], &data["corrupt_line_count"]), (&2.into(), &3.into()));
+        assert_eq!((&data["start_seq_nr"], &data["last_legacy_seq_nr"]), (&40.into(), &7.into()));
+        let corrupt = data["corrupt_lines"].as_array().unwrap();
+        assert_eq!(
+            (&corrupt[0]["file"], &corrupt[0]["line"], &corrupt[0]["text"]),
+            (&"2026-03-01.jsonl".into(), &2.into(), &"broken".into())
+        );
+        assert_eq!((&corrupt[1]["hex"], &corrupt[1]["text"]), (&"ff".into(), &Value::Null));
+        assert_eq!(corrupt[2]["text"], "{\"ty");
+    }
+
+    #[test]
+    fn what_is_too_much_is_kept_as_its_hash() {
+        let mut log = b"\x01".repeat(CORRUPT_BYTES_MAX);
+        log.extend_from_slice(b"\nshort\n");
+        let (event, data) = event_of(&log);
+        assert!(event.event_data.len() < 16 << 20);
+        assert_eq!(data["corrupt_lines"][0]["text"].as_str().map(str::len), Some(CORRUPT_BYTES_MAX));
+        assert_eq!((&data["corrupt_lines"][1]["text"], &data["corrupt_lines"][1]["bytes"]), (&Value::Null, &5.into()));
+        assert_eq!(data["corrupt_lines"][1]["sha256"].as_str().map(str::len), Some(64));
+        let (_, many) = event_of(&b"x\n".repeat(CORRUPT_LINES_MAX + 1));
+        assert_eq!(many["corrupt_lines"].as_array().map(Vec::len), Some(CORRUPT_LINES_MAX));
+        assert_eq!(many["corrupt_line_count"], CORRUPT_LINES_MAX + 1);
+    }
+
+    #[test]
+    fn a_sentinel_is_no_state() {
+        assert!(is_sentinel(&sentinel_state("wave", 7)));
+        for state in ["null", "{}", "0", "{\"$braidfs.sentinel\":1,\"a\":2}", "[\"$braidfs.sentinel\"]", "\"$braidfs.sentinel\""] {
+            assert!(!is_sentinel(state), "{state}");
+        }
+    }
+}
