@@ -1,1 +1,323 @@
-//! The row `braid`.
+//! The facade: open a store, read its epochs, append to it.
+//!
+//! One thread, the keeper, owns all change: it takes in files, commits drafts and publishes epochs. Readers hold an
+//! `Arc` of an epoch and never wait for it.
+//!
+//! ```
+//! use braidfs::braid::{Braid, OpenOptions};
+//! use braidfs::format::draft::{DraftKind, parse_draft};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path().join("store");
+//! Braid::init(&dir)?;
+//! let braid = Braid::open(&dir, &OpenOptions::default())?;
+//! braid.wait_ready()?;
+//! let draft = parse_draft(br#"{"stream_id":"todo-1","event_type":"Opened","event_data":{"title":"try it"}}"#, DraftKind::Lines)?;
+//! let committed = braid.append(draft)?;
+//! assert_eq!(committed.events[0].stream_version, 1);
+//! let stream = braid.tree().stream("todo-1").ok_or("the stream has an event")?;
+//! assert!(String::from_utf8(stream.read_all()?)?.contains("try it"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod check;
+mod commit;
+mod findings;
+mod hold;
+mod intake;
+mod keeper;
+mod load;
+mod numbering;
+
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::disk::{self, Disk};
+use crate::epoch::Epoch;
+use crate::model::{Draft, Errno, EventId, Rejection, TransactionId};
+use crate::store::{Mode, OpenError, Store};
+use crate::view::Tree;
+
+use keeper::{Keeper, Request};
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Nothing is ever written.
+    pub read_only: bool,
+    /// Whether changes by other programs are followed while it is open.
+    pub follow: bool,
+    /// How many threads read files at the start.
+    pub threads: usize,
+    /// The disk; another one only in tests.
+    pub disk: Disk,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 32);
+        Self { read_only: false, follow: false, threads, disk: Disk::real() }
+    }
+}
+
+/// A transaction as it was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its id.
+    pub transaction_id: TransactionId,
+    /// Its events in the order of the draft.
+    pub events: Vec<CommittedEvent>,
+    /// Whether an earlier commit had done this already, by its key or its event ids.
+    pub repeated: bool,
+}
+
+/// An event as it was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedEvent {
+    /// Its id.
+    pub event_id: EventId,
+    /// Its stream.
+    pub stream_id: String,
+    /// Its rank from 1 in the stream, as of the commit.
+    pub stream_version: u64,
+    /// Its rank from 1 in canonical order, as of the commit.
+    pub position: u64,
+    /// Its number in ingestion order, once it is certain.
+    pub seq_nr: Option<u64>,
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The author's fault: every reason.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// The store is locked, or git is changing it, for longer than five seconds.
+    #[error("{message}")]
+    Busy {
+        /// Who holds it.
+        message: String,
+    },
+    /// The machine's fault.
+    #[error("{message}")]
+    Storage {
+        /// What a system call reports.
+        errno: Errno,
+        /// What failed.
+        message: String,
+    },
+}
+
+impl AppendError {
+    /// What a system call reports.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::Rejected(rejection) => rejection.errno(),
+            Self::Busy { .. } => Errno::EBUSY,
+            Self::Storage { errno, .. } => *errno,
+        }
+    }
+}
+
+impl From<Rejection> for AppendError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// Why a store could not be opened or taken in.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What failed.
+    pub message: String,
+    /// What helps.
+    pub hint: String,
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self { message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<disk::Error> for Failure {
+    fn from(error: disk::Error) -> Self {
+        Self { message: error.to_string(), hint: "check the directory's permissions and its disk".to_owned() }
+    }
+}
+
+/// Called after each publication with the epoch before and the new one.
+pub type Listener = Box<dyn Fn(&Arc<Epoch>, &Arc<Epoch>) + Send + Sync>;
+
+/// What the keeper and the readers share.
+struct Shared {
+    current: RwLock<Arc<Epoch>>,
+    /// Guards nothing but the waiting for a publication.
+    published: (Mutex<()>, Condvar),
+    listeners: RwLock<Vec<Listener>>,
+}
+
+impl Shared {
+    fn epoch(&self) -> Arc<Epoch> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn publish(&self, epoch: Arc<Epoch>) {
+        let before = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), Arc::clone(&epoch));
+        for listener in self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            listener(&before, &epoch);
+        }
+        drop(self.turn());
+        self.published.1.notify_all();
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.published.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An open store.
+#[derive(Clone)]
+pub struct Braid {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    requests: Sender<Request>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The keeper finishes what it was asked before.
+        let _ = self.requests.send(Request::Stop);
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper {
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Braid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Braid").field("store", &self.inner.store.dir()).finish_non_exhaustive()
+    }
+}
+
+impl Braid {
+    /// Makes a store, or leaves one as it is.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn init(dir: &Path) -> Result<(), Failure> {
+        Store::init(dir, &Disk::real())?;
+        Ok(())
+    }
+
+    /// Opens a store; the keeper begins to take its files in at once, and [`Braid::wait_ready`] waits for that.
+    ///
+    /// # Errors
+    /// If there is no store, or its identity or ingestion log cannot be read.
+    pub fn open(dir: &Path, options: &OpenOptions) -> Result<Self, Failure> {
+        let mode = if options.read_only { Mode::ReadOnly } else { Mode::Writable };
+        let store = Arc::new(Store::open(dir, &options.disk, mode)?);
+        let (requests, inbox) = channel();
+        let keeper = Keeper::new(Arc::clone(&store), options)?;
+        let shared = Arc::new(Shared {
+            current: RwLock::new(keeper.first_epoch()),
+            published: (Mutex::new(()), Condvar::new()),
+            listeners: RwLock::default(),
+        });
+        let (to_self, for_keeper) = (requests.clone(), Arc::clone(&shared));
+        let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&for_keeper, &inbox, to_self));
+        let thread = thread.map_err(|error| Failure { message: format!("no thread could be started: {error}"), hint: String::new() })?;
+        Ok(Self { inner: Arc::new(Inner { shared, store, requests, keeper: Mutex::new(Some(thread)) }) })
+    }
+
+    /// The newest published state.
+    #[must_use]
+    pub fn epoch(&self) -> Arc<Epoch> {
+        self.inner.shared.epoch()
+    }
+
+    /// The tree of the newest published state.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        Tree::of(self.epoch())
+    }
+
+    /// The store behind it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.inner.store
+    }
+
+    /// Waits until every file that was there when the store was opened is in the views; gives that epoch.
+    ///
+    /// # Errors
+    /// If the keeper ended before.
+    pub fn wait_ready(&self) -> Result<Arc<Epoch>, Failure> {
+        self.wait(|epoch| epoch.progress.ready, Duration::MAX)
+            .ok_or_else(|| Failure { message: "the store was closed while it was opened".to_owned(), hint: String::new() })
+    }
+
+    /// Waits until a published epoch fulfils `is`, `timeout` at most.
+    pub fn wait(&self, is: impl Fn(&Epoch) -> bool, timeout: Duration) -> Option<Arc<Epoch>> {
+        let start = std::time::Instant::now();
+        let mut turn = self.inner.shared.turn();
+        loop {
+            let epoch = self.epoch();
+            if is(&epoch) {
+                return Some(epoch);
+            }
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() || self.is_closed() {
+                return None;
+            }
+            // A keeper that died wakes nobody: look again now and then.
+            let pause = left.min(Duration::from_millis(200));
+            turn = self.inner.shared.published.1.wait_timeout(turn, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.keeper.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Calls `listener` after each publication, on the keeper's thread: it must be short and never wait for the keeper.
+    pub fn on_publish(&self, listener: Listener) {
+        self.inner.shared.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
+    /// Commits a draft as one transaction; returns when it is durable and in the newest epoch.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing is committed then.
+    pub fn append(&self, draft: Draft) -> Result<Committed, AppendError> {
+        let (reply, answer) = channel();
+        let closed = || AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
+        self.inner.requests.send(Request::Append { draft, reply }).map_err(|_| closed())?;
+        answer.recv().map_err(|_| closed())?
+    }
+
+    /// Takes in whatever changed in `events/`; returns when it is published.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn refresh(&self) -> Result<Arc<Epoch>, Failure> {
+        let (reply, answer) = channel();
+        let closed = || Failure { message: "the store was closed".to_owned(), hint: String::new() };
+        self.inner.requests.send(Request::Refresh { reply }).map_err(|_| closed())?;
+        answer.recv().map_err(|_| closed())??;
+        Ok(self.epoch())
+    }
+}

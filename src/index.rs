@@ -242,6 +242,12 @@ impl Index {
         self.streams.find(stream).filter(|&number| self.stream_list(number).is_some())
     }
 
+    /// The category for which a stream is listed, by number.
+    #[must_use]
+    pub fn category_of(&self, stream: u32) -> Option<u32> {
+        Some(self.stream_category.at(stream)).filter(|&category| category != NO_CATEGORY)
+    }
+
     /// How many events a stream has: its version.
     #[must_use]
     pub fn stream_version(&self, stream: &str) -> u64 {

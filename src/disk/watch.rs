@@ -55,6 +55,19 @@ impl Watch {
         self.inotify.add_watch(dir, flags).map(WatchedDir).context(Op::Watch, dir)
     }
 
+    /// Waits until there are hints, at most `timeout`, and leaves them there; false when the time is over.
+    ///
+    /// # Errors
+    /// What poll(2) answered.
+    pub fn has_hints(&self, timeout: Duration) -> Result<bool> {
+        let timeout = PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(nix::Error::EINTR) => Ok(false),
+            Ok(_) => Ok(true),
+            Err(errno) => Err(Error::new(Op::Watch, Path::new("inotify"), errno)),
+        }
+    }
+
     /// Waits until something changes, at most `timeout` (none: for ever), and answers all hints that are there.
     ///
     /// Answers nothing when the time is over or a signal came.

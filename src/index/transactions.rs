@@ -257,6 +257,17 @@ impl Transactions {
         self.inode.at(number)
     }
 
+    pub(crate) fn set_inode(&mut self, number: u32, inode: u64) {
+        self.inode.set(number as usize, inode);
+    }
+
+    /// Its file has the name of its id from now on.
+    pub(crate) fn set_proper_name(&mut self, number: u32) {
+        if let Some(details) = self.details.get_mut(self.detail.at(number) as usize) {
+            Arc::make_mut(details).file = None;
+        }
+    }
+
     /// What few transactions have.
     #[must_use]
     pub fn details(&self, number: u32) -> Option<&Details> {

@@ -1,0 +1,125 @@
+//! What a draft must fulfil against the state that it is committed on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::braid::{Committed, CommittedEvent};
+use crate::format::lines::{parse_line, stream_prefix};
+use crate::index::Index;
+use crate::model::{Draft, DraftEvent, Errno, Expectation, Reason, Rejection};
+
+/// What a draft comes to before anything is written.
+pub(super) enum Verdict {
+    /// It is to be written.
+    Write,
+    /// It was written before.
+    Repeated(Committed),
+}
+
+/// Checks everything at once.
+pub(super) fn check(index: &Index, draft: &Draft) -> Result<Verdict, Rejection> {
+    if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
+        return repeated(index, draft, tx);
+    }
+    let known: BTreeSet<u32> = draft.events.iter().filter_map(|event| index.find_event(event.event_id?)).collect();
+    let reasons = if known.is_empty() { Vec::new() } else { known_events(index, draft)? };
+    if let Some(&event) = known.iter().next()
+        && reasons.is_empty()
+    {
+        let tx = index.events.transaction(event);
+        return Ok(Verdict::Repeated(committed(index, tx, true)));
+    }
+    let mut reasons = reasons;
+    reasons.extend(expectations(index, draft));
+    if reasons.is_empty() { Ok(Verdict::Write) } else { Err(Rejection { reasons }) }
+}
+
+fn expectations(index: &Index, draft: &Draft) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for (stream, expectation) in &draft.expect {
+        let version = index.stream_version(stream);
+        let (holds, expected) = match expectation {
+            Expectation::Any => (true, String::new()),
+            Expectation::Exists => (version > 0, "at least one event".to_owned()),
+            Expectation::None | Expectation::Version(0) => (version == 0, "no event".to_owned()),
+            Expectation::Version(expected) => (version == *expected, format!("version {expected}")),
+        };
+        if !holds {
+            reasons.push(Reason {
+                errno: Errno::ESTALE,
+                line: Some(1),
+                column: None,
+                message: format!("stream \"{stream}\" is expected to have {expected}, it has version {version}"),
+                hint: "read the stream again and decide anew".to_owned(),
+            });
+        }
+    }
+    reasons
+}
+
+/// A retry by `key`: the same content is a success, any other is refused.
+fn repeated(index: &Index, draft: &Draft, tx: u32) -> Result<Verdict, Rejection> {
+    let range = index.transactions.events(tx);
+    if range.len() == draft.events.len() && range.zip(&draft.events).all(|(event, drafted)| is_same(index, event, drafted)) {
+        return Ok(Verdict::Repeated(committed(index, tx, true)));
+    }
+    let key = draft.key.as_deref().unwrap_or_default();
+    Err(Rejection::whole(
+        Errno::EEXIST,
+        format!("key \"{key}\" was used for other content by transaction \"{}\"", index.transactions.id(tx)),
+        "use another key for other content",
+    ))
+}
+
+/// Events whose ids exist: all of them, in one transaction and with the same content, is a retry.
+fn known_events(index: &Index, draft: &Draft) -> Result<Vec<Reason>, Rejection> {
+    let found: Vec<Option<u32>> = draft.events.iter().map(|event| event.event_id.and_then(|id| index.find_event(id))).collect();
+    let transactions: BTreeSet<u32> = found.iter().flatten().map(|&event| index.events.transaction(event)).collect();
+    let whole = found.iter().all(Option::is_some) && transactions.len() == 1;
+    let mut reasons = Vec::new();
+    for (event, found) in draft.events.iter().zip(&found) {
+        let Some(found) = *found else { continue };
+        if !whole || !is_same(index, found, event) {
+            let tx = index.transactions.id(index.events.transaction(found));
+            reasons.push(Reason {
+                errno: Errno::EEXIST,
+                line: Some(event.line),
+                column: None,
+                message: format!("event id \"{}\" exists in transaction \"{tx}\"", index.events.id(found, &index.pack)),
+                hint: "leave the id out, or repeat the whole transaction with the same content".to_owned(),
+            });
+        }
+    }
+    Ok(reasons)
+}
+
+fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {
+    let mut line = Vec::new();
+    line.extend_from_slice(stream_prefix(1).as_bytes());
+    line.extend_from_slice(index.events.tail(event, &index.pack));
+    parse_line(&line).is_some_and(|line| {
+        line.stream_id == drafted.stream_id
+            && line.event_type == drafted.event_type
+            && line.event_data == drafted.event_data
+            && line.metadata == drafted.metadata
+            && drafted.event_id.is_none_or(|id| id == line.event_id)
+    })
+}
+
+/// What a transaction in the index came to.
+pub(super) fn committed(index: &Index, tx: u32, repeated: bool) -> Committed {
+    let events = index.transactions.events(tx).map(|event| CommittedEvent {
+        event_id: index.events.id(event, &index.pack),
+        stream_id: index.streams.text(index.events.stream(event)).to_owned(),
+        stream_version: u64::from(index.events.version(event)),
+        position: index.position(event),
+        seq_nr: Some(u64::from(index.events.seq_nr(event))).filter(|&seq| seq > 0),
+    });
+    Committed { transaction_id: index.transactions.id(tx), events: events.collect(), repeated }
+}
+
+/// The versions that a writer has seen of what it writes and of what it states.
+pub(super) fn bases(index: &Index, draft: &Draft) -> BTreeMap<String, u64> {
+    let written = draft.events.iter().map(|event| event.stream_id.as_str());
+    let stated = draft.expect.iter().filter(|(_, expectation)| *expectation != Expectation::Any).map(|(stream, _)| stream.as_str());
+    written.chain(stated).map(|stream| (stream.to_owned(), index.stream_version(stream))).collect()
+}

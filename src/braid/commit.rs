@@ -1,0 +1,273 @@
+//! From drafts to durable transactions: one section under the lock for all that wait together.
+
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant, SystemTime};
+
+use uuid::Uuid;
+
+use crate::braid::check::{Verdict, bases, check, committed};
+use crate::braid::intake::Look;
+use crate::braid::keeper::Keeper;
+use crate::braid::load::load;
+use crate::braid::load::{Good, Loaded};
+use crate::braid::{AppendError, Committed, Failure, Shared};
+use crate::disk::{self, Stat};
+use crate::epoch::WriterState;
+use crate::format::time::created_at;
+use crate::format::transaction::{EncodeEvent, FORMAT_VERSION, encode};
+use crate::index::{Arrival, ArrivalEvent, Index};
+use crate::model::{Draft, Errno, EventId, Header, ReplicaId, TransactionId};
+use crate::store::{CommitLock, LockError, Published, WriteError};
+
+/// How long a commit waits for the lock and for git.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+type Reply = Sender<Result<Committed, AppendError>>;
+
+/// A transaction that is on its way.
+struct Prepared {
+    reply: Reply,
+    name: String,
+    bytes: Vec<u8>,
+    number: u32,
+}
+
+impl Keeper {
+    /// Commits drafts that wait together; each is answered on its own.
+    pub(super) fn commit_group(&mut self, group: Vec<(Draft, Reply)>, shared: &Shared) {
+        let span = tracing::info_span!("append", drafts = group.len(), events = group.iter().map(|(draft, _)| draft.events.len()).sum::<usize>());
+        let _entered = span.enter();
+        let lock = match self.enter_section(shared) {
+            Ok(lock) => lock,
+            Err(error) => {
+                for (_, reply) in group {
+                    let _ = reply.send(Err(error.clone()));
+                }
+                self.publish_if_dirty(shared);
+                return;
+            }
+        };
+        let mut next = self.index.clone();
+        let mut prepared: Vec<Prepared> = Vec::with_capacity(group.len());
+        let mut done = Vec::new();
+        for (draft, reply) in group {
+            match check(&next, &draft) {
+                Err(rejection) => done.push((reply, Err(rejection.into()))),
+                Ok(Verdict::Repeated(committed)) => done.push((reply, Ok(committed))),
+                Ok(Verdict::Write) => match self.prepare(&mut next, &draft) {
+                    Ok((name, bytes, number)) => prepared.push(Prepared { reply, name, bytes, number }),
+                    Err(error) => done.push((reply, Err(error))),
+                },
+            }
+        }
+        self.write(&lock, next, prepared, &mut done);
+        drop(lock);
+        self.publish_if_dirty(shared);
+        for (reply, result) in done {
+            let _ = reply.send(result);
+        }
+    }
+
+    fn publish_if_dirty(&mut self, shared: &Shared) {
+        if self.is_dirty() {
+            self.publish(shared);
+        }
+    }
+
+    /// Takes the lock, waits for git, takes in what arrived, and makes sure of our identity.
+    fn enter_section(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
+        if let WriterState::Failed(why) = &self.writer {
+            let message = format!("writing has stopped since a sync failed: {why}; restart to write again");
+            return Err(AppendError::Storage { errno: Errno::EROFS, message });
+        }
+        let start = Instant::now();
+        let lock = self.store.lock(LOCK_WAIT).map_err(|error| {
+            self.note_lock_error(&error);
+            match error {
+                LockError::Busy { .. } => AppendError::Busy { message: error.to_string() },
+                LockError::ReadOnly(_) => AppendError::Storage { errno: Errno::EROFS, message: error.to_string() },
+                LockError::Disk(error) => storage(&error),
+            }
+        })?;
+        self.set_writer(WriterState::Ready);
+        self.drain_hints();
+        while self.hold.holds() {
+            if start.elapsed() > LOCK_WAIT {
+                return Err(AppendError::Busy { message: "git is changing the store for over 5 s".to_owned() });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            self.drain_hints();
+        }
+        if !self.is_watching() {
+            self.pending = Look::Everything;
+        }
+        if !self.pending.is_empty() {
+            let look = std::mem::take(&mut self.pending);
+            self.take_in(look, shared).map_err(|Failure { message, .. }| AppendError::Storage { errno: Errno::EIO, message })?;
+        }
+        self.number_under(&lock);
+        self.ensure_identity(&lock)?;
+        Ok(lock)
+    }
+
+    /// Makes sure that our last transaction is in the past of the next one, or mints a new replica id.
+    fn ensure_identity(&mut self, lock: &CommitLock) -> Result<(), AppendError> {
+        // The parents are all heads, so every transaction in the views is in the past.
+        let transactions = &self.index.transactions;
+        let Some(reason) = self.identity.must_mint(|id| transactions.find_valid(id).is_some()) else {
+            return Ok(());
+        };
+        self.log.sync().map_err(|error| self.sync_failed(&error))?;
+        let id = ReplicaId(Uuid::new_v4());
+        tracing::info!(%id, ?reason, "a new replica id is minted");
+        self.store.mint(lock, &mut self.identity, reason, id).map_err(|error| storage(&error))?;
+        self.mark_dirty();
+        Ok(())
+    }
+
+    fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
+        self.set_writer(WriterState::Failed(error.to_string()));
+        AppendError::Storage { errno: Errno::EROFS, message: error.to_string() }
+    }
+
+    /// Makes a transaction's file and enters it into the index that is to come.
+    fn prepare(&self, next: &mut Index, draft: &Draft) -> Result<(String, Vec<u8>, u32), AppendError> {
+        let Some(replica_id) = self.identity.replica_id else {
+            return Err(AppendError::Storage { errno: Errno::EIO, message: "this working copy has no replica id".to_owned() });
+        };
+        let bases = bases(next, draft);
+        let header = Header {
+            format_version: FORMAT_VERSION,
+            transaction_id: TransactionId(Uuid::now_v7()),
+            replica_id,
+            parents: next.transactions.heads(),
+            created_at: created_at(SystemTime::now()),
+            stream_bases: bases.iter().map(|(stream, base)| (stream.clone(), *base)).collect(),
+            content_hash: None,
+            resolves: Vec::new(),
+            key: draft.key.clone(),
+        };
+        let mut versions = bases;
+        let events: Vec<EncodeEvent<'_>> = draft
+            .events
+            .iter()
+            .map(|event| {
+                let version = versions.entry(event.stream_id.clone()).or_default();
+                *version += 1;
+                EncodeEvent {
+                    event_id: event.event_id.unwrap_or_else(|| EventId(Uuid::now_v7())),
+                    stream_id: &event.stream_id,
+                    stream_version: *version,
+                    event_type: &event.event_type,
+                    event_data: &event.event_data,
+                    metadata: &event.metadata,
+                }
+            })
+            .collect();
+        let bytes = encode(&header, &events);
+        // What is written is read back as anybody would read it, so the views show exactly the file.
+        let stat = Stat { device: 0, inode: 0, size: bytes.len() as u64, mtime_ns: 0, kind: disk::EntryKind::File };
+        let Loaded::Good(good, _) = load(&bytes, stat) else {
+            return Err(AppendError::Storage { errno: Errno::EIO, message: "the transaction could not be read back".to_owned() });
+        };
+        let number = enter(next, &good);
+        next.link(&[number], &[]);
+        Ok((format!("{}.jsonl", header.transaction_id), bytes, number))
+    }
+
+    /// Makes a group durable, then numbers and shows it.
+    fn write(
+        &mut self,
+        lock: &CommitLock,
+        next: Index,
+        prepared: Vec<Prepared>,
+        done: &mut Vec<(Reply, Result<Committed, AppendError>)>,
+    ) {
+        if prepared.is_empty() {
+            return;
+        }
+        let files: Vec<(String, Vec<u8>)> = prepared.iter().map(|one| (one.name.clone(), one.bytes.clone())).collect();
+        if let Err(error) = self.store.publish(lock, &files) {
+            self.not_written(&error, prepared, done);
+            return;
+        }
+        let numbers: Vec<u32> = prepared.iter().map(|one| one.number).collect();
+        self.adopt(next, &numbers);
+        for one in &prepared {
+            self.note_written(&one.name, one.number);
+        }
+        // A local commit's numbers can be derived again from the chain, so their lines need no sync of their own.
+        self.unnumbered.extend(&numbers);
+        let waits = self.unnumbered.len() > numbers.len();
+        if self.append_numbers(lock, &numbers) && !waits {
+            self.feed_shown = self.index.feed.latest();
+        }
+        if let Some(last) = prepared.last() {
+            let id = self.index.transactions.id(last.number);
+            if let Err(error) = self.store.remember(lock, &mut self.identity, id) {
+                tracing::warn!(%error, "the last transaction could not be remembered");
+            }
+        }
+        for one in prepared {
+            done.push((one.reply, Ok(committed(&self.index, one.number, false))));
+        }
+    }
+
+    fn adopt(&mut self, next: Index, numbers: &[u32]) {
+        self.index = next;
+        for &tx in numbers {
+            self.touched.transactions.insert(tx);
+            for event in self.index.transactions.events(tx) {
+                self.touched.log = true;
+                let stream = self.index.events.stream(event);
+                self.touched.streams.insert(stream);
+                self.touched.types.insert(self.index.events.event_type(event));
+                self.touched.categories.extend(self.index.category_of(stream));
+            }
+        }
+        self.mark_dirty();
+    }
+
+    fn note_written(&mut self, name: &str, number: u32) {
+        if let Ok(stat) = self.store.stat(name) {
+            self.index.transactions.set_inode(number, stat.inode);
+            self.roster.written.insert(name.to_owned(), stat);
+        }
+    }
+
+    /// Says what became of each; whatever did get its name is taken in like any other file.
+    fn not_written(&mut self, error: &WriteError, prepared: Vec<Prepared>, done: &mut Vec<(Reply, Result<Committed, AppendError>)>) {
+        tracing::error!(%error, "a transaction could not be written");
+        if matches!(error, WriteError::SyncFailed { .. }) {
+            self.set_writer(WriterState::Failed(error.to_string()));
+        }
+        let durable = match error.published() {
+            Published::First(count) => count,
+            Published::Uncertain(_) => 0,
+        };
+        self.pending = Look::Everything;
+        let message = error.to_string();
+        for (at, one) in prepared.into_iter().enumerate() {
+            let message = if at < durable {
+                format!("{message}; this transaction is durable as events/{} all the same", one.name)
+            } else {
+                message.clone()
+            };
+            done.push((one.reply, Err(AppendError::Storage { errno: error.errno(), message })));
+        }
+    }
+}
+
+fn enter(index: &mut Index, good: &Good) -> u32 {
+    let events = good.events.iter().map(|event| ArrivalEvent {
+        event_id: event.event_id,
+        stream_id: &event.stream_id,
+        event_type: &event.event_type,
+        line_len: event.line_len,
+    });
+    index.enter(&Arrival { header: &good.header, odd_name: None, inode: 0, events: events.collect() }, &good.lines)
+}
+
+fn storage(error: &disk::Error) -> AppendError {
+    AppendError::Storage { errno: error.errno(), message: error.to_string() }
+}

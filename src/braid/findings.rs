@@ -1,0 +1,90 @@
+//! What is worth a report, put together for an epoch.
+
+use std::collections::BTreeMap;
+
+use crate::braid::keeper::Keeper;
+use crate::model::{Finding, FindingKind, Severity};
+
+/// How many findings of one kind are told one by one; the rest is counted.
+const TOLD_MAX: usize = 100;
+
+impl Keeper {
+    /// Every finding, the gravest first.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.roster.findings.values().flatten().cloned().collect();
+        findings.extend(self.roster.odd_findings());
+        findings.extend(self.quarantine_findings());
+        findings.extend(self.dangling_findings());
+        findings.extend(self.log_findings.iter().cloned());
+        findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
+        findings.dedup();
+        shorten(findings)
+    }
+
+    fn quarantine_findings(&self) -> Vec<Finding> {
+        let refused = self.roster.quarantined(&self.index).into_iter();
+        refused
+            .map(|refused| Finding {
+                kind: FindingKind::Quarantined,
+                severity: Severity::Error,
+                transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+                message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
+                hint: format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted(&refused.file)),
+                file: Some(refused.file),
+            })
+            .collect()
+    }
+
+    fn dangling_findings(&self) -> Vec<Finding> {
+        let transactions = &self.index.transactions;
+        let mut by_child: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (&parent, children) in transactions.missing() {
+            for &child in children.iter().filter(|&&child| transactions.is_valid(child)) {
+                by_child.entry(child).or_default().push(transactions.id(parent).to_string());
+            }
+        }
+        by_child
+            .into_iter()
+            .map(|(child, parents)| Finding {
+                kind: FindingKind::Dangling,
+                severity: Severity::Warning,
+                file: Some(transactions.file_name(child)),
+                transaction_id: Some(transactions.id(child)),
+                message: format!("transaction \"{}\" names parents that are not here: {}", transactions.id(child), parents.join(", ")),
+                hint: format!("git log --all --oneline -- events/{}.jsonl", parents.first().map_or("", String::as_str)),
+            })
+            .collect()
+    }
+}
+
+/// The first findings of each kind, and one that counts the rest.
+fn shorten(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut counts: BTreeMap<FindingKind, (usize, Severity)> = BTreeMap::new();
+    let mut told = Vec::with_capacity(findings.len().min(TOLD_MAX));
+    for finding in findings {
+        let (count, _) = counts.entry(finding.kind).or_insert((0, finding.severity));
+        *count += 1;
+        if *count <= TOLD_MAX {
+            told.push(finding);
+        }
+    }
+    for (kind, (count, severity)) in counts.into_iter().filter(|(_, (count, _))| *count > TOLD_MAX) {
+        told.push(Finding {
+            kind,
+            severity,
+            file: None,
+            transaction_id: None,
+            message: format!("{} more findings of the kind \"{}\"", count - TOLD_MAX, kind.name()),
+            hint: "braidfs verify".to_owned(),
+        });
+    }
+    told
+}
+
+/// A file's name as a word of the shell.
+pub(super) fn quoted(name: &str) -> String {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte)) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
+}

@@ -1,0 +1,502 @@
+//! Files come and go: what of them counts, and why the rest does not.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+
+use crate::braid::findings::quoted;
+use crate::braid::keeper::Keeper;
+use crate::braid::load::{Good, Loaded, load};
+use crate::braid::{Failure, Shared};
+use crate::disk::{Disk, EntryKind, Stat};
+use crate::epoch::Quarantined;
+use crate::index::transactions::Flags;
+use crate::index::{Arrival, ArrivalEvent, Index};
+use crate::model::{Finding, FindingKind, Severity, TransactionId};
+use crate::store::{Listed, ListedKind};
+
+/// How many files are read before they are entered: bounds the memory of a first open.
+const CHUNK: usize = 4096;
+
+/// How long after its last change a file that makes no sense yet is given time.
+const WRITING: Duration = Duration::from_millis(80);
+
+/// What is to be looked at.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// These names in `events/`.
+    Names(BTreeSet<String>),
+    /// The whole directory.
+    Everything,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self::Names(BTreeSet::new())
+    }
+}
+
+impl Look {
+    pub(super) fn add(&mut self, name: String) {
+        if let Self::Names(names) = self {
+            names.insert(name);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Names(names) if names.is_empty())
+    }
+}
+
+/// A name in `events/` that is not the file of a transaction in the index.
+#[derive(Clone, Debug)]
+struct Odd {
+    inode: u64,
+    size: u64,
+    mtime_ns: i64,
+    kind: OddKind,
+}
+
+#[derive(Clone, Debug)]
+enum OddKind {
+    /// Refused, with the reason; the id that it claims if another file of other bytes claims it too.
+    Refused(String, Option<TransactionId>),
+    /// The same bytes as the file of this transaction.
+    Duplicate(TransactionId),
+    /// No file at all: a directory or a broken link.
+    NoFile(&'static str),
+}
+
+/// What is known of names beyond the index.
+#[derive(Default)]
+pub(super) struct Roster {
+    odd: BTreeMap<String, Odd>,
+    /// Transactions in the index whose file has another name than their id.
+    misnamed: BTreeMap<String, u32>,
+    pub(super) findings: BTreeMap<String, Vec<Finding>>,
+    /// Files that claim one id with different bytes.
+    claims: BTreeMap<TransactionId, BTreeSet<String>>,
+    /// What we wrote a moment ago, so that its own hint is not followed.
+    pub(super) written: HashMap<String, Stat>,
+}
+
+impl Roster {
+    /// The refused files, those in cycles included.
+    pub(super) fn quarantined(&self, index: &Index) -> Vec<Quarantined> {
+        let mut all: Vec<Quarantined> = self
+            .odd
+            .iter()
+            .filter_map(|(file, odd)| match &odd.kind {
+                OddKind::Refused(reason, _) => {
+                    Some(Quarantined { file: file.clone(), size: odd.size, mtime_ns: odd.mtime_ns, reason: reason.clone() })
+                }
+                _ => None,
+            })
+            .collect();
+        all.extend(index.cyclic().iter().map(|&tx| Quarantined {
+            file: index.transactions.file_name(tx),
+            size: 0,
+            mtime_ns: 0,
+            reason: format!("transaction \"{}\" stands in or behind a cycle of parents", index.transactions.id(tx)),
+        }));
+        all.sort_by(|a, b| a.file.cmp(&b.file));
+        all
+    }
+
+    /// The names that stand beside the index for what they are.
+    pub(super) fn odd_findings(&self) -> Vec<Finding> {
+        let finding = |file: &String, kind, severity, transaction_id, message, hint: String| Finding {
+            kind,
+            severity,
+            file: Some(file.clone()),
+            transaction_id,
+            message,
+            hint,
+        };
+        self.odd
+            .iter()
+            .filter_map(|(file, odd)| match &odd.kind {
+                OddKind::Refused(..) => None,
+                OddKind::Duplicate(of) => Some(finding(
+                    file,
+                    FindingKind::Duplicate,
+                    Severity::Info,
+                    Some(*of),
+                    format!("file \"{file}\" has the same bytes as the file of transaction \"{of}\""),
+                    format!("git rm -f events/{name} || rm events/{name}", name = quoted(file)),
+                )),
+                OddKind::NoFile(what) => Some(finding(
+                    file,
+                    FindingKind::UnreadableByEventcore,
+                    Severity::Warning,
+                    None,
+                    format!("\"{file}\" is {what}: eventcore-fs cannot open this store while it is there"),
+                    format!("mv events/{} .", quoted(file)),
+                )),
+            })
+            .collect()
+    }
+}
+
+/// What a round of files does to the index.
+#[derive(Default)]
+struct Round {
+    entered: Vec<u32>,
+    /// Files to look at again since another one went.
+    again: BTreeSet<String>,
+}
+
+impl Keeper {
+    /// Takes in what changed; the caller publishes.
+    pub(super) fn take_in(&mut self, look: Look, shared: &Shared) -> Result<(), Failure> {
+        let span = tracing::info_span!("take_in", came = tracing::field::Empty, went = tracing::field::Empty);
+        let _entered = span.enter();
+        let (mut came, went) = match look {
+            Look::Everything => self.compare_listing()?,
+            Look::Names(names) => self.compare_names(names)?,
+        };
+        span.record("came", came.len());
+        span.record("went", went.len());
+        if !went.is_empty() {
+            let mut round = Round::default();
+            self.depart(went, &mut round);
+            came.extend(round.again);
+        }
+        let first = !self.progress.ready;
+        if first {
+            self.progress.of = came.len() as u64;
+            self.publish(shared);
+        }
+        while !came.is_empty() {
+            let mut round = Round::default();
+            for names in came.chunks(CHUNK) {
+                self.arrive(names, &mut round);
+                self.progress.done += names.len() as u64;
+                if first {
+                    self.publish(shared);
+                }
+            }
+            let linked = self.index.link(&round.entered, &[]);
+            self.unnumbered.extend(&linked.shown);
+            self.unnumbered.extend(&linked.moved);
+            self.forget_hidden(&linked.hidden);
+            self.touched.extend(linked.touched);
+            came = round.again.into_iter().collect();
+        }
+        self.progress.of = self.progress.done;
+        Ok(())
+    }
+
+    fn compare_listing(&mut self) -> Result<(Vec<String>, Vec<String>), Failure> {
+        let mut listed = self.store.list()?;
+        // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
+        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut came = Vec::new();
+        let mut seen_numbers: HashSet<u32> = HashSet::new();
+        let mut seen_names: HashSet<String> = HashSet::new();
+        for Listed { name, inode, kind } in listed {
+            match kind {
+                ListedKind::Other => continue,
+                ListedKind::Directory => self.note_no_file(&name, inode, "a directory"),
+                ListedKind::BrokenLink => self.note_no_file(&name, inode, "a broken link"),
+                ListedKind::File => match self.entered_number(&name) {
+                    Some(number) => {
+                        seen_numbers.insert(number);
+                        if self.index.transactions.inode(number) != inode {
+                            came.push(name);
+                        }
+                        continue;
+                    }
+                    None if self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode) => {}
+                    None => came.push(name.clone()),
+                },
+            }
+            seen_names.insert(name);
+        }
+        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !seen_names.contains(*name)).cloned().collect();
+        let transactions = &self.index.transactions;
+        let gone = (0..transactions.len()).filter(|&number| transactions.is_present(number) && !seen_numbers.contains(&number));
+        went.extend(gone.map(|number| transactions.file_name(number)));
+        Ok((came, went))
+    }
+
+    fn compare_names(&mut self, names: BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        let events = self.store.layout().events();
+        for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
+            let path = Disk::entry_path(&events, &name);
+            match self.store.disk().stat_if_present(&path)? {
+                Some(stat) if stat.kind == EntryKind::File => {
+                    // One hint for our own rename; whoever rewrites it later changes its facts.
+                    if self.roster.written.get(&name) != Some(&stat) {
+                        came.push(name);
+                    }
+                }
+                Some(stat) if stat.kind == EntryKind::Dir => self.note_no_file(&name, stat.inode, "a directory"),
+                Some(_) => {}
+                None if self.store.disk().stat_link(&path).is_ok_and(|stat| stat.kind == EntryKind::Link) => {
+                    self.note_no_file(&name, 0, "a broken link");
+                }
+                None if self.is_known(&name) => went.push(name),
+                None => {}
+            }
+        }
+        self.roster.written.clear();
+        Ok((came, went))
+    }
+
+    fn note_no_file(&mut self, name: &str, inode: u64, what: &'static str) {
+        let odd = Odd { inode, size: 0, mtime_ns: 0, kind: OddKind::NoFile(what) };
+        if !matches!(self.roster.odd.get(name), Some(Odd { kind: OddKind::NoFile(_), .. })) {
+            self.roster.odd.insert(name.to_owned(), odd);
+            self.mark_dirty();
+        }
+    }
+
+    /// The transaction whose file has this name now.
+    fn entered_number(&self, name: &str) -> Option<u32> {
+        if let Some(&number) = self.roster.misnamed.get(name) {
+            return Some(number);
+        }
+        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
+        let number = self.index.transactions.find(id)?;
+        (self.index.transactions.is_present(number) && self.index.transactions.file_name(number) == name).then_some(number)
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.roster.odd.contains_key(name) || self.entered_number(name).is_some()
+    }
+
+    fn depart(&mut self, names: Vec<String>, round: &mut Round) {
+        let mut gone = Vec::new();
+        for name in names {
+            self.roster.findings.remove(&name);
+            self.mark_dirty();
+            if let Some(odd) = self.roster.odd.remove(&name) {
+                if let OddKind::Refused(_, Some(id)) = odd.kind {
+                    self.unclaim(id, &name, round);
+                }
+            } else if let Some(number) = self.entered_number(&name) {
+                self.roster.misnamed.remove(&name);
+                let id = self.index.transactions.id(number);
+                // A second name of the same bytes stands in.
+                let twin = self.roster.odd.iter().find(|(_, odd)| matches!(odd.kind, OddKind::Duplicate(of) if of == id));
+                if let Some(twin) = twin.map(|(name, _)| name.clone()) {
+                    self.roster.odd.remove(&twin);
+                    round.again.insert(twin);
+                }
+                gone.push(number);
+            }
+        }
+        self.hide(&gone);
+    }
+
+    /// Takes transactions whose files went out of the views.
+    fn hide(&mut self, gone: &[u32]) {
+        if gone.is_empty() {
+            return;
+        }
+        let linked = self.index.link(&[], gone);
+        self.unnumbered.extend(&linked.shown);
+        self.forget_hidden(&linked.hidden);
+        self.touched.extend(linked.touched);
+    }
+
+    /// Their numbers in the feed are gone from now on.
+    fn forget_hidden(&mut self, hidden: &[u32]) {
+        let seqs: Vec<u32> = hidden
+            .iter()
+            .flat_map(|&tx| self.index.transactions.events(tx))
+            .map(|event| self.index.events.seq_nr(event))
+            .filter(|&seq| seq > 0)
+            .collect();
+        for &tx in hidden {
+            self.unnumbered.remove(&tx);
+        }
+        if seqs.is_empty() {
+            return;
+        }
+        let Index { feed, events, pack, .. } = &mut self.index;
+        feed.mark_gone(&seqs, events, pack);
+        self.mark_dirty();
+    }
+
+    fn unclaim(&mut self, id: TransactionId, name: &str, round: &mut Round) {
+        let Some(files) = self.roster.claims.get_mut(&id) else { return };
+        files.remove(name);
+        if files.len() <= 1 {
+            // Whoever is left is looked at with new eyes.
+            for file in self.roster.claims.remove(&id).unwrap_or_default() {
+                self.roster.odd.remove(&file);
+                round.again.insert(file);
+            }
+        }
+    }
+
+    fn arrive(&mut self, names: &[String], round: &mut Round) {
+        let loaded = self.store.load_many(names, self.threads, |_, read| match read {
+            Ok((bytes, stat)) => load(bytes, stat),
+            Err(error) if error.is_not_found() => Loaded::Gone,
+            Err(error) => Loaded::Refused(error.to_string(), None),
+        });
+        self.hide_replaced(names, &loaded);
+        for (name, loaded) in names.iter().zip(loaded) {
+            match loaded {
+                Loaded::Gone => {}
+                Loaded::Refused(_, Some(stat)) if self.is_being_written(name, stat) => self.pending.add(name.clone()),
+                Loaded::Refused(reason, stat) => self.refuse(name, reason, stat, None, round),
+                Loaded::Good(good, stat) => self.enter_file(name, &good, stat, round),
+            }
+        }
+    }
+
+    /// Whether a new file that is refused may only be half there: then it is looked at again soon.
+    fn is_being_written(&self, name: &str, stat: Stat) -> bool {
+        let age = SystemTime::now().duration_since(stat.modified()).unwrap_or_default();
+        self.follows() && age < WRITING && !self.is_known(name)
+    }
+
+    /// Takes what a name stood for out of the views where it stands for something else now.
+    fn hide_replaced(&mut self, names: &[String], loaded: &[Loaded]) {
+        let mut gone = Vec::new();
+        for (name, loaded) in names.iter().zip(loaded) {
+            let Some(number) = self.entered_number(name) else { continue };
+            let same = match loaded {
+                Loaded::Good(good, _) => self.is_same(number, good),
+                Loaded::Refused(..) => false,
+                Loaded::Gone => continue,
+            };
+            if !same {
+                self.roster.misnamed.remove(name);
+                self.roster.findings.remove(name);
+                gone.push(number);
+            }
+        }
+        self.hide(&gone);
+    }
+
+    fn refuse(&mut self, name: &str, reason: String, stat: Option<Stat>, claims: Option<TransactionId>, round: &mut Round) {
+        self.roster.findings.remove(name);
+        let (inode, size, mtime_ns) = stat.map_or((0, 0, 0), |stat| (stat.inode, stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0)));
+        let before = self.roster.odd.insert(name.to_owned(), Odd { inode, size, mtime_ns, kind: OddKind::Refused(reason, claims) });
+        if let Some(Odd { kind: OddKind::Refused(_, Some(id)), .. }) = before
+            && claims != Some(id)
+        {
+            self.unclaim(id, name, round);
+        }
+        self.mark_dirty();
+    }
+
+    /// Whether a file says what the index has of this transaction.
+    fn is_same(&self, number: u32, good: &Good) -> bool {
+        let (transactions, events, pack) = (&self.index.transactions, &self.index.events, &self.index.pack);
+        let header = &good.header;
+        let mut parents: Vec<TransactionId> = header.parents.clone();
+        parents.sort_unstable();
+        parents.dedup();
+        let mut held: Vec<TransactionId> = transactions.listed(number).map(|parent| transactions.id(parent)).collect();
+        held.sort_unstable();
+        let range = transactions.events(number);
+        let lines: Vec<u8> = range.clone().flat_map(|event| events.tail(event, pack).iter().copied()).collect();
+        transactions.id(number) == header.transaction_id
+            && range.len() == good.events.len()
+            && held == parents
+            && transactions.replica(number) == header.replica_id
+            && transactions.created_at(number) == header.created_at
+            && transactions.details(number).and_then(|details| details.key.as_deref()) == header.key.as_deref()
+            && lines == good.lines
+    }
+
+    fn enter_file(&mut self, name: &str, good: &Good, stat: Stat, round: &mut Round) {
+        let id = good.header.transaction_id;
+        if let Some(files) = self.roster.claims.get_mut(&id) {
+            files.insert(name.to_owned());
+            self.refuse(name, claim_reason(id), Some(stat), Some(id), round);
+            return;
+        }
+        if let Some(number) = self.index.transactions.find(id).filter(|&number| self.index.transactions.is_present(number)) {
+            let other = self.index.transactions.file_name(number);
+            if other == name {
+                if self.is_same(number, good) {
+                    self.index.transactions.set_inode(number, stat.inode);
+                    self.set_findings(name, good);
+                }
+                return;
+            }
+            if self.is_same(number, good) {
+                self.enter_twin(name, &other, number, good, stat, round);
+            } else {
+                self.claim(name, &other, number, stat, round);
+            }
+            return;
+        }
+        if let Some(Odd { kind: OddKind::Refused(_, Some(claimed)), .. }) = self.roster.odd.remove(name) {
+            self.unclaim(claimed, name, round);
+        }
+        let odd_name = (name != format!("{id}.jsonl")).then_some(name);
+        let events = good.events.iter().map(|event| ArrivalEvent {
+            event_id: event.event_id,
+            stream_id: &event.stream_id,
+            event_type: &event.event_type,
+            line_len: event.line_len,
+        });
+        let arrival = Arrival { header: &good.header, odd_name, inode: stat.inode, events: events.collect() };
+        let number = self.index.enter(&arrival, &good.lines);
+        if odd_name.is_some() {
+            self.roster.misnamed.insert(name.to_owned(), number);
+        }
+        self.set_findings(name, good);
+        round.entered.push(number);
+    }
+
+    /// The same bytes under a second name: the proper name stands for the transaction.
+    fn enter_twin(&mut self, name: &str, other: &str, number: u32, good: &Good, stat: Stat, round: &mut Round) {
+        let id = good.header.transaction_id;
+        let mtime_ns = i64::try_from(stat.mtime_ns).unwrap_or(0);
+        let mut odd = Odd { inode: stat.inode, size: stat.size, mtime_ns, kind: OddKind::Duplicate(id) };
+        let mut extra = name;
+        if name == format!("{id}.jsonl") {
+            odd.inode = self.index.transactions.inode(number);
+            self.index.transactions.set_inode(number, stat.inode);
+            self.index.transactions.set_proper_name(number);
+            self.roster.misnamed.remove(other);
+            self.set_findings(name, good);
+            extra = other;
+        }
+        self.roster.findings.remove(extra);
+        if let Some(Odd { kind: OddKind::Refused(_, Some(claimed)), .. }) = self.roster.odd.insert(extra.to_owned(), odd) {
+            self.unclaim(claimed, extra, round);
+        }
+        self.mark_dirty();
+    }
+
+    /// Two files of different bytes claim one id: neither counts.
+    fn claim(&mut self, name: &str, other: &str, number: u32, stat: Stat, round: &mut Round) {
+        let id = self.index.transactions.id(number);
+        let other_stat = self.store.stat(other).ok();
+        self.roster.claims.insert(id, BTreeSet::from([name.to_owned(), other.to_owned()]));
+        self.roster.misnamed.remove(other);
+        round.entered.retain(|&entered| entered != number);
+        if self.index.transactions.is_valid(number) {
+            self.hide(&[number]);
+        } else {
+            self.index.transactions.set_flag(number, Flags::PRESENT, false);
+        }
+        self.refuse(other, claim_reason(id), other_stat, Some(id), round);
+        self.refuse(name, claim_reason(id), Some(stat), Some(id), round);
+    }
+
+    fn set_findings(&mut self, name: &str, good: &Good) {
+        let findings = good.findings(name);
+        let before = self.roster.findings.remove(name).unwrap_or_default();
+        if before != findings {
+            self.mark_dirty();
+        }
+        if !findings.is_empty() {
+            self.roster.findings.insert(name.to_owned(), findings);
+        }
+    }
+}
+
+fn claim_reason(id: TransactionId) -> String {
+    format!("transaction id \"{id}\" is claimed by files of different bytes")
+}

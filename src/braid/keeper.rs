@@ -1,0 +1,336 @@
+//! The thread that owns all change: what it is asked, what it notices, what it publishes.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::braid::hold::Hold;
+use crate::braid::intake::{Look, Roster};
+use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
+use crate::disk::{Change, Watch, WatchedDir};
+use crate::epoch::{Epoch, Progress, WriterState};
+use crate::index::{Index, Touched};
+use crate::model::{Draft, Finding};
+use crate::store::{Identity, IngestionLog, Mode, Store};
+
+/// How many drafts make one group at most.
+const GROUP_MAX: usize = 64;
+/// How long the keeper sleeps where nothing is to be watched.
+const IDLE: Duration = Duration::from_secs(1);
+/// How soon it looks again for something that it waits for.
+const SOON: Duration = Duration::from_millis(20);
+
+/// What the keeper is asked.
+pub(super) enum Request {
+    Append { draft: Draft, reply: Sender<Result<Committed, AppendError>> },
+    Refresh { reply: Sender<Result<(), Failure>> },
+    /// There are hints; the answer is sent once they are taken.
+    Look { taken: Sender<()> },
+    Stop,
+}
+
+/// The keeper's state.
+pub(super) struct Keeper {
+    pub(super) store: Arc<Store>,
+    pub(super) index: Index,
+    pub(super) roster: Roster,
+    pub(super) log: IngestionLog,
+    pub(super) identity: Identity,
+    pub(super) hold: Hold,
+    pub(super) threads: usize,
+    /// Transactions of which an event has no number yet.
+    pub(super) unnumbered: BTreeSet<u32>,
+    pub(super) feed_shown: u64,
+    pub(super) writer: WriterState,
+    pub(super) progress: Progress,
+    pub(super) touched: Touched,
+    pub(super) log_findings: Vec<Finding>,
+    follow: bool,
+    watch: Option<(Arc<Watch>, WatchedDir)>,
+    /// What to look at, as soon as git lets us.
+    pub(super) pending: Look,
+    number: u64,
+    dirty: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(store: Arc<Store>, options: &OpenOptions) -> Result<Self, Failure> {
+        let log = IngestionLog::read(&store)?;
+        let identity = store.identity()?;
+        let writer = if store.mode() == Mode::ReadOnly { WriterState::ReadOnly } else { WriterState::Ready };
+        Ok(Self {
+            hold: Hold::new(&store),
+            store,
+            index: Index::default(),
+            roster: Roster::default(),
+            log,
+            identity,
+            threads: options.threads,
+            unnumbered: BTreeSet::new(),
+            feed_shown: 0,
+            writer,
+            progress: Progress::default(),
+            touched: Touched::default(),
+            log_findings: Vec::new(),
+            follow: options.follow,
+            watch: None,
+            pending: Look::default(),
+            number: 0,
+            dirty: false,
+        })
+    }
+
+    /// The state before anything was read.
+    pub(super) fn first_epoch(&self) -> Arc<Epoch> {
+        Arc::new(self.epoch())
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch {
+            number: self.number,
+            index: self.index.clone(),
+            touched: self.touched.clone(),
+            feed_shown: self.feed_shown,
+            quarantined: Arc::new(self.roster.quarantined(&self.index)),
+            findings: Arc::new(self.findings()),
+            replica_id: self.identity.replica_id,
+            writer: self.writer.clone(),
+            progress: self.progress,
+            store: Arc::clone(&self.store),
+        }
+    }
+
+    /// Publishes what changed since the last time.
+    pub(super) fn publish(&mut self, shared: &Shared) {
+        self.number += 1;
+        let epoch = Arc::new(self.epoch());
+        self.touched = Touched::default();
+        self.dirty = false;
+        shared.publish(epoch);
+    }
+
+    /// Whether there is something that the newest epoch does not show.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty || self.touched != Touched::default()
+    }
+
+    /// Notes that the next look must publish, also where no file changed.
+    pub(super) fn mark_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Serves until it is told to stop or nobody can ask any more.
+    pub(super) fn run(mut self, shared: &Shared, inbox: &Receiver<Request>, to_self: Sender<Request>) {
+        if self.follow {
+            self.start_watching(to_self);
+        } else {
+            drop(to_self);
+        }
+        self.first_look(shared);
+        loop {
+            match inbox.recv_timeout(self.patience()) {
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Request::Append { draft, reply }) => {
+                    let (group, last) = gather(draft, reply, inbox);
+                    self.commit_group(group, shared);
+                    match last {
+                        Some(Request::Stop) => break,
+                        Some(request) => self.serve(request, shared),
+                        None => {}
+                    }
+                }
+                Ok(request) => self.serve(request, shared),
+                Err(RecvTimeoutError::Timeout) => self.tick(shared),
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request, shared: &Shared) {
+        match request {
+            Request::Refresh { reply } => {
+                self.pending = Look::Everything;
+                let result = self.look(shared, true);
+                let _ = reply.send(result);
+            }
+            Request::Look { taken } => {
+                self.drain_hints();
+                let _ = taken.send(());
+                self.look_and_log(shared);
+            }
+            Request::Append { draft, reply } => self.commit_group(vec![(draft, reply)], shared),
+            Request::Stop => {}
+        }
+    }
+
+    /// How long nothing needs to be looked at.
+    fn patience(&self) -> Duration {
+        if !self.pending.is_empty() || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly) {
+            SOON
+        } else if self.follow && self.watch.is_none() {
+            SOON * 2
+        } else {
+            IDLE
+        }
+    }
+
+    fn tick(&mut self, shared: &Shared) {
+        if self.follow && self.watch.is_none() {
+            self.pending = Look::Everything;
+        }
+        if self.follow {
+            self.follow_log();
+        }
+        self.look_and_log(shared);
+    }
+
+    fn first_look(&mut self, shared: &Shared) {
+        self.pending = Look::Everything;
+        self.hold.forget_changes();
+        if let Err(failure) = self.look(shared, true) {
+            tracing::error!(%failure, "the store could not be read");
+        }
+        if !self.progress.ready {
+            self.progress.ready = true;
+            self.publish(shared);
+        }
+    }
+
+    fn look_and_log(&mut self, shared: &Shared) {
+        if let Err(failure) = self.look(shared, false) {
+            tracing::warn!(%failure, "events could not be read; they are looked at again");
+            self.pending = Look::Everything;
+        }
+    }
+
+    /// Takes in what is pending and publishes, unless git is at it; `now` does not wait for git.
+    pub(super) fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
+        if !self.pending.is_empty() {
+            if !now && self.hold.holds() {
+                return Ok(());
+            }
+            let look = std::mem::take(&mut self.pending);
+            self.take_in(look, shared)?;
+        }
+        self.number_new();
+        if self.is_dirty() {
+            self.progress.ready = true;
+            self.publish(shared);
+        }
+        Ok(())
+    }
+
+    /// Takes the hints that are there; also under the lock, right before a commit.
+    pub(super) fn drain_hints(&mut self) {
+        let Some((watch, dir)) = self.watch.clone() else {
+            return;
+        };
+        match watch.drain() {
+            Ok(changes) => {
+                for change in changes {
+                    match change {
+                        Change::Came(of, name) | Change::Went(of, name) if of == dir => {
+                            if name.ends_with(".jsonl") {
+                                self.hold.note_change();
+                                self.pending.add(name);
+                            }
+                        }
+                        Change::Came(..) | Change::Went(..) => {}
+                        Change::Rescan => {
+                            self.hold.note_change();
+                            self.pending = Look::Everything;
+                            self.watch_again();
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "changes can no longer be watched; the directory is listed instead");
+                self.watch = None;
+            }
+        }
+    }
+
+    /// Whether changes by others are followed.
+    pub(super) fn follows(&self) -> bool {
+        self.follow
+    }
+
+    /// Whether changes are noticed without a listing.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    fn watch_again(&mut self) {
+        let events = self.store.layout().events();
+        if let Some((watch, dir)) = &mut self.watch
+            && let Ok(again) = watch.add(&events)
+        {
+            *dir = again;
+        }
+    }
+
+    fn start_watching(&mut self, to_self: Sender<Request>) {
+        let watch = match self.store.disk().watch() {
+            Ok(watch) => Arc::new(watch),
+            Err(error) => {
+                tracing::warn!(%error, "changes cannot be watched; the directory is listed instead");
+                return;
+            }
+        };
+        match watch.add(&self.store.layout().events()) {
+            Ok(dir) => self.watch = Some((Arc::clone(&watch), dir)),
+            Err(error) => {
+                tracing::warn!(%error, "changes cannot be watched; the directory is listed instead");
+                return;
+            }
+        }
+        let weak = Arc::downgrade(&watch);
+        drop(watch);
+        let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || forward_hints(&weak, &to_self));
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread to watch with; the directory is listed instead");
+            self.watch = None;
+        }
+    }
+}
+
+/// The drafts that wait together, and the first other request behind them.
+#[allow(clippy::type_complexity)]
+fn gather(
+    draft: Draft,
+    reply: Sender<Result<Committed, AppendError>>,
+    inbox: &Receiver<Request>,
+) -> (Vec<(Draft, Sender<Result<Committed, AppendError>>)>, Option<Request>) {
+    let mut group = vec![(draft, reply)];
+    while group.len() < GROUP_MAX {
+        match inbox.try_recv() {
+            Ok(Request::Append { draft, reply }) => group.push((draft, reply)),
+            Ok(other) => return (group, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (group, None)
+}
+
+/// Tells the keeper of hints until the keeper is gone.
+fn forward_hints(watch: &Weak<Watch>, keeper: &Sender<Request>) {
+    // A keeper that is gone is noticed at the next wake-up.
+    const WAKE_UP: Duration = Duration::from_millis(250);
+    loop {
+        let Some(watch) = watch.upgrade() else { return };
+        let start = Instant::now();
+        match watch.has_hints(WAKE_UP) {
+            Ok(true) => {
+                drop(watch);
+                let (taken, wait) = channel();
+                if keeper.send(Request::Look { taken }).is_err() || wait.recv().is_err() {
+                    return;
+                }
+            }
+            Ok(false) if start.elapsed() < Duration::from_millis(1) => std::thread::sleep(SOON),
+            Ok(false) => {}
+            Err(_) => return,
+        }
+    }
+}

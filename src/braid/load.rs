@@ -1,0 +1,104 @@
+//! From the bytes of a file to what the index takes in.
+
+use crate::disk::Stat;
+use crate::format::lines::render_tail;
+use crate::format::transaction::{self, Healing, Oddity, OddityKind};
+use crate::model::{EventId, Finding, FindingKind, Header, Severity};
+
+/// A file that counts, with its packed lines.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) header: Header,
+    pub(super) events: Vec<LoadedEvent>,
+    pub(super) lines: Vec<u8>,
+    pub(super) healing: Option<Healing>,
+    pub(super) oddities: Vec<Oddity>,
+}
+
+#[derive(Debug)]
+pub(super) struct LoadedEvent {
+    pub(super) event_id: EventId,
+    pub(super) stream_id: Box<str>,
+    pub(super) event_type: Box<str>,
+    pub(super) line_len: usize,
+}
+
+/// What reading a file came to.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    Good(Box<Good>, Stat),
+    Refused(String, Option<Stat>),
+    /// It was there a moment ago.
+    Gone,
+}
+
+/// Reads a file's bytes; never fails, a file that is none is refused with its reason.
+pub(super) fn load(bytes: &[u8], stat: Stat) -> Loaded {
+    match read(bytes) {
+        Ok(good) => Loaded::Good(Box::new(good), stat),
+        Err(refusal) => Loaded::Refused(refusal.to_string(), Some(stat)),
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
+    let normal = transaction::normalize(bytes)?;
+    let (events, more) = transaction::parse_events(&normal.text)?;
+    let mut lines = Vec::with_capacity(normal.text.len() + events.len() * 64);
+    let mut loaded = Vec::with_capacity(events.len());
+    for event in &events {
+        let start = lines.len();
+        render_tail(&mut lines, &normal.header, event);
+        loaded.push(LoadedEvent {
+            event_id: event.event_id,
+            stream_id: event.stream_id.as_ref().into(),
+            event_type: event.event_type.as_ref().into(),
+            line_len: lines.len() - start,
+        });
+    }
+    let mut oddities = normal.oddities;
+    oddities.extend(more);
+    Ok(Good { header: normal.header, events: loaded, lines, healing: normal.healing, oddities })
+}
+
+impl Good {
+    /// What is worth a report about a file that counts.
+    pub(super) fn findings(&self, file: &str) -> Vec<Finding> {
+        let id = self.header.transaction_id;
+        let finding = |kind, severity, message: String, hint: String| Finding {
+            kind,
+            severity,
+            file: Some(file.to_owned()),
+            transaction_id: Some(id),
+            message,
+            hint,
+        };
+        let mut findings: Vec<Finding> = Vec::new();
+        if let Some(healing) = &self.healing {
+            findings.push(finding(
+                FindingKind::Healed,
+                Severity::Warning,
+                format!("file \"{file}\" was changed since it was written ({healing}) and is read as it was"),
+                "braidfs doctor --fix".to_owned(),
+            ));
+        }
+        for oddity in &self.oddities {
+            let (severity, hint) = match oddity.kind {
+                OddityKind::Unreadable => (
+                    Severity::Warning,
+                    "eventcore-fs cannot open this store while the file is there; braidfs reads it as it is".to_owned(),
+                ),
+                _ => (Severity::Info, "it counts as it stands; mend the program that wrote it".to_owned()),
+            };
+            findings.push(finding(oddity.finding_kind(), severity, format!("file \"{file}\": {}", oddity.message), hint));
+        }
+        if file != format!("{id}.jsonl") {
+            findings.push(finding(
+                FindingKind::Misnamed,
+                Severity::Warning,
+                format!("file \"{file}\" holds transaction \"{id}\" under another name"),
+                format!("git mv events/{} events/{id}.jsonl", crate::braid::findings::quoted(file)),
+            ));
+        }
+        findings
+    }
+}

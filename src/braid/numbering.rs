@@ -1,0 +1,227 @@
+//! Ingestion order: what is new gets the next numbers, and what is certain is shown.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use crate::braid::keeper::Keeper;
+use crate::epoch::WriterState;
+use crate::index::Index;
+use crate::index::feed::{Feed, Slot};
+use crate::model::{EventId, Finding, FindingKind, ReplicaId, Severity};
+use crate::store::{CommitLock, LockError, LogError, LogProblem, Refreshed};
+
+impl Keeper {
+    /// Follows what other programs appended to the log, and gives numbers to what has none, if the lock is free.
+    pub(super) fn number_new(&mut self) {
+        if self.feed_shown == 0 && self.index.feed.latest() == 0 {
+            self.read_log_again();
+        }
+        self.follow_log();
+        if self.unnumbered.is_empty() || self.writer == WriterState::ReadOnly || matches!(self.writer, WriterState::Failed(_)) {
+            return;
+        }
+        match self.store.lock(Duration::ZERO) {
+            Ok(lock) => {
+                self.set_writer(WriterState::Ready);
+                self.number_under(&lock);
+            }
+            Err(error) => self.note_lock_error(&error),
+        }
+    }
+
+    /// Says in the next epoch why nothing can be written, or that it can again.
+    pub(super) fn set_writer(&mut self, state: WriterState) {
+        if self.writer != state && !matches!(self.writer, WriterState::Failed(_)) {
+            self.writer = state;
+            self.mark_dirty();
+        }
+    }
+
+    pub(super) fn note_lock_error(&mut self, error: &LockError) {
+        match error {
+            LockError::Busy { .. } => {
+                let since = self.store.lock_holder().map(|(_, since)| crate::format::time::created_at(since));
+                let since = since.map_or(String::new(), |since| format!(" since {since}"));
+                self.set_writer(WriterState::Locked(format!("{error}{since}")));
+            }
+            LockError::ReadOnly(_) => {}
+            LockError::Disk(error) => tracing::warn!(%error, "the lock cannot be taken"),
+        }
+    }
+
+    /// Shows the lines that another program added.
+    pub(super) fn follow_log(&mut self) {
+        match self.log.refresh() {
+            Ok(Refreshed::Same) => {}
+            Ok(Refreshed::Grew(from)) => self.take_lines(from),
+            Ok(Refreshed::Replaced) => self.log_replaced(),
+            Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
+        }
+    }
+
+    /// Somebody removed or replaced the log. If ours is the longer truth it is written again, else theirs is read.
+    fn log_replaced(&mut self) {
+        self.unnumbered = self.index.order.iter_from(0).collect();
+        self.read_log_again();
+    }
+
+    /// Builds the feed anew from the log.
+    fn read_log_again(&mut self) {
+        let before = std::mem::take(&mut self.index.feed);
+        for event in 0..self.index.events.len() {
+            if self.index.events.seq_nr(event) != 0 {
+                self.index.events.set_seq_nr(event, 0);
+            }
+        }
+        if before.latest() > 0 {
+            self.index.feed = Feed { incarnation: before.incarnation + 1, ..Feed::default() };
+            self.mark_dirty();
+        }
+        self.feed_shown = 0;
+        self.note_log_problems();
+        if self.log.latest_seq_nr() > 0 {
+            self.take_lines(1);
+        }
+    }
+
+    /// Gives the numbers of log lines from `from` on to their events.
+    fn take_lines(&mut self, from: u64) {
+        let ids: Vec<EventId> = self.log.ids().iter().skip(from as usize - 1).copied().collect();
+        let mut last_line: HashMap<EventId, usize> = HashMap::with_capacity(ids.len());
+        for (at, &id) in ids.iter().enumerate() {
+            last_line.insert(id, at);
+        }
+        let mut superseded = Vec::new();
+        let mut slots = Vec::with_capacity(ids.len());
+        for (at, &id) in ids.iter().enumerate() {
+            // Of several lines for one id the last counts.
+            let event = if last_line.get(&id) == Some(&at) { self.index.find_event(id) } else { None };
+            if let Some(event) = event {
+                superseded.extend(Some(self.index.events.seq_nr(event)).filter(|&seq| seq > 0));
+            }
+            slots.push(event.map_or(Slot::Gone(id), Slot::Event));
+        }
+        let Index { feed, events, pack, .. } = &mut self.index;
+        feed.mark_gone(&superseded, events, pack);
+        feed.append(&slots, events, pack);
+        self.settle_numbered();
+        self.show_certain();
+    }
+
+    /// Transactions whose events all have numbers wait for none.
+    fn settle_numbered(&mut self) {
+        let (transactions, events) = (&self.index.transactions, &self.index.events);
+        self.unnumbered.retain(|&tx| transactions.is_valid(tx) && transactions.events(tx).any(|event| events.seq_nr(event) == 0));
+    }
+
+    /// Syncs the log and shows every number in it.
+    fn show_certain(&mut self) {
+        match self.log.sync() {
+            Ok(()) => self.show_all(),
+            // A disk that takes no sync takes no loss either; what was read stays.
+            Err(error) if self.writer == WriterState::ReadOnly => {
+                tracing::debug!(%error, "the ingestion log cannot be synced");
+                self.show_all();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the ingestion log cannot be synced: no new number is shown");
+                self.set_writer(WriterState::Failed(error.to_string()));
+            }
+        }
+    }
+
+    fn show_all(&mut self) {
+        if self.feed_shown != self.index.feed.latest() {
+            self.feed_shown = self.index.feed.latest();
+            self.mark_dirty();
+        }
+    }
+
+    /// Gives numbers to everything that has none: our own first, in chain order, then the rest in canonical order.
+    pub(super) fn number_under(&mut self, lock: &CommitLock) {
+        self.follow_log();
+        let own: HashSet<ReplicaId> = self.identity.own_replicas.iter().copied().collect();
+        let transactions = &self.index.transactions;
+        let mut waiting: Vec<u32> = self.unnumbered.iter().copied().filter(|&tx| transactions.is_valid(tx)).collect();
+        waiting.sort_by(|&a, &b| {
+            let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
+            foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))
+        });
+        if self.append_numbers(lock, &waiting) {
+            self.show_certain();
+        }
+    }
+
+    /// Appends the numbers of transactions to the log without a sync; false if that failed.
+    pub(super) fn append_numbers(&mut self, lock: &CommitLock, transactions: &[u32]) -> bool {
+        let mut events = Vec::new();
+        let mut ids = Vec::new();
+        let mut fresh: HashSet<EventId> = HashSet::new();
+        for event in transactions.iter().flat_map(|&tx| self.index.transactions.events(tx)) {
+            if self.index.events.seq_nr(event) != 0 {
+                continue;
+            }
+            let id = self.index.events.id(event, &self.index.pack);
+            let other = |other: u32| other != event && self.index.events.seq_nr(other) != 0 && self.index.is_shown(other);
+            // One id in two transactions: the feed has it once.
+            if !fresh.insert(id) || self.index.events.find(id, &self.index.pack, other).is_some() {
+                self.note_duplicate_event(event, id);
+                continue;
+            }
+            events.push(Slot::Event(event));
+            ids.push(id);
+        }
+        let appended = match self.log.append(lock, &ids) {
+            Err(LogError::Changed) => {
+                self.follow_log();
+                self.log.append(lock, &ids)
+            }
+            other => other,
+        };
+        if let Err(error) = appended {
+            tracing::warn!(%error, "the ingestion log takes no line: the feed waits");
+            return false;
+        }
+        let Index { feed, events: columns, pack, .. } = &mut self.index;
+        feed.append(&events, columns, pack);
+        for tx in transactions {
+            self.unnumbered.remove(tx);
+        }
+        true
+    }
+
+    fn note_duplicate_event(&mut self, event: u32, id: EventId) {
+        let tx = self.index.events.transaction(event);
+        let finding = Finding {
+            kind: FindingKind::DuplicateEvent,
+            severity: Severity::Warning,
+            file: Some(self.index.transactions.file_name(tx)),
+            transaction_id: Some(self.index.transactions.id(tx)),
+            message: format!("event \"{id}\" stands in more than one transaction; feed.jsonl has it once"),
+            hint: "mend the program that wrote it twice; both stay in the ordered views".to_owned(),
+        };
+        if !self.log_findings.contains(&finding) {
+            self.log_findings.push(finding);
+            self.mark_dirty();
+        }
+    }
+
+    fn note_log_problems(&mut self) {
+        self.log_findings.retain(|finding| finding.kind == FindingKind::DuplicateEvent);
+        for problem in self.log.problems() {
+            let message = match problem {
+                LogProblem::Unreadable { seq_nr } => format!("index/ingestion.log has a line before number {seq_nr} that is none"),
+                LogProblem::Skipped { seq_nr } => format!("index/ingestion.log skips numbers before {seq_nr}"),
+                LogProblem::Repeated { seq_nr } => format!("index/ingestion.log gives number {seq_nr} twice; the first line counts"),
+            };
+            self.log_findings.push(Finding {
+                kind: FindingKind::UnreadableByEventcore,
+                severity: Severity::Warning,
+                file: None,
+                transaction_id: None,
+                message,
+                hint: "braidfs doctor --fix".to_owned(),
+            });
+        }
+    }
+}
