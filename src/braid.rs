@@ -321,3 +321,7 @@ impl Braid {
         Ok(self.epoch())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

@@ -35,7 +35,8 @@ struct Prepared {
 impl Keeper {
     /// Commits drafts that wait together; each is answered on its own.
     pub(super) fn commit_group(&mut self, group: Vec<(Draft, Reply)>, shared: &Shared) {
-        let span = tracing::info_span!("append", drafts = group.len(), events = group.iter().map(|(draft, _)| draft.events.len()).sum::<usize>());
+        let span =
+            tracing::info_span!("append", drafts = group.len(), events = group.iter().map(|(draft, _)| draft.events.len()).sum::<usize>());
         let _entered = span.enter();
         let lock = match self.enter_section(shared) {
             Ok(lock) => lock,
@@ -176,13 +177,7 @@ impl Keeper {
     }
 
     /// Makes a group durable, then numbers and shows it.
-    fn write(
-        &mut self,
-        lock: &CommitLock,
-        next: Index,
-        prepared: Vec<Prepared>,
-        done: &mut Vec<(Reply, Result<Committed, AppendError>)>,
-    ) {
+    fn write(&mut self, lock: &CommitLock, next: Index, prepared: Vec<Prepared>, done: &mut Vec<(Reply, Result<Committed, AppendError>)>) {
         if prepared.is_empty() {
             return;
         }

@@ -1,25 +1,25 @@
 //! Whether git is changing `events/` right now: then nothing is published, so that no half-done checkout shows.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::disk::Disk;
 use crate::store::Store;
+use crate::store::git::Git;
 
 /// For how long after a change in `events/` git's lock holds everything up.
 const QUIET: Duration = Duration::from_millis(300);
 
 /// Git's lock and the last change.
 pub(super) struct Hold {
-    disk: Disk,
-    lock: Option<PathBuf>,
+    store: Arc<Store>,
+    /// Found once; a repository may be made after the store was opened.
+    git: Option<Git>,
     last_change: Option<Instant>,
 }
 
 impl Hold {
     pub(super) fn new(store: &Arc<Store>) -> Self {
-        Self { disk: store.disk().clone(), lock: crate::store::git::index_lock(store), last_change: None }
+        Self { store: Arc::clone(store), git: store.git().unwrap_or_default(), last_change: None }
     }
 
     /// Something in `events/` changed, and not by us.
@@ -32,7 +32,13 @@ impl Hold {
     }
 
     /// Whether git's lock is there and `events/` changed a moment ago.
-    pub(super) fn holds(&self) -> bool {
-        self.last_change.is_some_and(|at| at.elapsed() < QUIET) && self.lock.as_ref().is_some_and(|lock| self.disk.exists(lock))
+    pub(super) fn holds(&mut self) -> bool {
+        if self.last_change.is_none_or(|at| at.elapsed() >= QUIET) {
+            return false;
+        }
+        if self.git.is_none() {
+            self.git = self.store.git().unwrap_or_default();
+        }
+        self.git.as_ref().is_some_and(|git| self.store.disk().exists(&git.index_lock()))
     }
 }

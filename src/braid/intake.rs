@@ -225,11 +225,12 @@ impl Keeper {
         for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
             let path = Disk::entry_path(&events, &name);
             match self.store.disk().stat_if_present(&path)? {
-                Some(stat) if stat.kind == EntryKind::File => {
+                Some(stat)
+                    if stat.kind == EntryKind::File
                     // One hint for our own rename; whoever rewrites it later changes its facts.
-                    if self.roster.written.get(&name) != Some(&stat) {
-                        came.push(name);
-                    }
+                    && self.roster.written.get(&name) != Some(&stat) =>
+                {
+                    came.push(name);
                 }
                 Some(stat) if stat.kind == EntryKind::Dir => self.note_no_file(&name, stat.inode, "a directory"),
                 Some(_) => {}

@@ -23,10 +23,17 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// What the keeper is asked.
 pub(super) enum Request {
-    Append { draft: Draft, reply: Sender<Result<Committed, AppendError>> },
-    Refresh { reply: Sender<Result<(), Failure>> },
+    Append {
+        draft: Draft,
+        reply: Sender<Result<Committed, AppendError>>,
+    },
+    Refresh {
+        reply: Sender<Result<(), Failure>>,
+    },
     /// There are hints; the answer is sent once they are taken.
-    Look { taken: Sender<()> },
+    Look {
+        taken: Sender<()>,
+    },
     Stop,
 }
 

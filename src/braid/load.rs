@@ -83,10 +83,9 @@ impl Good {
         }
         for oddity in &self.oddities {
             let (severity, hint) = match oddity.kind {
-                OddityKind::Unreadable => (
-                    Severity::Warning,
-                    "eventcore-fs cannot open this store while the file is there; braidfs reads it as it is".to_owned(),
-                ),
+                OddityKind::Unreadable => {
+                    (Severity::Warning, "eventcore-fs cannot open this store while the file is there; braidfs reads it as it is".to_owned())
+                }
                 _ => (Severity::Info, "it counts as it stands; mend the program that wrote it".to_owned()),
             };
             findings.push(finding(oddity.finding_kind(), severity, format!("file \"{file}\": {}", oddity.message), hint));

@@ -74,7 +74,7 @@ impl Keeper {
             }
         }
         if before.latest() > 0 {
-            self.index.feed = Feed { incarnation: before.incarnation + 1, ..Feed::default() };
+            self.index.feed = Feed::of_incarnation(before.incarnation + 1);
             self.mark_dirty();
         }
         self.feed_shown = 0;
@@ -157,7 +157,8 @@ impl Keeper {
         let mut events = Vec::new();
         let mut ids = Vec::new();
         let mut fresh: HashSet<EventId> = HashSet::new();
-        for event in transactions.iter().flat_map(|&tx| self.index.transactions.events(tx)) {
+        let waiting: Vec<u32> = transactions.iter().flat_map(|&tx| self.index.transactions.events(tx)).collect();
+        for event in waiting {
             if self.index.events.seq_nr(event) != 0 {
                 continue;
             }

@@ -34,6 +34,12 @@ pub enum Slot {
 }
 
 impl Feed {
+    /// An empty feed for which the name now stands.
+    #[must_use]
+    pub fn of_incarnation(incarnation: u32) -> Self {
+        Self { incarnation, ..Self::default() }
+    }
+
     /// The largest number given.
     #[must_use]
     pub fn latest(&self) -> u64 {

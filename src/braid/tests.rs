@@ -1,0 +1,261 @@
+//! A store as a library user has it: real files, other programs writing beside it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::braid::{AppendError, Braid, Committed, OpenOptions};
+use crate::format::draft::{DraftKind, parse_draft};
+use crate::model::{Draft, Errno, FindingKind};
+use crate::view::Tree;
+
+fn draft(text: &str) -> Draft {
+    parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()
+}
+
+fn event(stream: &str, n: u32) -> String {
+    format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"Counted\",\"event_data\":{{\"n\":{n}}}}}\n")
+}
+
+fn open(dir: &Path, follow: bool) -> Braid {
+    let braid = Braid::open(dir, &OpenOptions { follow, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    braid
+}
+
+fn store() -> (tempfile::TempDir, PathBuf) {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("store");
+    Braid::init(&dir).unwrap();
+    (temp, dir)
+}
+
+fn text(tree: &Tree, path: &str) -> String {
+    let file = tree.find(path).and_then(crate::view::Node::into_file).unwrap_or_else(|| panic!("{path} is a file"));
+    let bytes = file.read_all().unwrap();
+    assert_eq!(bytes.len() as u64, file.size(), "{path}");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Every file of the tree but the ones that say when and where.
+fn everything(tree: &Tree) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut waiting = vec![String::new()];
+    while let Some(directory) = waiting.pop() {
+        for entry in tree.list(&directory).unwrap() {
+            let path = if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
+            if entry.directory {
+                waiting.push(path);
+            } else if path != "status.json" && path != "metrics" {
+                files.push((path.clone(), text(tree, &path)));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn append(braid: &Braid, text: &str) -> Committed {
+    braid.append(draft(text)).unwrap()
+}
+
+fn kinds(braid: &Braid) -> Vec<FindingKind> {
+    braid.epoch().findings.iter().map(|finding| finding.kind).collect()
+}
+
+#[test]
+fn what_was_appended_is_read_back_and_is_there_after_a_new_start() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let first = append(&braid, &format!("{}{}", event("a/b", 1), event("todo-1", 2)));
+    assert_eq!(
+        first.events.iter().map(|event| (event.stream_version, event.position, event.seq_nr)).collect::<Vec<_>>(),
+        [(1, 1, Some(1)), (1, 2, Some(2))]
+    );
+    let second = append(&braid, &event("todo-1", 3));
+    assert_eq!((second.events[0].stream_version, second.events[0].position), (2, 3));
+    let tree = braid.tree();
+    let log = text(&tree, "log.jsonl");
+    assert_eq!(log.lines().count(), 3);
+    assert!(log.starts_with("{\"position\":1,\"stream_version\":1,\"event_id\":\""), "{log}");
+    assert!(text(&tree, "streams/todo-1.jsonl").starts_with("{\"stream_version\":1,\"event_id\":\""));
+    assert!(text(&tree, "feed/after/2.jsonl").starts_with("{\"seq_nr\":3,\"event_id\":\""));
+    assert_eq!(text(&tree, "categories/todo.jsonl").lines().count(), 2);
+    let file = text(&tree, &format!("transactions/{}.jsonl", first.transaction_id));
+    assert_eq!(file, fs::read_to_string(dir.join(format!("events/{}.jsonl", first.transaction_id))).unwrap());
+    let before = everything(&tree);
+    drop(braid);
+    assert_eq!(everything(&open(&dir, false).tree()), before);
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    assert_eq!(everything(&open(&dir, false).tree()), before);
+}
+
+#[test]
+fn expectations_keys_and_event_ids_are_kept() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let keyed = format!("{{\"expect\":{{\"s\":\"none\"}},\"key\":\"k\"}}\n{}", event("s", 1));
+    let first = append(&braid, &keyed);
+    let again = append(&braid, &keyed);
+    assert!(again.repeated && !first.repeated);
+    assert_eq!(again.transaction_id, first.transaction_id);
+    let errno = |text: String| match braid.append(draft(&text)) {
+        Err(AppendError::Rejected(rejection)) => rejection.errno(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(errno(format!("{{\"key\":\"k\"}}\n{}", event("s", 2))), Errno::EEXIST);
+    assert_eq!(errno(format!("{{\"expect\":{{\"s\":7}}}}\n{}", event("s", 2))), Errno::ESTALE);
+    let id = first.events[0].event_id;
+    let with_id = |n: u32| event("s", n).replacen('{', &format!("{{\"event_id\":\"{id}\","), 1);
+    assert!(append(&braid, &with_id(1)).repeated);
+    assert_eq!(errno(with_id(2)), Errno::EEXIST);
+    assert_eq!(braid.epoch().index.log.events.len(), 1);
+}
+
+#[test]
+fn files_that_others_bring_and_take_are_followed() {
+    let (temp, dir) = store();
+    let (one, two) = (open(&dir, true), store());
+    let other = open(&two.1, false);
+    append(&one, &event("s", 1));
+    let theirs = append(&other, &event("s", 2));
+    let name = format!("events/{}.jsonl", theirs.transaction_id);
+    fs::copy(two.1.join(&name), dir.join(&name)).unwrap();
+    let patience = Duration::from_secs(30);
+    let both = one.wait(|epoch| epoch.index.log.events.len() == 2 && epoch.feed_shown == 2, patience).expect("the file is taken in");
+    assert_eq!(both.index.transactions.heads().len(), 2);
+    fs::remove_file(dir.join(&name)).unwrap();
+    let gone = one.wait(|epoch| epoch.index.log.events.len() == 1, patience).expect("the file is missed");
+    assert!(text(&Tree::of(gone), "feed.jsonl").ends_with(",\"gone\":true}\n"));
+    fs::copy(two.1.join(&name), dir.join(&name)).unwrap();
+    let back = one.wait(|epoch| epoch.feed_shown == 3, patience).expect("it comes back with a fresh number");
+    let feed = text(&Tree::of(back), "feed.jsonl");
+    assert_eq!(feed.lines().filter(|line| line.contains("gone")).count(), 1, "{feed}");
+    let before = feed;
+    drop(one);
+    assert_eq!(text(&open(&dir, false).tree(), "feed.jsonl"), before);
+    drop(temp);
+}
+
+#[test]
+fn one_bad_file_of_each_kind_is_reported_and_the_rest_works() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let good = append(&braid, &event("s", 1));
+    let name = |id: &str| dir.join(format!("events/{id}.jsonl"));
+    let good_bytes = fs::read(name(&good.transaction_id.to_string())).unwrap();
+    fs::write(name("01a2004b-8b99-77b5-8f07-47642fa99f4c"), b"\xff\xfe").unwrap();
+    fs::write(name("notes"), "not this format\n").unwrap();
+    fs::write(name("copy"), &good_bytes).unwrap();
+    let lost = append(&braid, &event("t", 2));
+    let child = append(&braid, &event("t", 3));
+    fs::remove_file(name(&lost.transaction_id.to_string())).unwrap();
+    let crlf = String::from_utf8(fs::read(name(&child.transaction_id.to_string())).unwrap()).unwrap().replace('\n', "\r\n");
+    // As git writes it: a new file under the old name.
+    fs::write(dir.join("crlf"), crlf).unwrap();
+    fs::rename(dir.join("crlf"), name(&child.transaction_id.to_string())).unwrap();
+    braid.refresh().unwrap();
+    let found = kinds(&braid);
+    for kind in [FindingKind::Quarantined, FindingKind::Duplicate, FindingKind::Dangling, FindingKind::Healed] {
+        assert!(found.contains(&kind), "{kind:?} in {found:?}");
+    }
+    assert_eq!(braid.epoch().quarantined.len(), 2);
+    assert_eq!(braid.epoch().index.log.events.len(), 2);
+    assert!(text(&braid.tree(), "quarantine/notes.jsonl").contains("not this format"));
+    assert!(!text(&braid.tree(), "quarantine/notes.jsonl.reason").is_empty());
+    // A fresh look comes to the same.
+    let before = everything(&braid.tree());
+    let findings = braid.epoch().findings.clone();
+    drop(braid);
+    let again = open(&dir, false);
+    assert_eq!(everything(&again.tree()), before);
+    assert_eq!(again.epoch().findings, findings);
+}
+
+#[test]
+fn two_files_of_different_bytes_for_one_id_are_both_refused_until_one_goes() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let good = append(&braid, &event("s", 1));
+    let path = dir.join(format!("events/{}.jsonl", good.transaction_id));
+    let other = fs::read_to_string(&path)
+        .unwrap()
+        .replacen("\"parent_transaction_ids\":[]", "\"parent_transaction_ids\":[ ]", 1)
+        .replace("created_at\":\"2", "created_at\":\"1");
+    fs::write(dir.join("events/other.jsonl"), other).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(braid.epoch().index.log.events.len(), 0);
+    assert_eq!(braid.epoch().quarantined.len(), 2);
+    fs::remove_file(dir.join("events/other.jsonl")).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(braid.epoch().index.log.events.len(), 1);
+    assert!(kinds(&braid).is_empty(), "{:?}", kinds(&braid));
+}
+
+#[test]
+fn writers_that_wait_together_are_one_group_and_none_is_lost() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, true);
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let braid = braid.clone();
+            scope.spawn(move || {
+                for n in 0..5 {
+                    append(&braid, &event(&format!("w-{writer}"), n));
+                }
+            });
+        }
+    });
+    let epoch = braid.epoch();
+    assert_eq!(epoch.index.log.events.len(), 40);
+    assert_eq!(epoch.feed_shown, 40);
+    assert_eq!(epoch.index.transactions.heads().len(), 1);
+    let before = everything(&braid.tree());
+    drop((braid, epoch));
+    assert_eq!(everything(&open(&dir, false).tree()), before);
+}
+
+/// The SHA-256 of the event ids in canonical order, one a line.
+fn order_hash(braid: &Braid) -> String {
+    let epoch = braid.epoch();
+    let ids = epoch.index.log.events.iter_from(0).map(|event| format!("{}\n", epoch.index.events.id(event, &epoch.index.pack)));
+    Sha256::digest(ids.collect::<String>()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_order_is_the_known_one_on_a_real_history() {
+    let (_temp, dir) = store();
+    let history = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/history-300.jsonl")).unwrap();
+    let starts: Vec<usize> = history.match_indices("{\"record\":\"header\"").map(|(at, _)| at).collect();
+    for (n, &start) in starts.iter().enumerate() {
+        let file = &history[start..starts.get(n + 1).copied().unwrap_or(history.len())];
+        let header: serde_json::Value = serde_json::from_str(file.lines().next().unwrap()).unwrap();
+        fs::write(dir.join(format!("events/{}.jsonl", header["transaction_id"].as_str().unwrap())), file).unwrap();
+    }
+    let braid = open(&dir, false);
+    assert_eq!(braid.epoch().index.transactions.valid_count(), 300);
+    assert_eq!(order_hash(&braid), "87829f37187a2a38231d89515002f5f54baeb409ad5cb032e4b51b0e886c8544");
+}
+
+#[test]
+fn eventcore_fs_and_we_write_one_store_in_turn() {
+    let (_temp, dir) = store();
+    for n in 0..3 {
+        let braid = open(&dir, false);
+        append(&braid, &event("s", n));
+        drop(braid);
+        let peer = eventcore_fs::FileEventStore::open(&dir).unwrap();
+        let status = peer.status().unwrap();
+        assert!(status.integrity_failures().is_empty() && status.forks().is_empty() && status.dangling().is_empty());
+        assert_eq!(peer.topology_generation().unwrap(), 0);
+    }
+    let held = eventcore_fs::FileEventStore::open(&dir).unwrap();
+    let braid = open(&dir, false);
+    let busy = braid.append(draft(&event("s", 9))).unwrap_err();
+    assert_eq!(busy.errno(), Errno::EBUSY, "{busy}");
+    assert_eq!(fs::read_dir(dir.join("events")).unwrap().count(), 3);
+    drop(held);
+    append(&braid, &event("s", 9));
+}
