@@ -41,8 +41,9 @@ impl Reach {
         }
         let run = graph.run_start(a);
         let mut found = false;
-        self.walk(graph, b, depth, |entered, at| {
-            found |= entered == run && at >= depth;
+        // Nothing shallower than `a` is entered, so its run is entered at `a` or below.
+        self.walk(graph, b, depth, |entered, _| {
+            found |= entered == run;
             found
         });
         found
