@@ -164,6 +164,17 @@ impl IngestionLog {
         Ok(first)
     }
 
+    /// Cuts off a torn end, with which eventcore-fs could not open the store; answers whether there was one.
+    ///
+    /// Errors with [`LogError::Changed`] as [`IngestionLog::append`] does.
+    pub fn repair(&mut self, _lock: &CommitLock) -> Result<bool, LogError> {
+        let torn = self.is_torn();
+        if torn {
+            self.write_end(&[])?;
+        }
+        Ok(torn)
+    }
+
     fn write_end(&mut self, lines: &[u8]) -> Result<(), LogError> {
         let mark = |stat: Option<Stat>| stat.map(|stat| (stat.device, stat.inode, stat.size));
         if mark(self.disk.stat_if_present(&self.path)?) != mark(self.seen) {

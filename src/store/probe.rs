@@ -63,7 +63,12 @@ impl Probe {
     pub fn findings(&self, disk_name: &str) -> Vec<Finding> {
         let lacks = [
             (self.write, Severity::Error, "takes no writes", "reading works; nothing can be committed"),
-            (self.sync, Severity::Error, "does not sync", "commits work, but none is certain to survive a loss of power"),
+            (
+                self.sync,
+                Severity::Error,
+                "does not sync",
+                "reading works; nothing can be committed, since nothing would be certain to survive a loss of power",
+            ),
             (
                 self.lock,
                 Severity::Error,

@@ -46,6 +46,10 @@ fn a_torn_end_is_not_read_and_the_next_append_cuts_it_off() {
         let store = store_with_log(dir.path(), &(line(1, 1) + torn));
         let mut log = IngestionLog::read(&store).unwrap();
         assert!(log.is_torn() && log.problems().is_empty(), "{torn:?}");
+        let mut repaired = IngestionLog::read(&store_with_log(&dir.path().join("b"), &(line(1, 1) + torn))).unwrap();
+        let other = Store::open(&dir.path().join("b"), &Disk::real(), crate::store::Mode::Writable).unwrap();
+        assert!(repaired.repair(&lock(&other)).unwrap() && !repaired.repair(&lock(&other)).unwrap());
+        assert_eq!(fs::read_to_string(other.layout().ingestion_log()).unwrap(), line(1, 1));
         assert_eq!(log.append(&lock(&store), &[id(5)]).unwrap(), 2);
         assert_eq!(fs::read_to_string(store.layout().ingestion_log()).unwrap(), line(1, 1) + &line(5, 2));
         assert!(!log.is_torn());
