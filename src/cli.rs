@@ -1,16 +1,28 @@
 //! The command line: one file a subcommand, output for people and for programs, exit codes.
 
+mod append;
 mod completions;
 mod convert;
+mod draft;
+mod events;
 mod failure;
+mod feed;
 mod fold;
+mod glob;
 mod harmless;
 mod import;
 mod init;
 mod locate;
+mod log;
 mod man;
 mod output;
 mod progress;
+mod reader;
+mod show;
+mod status;
+mod stream;
+mod streams;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,6 +61,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Arguments),
+    Append(append::Arguments),
+    Draft(draft::Arguments),
+    Log(log::Arguments),
+    Stream(stream::Arguments),
+    Streams(streams::Arguments),
+    Feed(feed::Arguments),
+    Show(show::Arguments),
+    Status(status::Arguments),
+    Verify(verify::Arguments),
     Import(import::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -93,6 +114,15 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, session: &mut Session) -> Result {
     match command {
         Command::Init(arguments) => init::run(&arguments, session),
+        Command::Append(arguments) => append::run(&arguments, session),
+        Command::Draft(arguments) => draft::run(&arguments, session),
+        Command::Log(arguments) => log::run(&arguments, session),
+        Command::Stream(arguments) => stream::run(&arguments, session),
+        Command::Streams(arguments) => streams::run(&arguments, session),
+        Command::Feed(arguments) => feed::run(&arguments, session),
+        Command::Show(arguments) => show::run(&arguments, session),
+        Command::Status(arguments) => status::run(&arguments, session),
+        Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Import(arguments) => import::run(&arguments, session),
         Command::Completions(arguments) => completions::run(&arguments, session),
         Command::Man(arguments) => man::run(&arguments, session),

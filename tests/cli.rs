@@ -15,3 +15,7 @@ mod general;
 mod import_git;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/read.rs"]
+mod read;
+#[path = "cli/write.rs"]
+mod write;

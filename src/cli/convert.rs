@@ -1,7 +1,8 @@
 //! The errors of the rows below as failures of a command.
 
 use super::failure::{Failure, Kind};
-use crate::model::Errno;
+use crate::braid::{self, AppendError};
+use crate::model::{Errno, Rejection};
 use crate::store::{LockError, OpenError, WriteError};
 
 impl From<OpenError> for Failure {
@@ -28,5 +29,33 @@ impl From<WriteError> for Failure {
             _ => "run it again: what is written already is kept",
         };
         Self::new(Kind::Failed, "the transactions cannot all be written").because(&error).hint(hint)
+    }
+}
+
+impl From<braid::Failure> for Failure {
+    fn from(error: braid::Failure) -> Self {
+        Self::new(Kind::Failed, error.message).hint(error.hint)
+    }
+}
+
+/// Every reason is a cause, with the error number that a system call reports for it.
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        let mut failure = Self::new(Kind::Refused, "refused");
+        for reason in rejection.reasons {
+            failure.causes.push(format!("{reason} ({})", reason.errno));
+            failure = failure.hint(reason.hint);
+        }
+        failure
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Rejected(rejection) => rejection.into(),
+            AppendError::Busy { message } => Self::new(Kind::Busy, message).hint("try again in a moment"),
+            AppendError::Storage { errno, message } => Self::new(Kind::Failed, format!("{message} ({errno})")),
+        }
     }
 }

@@ -75,6 +75,12 @@ impl Failure {
         self
     }
 
+    /// With its subject in front.
+    pub(crate) fn about(mut self, subject: &str) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
     /// With advice; an empty one is left out.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         let hint = hint.into();

@@ -1,0 +1,147 @@
+//! `braidfs append`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::failure::{Failure, Kind, Result};
+use super::harmless::harmless;
+use super::{Session, locate, reader};
+use crate::braid::{Braid, Committed};
+use crate::disk::Disk;
+use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, is_nothing, parse_draft};
+use crate::model::{Draft, Expectation};
+
+/// The name that stands for standard input.
+const STDIN: &str = "-";
+
+/// So many events are named to people.
+const EVENTS_SHOWN_MAX: usize = 5;
+
+/// Append events: each file becomes one transaction, or is refused with every reason
+///
+/// A draft is one JSON object a line: {"stream":"account-1","type":"Deposited","data":{"amount":5}}
+/// A file named *.json is one JSON document instead, an object or an array of them.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The drafts; none or `-` is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Refuse unless the stream is at that version, `none`, or `exists`; `any` expects nothing
+    #[arg(long, value_name = "STREAM=VERSION", value_parser = parse_expectation)]
+    expect: Vec<(String, Expectation)>,
+    /// Make a retry safe: the same key with the same content commits once
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Read each draft as one JSON document, whatever its name
+    #[arg(long)]
+    document: bool,
+}
+
+fn parse_expectation(text: &str) -> std::result::Result<(String, Expectation), String> {
+    let (stream, wanted) = text.rsplit_once('=').ok_or_else(|| format!("'{text}' is not of the form STREAM=VERSION"))?;
+    let expectation = match wanted {
+        "none" | "0" => Expectation::None,
+        "exists" => Expectation::Exists,
+        "any" => Expectation::Any,
+        number => Expectation::Version(number.parse().map_err(|_| format!("'{number}' is no version; nor is it none, exists or any"))?),
+    };
+    Ok((stream.to_owned(), expectation))
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let files = if arguments.files.is_empty() { vec![PathBuf::from(STDIN)] } else { arguments.files.clone() };
+    if arguments.key.is_some() && files.len() > 1 {
+        return Err(
+            Failure::new(Kind::Usage, format!("one key cannot stand for {} transactions", files.len())).hint("append the files one by one")
+        );
+    }
+    let disk = Disk::real();
+    // All is read and checked before anything is committed.
+    let drafts = files.iter().map(|file| read_draft(&disk, file, arguments)).collect::<Result<Vec<_>>>()?;
+    let directory = locate::named_or_found(session, &disk)?;
+    let (braid, _) = reader::open(session, &directory, false)?;
+    files.iter().zip(drafts).try_for_each(|(file, draft)| append(session, &braid, file, draft))
+}
+
+fn read_draft(disk: &Disk, file: &Path, arguments: &Arguments) -> Result<Draft> {
+    let name = file.display().to_string();
+    let bytes = if name == STDIN { read_stdin()? } else { read_file(disk, file)? };
+    let is_document = arguments.document || DraftKind::of_name(&name) == Some(DraftKind::Document);
+    let kind = if is_document { DraftKind::Document } else { DraftKind::Lines };
+    let mut draft = parse_draft(&bytes, kind).map_err(|rejection| Failure::from(rejection).about(&format!("draft '{name}'")))?;
+    if is_nothing(&draft) {
+        return Err(Failure::new(Kind::Refused, format!("draft '{name}' holds no event")));
+    }
+    for (stream, expectation) in &arguments.expect {
+        draft.expect.retain(|(named, _)| named != stream);
+        draft.expect.push((stream.clone(), *expectation));
+    }
+    draft.key = arguments.key.clone().or(draft.key);
+    Ok(draft)
+}
+
+fn read_stdin() -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that too much is noticed by whoever checks the draft.
+    let read = std::io::stdin().lock().take(DRAFT_LEN_MAX as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::new(Kind::Failed, "standard input cannot be read").because(&error))?;
+    Ok(bytes)
+}
+
+fn read_file(disk: &Disk, file: &Path) -> Result<Vec<u8>> {
+    let cannot =
+        |error: crate::disk::Error| Failure::new(Kind::Refused, format!("draft '{}' cannot be read", file.display())).because(&error);
+    disk.read_at(file, 0, DRAFT_LEN_MAX + 1).map_err(cannot)
+}
+
+fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft) -> Result {
+    let name = file.display().to_string();
+    let committed = braid.append(draft).map_err(|error| Failure::from(error).about(&format!("draft '{name}'")))?;
+    session.out.either(&to_json(&name, &committed), |_| to_text(&committed))
+}
+
+fn to_json(name: &str, committed: &Committed) -> Value {
+    let events: Vec<Value> = committed
+        .events
+        .iter()
+        .map(|event| {
+            json!({
+                "event_id": event.event_id.to_string(), "stream_id": event.stream_id, "stream_version": event.stream_version,
+                "position": event.position, "seq_nr": event.seq_nr,
+            })
+        })
+        .collect();
+    json!({"file": name, "transaction_id": committed.transaction_id.to_string(), "repeated": committed.repeated, "events": events})
+}
+
+fn to_text(committed: &Committed) -> String {
+    let verb = if committed.repeated { "was committed before" } else { "committed" };
+    let shown = committed.events.iter().take(EVENTS_SHOWN_MAX);
+    let mut events: Vec<String> = shown.map(|event| format!("{} v{}", harmless(&event.stream_id), event.stream_version)).collect();
+    if committed.events.len() > EVENTS_SHOWN_MAX {
+        events.push(format!("and {} more", committed.events.len() - EVENTS_SHOWN_MAX));
+    }
+    format!("{verb} {}: {}", committed.transaction_id, events.join(", "))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expectations_are_read() {
+        for (text, wanted) in
+            [("a=7", Expectation::Version(7)), ("a=none", Expectation::None), ("a=0", Expectation::None), ("a=exists", Expectation::Exists)]
+        {
+            assert_eq!(parse_expectation(text), Ok(("a".to_owned(), wanted)));
+        }
+        assert_eq!(parse_expectation("a=b=3").unwrap().0, "a=b");
+        assert!(parse_expectation("a").unwrap_err().contains("STREAM=VERSION"));
+        assert!(parse_expectation("a=-1").unwrap_err().contains("'-1'"));
+    }
+}

@@ -1,0 +1,49 @@
+//! `braidfs draft`.
+
+use clap::Args;
+
+use super::failure::{Failure, Kind, Result};
+use super::{Session, reader};
+use crate::format::draft::{render_document, render_draft};
+use crate::format::transaction::stream_id_fault;
+use crate::model::{Draft, DraftEvent, Expectation};
+
+/// Print a draft of an event, to be edited: with what is expected of the stream and a fresh key filled in
+///
+/// For example: braidfs draft account-1 > x.jsonl; edit x.jsonl; braidfs append x.jsonl
+/// With --format json it is one JSON document, for a file named *.json.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The stream's id
+    #[arg(value_name = "STREAM")]
+    stream: String,
+    /// The event's type; without one the draft is refused until you fill it in
+    #[arg(long = "type", value_name = "TYPE", default_value = "")]
+    event_type: String,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    if let Some(fault) = stream_id_fault(&arguments.stream) {
+        return Err(Failure::new(Kind::Usage, fault));
+    }
+    let tree = reader::tree(session)?;
+    let version = tree.epoch().index.stream_version(&arguments.stream);
+    let expectation = if version == 0 { Expectation::None } else { Expectation::Version(version) };
+    let event = DraftEvent {
+        event_id: None,
+        stream_id: arguments.stream.clone(),
+        event_type: arguments.event_type.clone(),
+        event_data: "{}".to_owned(),
+        metadata: "{}".to_owned(),
+        line: 0,
+    };
+    let draft = Draft {
+        expect: vec![(arguments.stream.clone(), expectation)],
+        key: Some(uuid::Uuid::now_v7().to_string()),
+        events: vec![event],
+        ..Draft::default()
+    };
+    let text = if session.out.is_json() { render_document(&draft) } else { render_draft(&draft) };
+    session.out.bytes(text.as_bytes())
+}

@@ -1,0 +1,125 @@
+//! Events on standard output, for `log`, `stream` and `feed`: chosen, limited, for people or for programs.
+
+use std::borrow::Cow;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Session;
+use super::failure::{Failure, Kind, Result};
+use super::glob;
+use super::harmless::harmless;
+use crate::view::File;
+
+/// So much is rendered at a time.
+const CHUNK_BYTES: usize = 1 << 18;
+
+/// So much of a payload is shown to people.
+const SHOWN_CHARS_MAX: usize = 120;
+
+/// Which events are printed.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Choice {
+    /// Only what comes after this number (of the first column)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) after: u64,
+    /// At most so many events
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+    /// Only events of this type; `*` and `?` match any text and any character
+    #[arg(long = "type", value_name = "GLOB")]
+    pub(super) event_type: Option<String>,
+}
+
+/// One line of a view, as far as it is shown or chosen by.
+#[derive(Deserialize)]
+struct Line<'a> {
+    position: Option<u64>,
+    seq_nr: Option<u64>,
+    stream_version: Option<u64>,
+    #[serde(default, borrow)]
+    stream_id: Cow<'a, str>,
+    #[serde(default, borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(default, borrow)]
+    event_id: Cow<'a, str>,
+    #[serde(default, borrow)]
+    created_at: Cow<'a, str>,
+    #[serde(borrow)]
+    event_data: Option<&'a RawValue>,
+    #[serde(default)]
+    gone: bool,
+}
+
+impl Line<'_> {
+    fn is_chosen(&self, choice: &Choice, stream: Option<&str>) -> bool {
+        let fits = |pattern: Option<&str>, text: &str| pattern.is_none_or(|pattern| glob::matches(pattern, text));
+        fits(choice.event_type.as_deref(), &self.event_type) && fits(stream, &self.stream_id)
+    }
+
+    fn render(&self) -> String {
+        let number = self.position.or(self.seq_nr).or(self.stream_version).unwrap_or(0);
+        if self.gone {
+            return format!("{number:>7}  {} is gone", harmless(&self.event_id));
+        }
+        let version = self.stream_version.map(|version| format!(" v{version}")).unwrap_or_default();
+        // To the second; the exact time is for programs.
+        let time = self.created_at.get(..19).unwrap_or(&self.created_at).replace('T', " ");
+        let data = self.event_data.map_or("", RawValue::get);
+        let mut shown: String = data.chars().take(SHOWN_CHARS_MAX).collect();
+        if shown.len() < data.len() {
+            shown.push('…');
+        }
+        format!(
+            "{number:>7}  {}  {}{version}  {}  {}",
+            harmless(&time),
+            harmless(&self.stream_id),
+            harmless(&self.event_type),
+            harmless(&shown)
+        )
+    }
+}
+
+/// Prints the chosen events of a view.
+pub(super) fn print(session: &mut Session, view: &File, choice: &Choice, stream: Option<&str>) -> Result {
+    let Some(lines) = view.lines() else { return Err(Failure::new(Kind::Failed, "the view has no lines")) };
+    let lines = lines.clone().after(choice.after);
+    let mut left = choice.limit.unwrap_or(u64::MAX);
+    let is_everything = session.out.is_json() && choice.event_type.is_none() && stream.is_none() && choice.limit.is_none();
+    let (mut offset, mut rest) = (0, Vec::new());
+    while offset < lines.size() && left > 0 {
+        let bytes = lines.read(offset, CHUNK_BYTES);
+        if bytes.is_empty() {
+            break;
+        }
+        offset += bytes.len() as u64;
+        if is_everything {
+            session.out.bytes(&bytes)?;
+            continue;
+        }
+        rest.extend_from_slice(&bytes);
+        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |end| end + 1);
+        let tail = rest.split_off(whole);
+        for line in rest.split_inclusive(|byte| *byte == b'\n') {
+            left = left.saturating_sub(u64::from(left > 0 && print_line(session, line, choice, stream)?));
+        }
+        rest = tail;
+    }
+    Ok(())
+}
+
+/// Prints a line if it is chosen; tells whether it was.
+fn print_line(session: &mut Session, bytes: &[u8], choice: &Choice, stream: Option<&str>) -> Result<bool> {
+    let line: Line<'_> =
+        serde_json::from_slice(bytes).map_err(|error| Failure::new(Kind::Failed, "a line of a view is damaged").because(&error))?;
+    if !line.is_chosen(choice, stream) {
+        return Ok(false);
+    }
+    if session.out.is_json() {
+        session.out.bytes(bytes)?
+    } else {
+        session.out.line(line.render())?
+    }
+    Ok(true)
+}

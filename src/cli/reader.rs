@@ -1,0 +1,53 @@
+//! Opening the store for a command.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failure::Result;
+use super::progress::bar;
+use super::{Session, locate};
+use crate::braid::{Braid, OpenOptions};
+use crate::disk::Disk;
+use crate::epoch::Epoch;
+use crate::store::{Mode, Store};
+use crate::view::Tree;
+
+/// How often the progress is looked at; the end is noticed at once.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The tree of the session's store, for commands that change nothing.
+pub(super) fn tree(session: &Session) -> Result<Tree> {
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    let (_, epoch) = open(session, &directory, true)?;
+    Ok(Tree::of(epoch))
+}
+
+/// The tree in which every event that can have a number of the feed has one.
+///
+/// Numbers are given by whoever may write. Where this process may not, those that were given before are shown.
+pub(super) fn numbered_tree(session: &Session) -> Result<Tree> {
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    let (_, epoch) = open(session, &directory, false).or_else(|_| open(session, &directory, true))?;
+    Ok(Tree::of(epoch))
+}
+
+/// Opens a store and waits until everything in it is taken in.
+pub(super) fn open(session: &Session, directory: &Path, read_only: bool) -> Result<(Braid, Arc<Epoch>)> {
+    // Asked first, because it tells what is no store from what cannot be read.
+    Store::open(directory, &Disk::real(), Mode::ReadOnly)?;
+    let braid = Braid::open(directory, &OpenOptions { read_only, ..OpenOptions::default() })?;
+    let progress = bar(session.format, "reading transactions", Some(0));
+    while braid.wait(|epoch| epoch.progress.ready, LOOK).is_none() {
+        let now = braid.epoch().progress;
+        progress.set_length(now.of);
+        progress.set_position(now.done);
+        if now.of == 0 {
+            // Nothing to show yet, or the keeper has ended: this waits for either.
+            break;
+        }
+    }
+    let epoch = braid.wait_ready()?;
+    progress.finish_and_clear();
+    Ok((braid, epoch))
+}

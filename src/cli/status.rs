@@ -1,0 +1,69 @@
+//! `braidfs status`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::failure::{Failure, Kind, Result};
+use super::harmless::harmless;
+use super::{Session, reader};
+use crate::view::status_json;
+
+/// So many findings are shown to people; `verify` shows them all.
+const FINDINGS_SHOWN_MAX: usize = 10;
+
+/// So many heads are shown to people.
+const HEADS_SHOWN_MAX: usize = 5;
+
+/// Print the store's state: counts, heads, forks, findings
+///
+/// For programs (`--format json`) it is what `status.json` shows in a mount.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(_arguments: &Arguments, session: &mut Session) -> Result {
+    let tree = reader::tree(session)?;
+    let text = status_json(tree.epoch());
+    if session.out.is_json() {
+        return session.out.bytes(text.as_bytes());
+    }
+    let status: Value =
+        serde_json::from_str(&text).map_err(|error| Failure::new(Kind::Failed, "the status cannot be read").because(&error))?;
+    print(session, &status)
+}
+
+fn print(session: &mut Session, status: &Value) -> Result {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let at = |key: &str| status.get(key).unwrap_or(&Value::Null);
+    let (transactions, events, streams) = (number(at("transactions")), number(at("events")), number(at("streams")));
+    session.out.line(format!("{transactions} transactions with {events} events in {streams} streams"))?;
+    session.out.line(format!("replica   {}", at("replica_id").as_str().unwrap_or("none yet: the first commit makes one")))?;
+    let heads: Vec<&str> = at("heads").as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (n, head) in heads.iter().take(HEADS_SHOWN_MAX).enumerate() {
+        session.out.line(format!("{:<9} {head}", if n == 0 { "heads" } else { "" }))?;
+    }
+    if heads.len() > HEADS_SHOWN_MAX {
+        session.out.line(format!("{:<9} and {} more", "", heads.len() - HEADS_SHOWN_MAX))?;
+    }
+    let forks = |key: &str| number(at("forks").get(key).unwrap_or(&Value::Null));
+    session.out.line(format!("forks     {} streams are forked, {} provisionally", forks("open"), forks("provisional")))?;
+    let findings: Vec<&Value> = at("findings").as_array().into_iter().flatten().collect();
+    session.out.line(format!("findings  {}", findings.len()))?;
+    for finding in findings.iter().take(FINDINGS_SHOWN_MAX) {
+        session.out.line(render_finding(finding))?;
+    }
+    if findings.len() > FINDINGS_SHOWN_MAX {
+        session.out.line(format!("  and {} more: braidfs verify shows all", findings.len() - FINDINGS_SHOWN_MAX))?;
+    }
+    Ok(())
+}
+
+/// A finding for people: what it is, and on a line of its own what helps.
+pub(super) fn render_finding(finding: &Value) -> String {
+    let field = |key: &str| harmless(finding.get(key).and_then(Value::as_str).unwrap_or_default()).into_owned();
+    let mut text = format!("  {}: {}: {}", field("severity"), field("kind"), field("message"));
+    if !field("hint").is_empty() {
+        text += &format!("\n    hint: {}", field("hint"));
+    }
+    text
+}

@@ -1,0 +1,51 @@
+//! `braidfs verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::failure::{Failure, Kind, Result};
+use super::status::render_finding;
+use super::{Session, locate, reader};
+use crate::disk::Disk;
+use crate::model::Severity;
+use crate::view::status_json;
+
+/// Read and check every byte of every transaction, and report everything that is wrong
+///
+/// Ends with 1 if anything should be mended; what is only worth knowing is reported and ends with 0.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The store
+    #[arg(value_name = "STORE")]
+    directory: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let directory = match &arguments.directory {
+        Some(directory) => directory.clone(),
+        None => locate::named_or_found(session, &Disk::real())?,
+    };
+    let (_, epoch) = reader::open(session, &directory, true)?;
+    let status: Value = serde_json::from_str(&status_json(&epoch))
+        .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;
+    let findings = status.get("findings").cloned().unwrap_or_default();
+    let index = &epoch.index;
+    let (transactions, events) = (index.transactions.valid_count(), index.log.events.len());
+    if session.out.is_json() {
+        session.out.json(&json!({"transactions": transactions, "events": events, "findings": findings}))?;
+    } else {
+        let findings: Vec<&Value> = findings.as_array().into_iter().flatten().collect();
+        for finding in &findings {
+            session.out.line(render_finding(finding))?;
+        }
+        let count = findings.len();
+        session.out.line(format!(
+            "{transactions} transactions with {events} events are whole; {count} finding{}",
+            if count == 1 { "" } else { "s" }
+        ))?;
+    }
+    if epoch.findings.iter().any(|finding| finding.severity > Severity::Info) { Err(Failure::new(Kind::Refused, "")) } else { Ok(()) }
+}

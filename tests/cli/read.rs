@@ -1,0 +1,156 @@
+//! The commands that read: `log`, `stream`, `streams`, `feed`, `show`, `status`, `verify`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::run::{Ran, braidfs, braidfs_command, run_with};
+use crate::support::store::{REAL_HISTORY_EVENTS, REAL_HISTORY_ORDER_SHA256, REAL_HISTORY_TRANSACTIONS, TestStore};
+
+fn on(store: &TestStore, arguments: &[&str]) -> Ran {
+    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), b"")
+}
+
+fn json_lines(ran: &Ran) -> Vec<Value> {
+    ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_log_has_the_canonical_order() {
+    let store = TestStore::real_history();
+    let events = json_lines(&on(&store, &["log", "--format", "json"]).ok());
+    assert_eq!(events.len(), REAL_HISTORY_EVENTS);
+    let mut hash = Sha256::new();
+    for (n, event) in events.iter().enumerate() {
+        assert_eq!(event["position"], n + 1);
+        hash.update(event["event_id"].as_str().unwrap());
+        hash.update("\n");
+    }
+    let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hash, REAL_HISTORY_ORDER_SHA256);
+}
+
+#[test]
+fn the_log_is_chosen_and_limited() {
+    let (store, _) = TestStore::forked();
+    let text = on(&store, &["log"]).ok().out;
+    assert_eq!(text.lines().count(), 7);
+    assert!(text.lines().next().unwrap().contains("account-0 v1  Opened  {\"owner\":\"Ada\"}"), "{text}");
+    let accounts = on(&store, &["log", "--stream", "account?*", "--type", "Open*", "--format", "json"]).ok();
+    let streams: Vec<Value> = json_lines(&accounts).into_iter().map(|event| event["stream_id"].clone()).collect();
+    assert_eq!(streams, ["account-0", "account-1", "account/2"]);
+    let two = json_lines(&on(&store, &["log", "--after", "3", "--limit", "2", "--format", "json"]).ok());
+    assert_eq!(two.iter().map(|event| event["position"].clone()).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(on(&store, &["log", "--after", "99"]).ok().out, "");
+    assert_eq!(on(&store, &["log", "--limit", "0"]).ok().out, "");
+}
+
+#[test]
+fn a_stream_is_printed_or_said_not_to_exist() {
+    let (store, _) = TestStore::forked();
+    let events = json_lines(&on(&store, &["stream", "account-0", "--format", "json"]).ok());
+    assert_eq!(events.iter().map(|event| event["stream_version"].clone()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let ran = on(&store, &["stream", "account-9"]).code(1);
+    assert!(ran.err.contains("stream 'account-9' has no events") && ran.err.contains("hint: braidfs streams"), "{}", ran.err);
+}
+
+#[test]
+fn streams_are_counted() {
+    let (store, _) = TestStore::forked();
+    let streams = json_lines(&on(&store, &["streams", "--format", "json"]).ok());
+    let counts: Vec<(&str, u64)> = streams.iter().map(|s| (s["stream_id"].as_str().unwrap(), s["events"].as_u64().unwrap())).collect();
+    assert_eq!(counts, [("account-0", 4), ("account-1", 1), ("account/2", 1), ("audit", 1)]);
+    assert_eq!(on(&store, &["streams", "aud*"]).ok().out, "      1  audit\n");
+}
+
+#[test]
+fn the_feed_goes_on_where_one_stopped() {
+    let (store, _) = TestStore::forked();
+    let all = json_lines(&on(&store, &["feed", "--format", "json"]).ok());
+    assert_eq!(all.iter().map(|event| event["seq_nr"].clone()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    let rest = json_lines(&on(&store, &["feed", "--after", "5", "--format", "json"]).ok());
+    assert_eq!(rest, all[5..]);
+    let opened = json_lines(&on(&store, &["feed", "--type", "Opened", "--format", "json"]).ok());
+    assert_eq!(opened.len(), 3);
+}
+
+#[test]
+fn a_transaction_is_shown_by_its_id_or_its_beginning() {
+    let (store, forked) = TestStore::forked();
+    let id = forked.theirs[1].to_string();
+    let file = fs::read_to_string(store.events_dir().join(format!("{id}.jsonl"))).unwrap();
+    assert_eq!(on(&store, &["show", &id, "--format", "json"]).ok().out, file);
+    let text = on(&store, &["show", &id.to_uppercase()]).ok().out;
+    for part in [format!("transaction  {id}"), format!("parent       {}", forked.theirs[0]), "{\"owner\":\"Cy\"}".to_owned()] {
+        assert!(text.contains(&part), "{part} is missing in {text}");
+    }
+    assert!(on(&store, &["show", &id[..5]]).code(1).err.contains("begins the ids of 4 transactions"));
+    assert!(on(&store, &["show", &id[..id.len() - 1]]).ok().out.contains(&id));
+    assert!(on(&store, &["show", "ffff"]).code(1).err.contains("does not exist"));
+    assert!(on(&store, &["show", "f"]).code(1).err.contains("at least the first 4"));
+}
+
+#[test]
+fn the_status_counts() {
+    let (store, forked) = TestStore::forked();
+    let status = on(&store, &["status", "--format", "json"]).ok().json();
+    assert_eq!((status["transactions"].as_u64(), status["events"].as_u64(), status["streams"].as_u64()), (Some(4), Some(7), Some(4)));
+    let mut heads = vec![forked.ours.to_string(), forked.theirs[1].to_string()];
+    heads.sort();
+    assert_eq!(status["heads"], json!(heads));
+    let text = on(&store, &["status"]).ok().out;
+    assert!(text.contains("4 transactions with 7 events in 4 streams"), "{text}");
+}
+
+#[test]
+fn a_whole_store_verifies() {
+    let store = TestStore::real_history();
+    let path = store.path();
+    let ran = braidfs(["verify", path.to_str().unwrap(), "--format", "json"]).ok();
+    assert_eq!(ran.json()["transactions"], REAL_HISTORY_TRANSACTIONS);
+}
+
+#[test]
+fn one_changed_byte_is_found_and_hides_nothing_else() {
+    let (store, forked) = TestStore::forked();
+    let path = store.events_dir().join(format!("{}.jsonl", forked.ours));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("50", "51")).unwrap();
+    let ran = on(&store, &["verify"]).code(1);
+    assert!(ran.out.contains("quarantined") && ran.out.contains("hint: "), "{}", ran.out);
+    let findings = on(&store, &["verify", "--format", "json"]).code(1).json();
+    assert_eq!(findings["findings"][0]["kind"], "quarantined");
+    assert_eq!(findings["transactions"], 3);
+    assert_eq!(json_lines(&on(&store, &["log", "--format", "json"]).ok()).len(), 6);
+}
+
+#[test]
+fn names_of_other_people_do_not_reach_the_terminal() {
+    let mut store = TestStore::new();
+    store.transaction().event("a\u{1b}[2J", "T\u{202e}x", json!({"k":"\u{9b}31m"})).write();
+    for command in [&["log"][..], &["streams"], &["stream", "a\u{1b}[2J"], &["feed"], &["status"]] {
+        let ran = on(&store, command).ok();
+        assert!(!ran.out.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{command:?}: {}", ran.out);
+    }
+    assert!(on(&store, &["streams"]).ok().out.contains("a\\u{1b}[2J"));
+}
+
+#[test]
+fn the_store_is_found_from_within_and_from_the_environment() {
+    let (store, _) = TestStore::forked();
+    let within = run_with(braidfs_command().arg("streams").current_dir(store.events_dir()), b"").ok();
+    let named = run_with(braidfs_command().arg("streams").current_dir("/").env("BRAIDFS_STORE", store.path()), b"").ok();
+    assert_eq!(within.out, named.out);
+    let none = braidfs(["--store", "/nonexistent/store", "log"]).code(1);
+    assert!(none.err.contains("does not exist") && none.err.contains("braidfs init"), "{}", none.err);
+}
+
+#[test]
+fn a_closed_pipe_ends_a_long_log_quietly() {
+    let store = TestStore::real_history();
+    let script =
+        format!("set -o pipefail; {} --store {} log --format json | head -n 1", env!("CARGO_BIN_EXE_braidfs"), store.path().display());
+    let ran = crate::support::run::bash(store.home(), &script).ok();
+    assert_eq!((ran.lines().len(), ran.err.as_str()), (1, ""));
+}
