@@ -332,23 +332,31 @@ fn the_binary_knows_only_the_command_line() {
     }
 }
 
-/// A parent declares and re-exports its children, and they use its types; that is one module. All other circles are found.
+/// The module that a file is a piece of: `braid/keeper.rs` of `braid`, `format/draft/build.rs` of `format::draft`.
+///
+/// Files of one directory share a type and its methods; they are one module in pieces.
+fn module_of<'a>(file: &'a [String], all: &BTreeSet<&[String]>) -> &'a [String] {
+    let has_pieces = all.iter().any(|other| other.len() > file.len() && other.starts_with(file));
+    if has_pieces || file.len() == 1 { file } else { &file[..file.len() - 1] }
+}
+
+/// A module declares and re-exports what lies in its directory, and that uses the module's types: one module. All other circles are found.
 #[test]
-fn files_have_no_cycles() {
+fn modules_have_no_cycles() {
     let sources = sources();
     let known: BTreeSet<&[String]> = sources.iter().map(|s| s.module.as_slice()).collect();
     let mut edges: BTreeMap<&[String], BTreeSet<&[String]>> = BTreeMap::new();
     for source in &sources {
+        let from = module_of(&source.module, &known);
         for path in crate_paths(source) {
-            let target = (1..=path.len()).rev().find_map(|n| known.get(&path[..n]).copied());
-            if let Some(target) = target
-                && !source.module.starts_with(target)
-                && !target.starts_with(&source.module)
-            {
-                edges.entry(&source.module).or_default().insert(target);
+            let Some(target) = (1..=path.len()).rev().find_map(|n| known.get(&path[..n]).copied()) else { continue };
+            let to = module_of(target, &known);
+            if !from.starts_with(to) && !to.starts_with(from) {
+                edges.entry(from).or_default().insert(to);
             }
         }
     }
+    assert!(edges.len() > 10, "{edges:?}");
     // Modules that only point to modules already gone are taken away until nothing changes: what stays is in or before a cycle.
     let mut left: BTreeSet<&[String]> = edges.keys().copied().collect();
     loop {
