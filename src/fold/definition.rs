@@ -67,7 +67,7 @@ pub struct Definition {
     pub per: Per,
     /// The streams whose events it folds; `*` by default.
     pub streams: String,
-    /// The whole text: the settings are comments of the program.
+    /// The whole text, without a byte order mark: the settings are comments of the program.
     pub text: String,
 }
 

@@ -10,6 +10,7 @@ const MARK: &str = "#:";
 
 pub(super) fn parse_definition(name: &str, text: &str) -> Result<Definition, FoldError> {
     check_name(name)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("fold \"{name}\" is too long: {} bytes, the limit is {TEXT_BYTES_MAX}", text.len());
         return Err(FoldError::program(message));
@@ -122,6 +123,13 @@ mod tests {
         let definition = parse_definition("a.b-c_1", text).unwrap();
         assert_eq!((definition.init.as_str(), definition.per), ("[\":\"]", Per::Type));
         assert_eq!(definition.text, text);
+    }
+
+    #[test]
+    fn a_mark_in_front_and_other_line_ends_do_no_harm() {
+        let definition = parse_definition("x", "\u{feff}#: init: 0\r\n#: streams: a-*\r\n. + 1\r\n").unwrap();
+        assert_eq!((definition.init.as_str(), definition.streams.as_str()), ("0", "a-*"));
+        assert!(crate::fold::Program::compile(&definition.text).is_ok());
     }
 
     #[test]
