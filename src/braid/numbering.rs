@@ -17,7 +17,10 @@ impl Keeper {
             self.read_log_again();
         }
         self.follow_log();
-        if self.unnumbered.is_empty() || self.writer == WriterState::ReadOnly || matches!(self.writer, WriterState::Failed(_)) {
+        if (self.unnumbered.is_empty() && !self.log.is_torn())
+            || self.writer == WriterState::ReadOnly
+            || matches!(self.writer, WriterState::Failed(_))
+        {
             return;
         }
         match self.store.lock(Duration::ZERO) {
@@ -140,6 +143,9 @@ impl Keeper {
     /// Gives numbers to everything that has none: our own first, in chain order, then the rest in canonical order.
     pub(super) fn number_under(&mut self, lock: &CommitLock) {
         self.follow_log();
+        if let Err(error) = self.log.repair(lock) {
+            tracing::warn!(%error, "the torn end of the ingestion log stays");
+        }
         let own: HashSet<ReplicaId> = self.identity.own_replicas.iter().copied().collect();
         let transactions = &self.index.transactions;
         let mut waiting: Vec<u32> = self.unnumbered.iter().copied().filter(|&tx| transactions.is_valid(tx)).collect();

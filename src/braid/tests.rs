@@ -259,3 +259,17 @@ fn eventcore_fs_and_we_write_one_store_in_turn() {
     drop(held);
     append(&braid, &event("s", 9));
 }
+
+#[test]
+fn a_torn_ingestion_log_is_mended_on_open_and_keeps_its_numbers() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    append(&braid, &event("todo-1", 1));
+    drop(braid);
+    let path = dir.join("index/ingestion.log");
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{whole}{{\"event_id\":\"01")).unwrap();
+    let braid = open(&dir, false);
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+    assert_eq!(append(&braid, &event("todo-1", 2)).events[0].seq_nr, Some(2));
+}
