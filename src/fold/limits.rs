@@ -1,6 +1,6 @@
 //! What a fold may use.
 
-/// What a worker may use for at most [`super::serve::CHUNK_EVENTS_MAX`] events and for its state.
+/// What a worker may use for at most `CHUNK_EVENTS_MAX` events and for its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Time on a processor for one chunk of events, in milliseconds.
