@@ -76,7 +76,7 @@ impl DiskFile {
     /// Makes content and facts durable (`fsync`); the name needs [`Disk::sync_dir`].
     pub fn sync(&self) -> Result<()> {
         self.admit_sync()?;
-        self.file.sync_all().context(Op::Sync, &self.path)?;
+        self.disk.for_real(|| self.file.sync_all()).context(Op::Sync, &self.path)?;
         self.note(|model, key| model.sync(key));
         Ok(())
     }
@@ -84,7 +84,7 @@ impl DiskFile {
     /// Makes content and size durable (`fdatasync`).
     pub fn sync_data(&self) -> Result<()> {
         self.admit_sync()?;
-        self.file.sync_data().context(Op::Sync, &self.path)?;
+        self.disk.for_real(|| self.file.sync_data()).context(Op::Sync, &self.path)?;
         self.note(|model, key| model.sync(key));
         Ok(())
     }

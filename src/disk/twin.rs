@@ -5,6 +5,7 @@
 
 mod model;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,11 +115,15 @@ impl Twin {
     }
 
     /// Every way to lose power now: each number of the name changes that are not durable, with each fate of the bytes.
+    ///
+    /// Of several that leave the same, only the first.
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
-        let pending = self.state().model.pending_names();
+        let state = self.state();
         let fates = [Data::Lost, Data::Torn, Data::Zeroed, Data::Kept];
-        (0..=pending).flat_map(|names_kept| fates.map(|data| Loss { names_kept, data })).collect()
+        let all = (0..=state.model.pending_names()).flat_map(|names_kept| fates.map(|data| Loss { names_kept, data }));
+        let mut seen = HashSet::new();
+        all.filter(|loss| seen.insert(state.model.outcome(*loss))).collect()
     }
 
     /// Makes `into`, which must be an empty directory, what this loss of power leaves of the root.

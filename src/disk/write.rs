@@ -116,7 +116,7 @@ impl Disk {
     pub fn sync_dir(&self, dir: &Path) -> Result<()> {
         self.admit_sync(Op::SyncDir, dir)?;
         let handle = File::open(dir).context(Op::SyncDir, dir)?;
-        handle.sync_all().context(Op::SyncDir, dir)?;
+        self.for_real(|| handle.sync_all()).context(Op::SyncDir, dir)?;
         self.note(|model| model.sync_dir(dir));
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Filesystem {
     /// Makes everything durable that was written to the file system, by whomever (`syncfs`).
     pub fn sync(&self) -> Result<()> {
         self.disk.admit_sync(Op::SyncFilesystem, &self.path)?;
-        nix::unistd::syncfs(&self.handle).context(Op::SyncFilesystem, &self.path)?;
+        self.disk.for_real(|| nix::unistd::syncfs(&self.handle).map_err(io::Error::from)).context(Op::SyncFilesystem, &self.path)?;
         self.disk.note(super::twin::Model::sync_all);
         Ok(())
     }

@@ -74,8 +74,12 @@ impl Receipts {
 
     /// Forgets those that are older than [`RECEIPT_AGE_MAX`] at `now`, and the oldest beyond [`RECEIPTS_MAX`].
     pub fn forget_old(&self, now: SystemTime) -> disk::Result<Vec<StagedName>> {
+        self.forget_beyond(now, RECEIPTS_MAX)
+    }
+
+    fn forget_beyond(&self, now: SystemTime, keep: usize) -> disk::Result<Vec<StagedName>> {
         let receipts = self.list()?;
-        let beyond = receipts.len().saturating_sub(RECEIPTS_MAX);
+        let beyond = receipts.len().saturating_sub(keep);
         let is_old = |stat: &Stat| now.duration_since(stat.modified()).is_ok_and(|age| age > RECEIPT_AGE_MAX);
         let mut forgotten = Vec::new();
         for (n, (name, stat)) in receipts.into_iter().enumerate() {
@@ -117,16 +121,15 @@ mod tests {
     fn old_ones_and_too_many_are_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let receipts = Store::init(dir.path(), &Disk::real()).unwrap().receipts().unwrap();
-        for n in 0..RECEIPTS_MAX + 1 {
-            fs::write(dir.path().join("tmp/receipts").join(format!("{n:06}")), "").unwrap();
-        }
         let now = SystemTime::now();
-        for (n, age) in [(7, RECEIPT_AGE_MAX + Duration::from_secs(9)), (8, RECEIPT_AGE_MAX + Duration::from_secs(5)), (9, RECEIPT_AGE_MAX)]
-        {
-            let path = dir.path().join("tmp/receipts").join(format!("{n:06}"));
-            Disk::real().set_modified(&path, now - age).unwrap();
+        let second = Duration::from_secs(1);
+        for (n, age) in [(1, RECEIPT_AGE_MAX + second), (2, RECEIPT_AGE_MAX), (3, second * 3), (4, second * 2), (5, second)] {
+            fs::write(dir.path().join(format!("tmp/receipts/{n}")), "").unwrap();
+            Disk::real().set_modified(&dir.path().join(format!("tmp/receipts/{n}")), now - age).unwrap();
         }
-        assert_eq!(receipts.forget_old(now).unwrap(), [name("000007"), name("000008")]);
-        assert_eq!(receipts.list().unwrap().len(), RECEIPTS_MAX - 1);
+        assert_eq!(receipts.forget_old(now).unwrap(), [name("1")]);
+        assert_eq!(receipts.forget_beyond(now, 4).unwrap(), []);
+        assert_eq!(receipts.forget_beyond(now, 2).unwrap(), [name("2"), name("3")]);
+        assert_eq!(receipts.list().unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>(), [name("4"), name("5")]);
     }
 }

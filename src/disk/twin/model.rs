@@ -36,6 +36,9 @@ pub struct Loss {
     pub data: Data,
 }
 
+/// The bytes of each path below the root; none for a directory.
+pub(super) type Outcome = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
     Dir,
@@ -238,22 +241,32 @@ impl Model {
         self.pending.len()
     }
 
-    pub(super) fn rebuild(&self, into: &Path, loss: Loss) -> io::Result<()> {
+    /// What a loss leaves: paths below the root, each with its bytes, or none for a directory.
+    pub(super) fn outcome(&self, loss: Loss) -> Outcome {
         let mut names = self.durable.clone();
         self.pending.iter().take(loss.names_kept).for_each(|change| change.apply(&mut names));
+        let mut outcome = Outcome::new();
         for (path, node) in &names {
             let Ok(below) = path.strip_prefix(&self.root) else { continue };
-            let target = into.join(below);
             // What lies in a directory whose own name was lost is lost with it.
-            if !target.parent().is_some_and(Path::is_dir) {
-                continue;
-            }
-            match node {
-                Node::Dir => fs::create_dir(&target)?,
-                Node::File(key) => fs::write(&target, self.files.get(key).map(|file| file.after(loss.data)).unwrap_or_default())?,
+            let is_lost = below.parent().is_some_and(|dir| dir != Path::new("") && !matches!(outcome.get(dir), Some(None)));
+            if !is_lost {
+                let bytes = match node {
+                    Node::Dir => None,
+                    Node::File(key) => Some(self.files.get(key).map(|file| file.after(loss.data)).unwrap_or_default()),
+                };
+                outcome.insert(below.to_path_buf(), bytes);
             }
         }
-        Ok(())
+        outcome
+    }
+
+    pub(super) fn rebuild(&self, into: &Path, loss: Loss) -> io::Result<()> {
+        // Sorted by path, so each directory is made before what lies in it.
+        self.outcome(loss).into_iter().try_for_each(|(below, bytes)| match bytes {
+            None => fs::create_dir(into.join(below)),
+            Some(bytes) => fs::write(into.join(below), bytes),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ fn files(names: &[&str]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn faulty(dir: &Path) -> (Store, Arc<Twin>) {
-    Store::init(dir, &Disk::real()).unwrap();
+    fs::create_dir(dir.join("events")).unwrap();
     fs::create_dir(dir.join("tmp")).unwrap();
     let (disk, twin) = Disk::faulty(dir).unwrap();
     (Store::open(dir, &disk, crate::store::Mode::Writable).unwrap(), twin)

@@ -106,7 +106,7 @@ fn after_a_loss_of_power_a_saved_state_is_there_and_an_older_one_is_not_lost() {
     };
     for spared in 0.. {
         let dir = tempfile::tempdir().unwrap();
-        Store::init(dir.path(), &Disk::real()).unwrap();
+        fs::create_dir(dir.path().join("events")).unwrap();
         let (disk, twin) = Disk::faulty(dir.path()).unwrap();
         twin.crash_after(spared);
         let answered = script(dir.path(), &disk);
