@@ -27,7 +27,8 @@ pub enum ListedKind {
 pub struct Listed {
     /// The name, as [`disk::shown_name`] gives it.
     pub name: String,
-    /// The inode of the name itself, from `readdir`.
+    /// The inode of the name itself, from `readdir`: to be compared with other listings only, since `stat` may answer
+    /// another one (a link's target; a file on an overlay).
     pub inode: u64,
     /// What it stands for.
     pub kind: ListedKind,

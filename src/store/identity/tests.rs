@@ -115,11 +115,13 @@ fn after_a_loss_of_power_a_replica_id_is_used_only_with_what_it_wrote() {
         fs::create_dir(dir.path().join("events")).unwrap();
         let (disk, twin) = Disk::faulty(dir.path()).unwrap();
         twin.crash_after(spared);
-        let work = || -> disk::Result<()> {
+        let mut minted = false;
+        let mut work = || -> disk::Result<()> {
             let store = Store::open(dir.path(), &disk, crate::store::Mode::Writable).unwrap();
             let lock = store.lock(Duration::from_secs(30)).unwrap();
             let mut identity = store.identity()?;
             store.mint(&lock, &mut identity, MintReason::First, replica(1))?;
+            minted = true;
             (5..8).try_for_each(|n| store.remember(&lock, &mut identity, transaction(n)))
         };
         let ended = work().is_ok();
@@ -139,6 +141,7 @@ fn after_a_loss_of_power_a_replica_id_is_used_only_with_what_it_wrote() {
             }
             let identity = store.identity().unwrap();
             let mints = identity.must_mint(|id| (5..8).any(|n| id == transaction(n))).is_some();
+            assert!(!minted || identity.own_replicas == [replica(1)], "{spared} {loss:?} {identity:?}");
             // Either it is known for certain whose id it is, or it is not used again.
             assert!(mints || (identity.replica_id, identity.recorded) == (Some(replica(1)), true), "{spared} {loss:?} {identity:?}");
         }
