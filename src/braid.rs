@@ -30,6 +30,7 @@ mod intake;
 mod keeper;
 mod load;
 mod numbering;
+mod saving;
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};

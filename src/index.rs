@@ -10,11 +10,12 @@ pub mod feed;
 mod link;
 pub mod names;
 pub mod pack;
+pub mod saved;
 pub mod sequence;
 mod table;
 pub mod transactions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::format::names::category_of;
 use crate::index::column::Column;
@@ -146,8 +147,14 @@ pub fn digits_up_to(last: u64) -> u64 {
 impl Index {
     /// Enters a file; its lines lie at the end of the pack. It shows in views after [`Index::link`].
     pub fn enter(&mut self, arrival: &Arrival<'_>, lines: &[u8]) -> u32 {
-        let mut offset = self.pack.append(lines);
+        let offset = self.pack.append(lines);
+        self.enter_at(arrival, offset)
+    }
+
+    /// Enters a file whose lines lie in the pack already, behind those of all files entered before.
+    pub fn enter_at(&mut self, arrival: &Arrival<'_>, mut offset: u64) -> u32 {
         let header = arrival.header;
+        self.events.skip_to(offset);
         let first_event = self.events.len();
         let details = self.details(arrival);
         let facts = Facts {
@@ -167,6 +174,7 @@ impl Index {
                 transaction: number,
                 stream: self.stream_number(event.stream_id),
                 event_type: self.type_number(event.event_type),
+                line_len: event.line_len as u64,
             };
             self.events.enter(event.event_id, entry, &self.pack);
             offset += event.line_len as u64;
@@ -190,22 +198,71 @@ impl Index {
         details
     }
 
+    /// Says which file each view's name stands for, as it was saved; views are named as [`Index::incarnations`] does.
+    pub fn set_incarnations(&mut self, saved: &HashMap<String, u32>) {
+        for (view, &incarnation) in saved {
+            let list = match view.split_once(' ') {
+                Some(("stream", name)) => {
+                    let number = self.stream_number(name);
+                    self.stream_lists.get_mut(number as usize)
+                }
+                Some(("type", name)) => {
+                    let number = self.type_number(name);
+                    self.type_lists.get_mut(number as usize)
+                }
+                Some(("category", name)) => {
+                    let number = self.category_number(name);
+                    self.category_lists.get_mut(number as usize)
+                }
+                _ if view == "log" => Some(&mut self.log),
+                _ => None,
+            };
+            if let Some(list) = list {
+                list.incarnation = incarnation;
+            } else if view == "feed" {
+                self.feed.incarnation = incarnation;
+            }
+        }
+    }
+
+    /// Which file each view that was touched stands for, but for those that never changed other than by growing.
+    #[must_use]
+    pub fn incarnations(&self, touched: &Touched) -> HashMap<String, u32> {
+        let mut found: HashMap<String, u32> =
+            HashMap::from([("log".to_owned(), self.log.incarnation), ("feed".to_owned(), self.feed.incarnation)]);
+        let groups = [
+            ("stream", &touched.streams, &self.streams, &self.stream_lists),
+            ("type", &touched.types, &self.types, &self.type_lists),
+            ("category", &touched.categories, &self.categories, &self.category_lists),
+        ];
+        for (kind, numbers, names, lists) in groups {
+            for &number in numbers {
+                let incarnation = lists.get(number as usize).map_or(0, |list| list.incarnation);
+                found.insert(format!("{kind} {}", names.text(number)), incarnation);
+            }
+        }
+        found.retain(|_, incarnation| *incarnation > 0);
+        found
+    }
+
     fn stream_number(&mut self, stream: &str) -> u32 {
         let number = self.streams.number(stream);
         if number as usize == self.stream_lists.len() {
             self.stream_lists.push(List::default());
             self.directories.enter(number, stream);
             let category = match category_of(stream) {
-                Some(category) => {
-                    let category = self.categories.number(category);
-                    if category as usize == self.category_lists.len() {
-                        self.category_lists.push(List::default());
-                    }
-                    category
-                }
+                Some(category) => self.category_number(category),
                 None => NO_CATEGORY,
             };
             self.stream_category.push(category);
+        }
+        number
+    }
+
+    fn category_number(&mut self, category: &str) -> u32 {
+        let number = self.categories.number(category);
+        if number as usize == self.category_lists.len() {
+            self.category_lists.push(List::default());
         }
         number
     }
@@ -286,18 +343,18 @@ impl Index {
     /// Bytes that an item of the feed takes behind its number.
     #[must_use]
     pub fn feed_weight(&self, item: u32) -> u64 {
-        feed::weight(item, &self.events, &self.pack)
+        feed::weight(item, &self.events)
     }
 
     /// Bytes that an event takes in a view, but for the fixed part and the numbers that the view counts itself.
     #[must_use]
     pub fn weight(&self, event: u32) -> u64 {
-        weight(&self.events, &self.pack, event)
+        weight(&self.events, event)
     }
 }
 
-fn weight(events: &Events, pack: &Pack, event: u32) -> u64 {
-    events.place(event, pack).1 as u64 + digits(u64::from(events.version(event)))
+fn weight(events: &Events, event: u32) -> u64 {
+    events.place(event).1 as u64 + digits(u64::from(events.version(event)))
 }
 
 /// Whether a transaction closes every fork that it descends from (FORMAT.md, "Forks").

@@ -30,6 +30,8 @@ struct Prepared {
     name: String,
     bytes: Vec<u8>,
     number: u32,
+    good: Box<Good>,
+    offset: u64,
 }
 
 impl Keeper {
@@ -56,7 +58,7 @@ impl Keeper {
                 Err(rejection) => done.push((reply, Err(rejection.into()))),
                 Ok(Verdict::Repeated(committed)) => done.push((reply, Ok(committed))),
                 Ok(Verdict::Write) => match self.prepare(&mut next, &draft) {
-                    Ok((name, bytes, number)) => prepared.push(Prepared { reply, name, bytes, number }),
+                    Ok(make) => prepared.push(make(reply)),
                     Err(error) => done.push((reply, Err(error))),
                 },
             }
@@ -132,7 +134,7 @@ impl Keeper {
     }
 
     /// Makes a transaction's file and enters it into the index that is to come.
-    fn prepare(&self, next: &mut Index, draft: &Draft) -> Result<(String, Vec<u8>, u32), AppendError> {
+    fn prepare(&self, next: &mut Index, draft: &Draft) -> Result<impl FnOnce(Reply) -> Prepared + use<>, AppendError> {
         let Some(replica_id) = self.identity.replica_id else {
             return Err(AppendError::Storage { errno: Errno::EIO, message: "this working copy has no replica id".to_owned() });
         };
@@ -171,9 +173,11 @@ impl Keeper {
         let Loaded::Good(good, _) = load(&bytes, stat) else {
             return Err(AppendError::Storage { errno: Errno::EIO, message: "the transaction could not be read back".to_owned() });
         };
+        let offset = next.pack.len();
         let number = enter(next, &good);
         next.link(&[number], &[]);
-        Ok((format!("{}.jsonl", header.transaction_id), bytes, number))
+        let name = format!("{}.jsonl", header.transaction_id);
+        Ok(move |reply| Prepared { reply, name, bytes, number, good, offset })
     }
 
     /// Makes a group durable, then numbers and shows it.
@@ -189,7 +193,7 @@ impl Keeper {
         let numbers: Vec<u32> = prepared.iter().map(|one| one.number).collect();
         self.adopt(next, &numbers);
         for one in &prepared {
-            self.note_written(&one.name, one.number);
+            self.note_written(one);
         }
         // A local commit's numbers can be derived again from the chain, so their lines need no sync of their own.
         self.unnumbered.extend(&numbers);
@@ -223,10 +227,11 @@ impl Keeper {
         self.mark_dirty();
     }
 
-    fn note_written(&mut self, name: &str, number: u32) {
-        if let Ok(stat) = self.store.stat(name) {
-            self.index.transactions.set_inode(number, stat.inode);
-            self.roster.written.insert(name.to_owned(), stat);
+    fn note_written(&mut self, one: &Prepared) {
+        if let Ok(stat) = self.store.stat(&one.name) {
+            self.index.transactions.set_inode(one.number, stat.inode);
+            self.save_entered(&one.good, stat, one.offset, &one.name);
+            self.roster.written.insert(one.name.clone(), stat);
         }
     }
 

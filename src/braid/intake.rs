@@ -148,12 +148,21 @@ struct Round {
 impl Keeper {
     /// Takes in what changed; the caller publishes.
     pub(super) fn take_in(&mut self, look: Look, shared: &Shared) -> Result<(), Failure> {
-        let span = tracing::info_span!("take_in", came = tracing::field::Empty, went = tracing::field::Empty);
-        let _entered = span.enter();
-        let (mut came, went) = match look {
-            Look::Everything => self.compare_listing()?,
+        let (came, went) = match look {
+            Look::Everything => {
+                let listed = self.store.list()?;
+                self.compare_listing(listed)
+            }
             Look::Names(names) => self.compare_names(names)?,
         };
+        self.take_in_these(came, went, shared);
+        Ok(())
+    }
+
+    /// Reads what came and forgets what went.
+    pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: &Shared) {
+        let span = tracing::info_span!("take_in", came = tracing::field::Empty, went = tracing::field::Empty);
+        let _entered = span.enter();
         span.record("came", came.len());
         span.record("went", went.len());
         if !went.is_empty() {
@@ -163,7 +172,7 @@ impl Keeper {
         }
         let first = !self.progress.ready;
         if first {
-            self.progress.of = came.len() as u64;
+            self.progress.of = self.progress.done + came.len() as u64;
             self.publish(shared);
         }
         while !came.is_empty() {
@@ -171,6 +180,7 @@ impl Keeper {
             for names in came.chunks(CHUNK) {
                 self.arrive(names, &mut round);
                 self.progress.done += names.len() as u64;
+                self.flush_saved();
                 if first {
                     self.publish(shared);
                 }
@@ -183,11 +193,10 @@ impl Keeper {
             came = round.again.into_iter().collect();
         }
         self.progress.of = self.progress.done;
-        Ok(())
     }
 
-    fn compare_listing(&mut self) -> Result<(Vec<String>, Vec<String>), Failure> {
-        let mut listed = self.store.list()?;
+    /// What of a listing is new, and what is missing from it.
+    pub(super) fn compare_listing(&mut self, mut listed: Vec<Listed>) -> (Vec<String>, Vec<String>) {
         // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
         listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut came = Vec::new();
@@ -216,7 +225,7 @@ impl Keeper {
         let transactions = &self.index.transactions;
         let gone = (0..transactions.len()).filter(|&number| transactions.is_present(number) && !seen_numbers.contains(&number));
         went.extend(gone.map(|number| transactions.file_name(number)));
-        Ok((came, went))
+        (came, went)
     }
 
     fn compare_names(&mut self, names: BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
@@ -296,6 +305,7 @@ impl Keeper {
         if gone.is_empty() {
             return;
         }
+        self.save_gone(gone);
         let linked = self.index.link(&[], gone);
         self.unnumbered.extend(&linked.shown);
         self.forget_hidden(&linked.hidden);
@@ -441,7 +451,9 @@ impl Keeper {
             line_len: event.line_len,
         });
         let arrival = Arrival { header: &good.header, odd_name, inode: stat.inode, events: events.collect() };
+        let offset = self.index.pack.len();
         let number = self.index.enter(&arrival, &good.lines);
+        self.save_entered(good, stat, offset, name);
         if odd_name.is_some() {
             self.roster.misnamed.insert(name.to_owned(), number);
         }
@@ -480,6 +492,7 @@ impl Keeper {
         if self.index.transactions.is_valid(number) {
             self.hide(&[number]);
         } else {
+            self.save_gone(&[number]);
             self.index.transactions.set_flag(number, Flags::PRESENT, false);
         }
         self.refuse(other, claim_reason(id), other_stat, Some(id), round);

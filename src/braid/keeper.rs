@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
+use crate::braid::saving::Saving;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Change, Watch, WatchedDir};
 use crate::epoch::{Epoch, Progress, WriterState};
@@ -53,6 +54,7 @@ pub(super) struct Keeper {
     pub(super) progress: Progress,
     pub(super) touched: Touched,
     pub(super) log_findings: Vec<Finding>,
+    pub(super) saving: Saving,
     follow: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// What to look at, as soon as git lets us.
@@ -80,6 +82,7 @@ impl Keeper {
             progress: Progress::default(),
             touched: Touched::default(),
             log_findings: Vec::new(),
+            saving: Saving::default(),
             follow: options.follow,
             watch: None,
             pending: Look::default(),
@@ -111,6 +114,8 @@ impl Keeper {
     /// Publishes what changed since the last time.
     pub(super) fn publish(&mut self, shared: &Shared) {
         self.number += 1;
+        self.save_incarnations();
+        self.flush_saved();
         let epoch = Arc::new(self.epoch());
         self.touched = Touched::default();
         self.dirty = false;
@@ -172,7 +177,9 @@ impl Keeper {
 
     /// How long nothing needs to be looked at.
     fn patience(&self) -> Duration {
-        if !self.pending.is_empty() || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly) {
+        if self.saving.has_unverified() {
+            Duration::ZERO
+        } else if !self.pending.is_empty() || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly) {
             SOON
         } else if self.follow && self.watch.is_none() {
             SOON * 2
@@ -188,12 +195,15 @@ impl Keeper {
         if self.follow {
             self.follow_log();
         }
+        self.verify_some();
         self.look_and_log(shared);
     }
 
     fn first_look(&mut self, shared: &Shared) {
-        self.pending = Look::Everything;
         self.hold.forget_changes();
+        if let Err(failure) = self.first_take_in(shared) {
+            tracing::error!(%failure, "the store could not be read");
+        }
         if let Err(failure) = self.look(shared, true) {
             tracing::error!(%failure, "the store could not be read");
         }
@@ -201,6 +211,16 @@ impl Keeper {
             self.progress.ready = true;
             self.publish(shared);
         }
+    }
+
+    /// What was saved is taken over where a name and its inode are still there; the rest is read.
+    fn first_take_in(&mut self, shared: &Shared) -> Result<(), Failure> {
+        let listed = self.store.list()?;
+        self.restore(&listed);
+        let (came, went) = self.compare_listing(listed);
+        self.take_in_these(came, went, shared);
+        self.mark_dirty();
+        Ok(())
     }
 
     fn look_and_log(&mut self, shared: &Shared) {

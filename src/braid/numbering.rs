@@ -106,7 +106,7 @@ impl Keeper {
         }
         let Index { feed, events, pack, .. } = &mut self.index;
         feed.mark_gone(&superseded, events, pack);
-        feed.append(&slots, events, pack);
+        feed.append(&slots, events);
         self.settle_numbered();
         self.show_certain();
     }
@@ -189,8 +189,8 @@ impl Keeper {
             tracing::warn!(%error, "the ingestion log takes no line: the feed waits");
             return false;
         }
-        let Index { feed, events: columns, pack, .. } = &mut self.index;
-        feed.append(&events, columns, pack);
+        let Index { feed, events: columns, .. } = &mut self.index;
+        feed.append(&events, columns);
         for tx in transactions {
             self.unnumbered.remove(tx);
         }

@@ -38,6 +38,26 @@ impl DiskFile {
     }
 }
 
+impl DiskFile {
+    /// Maps `len` bytes from `offset` on, also where the file does not reach that far yet.
+    ///
+    /// What lies beyond its present end may be read only once it is written; until then the kernel ends the process that does.
+    ///
+    /// # Errors
+    /// What mmap(2) answered.
+    pub fn map_beyond(&self, offset: u64, len: u64) -> Result<Mapping> {
+        self.disk().admit(Op::Map, self.path())?;
+        if len == 0 {
+            return Ok(Mapping(None));
+        }
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        // SAFETY: as for `map_file`; bytes beyond the end are read by nobody before they are written.
+        #[allow(unsafe_code)]
+        let map = unsafe { MmapOptions::new().offset(offset).len(len).map(self.raw()) }.context(Op::Map, self.path())?;
+        Ok(Mapping(Some(map)))
+    }
+}
+
 fn map_file(file: &File) -> std::io::Result<Mapping> {
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if len == 0 {

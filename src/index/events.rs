@@ -22,15 +22,18 @@ pub struct Events {
     version: Column<u32>,
     seq: Column<u32>,
     table: Table,
+    /// Where the last line ends.
+    end: u64,
 }
 
 /// An event as it is entered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) offset: u64,
     pub(crate) transaction: u32,
     pub(crate) stream: u32,
     pub(crate) event_type: u32,
+    pub(crate) line_len: u64,
 }
 
 impl Events {
@@ -86,16 +89,16 @@ impl Events {
 
     /// Where its line begins in the pack, and its length.
     #[must_use]
-    pub fn place(&self, event: u32, pack: &Pack) -> (u64, usize) {
+    pub fn place(&self, event: u32) -> (u64, usize) {
         let start = self.offset.at(event);
-        let end = self.offset.get(event as usize + 1).copied().unwrap_or(pack.len());
+        let end = self.offset.get(event as usize + 1).copied().unwrap_or(self.end);
         (start, end.saturating_sub(start) as usize)
     }
 
     /// Its packed line: everything behind the numbers, with the line end.
     #[must_use]
     pub fn tail<'p>(&self, event: u32, pack: &'p Pack) -> &'p [u8] {
-        let (start, len) = self.place(event, pack);
+        let (start, len) = self.place(event);
         pack.get(start, len).unwrap_or_default()
     }
 
@@ -112,6 +115,24 @@ impl Events {
 
     /// Enters an event whose line is already in the pack.
     pub(crate) fn enter(&mut self, id: EventId, entry: Entry, pack: &Pack) -> u32 {
+        let event = self.push(entry);
+        self.end = entry.offset + entry.line_len;
+        let Self { offset, table, .. } = self;
+        let hash = table.hash(id.as_bytes());
+        table.insert(hash, event, |table, held| table.hash(id_at(offset.at(held), pack).as_bytes()));
+        event
+    }
+
+    /// Steps over lines of files that are not here any more, so that the next line begins at `offset`.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        if offset != self.end {
+            // Nobody asks for this number.
+            self.push(Entry { offset: self.end, ..Entry::default() });
+            self.end = offset;
+        }
+    }
+
+    fn push(&mut self, entry: Entry) -> u32 {
         let event = self.len();
         self.offset.push(entry.offset);
         self.transaction.push(entry.transaction);
@@ -119,9 +140,6 @@ impl Events {
         self.event_type.push(entry.event_type);
         self.version.push(0);
         self.seq.push(0);
-        let Self { offset, table, .. } = self;
-        let hash = table.hash(id.as_bytes());
-        table.insert(hash, event, |table, held| table.hash(id_at(offset.at(held), pack).as_bytes()));
         event
     }
 }

@@ -66,7 +66,7 @@ impl Feed {
     }
 
     /// Gives the next numbers; an event learns its number.
-    pub fn append(&mut self, slots: &[Slot], events: &mut Events, pack: &Pack) {
+    pub fn append(&mut self, slots: &[Slot], events: &mut Events) {
         let mut next = self.latest() as u32;
         let mut items = Vec::with_capacity(slots.len());
         for &slot in slots {
@@ -76,7 +76,7 @@ impl Feed {
             }
             items.push(self.item(slot));
         }
-        self.items.splice(self.items.len(), &items, |item| weight(item, events, pack));
+        self.items.splice(self.items.len(), &items, |item| weight(item, events));
     }
 
     /// Marks the numbers of events that went as gone; a line that was shown changes, so the file is a new one.
@@ -96,12 +96,12 @@ impl Feed {
                 *slot = item;
             }
         }
-        self.items.splice(keep, &tail, |item| weight(item, events, pack));
+        self.items.splice(keep, &tail, |item| weight(item, events));
         self.incarnation += 1;
     }
 }
 
 /// Bytes of an item's line behind its number.
-pub(crate) fn weight(item: u32, events: &Events, pack: &Pack) -> u64 {
-    if item & GONE == 0 { events.place(item, pack).1 as u64 } else { GONE_TAIL_LEN }
+pub(crate) fn weight(item: u32, events: &Events) -> u64 {
+    if item & GONE == 0 { events.place(item).1 as u64 } else { GONE_TAIL_LEN }
 }

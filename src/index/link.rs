@@ -185,8 +185,8 @@ impl Index {
         let shifted = self.renumber_streams(&concerned, &new_events, &old_events, &mut touched);
         touched.log = old_events != new_events || !shifted.is_empty();
         if touched.log {
-            let (events, pack) = (&self.events, &self.pack);
-            splice_list(&mut self.log, events_before, &old_events, &new_events, &shifted, |event| weight(events, pack, event));
+            let events = &self.events;
+            splice_list(&mut self.log, events_before, &old_events, &new_events, &shifted, |event| weight(events, event));
         }
         self.splice_groups(&old_events, &new_events, &concerned, &shifted, plan, &mut touched);
         touched
@@ -224,9 +224,9 @@ impl Index {
                     }
                 }
             }
-            let (events, pack) = (&self.events, &self.pack);
+            let events = &self.events;
             let was_live = !list.events.is_empty();
-            if splice_list(list, keep, before, tail, &renumbered, |event| weight(events, pack, event)) {
+            if splice_list(list, keep, before, tail, &renumbered, |event| weight(events, event)) {
                 touched.streams.insert(stream);
             }
             if was_live == list.events.is_empty() {
@@ -255,7 +255,7 @@ impl Index {
         let category_of = |event: u32| self.stream_category.at(self.events.stream(event));
         let (old_types, new_types) = (grouped(old, &types, type_of), grouped(new, &types, type_of));
         let (old_categories, new_categories) = (grouped(old, &categories, category_of), grouped(new, &categories, category_of));
-        let (events, pack) = (&self.events, &self.pack);
+        let events = &self.events;
         let none: &[u32] = &[];
         for (groups, old, new, lists, touched) in [
             (&types, &old_types, &new_types, &mut self.type_lists, &mut touched.types),
@@ -266,7 +266,7 @@ impl Index {
                 let tail = new.get(&group).map_or(none, Vec::as_slice);
                 let Some(list) = lists.get_mut(group as usize) else { continue };
                 let keep = list.events.len() - before.len() as u64;
-                if splice_list(list, keep, before, tail, shifted, |event| weight(events, pack, event)) {
+                if splice_list(list, keep, before, tail, shifted, |event| weight(events, event)) {
                     touched.insert(group);
                 }
             }

@@ -16,13 +16,13 @@ pub trait Bytes: Send + Sync {
 
 /// A file to which packed lines are appended and through which they are read.
 pub trait Backing: Send + Sync {
-    /// Appends bytes at the end; an error leaves what was there.
+    /// Writes bytes at the end of what counts; what lies behind it was given up.
     ///
     /// # Errors
     /// What the disk answered.
-    fn append(&self, bytes: &[u8]) -> std::io::Result<()>;
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()>;
 
-    /// The first `len` bytes of the file as they can be read now and as it grows.
+    /// At least the first `len` bytes of the file, which are written; beyond them only what is written later may be read.
     ///
     /// # Errors
     /// What the kernel answered.
@@ -54,6 +54,12 @@ impl Pack {
     pub fn open(backing: Arc<dyn Backing>, len: u64) -> std::io::Result<Self> {
         let mapping = if len == 0 { None } else { Some(backing.map(len)?) };
         Ok(Self { backing: Some(backing), mapping, file_len: len, pieces: Vec::new(), len })
+    }
+
+    /// A pack whose first `len` bytes are mapped from a file that somebody else owns; what is new stays in memory.
+    #[must_use]
+    pub fn read_only(mapping: Arc<dyn Bytes>, len: u64) -> Self {
+        Self { backing: None, mapping: Some(mapping), file_len: len, pieces: Vec::new(), len }
     }
 
     /// How many bytes there are.
@@ -102,7 +108,7 @@ impl Pack {
 
     fn append_to_file(&mut self, bytes: &[u8]) -> bool {
         let Some(backing) = &self.backing else { return false };
-        if let Err(error) = backing.append(bytes) {
+        if let Err(error) = backing.write_at(self.file_len, bytes) {
             tracing::warn!(%error, "the index file takes no more; what is new stays in memory");
             return false;
         }
@@ -155,8 +161,9 @@ mod tests {
         max: usize,
     }
     impl Backing for Small {
-        fn append(&self, bytes: &[u8]) -> std::io::Result<()> {
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
             let mut held = self.bytes.lock().unwrap();
+            held.truncate(offset as usize);
             if held.len() + bytes.len() > self.max {
                 return Err(std::io::Error::from_raw_os_error(libc::ENOSPC));
             }

@@ -240,8 +240,8 @@ fn the_feed_keeps_its_numbers_when_an_event_goes_and_comes_back() {
     let tx = enter(&mut index, &made);
     index.link(&[tx], &[]);
     let slots: Vec<Slot> = index.transactions.events(tx).map(Slot::Event).collect();
-    let Index { feed, events, pack, .. } = &mut index;
-    feed.append(&slots, events, pack);
+    let Index { feed, events, .. } = &mut index;
+    feed.append(&slots, events);
     let seqs: Vec<u32> = index.transactions.events(tx).map(|event| index.events.seq_nr(event)).collect();
     assert_eq!(seqs, [1, 2]);
     let Index { feed, events, pack, .. } = &mut index;

@@ -92,7 +92,7 @@ impl Lines {
         let index = &self.epoch.index;
         match self.numbers {
             Numbers::SeqNr => match index.feed.slot(item) {
-                Slot::Event(event) => index.events.place(event, &index.pack).1 as u64,
+                Slot::Event(event) => index.events.place(event).1 as u64,
                 Slot::Gone(_) => GONE_TAIL_LEN,
             },
             _ => index.weight(item),
