@@ -310,6 +310,14 @@ impl Braid {
         answer.recv().map_err(|_| closed())?
     }
 
+    /// Checks what a draft that is still being written expects of its streams, as of now.
+    ///
+    /// # Errors
+    /// Every expectation that does not hold.
+    pub fn check(&self, draft: &Draft) -> Result<(), Rejection> {
+        check::check_expectations(&self.epoch().index, draft)
+    }
+
     /// Takes in whatever changed in `events/`; returns when it is published.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod init;
 mod locate;
 mod log;
 mod man;
+mod mount;
 mod output;
 mod progress;
 mod reader;
@@ -71,6 +72,8 @@ enum Command {
     Status(status::Arguments),
     Verify(verify::Arguments),
     Import(import::Arguments),
+    Mount(mount::Arguments),
+    Umount(mount::UmountArguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -124,6 +127,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result {
         Command::Status(arguments) => status::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Import(arguments) => import::run(&arguments, session),
+        Command::Mount(arguments) => mount::run(&arguments),
+        Command::Umount(arguments) => mount::run_umount(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, session),
         Command::Man(arguments) => man::run(&arguments, session),
     }

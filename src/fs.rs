@@ -1,1 +1,129 @@
-//! The row `fs`.
+//! The file system in plain Rust: inodes, listings, staging and receipts over published trees.
+//!
+//! No kernel is needed to test it: the row `mount` unpacks requests, calls here and replies.
+
+mod attr;
+mod decisions;
+mod ledger;
+mod listing;
+mod locks;
+mod nodes;
+mod own;
+mod publish;
+mod real;
+mod receipt;
+mod refuse;
+mod source;
+mod staging;
+mod views;
+mod writes;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+pub use attr::{Attr, Found, Ttl};
+pub use ledger::{Failure, Ledger};
+pub use listing::Child;
+pub use locks::{Granted, Lock, LockKind};
+pub use nodes::ROOT;
+pub use publish::Notice;
+pub use refuse::Caller;
+pub use source::{Content, Entry, Node, Tree};
+pub use staging::{Release, Staged, Staging, Unfinished};
+pub use writes::{Changes, Opened};
+
+use decisions::Decisions;
+use listing::Listings;
+use locks::Locks;
+use nodes::Nodes;
+
+/// How a file system is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Without staging, `append` and receipts; stateless by inode.
+    pub read_only: bool,
+    /// The user who mounts: the only one besides root who may append.
+    pub uid: u32,
+    /// The group of the user who mounts.
+    pub gid: u32,
+}
+
+/// One mounted file system.
+pub struct Fs {
+    manner: Manner,
+    staging: Option<Staging>,
+    begun_ns: i64,
+    shown: RwLock<Shown>,
+    nodes: Mutex<Nodes>,
+    listings: Mutex<Listings>,
+    locks: Mutex<Locks>,
+    decisions: Decisions,
+    /// The newest inode when the tree before this one was published.
+    newest: AtomicU64,
+}
+
+/// What is shown at a moment. While a publication is on its way the bytes are already those of the next tree.
+#[derive(Clone)]
+struct Shown {
+    serial: u64,
+    sizes: Arc<dyn Tree>,
+    bytes: Arc<dyn Tree>,
+}
+
+impl Fs {
+    /// A file system that shows a tree; a read-only one is given no staging area.
+    #[must_use]
+    pub fn new(manner: Manner, tree: Arc<dyn Tree>, staging: Option<Staging>) -> Self {
+        let begun = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            manner,
+            staging,
+            begun_ns: i64::try_from(begun.as_nanos()).unwrap_or(i64::MAX),
+            shown: RwLock::new(Shown { serial: 1, sizes: Arc::clone(&tree), bytes: tree }),
+            nodes: Mutex::default(),
+            listings: Mutex::default(),
+            locks: Mutex::default(),
+            decisions: Decisions::default(),
+            newest: AtomicU64::new(0),
+        }
+    }
+
+    /// How it is shown.
+    #[must_use]
+    pub fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    fn shown(&self) -> Shown {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Locks although a holder may have panicked: what these locks guard is whole between any two statements.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The path of a name in a directory.
+fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+/// The directory and the name of a path; none for the root.
+fn split(path: &str) -> Option<(&str, &str)> {
+    match path.rsplit_once('/') {
+        Some(parts) => Some(parts),
+        None if path.is_empty() => None,
+        None => Some(("", path)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod memory;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod staging_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod views_tests;

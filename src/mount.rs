@@ -1,1 +1,126 @@
-//! The row `mount`.
+//! The mounted file system: the shell around `fs`, the daemon that runs it, and its end.
+
+mod alone;
+mod attach;
+mod background;
+mod checks;
+mod convert;
+mod error;
+mod fuse;
+mod log;
+mod notify;
+mod park;
+mod session;
+mod signals;
+mod table;
+mod tend;
+mod umount;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use error::Error;
+pub use log::VARIABLE as LOG_VARIABLE;
+pub use umount::umount;
+
+use crate::braid::{Braid, OpenOptions};
+use crate::disk::LockGuard;
+use crate::fs::{Fs, Manner, Staging, Unfinished};
+use crate::view;
+use attach::Attachment;
+use background::{Readiness, Side};
+use checks::Place;
+use notify::Queue;
+use session::Session;
+use signals::Signals;
+
+/// What to mount, where and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The store's directory.
+    pub store: PathBuf,
+    /// The directory that shows it.
+    pub mount_point: PathBuf,
+    /// Whether the call returns when the mount has ended, instead of when it answers.
+    pub foreground: bool,
+    /// Without staging, `append` and locks.
+    pub read_only: bool,
+    /// Whether other users may read.
+    pub allow_other: bool,
+    /// Where the log goes; none: the terminal in the foreground, else the system's log.
+    pub log_file: Option<PathBuf>,
+}
+
+/// Mounts a store.
+///
+/// In the background it returns once the mount answers; in the foreground when it has ended. To be called before the process has
+/// started any thread: the background is another process.
+///
+/// # Errors
+/// Why the store cannot be mounted there, with what helps.
+pub fn start(options: &Options) -> Result<(), Error> {
+    let place = Place::find(&options.store, &options.mount_point)?;
+    let log_file = options.log_file.as_deref().map(checks::absolute);
+    let options = Options { log_file, ..options.clone() };
+    if options.foreground {
+        return run(&options, &place, Readiness::unheard());
+    }
+    match background::split()? {
+        Side::Caller(result) => result,
+        Side::Daemon(readiness) => {
+            let ended = run(&options, &place, readiness);
+            std::process::exit(i32::from(ended.is_err()))
+        }
+    }
+}
+
+fn run(options: &Options, place: &Place, readiness: Readiness) -> Result<(), Error> {
+    log::begin(options.log_file.as_deref(), options.foreground)?;
+    let begun = Signals::hold().and_then(|signals| Ok((Daemon::begin(options, place)?, signals)));
+    readiness.tell(&begun.as_ref().map(|_| ()).map_err(Clone::clone));
+    let (daemon, signals) = begun.inspect_err(|error| tracing::error!(%error, "cannot be mounted"))?;
+    tracing::info!(store = %place.store.display(), mount_point = %place.point.display(), "mounted");
+    daemon.session.wait(&signals);
+    daemon.session.end();
+    tracing::info!(mount_point = %place.point.display(), "unmounted");
+    Ok(())
+}
+
+/// What lives as long as a mount.
+struct Daemon {
+    session: Session,
+    /// Finishes what it was asked for when it is dropped, after the session.
+    _braid: Braid,
+    /// Keeps a second writable daemon away.
+    _alone: Option<LockGuard>,
+}
+
+impl Daemon {
+    fn begin(options: &Options, place: &Place) -> Result<Self, Error> {
+        let alone = if options.read_only { None } else { Some(alone::lock(&place.store)?) };
+        let opening = OpenOptions { read_only: options.read_only, follow: true, ..OpenOptions::default() };
+        let braid = Braid::open(&place.store, &opening).map_err(|failure| Error::new(failure.message, failure.hint))?;
+        let staging = if options.read_only { None } else { Some(staging(&braid)?) };
+        let (staging, unfinished) = staging.unzip();
+        let manner = Manner { read_only: options.read_only, uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
+        let queue = Arc::new(Queue::default());
+        let told = Arc::clone(&queue);
+        braid.on_publish(Box::new(move |_, epoch| told.publish(Arc::new(view::Tree::of(Arc::clone(epoch))))));
+        // After the listener: an epoch in between is shown twice rather than never.
+        let fs = Arc::new(Fs::new(manner, Arc::new(braid.tree()), staging));
+        let attachment =
+            Attachment { source: &place.store, point: &place.point, read_only: options.read_only, allow_other: options.allow_other };
+        let session = Session::begin(&fs, &queue, &attachment, unfinished)?;
+        Ok(Self { session, _braid: braid, _alone: alone })
+    }
+}
+
+/// The staging area of a store, with what a daemon before has left.
+fn staging(braid: &Braid) -> Result<(Staging, Unfinished), Error> {
+    let failed = |what: &str| Error::new(format!("staging area cannot be opened: {what}"), "check the permissions of tmp/ in the store");
+    let files = braid.store().staging().map_err(|error| failed(&error.to_string()))?;
+    let receipts = braid.store().receipts().map_err(|error| failed(&error.to_string()))?;
+    let staging = Staging::new(files, receipts, Arc::new(braid.clone()));
+    let unfinished = staging.recover().map_err(|errno| failed(errno.name()))?;
+    Ok((staging, unfinished))
+}

@@ -33,6 +33,12 @@ pub(super) fn check(index: &Index, draft: &Draft) -> Result<Verdict, Rejection> 
     if reasons.is_empty() { Ok(Verdict::Write) } else { Err(Rejection { reasons }) }
 }
 
+/// Checks only what is expected of streams.
+pub(super) fn check_expectations(index: &Index, draft: &Draft) -> Result<(), Rejection> {
+    let reasons = expectations(index, draft);
+    if reasons.is_empty() { Ok(()) } else { Err(Rejection { reasons }) }
+}
+
 fn expectations(index: &Index, draft: &Draft) -> Vec<Reason> {
     let mut reasons = Vec::new();
     for (stream, expectation) in &draft.expect {

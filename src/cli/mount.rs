@@ -1,0 +1,65 @@
+//! `braidfs mount` and `braidfs umount`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::failure::{Failure, Kind, Result};
+use crate::mount;
+
+/// Show a store as a directory: read it with cat and grep, append by dropping files
+///
+/// Returns once the mount answers. End it with `braidfs umount`, umount or fusermount3 -u.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// The store's directory
+    #[arg(value_name = "STORE")]
+    directory: PathBuf,
+    /// The directory that shows it
+    #[arg(value_name = "MOUNT")]
+    mount_point: PathBuf,
+    /// Stay, and end with the mount
+    #[arg(long)]
+    foreground: bool,
+    /// Without staging, append and locks; the fast one for heavy readers
+    #[arg(long)]
+    read_only: bool,
+    /// Let other users read
+    #[arg(long)]
+    allow_other: bool,
+    /// Write the log to this file; $BRAIDFS_LOG says what is logged
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result {
+    let options = mount::Options {
+        store: arguments.directory.clone(),
+        mount_point: arguments.mount_point.clone(),
+        foreground: arguments.foreground,
+        read_only: arguments.read_only,
+        allow_other: arguments.allow_other,
+        log_file: arguments.log_file.clone(),
+    };
+    mount::start(&options).map_err(failure)
+}
+
+/// End a mount; every answered commit is on disk
+#[derive(Args)]
+pub(super) struct UmountArguments {
+    /// The directory that shows the store
+    #[arg(value_name = "MOUNT")]
+    mount_point: PathBuf,
+    /// Also while it is used: what still uses it after 5 seconds is cut off
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run_umount(arguments: &UmountArguments) -> Result {
+    mount::umount(&arguments.mount_point, arguments.force).map_err(failure)
+}
+
+fn failure(error: mount::Error) -> Failure {
+    Failure::new(Kind::Failed, error.message).hint(error.hint)
+}

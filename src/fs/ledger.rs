@@ -1,0 +1,44 @@
+//! Where drafts become transactions: the seam to `braid`, so that tests can stand in for it.
+
+use crate::braid::Committed;
+use crate::model::{Draft, Errno, Rejection};
+
+/// What commits drafts.
+pub trait Ledger: Send + Sync {
+    /// Commits a draft; returns when it is durable and every view has been published.
+    ///
+    /// # Errors
+    /// [`Failure`]; then nothing was committed.
+    fn append(&self, draft: Draft) -> Result<Committed, Failure>;
+
+    /// Checks what can be known of a draft that is still being written: expectations and forks.
+    ///
+    /// # Errors
+    /// Every reason that would refuse it now.
+    fn check(&self, draft: &Draft) -> Result<(), Rejection>;
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The author's fault.
+    Rejected(Rejection),
+    /// Ours, the machine's or another program's.
+    Error {
+        /// What a system call reports.
+        errno: Errno,
+        /// Subject first, values in quotes.
+        message: String,
+    },
+}
+
+impl Failure {
+    /// It as reasons for a receipt.
+    #[must_use]
+    pub fn into_rejection(self) -> Rejection {
+        match self {
+            Self::Rejected(rejection) => rejection,
+            Self::Error { errno, message } => Rejection::whole(errno, message, "nothing was committed: touch the file to try again"),
+        }
+    }
+}

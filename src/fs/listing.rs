@@ -1,0 +1,102 @@
+//! Directory listings: complete, each name once, also while names come and go.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::fs::source::Entry;
+use crate::fs::{Fs, locked};
+use crate::model::Errno;
+
+/// One name of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Where a reader goes on behind it: the ordinal of its arrival, never that of another name.
+    pub cookie: u64,
+    /// The name and whether it is a directory.
+    pub entry: Entry,
+}
+
+/// The listings of open directories by handle; of a read-only mount by inode.
+#[derive(Default)]
+pub struct Listings {
+    open: HashMap<u64, Listing>,
+    handles: u64,
+}
+
+/// Ordinals below this one are `.` and `..`.
+const FIRST_COOKIE: u64 = 3;
+
+struct Listing {
+    serial: u64,
+    next: u64,
+    children: Arc<Vec<Child>>,
+}
+
+impl Listing {
+    /// Takes the names as they are now: who stays keeps its ordinal, who comes gets a larger one.
+    fn renew(&mut self, names: Vec<Entry>, serial: u64) {
+        let mut coming: HashSet<Entry> = names.iter().cloned().collect();
+        let mut children: Vec<Child> = self.children.iter().filter(|child| coming.remove(&child.entry)).cloned().collect();
+        for entry in names {
+            if coming.remove(&entry) {
+                children.push(Child { cookie: self.next, entry });
+                self.next += 1;
+            }
+        }
+        self.children = Arc::new(children);
+        self.serial = serial;
+    }
+}
+
+impl Fs {
+    /// Opens a directory of a writable mount and returns its handle.
+    ///
+    /// # Errors
+    /// `ENOTDIR` for a file, `ENOENT` for an inode that the kernel does not hold.
+    pub fn open_directory(&self, ino: u64) -> Result<u64, Errno> {
+        self.directory_path(ino)?;
+        let mut listings = locked(&self.listings);
+        listings.handles += 1;
+        Ok(listings.handles)
+    }
+
+    /// Closes what [`Fs::open_directory`] opened.
+    pub fn close_directory(&self, handle: u64) {
+        locked(&self.listings).open.remove(&handle);
+    }
+
+    /// The names behind a cookie; a cookie of 0 takes them anew.
+    ///
+    /// # Errors
+    /// `ENOTDIR` for a file, `ENOENT` for a directory that has gone.
+    pub fn children(&self, ino: u64, handle: u64, after: u64) -> Result<(Arc<Vec<Child>>, usize), Errno> {
+        let key = if self.manner.read_only { ino } else { handle };
+        let serial = self.serial();
+        let fresh = locked(&self.listings).open.get(&key).is_some_and(|listing| !self.stale(listing, serial, after));
+        let names = if fresh { None } else { Some(self.names(ino)?) };
+        let mut listings = locked(&self.listings);
+        let listing = listings.open.entry(key).or_insert_with(|| Listing { serial: 0, next: FIRST_COOKIE, children: Arc::default() });
+        if let Some(names) = names {
+            listing.renew(names, serial);
+        }
+        let start = listing.children.partition_point(|child| child.cookie <= after);
+        Ok((Arc::clone(&listing.children), start))
+    }
+
+    /// A handle's listing is a snapshot until it is rewound; what is kept by inode follows the tree.
+    fn stale(&self, listing: &Listing, serial: u64, after: u64) -> bool {
+        after == 0 || (self.manner.read_only && listing.serial != serial)
+    }
+
+    /// Drops the listing that is kept for an inode.
+    pub(super) fn forget_listing(&self, ino: u64) {
+        if self.manner.read_only {
+            locked(&self.listings).open.remove(&ino);
+        }
+    }
+
+    fn names(&self, ino: u64) -> Result<Vec<Entry>, Errno> {
+        let path = self.directory_path(ino)?;
+        self.list(&path).ok_or(Errno::ENOENT)
+    }
+}

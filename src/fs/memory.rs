@@ -1,0 +1,92 @@
+//! A tree in memory that stands in for the views, in tests only.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use crate::fs::source::{Content, Entry, Node, Tree};
+
+/// Files by path; their directories are there by themselves.
+#[derive(Clone, Default)]
+pub struct Memory {
+    files: BTreeMap<String, Arc<File>>,
+}
+
+#[derive(Clone)]
+struct File {
+    bytes: Vec<u8>,
+    incarnation: u64,
+}
+
+impl Content for File {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    fn grows(&self) -> bool {
+        true
+    }
+
+    fn mtime_ns(&self) -> i64 {
+        self.bytes.len() as i64
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let start = (offset as usize).min(self.bytes.len());
+        let end = (start + len).min(self.bytes.len());
+        Ok(self.bytes[start..end].to_vec())
+    }
+
+    fn xattrs(&self) -> Vec<(String, Vec<u8>)> {
+        vec![("user.braidfs.size".to_owned(), self.bytes.len().to_string().into_bytes())]
+    }
+}
+
+impl Memory {
+    /// The tree with one more file, or another in its place.
+    pub fn with(mut self, path: &str, incarnation: u64, text: &str) -> Self {
+        self.files.insert(path.to_owned(), Arc::new(File { bytes: text.as_bytes().to_vec(), incarnation }));
+        self
+    }
+
+    /// The tree without a file.
+    pub fn without(mut self, path: &str) -> Self {
+        self.files.remove(path);
+        self
+    }
+
+    /// As what a file system shows.
+    pub fn shown(&self) -> Arc<dyn Tree> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Tree for Memory {
+    fn find(&self, path: &str) -> Option<Node> {
+        if let Some(file) = self.files.get(path) {
+            return Some(Node::File(Arc::clone(file) as Arc<dyn Content>));
+        }
+        self.list(path).map(|names| Node::Directory { mtime_ns: names.len() as i64 })
+    }
+
+    fn list(&self, path: &str) -> Option<Vec<Entry>> {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let mut entries: Vec<Entry> = Vec::new();
+        for rest in self.files.keys().filter_map(|file| file.strip_prefix(&prefix)) {
+            let (name, directory) = rest.split_once('/').map_or((rest, false), |(name, _)| (name, true));
+            let entry = Entry { name: name.to_owned(), directory };
+            if !entries.contains(&entry) {
+                entries.push(entry);
+            }
+        }
+        (path.is_empty() || !entries.is_empty()).then_some(entries)
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,176 @@
+//! The inode table: which numbers the kernel holds and what each stands for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::fs::source::Content;
+
+/// The number of the root directory, fixed by the protocol.
+pub const ROOT: u64 = 1;
+
+/// What an inode is: a path, and which of the files that the path has stood for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The path without leading `/`; `""` is the root.
+    pub path: Arc<str>,
+    /// The incarnation of a file; 0 for a directory.
+    pub incarnation: u64,
+    /// Whether it is a directory.
+    pub directory: bool,
+}
+
+/// One inode that the kernel holds.
+#[derive(Clone)]
+pub struct Held {
+    /// What it is.
+    pub identity: Identity,
+    /// Lookups that the kernel has not yet forgotten.
+    pub lookups: u64,
+    /// How many inodes came to be held before it.
+    pub since: u64,
+    /// The file itself, once its name stands for another one.
+    pub pinned: Option<Arc<dyn Content>>,
+}
+
+/// The table of the inodes that the kernel holds.
+pub struct Nodes {
+    held: HashMap<u64, Held>,
+    displaced: HashMap<Identity, u64>,
+    came: u64,
+    hash: fn(&Identity) -> u64,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self::with_hash(stable_hash)
+    }
+}
+
+impl Nodes {
+    /// A table that numbers by the given hash; tests give a bad one.
+    #[must_use]
+    pub fn with_hash(hash: fn(&Identity) -> u64) -> Self {
+        Self { held: HashMap::new(), displaced: HashMap::new(), came: 0, hash }
+    }
+
+    /// The number that an identity has or would get.
+    #[must_use]
+    pub fn number(&self, identity: &Identity) -> u64 {
+        if identity.path.is_empty() {
+            return ROOT;
+        }
+        if let Some(&number) = self.displaced.get(identity) {
+            return number;
+        }
+        let mut number = (self.hash)(identity);
+        loop {
+            if number > ROOT && self.held.get(&number).is_none_or(|held| held.identity == *identity) {
+                return number;
+            }
+            number = number.wrapping_add(1);
+        }
+    }
+
+    /// Counts one more lookup of an identity and returns its number.
+    pub fn look_up(&mut self, identity: Identity) -> u64 {
+        let number = self.number(&identity);
+        if number == ROOT {
+            return ROOT;
+        }
+        if number != (self.hash)(&identity) {
+            self.displaced.insert(identity.clone(), number);
+        }
+        self.came += 1;
+        let since = self.came;
+        let held = self.held.entry(number).or_insert_with(|| Held { identity, lookups: 0, since, pinned: None });
+        held.lookups = held.lookups.saturating_add(1);
+        number
+    }
+
+    /// Takes back lookups; at none left the number is free again.
+    pub fn forget(&mut self, number: u64, lookups: u64) {
+        let Some(held) = self.held.get_mut(&number) else { return };
+        held.lookups = held.lookups.saturating_sub(lookups);
+        if held.lookups == 0
+            && let Some(held) = self.held.remove(&number)
+        {
+            self.displaced.remove(&held.identity);
+        }
+    }
+
+    /// Finds an inode that the kernel holds.
+    #[must_use]
+    pub fn find(&self, number: u64) -> Option<&Held> {
+        self.held.get(&number)
+    }
+
+    /// Keeps the file of an inode readable although its name stands for another now.
+    pub fn pin(&mut self, number: u64, file: Arc<dyn Content>) {
+        if let Some(held) = self.held.get_mut(&number) {
+            held.pinned.get_or_insert(file);
+        }
+    }
+
+    /// Every inode that the kernel holds, but the root.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Held)> {
+        self.held.iter().map(|(&number, held)| (number, held))
+    }
+}
+
+/// FNV-1a over the identity, its bits spread at the end: equal in every run.
+fn stable_hash(identity: &Identity) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let kind = [u8::from(identity.directory)];
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for &byte in identity.path.as_bytes().iter().chain(&kind).chain(&identity.incarnation.to_le_bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+    }
+    hash ^= hash >> 32;
+    hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ (hash >> 29)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, incarnation: u64) -> Identity {
+        Identity { path: path.into(), incarnation, directory: false }
+    }
+
+    #[test]
+    fn numbers_do_not_depend_on_the_order_of_lookups() {
+        let (mut one, mut other) = (Nodes::default(), Nodes::default());
+        let a = one.look_up(file("a", 1));
+        let b = one.look_up(file("b", 1));
+        assert_eq!(other.look_up(file("b", 1)), b);
+        assert_eq!(other.look_up(file("a", 1)), a);
+        assert_ne!(one.number(&file("a", 2)), a);
+        assert_ne!(one.number(&Identity { directory: true, ..file("a", 1) }), a);
+    }
+
+    #[test]
+    fn colliding_identities_keep_numbers_of_their_own() {
+        let mut nodes = Nodes::with_hash(|_| 0);
+        let a = nodes.look_up(file("a", 0));
+        let b = nodes.look_up(file("b", 0));
+        assert_ne!(a, b);
+        assert!(a > ROOT && b > ROOT);
+        nodes.forget(a, 1);
+        assert_eq!(nodes.look_up(file("b", 0)), b, "b keeps its number although that of a is free");
+        assert_eq!(nodes.look_up(file("c", 0)), a);
+    }
+
+    #[test]
+    fn a_number_is_held_until_every_lookup_is_forgotten() {
+        let mut nodes = Nodes::default();
+        let a = nodes.look_up(file("a", 0));
+        assert_eq!(nodes.look_up(file("a", 0)), a);
+        nodes.forget(a, 1);
+        assert_eq!(nodes.find(a).unwrap().lookups, 1);
+        nodes.forget(a, 5);
+        assert!(nodes.find(a).is_none());
+        nodes.forget(a, 1);
+    }
+}

@@ -1,0 +1,198 @@
+//! From one tree to the next: what the kernel must be told, in an order in which no reader sees a mix.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use crate::fs::nodes::{Held, Identity};
+use crate::fs::source::{Node, Tree};
+use crate::fs::{Fs, ROOT, Shown, locked, split};
+
+/// One thing that the kernel must drop from its caches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Notice {
+    /// The bytes of an inode from an offset to its end, and its attributes.
+    Bytes {
+        /// The inode.
+        ino: u64,
+        /// The first byte that may differ.
+        from: u64,
+    },
+    /// The attributes of an inode.
+    Attributes {
+        /// The inode.
+        ino: u64,
+    },
+    /// A name of a directory, and the directory's attributes.
+    Name {
+        /// The directory's inode.
+        parent: u64,
+        /// The name.
+        name: String,
+    },
+}
+
+/// How a held inode fares from one tree to the next.
+enum Fate {
+    Same,
+    Grown { from: u64 },
+    Touched,
+    Replaced,
+}
+
+struct Change {
+    ino: u64,
+    identity: Identity,
+    since: u64,
+    fate: Fate,
+}
+
+impl Change {
+    /// The bytes that the kernel must drop where a file has grown.
+    fn old_end(&self) -> Option<Notice> {
+        match self.fate {
+            Fate::Grown { from } => Some(Notice::Bytes { ino: self.ino, from }),
+            _ => None,
+        }
+    }
+}
+
+impl Fs {
+    /// Shows another tree from now on; only one thread publishes. Returns what is to be told once more when the replies that were on
+    /// their way have arrived: the kernel knows no inode before the reply that brings it.
+    ///
+    /// Where a file has grown the kernel first drops the page that held the old end, while the size is still the old one: so no reader
+    /// sees the zeros with which the kernel fills that page. Then the sizes change, all at once, and the kernel is told.
+    pub fn publish(&self, tree: Arc<dyn Tree>, tell: &dyn Fn(&Notice)) -> Vec<Notice> {
+        let old = self.shown();
+        let held: Vec<(u64, Held)> = locked(&self.nodes).iter().map(|(ino, held)| (ino, held.clone())).collect();
+        let newest = held.iter().map(|(_, held)| held.since).max().unwrap_or(0);
+        let mut changes = self.changes(&held, &old, &*tree);
+        self.show(Shown { bytes: Arc::clone(&tree), ..old.clone() });
+        changes.iter().filter_map(Change::old_end).for_each(|notice| tell(&notice));
+        {
+            let mut nodes = locked(&self.nodes);
+            let late: Vec<(u64, Held)> =
+                nodes.iter().filter(|(_, held)| held.since > newest).map(|(ino, held)| (ino, held.clone())).collect();
+            changes.extend(self.changes(&late, &old, &*tree));
+            for change in changes.iter().filter(|change| matches!(change.fate, Fate::Replaced)) {
+                if let Some(Node::File(file)) = old.sizes.find(&change.identity.path)
+                    && file.incarnation() == change.identity.incarnation
+                {
+                    nodes.pin(change.ino, file);
+                }
+            }
+            self.show(Shown { serial: old.serial + 1, sizes: Arc::clone(&tree), bytes: tree });
+        }
+        let previous = self.newest.swap(newest, Ordering::Relaxed);
+        self.tell_changes(&changes, previous, newest, tell)
+    }
+
+    fn tell_changes(&self, changes: &[Change], previous: u64, newest: u64, tell: &dyn Fn(&Notice)) -> Vec<Notice> {
+        let mut again = Vec::new();
+        tell(&self.listing_notice(ROOT));
+        for change in changes {
+            let Some(notice) = self.notice(change) else { continue };
+            if change.since > newest {
+                change.old_end().iter().for_each(tell);
+            }
+            tell(&notice);
+            if change.since > previous {
+                again.push(notice);
+            }
+        }
+        again
+    }
+
+    fn show(&self, shown: Shown) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
+    fn changes(&self, held: &[(u64, Held)], old: &Shown, new: &dyn Tree) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (ino, held) in held {
+            if held.pinned.is_some() || self.is_own_path(&held.identity.path) {
+                continue;
+            }
+            let fate = self.fate(&held.identity, &*old.sizes, new);
+            if !matches!(fate, Fate::Same) {
+                changes.push(Change { ino: *ino, identity: held.identity.clone(), since: held.since, fate });
+            }
+        }
+        changes
+    }
+
+    fn fate(&self, identity: &Identity, old: &dyn Tree, new: &dyn Tree) -> Fate {
+        match (new.find(&identity.path), old.find(&identity.path)) {
+            (Some(Node::File(new)), old) if !identity.directory && new.incarnation() == identity.incarnation => match old {
+                Some(Node::File(old)) if old.size() == new.size() && old.mtime_ns() == new.mtime_ns() => Fate::Same,
+                Some(Node::File(old)) if old.size() == new.size() => Fate::Touched,
+                Some(Node::File(old)) => Fate::Grown { from: old.size().min(new.size()) },
+                _ => Fate::Grown { from: 0 },
+            },
+            (Some(Node::Directory { mtime_ns: new }), Some(Node::Directory { mtime_ns: old })) if identity.directory => {
+                // A listing that the kernel keeps may differ although its newest event is the same.
+                if self.manner.read_only || new != old { Fate::Touched } else { Fate::Same }
+            }
+            (Some(Node::Directory { .. }), _) if identity.directory => Fate::Touched,
+            _ => Fate::Replaced,
+        }
+    }
+
+    fn notice(&self, change: &Change) -> Option<Notice> {
+        match change.fate {
+            Fate::Same => None,
+            Fate::Touched if change.identity.directory => Some(self.listing_notice(change.ino)),
+            Fate::Touched | Fate::Grown { .. } => Some(Notice::Attributes { ino: change.ino }),
+            Fate::Replaced => {
+                let (directory, name) = split(&change.identity.path)?;
+                Some(Notice::Name { parent: self.directory_number(directory), name: name.to_owned() })
+            }
+        }
+    }
+
+    /// What tells that a directory's listing has changed: a read-only mount lets the kernel keep listings.
+    fn listing_notice(&self, ino: u64) -> Notice {
+        if self.manner.read_only { Notice::Bytes { ino, from: 0 } } else { Notice::Attributes { ino } }
+    }
+
+    /// The number of a directory, held or not.
+    pub(super) fn directory_number(&self, path: &str) -> u64 {
+        locked(&self.nodes).number(&Identity { path: path.into(), incarnation: 0, directory: true })
+    }
+
+    /// What must be told about an answer that was given while another tree came to be shown; none if none came.
+    #[must_use]
+    pub fn overtaken(&self, serial: u64, ino: u64) -> Option<Notice> {
+        (self.shown().serial != serial).then_some(Notice::Attributes { ino })
+    }
+
+    /// Which tree is shown; it rises with every publication.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.shown().serial
+    }
+
+    /// Notices for the views with these paths that the kernel holds: their next stat asks.
+    #[must_use]
+    pub fn doubtful(&self, paths: &[String]) -> Vec<Notice> {
+        let shown = self.shown();
+        let nodes = locked(&self.nodes);
+        let mut notices = Vec::new();
+        for path in paths {
+            let mut at = Some(path.as_str());
+            while let Some(path) = at {
+                if let Some(node) = shown.sizes.find(path) {
+                    let directory = matches!(node, Node::Directory { .. });
+                    let ino = nodes.number(&Identity { path: path.into(), incarnation: node.incarnation(), directory });
+                    if ino == ROOT || nodes.find(ino).is_some() {
+                        notices.push(Notice::Attributes { ino });
+                    }
+                }
+                at = split(path).map(|(directory, _)| directory);
+            }
+        }
+        notices.sort();
+        notices.dedup();
+        notices
+    }
+}

@@ -1,0 +1,67 @@
+//! The views and the braid as what a file system shows and commits to.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::braid::{AppendError, Braid, Committed};
+use crate::fs::ledger::{Failure, Ledger};
+use crate::fs::source::{Content, Entry, Node, Tree};
+use crate::model::{Draft, Rejection};
+use crate::view;
+
+impl Tree for view::Tree {
+    fn find(&self, path: &str) -> Option<Node> {
+        Some(match view::Tree::find(self, path)? {
+            view::Node::Directory { mtime_ns } => Node::Directory { mtime_ns },
+            view::Node::File(file) => Node::File(Arc::new(file)),
+        })
+    }
+
+    fn list(&self, path: &str) -> Option<Vec<Entry>> {
+        let entries = view::Tree::list(self, path)?;
+        Some(entries.into_iter().map(|entry| Entry { name: entry.name, directory: entry.directory }).collect())
+    }
+
+    fn is_ready(&self) -> bool {
+        self.epoch().progress.ready
+    }
+}
+
+impl Content for view::File {
+    fn size(&self) -> u64 {
+        view::File::size(self)
+    }
+
+    fn incarnation(&self) -> u64 {
+        view::File::incarnation(self)
+    }
+
+    fn grows(&self) -> bool {
+        view::File::grows(self)
+    }
+
+    fn mtime_ns(&self) -> i64 {
+        view::File::mtime_ns(self)
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        view::File::read(self, offset, len)
+    }
+
+    fn xattrs(&self) -> Vec<(String, Vec<u8>)> {
+        view::File::xattrs(self)
+    }
+}
+
+impl Ledger for Braid {
+    fn append(&self, draft: Draft) -> Result<Committed, Failure> {
+        Braid::append(self, draft).map_err(|error| match error {
+            AppendError::Rejected(rejection) => Failure::Rejected(rejection),
+            AppendError::Busy { .. } | AppendError::Storage { .. } => Failure::Error { errno: error.errno(), message: error.to_string() },
+        })
+    }
+
+    fn check(&self, draft: &Draft) -> Result<(), Rejection> {
+        Braid::check(self, draft)
+    }
+}

@@ -1,0 +1,190 @@
+//! Receipts: what became of a staged file, as JSON that programs read.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::braid::Committed;
+use crate::format::time::created_at;
+use crate::model::{Reason, Rejection};
+
+/// The ending of a receipt's name after that of the staged file.
+pub const ENDING: &str = ".json";
+/// The ending of the name that shows a refusal in plain words.
+pub const ERROR_ENDING: &str = ".error";
+
+/// How it stands with a staged file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is a transaction.
+    Committed,
+    /// It is not, and the file is still there.
+    Refused,
+    /// It is not decided.
+    Pending,
+}
+
+/// One receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The staged name.
+    pub name: String,
+    /// How it stands.
+    pub state: State,
+    /// The transaction, if committed.
+    pub transaction_id: Option<String>,
+    /// Its events.
+    pub events: Vec<Event>,
+    /// Every reason, if refused.
+    pub reasons: Vec<Why>,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Their SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// When it was decided.
+    pub at: String,
+    /// While pending: the name under which the bytes lie, and the event ids with which they are committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+/// What a daemon that finds a commit unfinished needs to finish it exactly once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The name in `staging/`.
+    pub from: String,
+    /// An id for each event whose author gave none.
+    pub event_ids: Vec<String>,
+}
+
+/// One event of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    event_id: String,
+    stream_id: String,
+    stream_version: u64,
+    position: u64,
+    seq_nr: Option<u64>,
+}
+
+/// One reason of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    errno: String,
+    line: Option<u64>,
+    column: Option<u64>,
+    message: String,
+    hint: String,
+}
+
+impl From<&Reason> for Why {
+    fn from(reason: &Reason) -> Self {
+        Self {
+            errno: reason.errno.name().to_owned(),
+            line: reason.line,
+            column: reason.column,
+            message: reason.message.clone(),
+            hint: reason.hint.clone(),
+        }
+    }
+}
+
+impl Receipt {
+    /// A receipt that says only that nothing is decided.
+    #[must_use]
+    pub fn pending(name: &str, bytes: u64, sha256: String, attempt: Option<Attempt>) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: State::Pending,
+            transaction_id: None,
+            events: Vec::new(),
+            reasons: Vec::new(),
+            bytes,
+            sha256,
+            at: created_at(std::time::SystemTime::now()),
+            attempt,
+        }
+    }
+
+    /// The receipt of what was committed.
+    #[must_use]
+    pub fn committed(self, committed: &Committed) -> Self {
+        let events = committed.events.iter().map(|event| Event {
+            event_id: event.event_id.to_string(),
+            stream_id: event.stream_id.clone(),
+            stream_version: event.stream_version,
+            position: event.position,
+            seq_nr: event.seq_nr,
+        });
+        Self {
+            state: State::Committed,
+            transaction_id: Some(committed.transaction_id.to_string()),
+            events: events.collect(),
+            at: created_at(std::time::SystemTime::now()),
+            attempt: None,
+            ..self
+        }
+    }
+
+    /// The receipt of what was refused.
+    #[must_use]
+    pub fn refused(self, rejection: &Rejection) -> Self {
+        Self {
+            state: State::Refused,
+            reasons: rejection.reasons.iter().map(Why::from).collect(),
+            at: created_at(std::time::SystemTime::now()),
+            attempt: None,
+            ..self
+        }
+    }
+
+    /// The receipt as the bytes of its file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The receipt that bytes hold; none if they hold none.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// The refusal in plain words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let mut text = format!("{} was not committed:\n", self.name);
+        for why in &self.reasons {
+            let place = match (why.line, why.column) {
+                (Some(line), Some(column)) => format!("line {line}, column {column}: "),
+                (Some(line), None) => format!("line {line}: "),
+                _ => String::new(),
+            };
+            text += &format!("{place}{} ({})\n", why.message, why.errno);
+            if !why.hint.is_empty() {
+                text += &format!("  {}\n", why.hint);
+            }
+        }
+        text + "Mend the file and save it again; what it holds was kept.\n"
+    }
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

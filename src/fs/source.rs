@@ -1,0 +1,72 @@
+//! What the file system shows and where drafts go: the seam to the rows below, so that tests can stand in for them.
+
+use std::io;
+use std::sync::Arc;
+
+/// The tree of one published state; paths have no leading `/`, the root is `""`.
+pub trait Tree: Send + Sync {
+    /// Finds what a path names.
+    fn find(&self, path: &str) -> Option<Node>;
+
+    /// Lists a directory: complete, each name once; none if it is no directory.
+    fn list(&self, path: &str) -> Option<Vec<Entry>>;
+
+    /// Whether it is complete; before that its views are waited for.
+    fn is_ready(&self) -> bool;
+}
+
+/// What a path names.
+#[derive(Clone)]
+pub enum Node {
+    /// A directory.
+    Directory {
+        /// Nanoseconds since 1970 of its newest event.
+        mtime_ns: i64,
+    },
+    /// A file.
+    File(Arc<dyn Content>),
+}
+
+/// One name of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entry {
+    /// The name, without `/`.
+    pub name: String,
+    /// Whether it is a directory.
+    pub directory: bool,
+}
+
+/// A file of one published state; it stays readable for as long as it is held.
+pub trait Content: Send + Sync {
+    /// The exact number of bytes.
+    fn size(&self) -> u64;
+
+    /// Which file the name stands for; another number is another file.
+    fn incarnation(&self) -> u64;
+
+    /// Whether it only ever grows under one incarnation.
+    fn grows(&self) -> bool;
+
+    /// Nanoseconds since 1970 of its newest event.
+    fn mtime_ns(&self) -> i64;
+
+    /// Reads at most `len` bytes from `offset`; fewer only at the end.
+    ///
+    /// # Errors
+    /// When what the store keeps cannot be read.
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+
+    /// The extended attributes: name and value.
+    fn xattrs(&self) -> Vec<(String, Vec<u8>)>;
+}
+
+impl Node {
+    /// The incarnation that tells one file under a name from the next; 0 for a directory.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        match self {
+            Self::Directory { .. } => 0,
+            Self::File(file) => file.incarnation(),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! `staging/`: drafts that work like ordinary files, and names that are committed at their last close.
+
+mod content;
+mod decide;
+mod names;
+mod open;
+mod receipts;
+mod recover;
+mod rename;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+pub use names::commit_kind;
+pub use open::Release;
+pub use recover::Unfinished;
+
+use crate::format::draft::LineChecker;
+use crate::fs::ledger::Ledger;
+use crate::fs::locked;
+use crate::model::{Errno, Rejection};
+use crate::store::{self, StagedName};
+
+/// For so long a committed name still resolves, for the chmod, utimes and stat that tools send after close.
+pub const GRACE: Duration = Duration::from_secs(2);
+/// Drafts that nobody used for so long are removed.
+pub const DRAFT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Opening a receipt waits so long at most for a verdict that is on its way.
+pub const VERDICT_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The staged files of one mount.
+pub struct Staging {
+    files: store::Staging,
+    kept: store::Receipts,
+    ledger: Arc<dyn Ledger>,
+    state: Mutex<State>,
+    /// Signalled whenever a verdict is out.
+    verdict: Condvar,
+}
+
+/// What is known of all staged files; never held while a file's content is worked on.
+#[derive(Default)]
+struct State {
+    names: BTreeMap<String, Arc<Staged>>,
+    files: HashMap<u64, Arc<Staged>>,
+    handles: HashMap<u64, Handle>,
+    receipts: BTreeMap<String, Option<receipts::Brief>>,
+    /// Refusals whose plain words somebody has removed.
+    dismissed: HashSet<String>,
+    last: u64,
+}
+
+/// An open staged file or receipt.
+#[derive(Clone)]
+enum Handle {
+    Staged { file: Arc<Staged>, writes: bool, appends: bool },
+    Text(Arc<[u8]>),
+    Append,
+}
+
+/// One staged file; it outlives its name while it is open.
+pub struct Staged {
+    id: u64,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    name: Option<StagedName>,
+    /// Open while somebody has it open.
+    file: Option<crate::disk::DiskFile>,
+    size: u64,
+    mtime_ns: i64,
+    openers: u32,
+    writers: u32,
+    phase: Phase,
+    checking: Checking,
+    /// It was closed at least once since it was last written: the verdict may be on its way.
+    closed: bool,
+}
+
+/// Where a staged file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// A draft, or not yet closed for the last time.
+    Open,
+    /// Being committed.
+    Deciding,
+    /// Refused at its last close.
+    Refused,
+    /// Committed; the name resolves for a little while.
+    Committed { until: Instant },
+}
+
+/// What was checked while a file was written.
+#[derive(Default)]
+struct Checking {
+    /// The checker, while the file was written from its beginning on in order.
+    checker: Option<Box<LineChecker>>,
+    checked: u64,
+    /// Events at which expectations and forks were last checked.
+    events: usize,
+    /// What a write or a close has reported: the last close keeps to it.
+    told: Option<Rejection>,
+}
+
+impl Inner {
+    fn is_gone(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Committed { until } if until <= now && self.writers == 0)
+    }
+
+    fn touch(&mut self) {
+        self.mtime_ns = now_ns();
+    }
+}
+
+impl Staged {
+    /// Its number, by which its inode is known.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether it is being committed.
+    #[must_use]
+    pub fn is_deciding(&self) -> bool {
+        locked(&self.inner).phase == Phase::Deciding
+    }
+}
+
+impl Staging {
+    /// The files of a store; what a daemon that died has left is taken up by [`Staging::recover`].
+    #[must_use]
+    pub fn new(files: store::Staging, kept: store::Receipts, ledger: Arc<dyn Ledger>) -> Self {
+        Self { files, kept, ledger, state: Mutex::default(), verdict: Condvar::new() }
+    }
+
+    /// What commits drafts.
+    #[must_use]
+    pub fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
+    }
+
+    /// Sets a file's time to now.
+    pub fn touch(&self, file: &Staged) {
+        locked(&file.inner).touch();
+    }
+
+    /// Finds a file by name: also one that was just committed.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Arc<Staged>> {
+        let file = locked(&self.state).names.get(name).cloned()?;
+        let gone = locked(&file.inner).is_gone(Instant::now());
+        (!gone).then_some(file)
+    }
+
+    /// Finds a file by its number, with or without a name.
+    #[must_use]
+    pub fn find_id(&self, id: u64) -> Option<Arc<Staged>> {
+        locked(&self.state).files.get(&id).cloned()
+    }
+
+    /// The kernel has forgotten a file: without a name it is no more.
+    pub fn forget(&self, id: u64) {
+        let Some(file) = self.find_id(id) else { return };
+        let nameless = {
+            let inner = locked(&file.inner);
+            inner.name.is_none() && inner.openers == 0
+        };
+        if nameless {
+            locked(&self.state).files.remove(&id);
+        }
+    }
+
+    /// Size and time of a file.
+    #[must_use]
+    pub fn facts(&self, file: &Staged) -> (u64, i64) {
+        let inner = locked(&file.inner);
+        (inner.size, inner.mtime_ns)
+    }
+
+    /// The names that are listed: drafts, what is being written, what was refused and why.
+    #[must_use]
+    pub fn list(&self) -> Vec<String> {
+        let files: Vec<(String, Arc<Staged>)> =
+            locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
+        let is_listed = |file: &Arc<Staged>| !matches!(locked(&file.inner).phase, Phase::Committed { .. });
+        let mut names: Vec<String> = files.into_iter().filter(|(_, file)| is_listed(file)).map(|(name, _)| name).collect();
+        names.extend(self.errors());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Removes what time has made useless: committed names, unused drafts, old receipts. Returns when to come again.
+    pub fn tend(&self, now: SystemTime) -> Duration {
+        const IDLE: Duration = Duration::from_secs(600);
+        self.drop_committed();
+        let deadline = now.checked_sub(DRAFT_AGE_MAX).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.drop_unused(deadline);
+        self.drop_receipts(now);
+        let state = locked(&self.state);
+        let graced = state.names.values().any(|file| matches!(locked(&file.inner).phase, Phase::Committed { .. }));
+        if graced { GRACE } else { IDLE }
+    }
+
+    fn drop_committed(&self) {
+        let files: Vec<(String, Arc<Staged>)> =
+            locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
+        for (name, file) in files {
+            if locked(&file.inner).is_gone(Instant::now()) {
+                // Nobody can open it meanwhile: its name does not resolve.
+                let _ = self.remove(&name, &file);
+            }
+        }
+    }
+
+    fn drop_unused(&self, deadline: SystemTime) {
+        let unused = |file: &Staged| {
+            let inner = locked(&file.inner);
+            let age = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+            inner.openers == 0 && matches!(inner.phase, Phase::Open) && i128::from(inner.mtime_ns) < i128::try_from(age).unwrap_or(0)
+        };
+        let files: Vec<(String, Arc<Staged>)> =
+            locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
+        for (name, file) in files.into_iter().filter(|(_, file)| unused(file)) {
+            tracing::info!(name, "an unused draft is removed");
+            let _ = self.remove(&name, &file);
+        }
+    }
+
+    /// Takes a file's name and bytes away; who has it open keeps it.
+    fn remove(&self, name: &str, file: &Arc<Staged>) -> Result<(), Errno> {
+        let staged = StagedName::new(name).ok_or(Errno::ENOENT)?;
+        {
+            let mut inner = locked(&file.inner);
+            if inner.name.as_ref() != Some(&staged) {
+                return Ok(());
+            }
+            self.files.remove(&staged).map_err(|error| error.errno())?;
+            inner.name = None;
+        }
+        let mut state = locked(&self.state);
+        if state.names.get(name).is_some_and(|named| named.id == file.id) {
+            state.names.remove(name);
+        }
+        Ok(())
+    }
+}
+
+/// Now, in nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}

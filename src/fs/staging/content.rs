@@ -1,0 +1,223 @@
+//! The bytes of staged files, checked as they are written.
+
+use sha2::{Digest, Sha256};
+
+use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker};
+use crate::fs::locked;
+use crate::fs::receipt::State as Verdict;
+use crate::fs::staging::{Checking, Handle, Inner, Phase, Staged, Staging, commit_kind};
+use crate::model::{Draft, Errno, Rejection};
+
+/// What a write has to be checked against.
+struct Checked {
+    kind: DraftKind,
+    /// Bytes and hash of what was committed under this name, while its receipt stands.
+    committed: Option<(u64, String)>,
+}
+
+impl Staging {
+    /// Reads at most `len` bytes of an open file.
+    ///
+    /// # Errors
+    /// `EBADF` for a handle that is not open, what the disk answers otherwise.
+    pub fn read(&self, handle: u64, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        match self.handle(handle)? {
+            Handle::Append => Ok(Vec::new()),
+            Handle::Text(text) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+                let end = start.saturating_add(len).min(text.len());
+                Ok(text.get(start..end).unwrap_or_default().to_vec())
+            }
+            Handle::Staged { file, .. } => {
+                let mut inner = locked(&file.inner);
+                self.ensure_open(&mut inner)?.read_at(offset, len).map_err(|error| error.errno())
+            }
+        }
+    }
+
+    /// Writes to an open file; what is refused is kept all the same.
+    ///
+    /// # Errors
+    /// Why the file will not be committed, as far as can be told now; `ENOSPC` and its like when the bytes cannot be kept.
+    pub fn write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let Handle::Staged { file, writes: true, appends } = self.handle(handle)? else { return Err(Errno::EBADF) };
+        let against = self.checked_against(&file);
+        let mut inner = locked(&file.inner);
+        let offset = if appends { inner.size } else { offset };
+        let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::EFBIG)?;
+        if against.is_some() && end > DRAFT_LEN_MAX as u64 {
+            let message = format!("draft has {end} bytes, at most {DRAFT_LEN_MAX} are allowed");
+            return Err(inner.checking.tell(Rejection::whole(Errno::EFBIG, message, "cut it into several")));
+        }
+        self.ensure_open(&mut inner)?.write_at(offset, bytes).map_err(|error| error.errno())?;
+        inner.size = inner.size.max(end);
+        inner.reopen();
+        inner.touch();
+        let Some(against) = against else { return Ok(()) };
+        self.check_second_save(&mut inner, &against, offset, end)?;
+        self.check_written(&mut inner, against.kind, offset, bytes)
+    }
+
+    fn checked_against(&self, file: &Staged) -> Option<Checked> {
+        let name = locked(&file.inner).name.clone()?;
+        let kind = commit_kind(name.as_str())?;
+        let committed = self.brief(name.as_str()).filter(|brief| brief.state == Verdict::Committed);
+        Some(Checked { kind, committed: committed.map(|brief| (brief.bytes, brief.sha256)) })
+    }
+
+    /// The bytes just committed, or those and more, are a second save of the same.
+    fn check_second_save(&self, inner: &mut Inner, against: &Checked, offset: u64, end: u64) -> Result<(), Errno> {
+        let Some((bytes, sha256)) = &against.committed else { return Ok(()) };
+        if offset > *bytes || end < *bytes || inner.size < *bytes || !self.begins_with(inner, *bytes, sha256)? {
+            return Ok(());
+        }
+        let hint = "to repeat equal bytes on purpose use another name, or append";
+        Err(inner.checking.tell(Rejection::whole(Errno::EEXIST, "file was committed with these bytes already", hint)))
+    }
+
+    pub(super) fn begins_with(&self, inner: &mut Inner, bytes: u64, sha256: &str) -> Result<bool, Errno> {
+        const PIECE: u64 = 1 << 20;
+        let file = self.ensure_open(inner)?;
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        while at < bytes {
+            let piece = file.read_at(at, usize::try_from(PIECE.min(bytes - at)).unwrap_or(usize::MAX)).map_err(|error| error.errno())?;
+            if piece.is_empty() {
+                return Ok(false);
+            }
+            at += piece.len() as u64;
+            hash.update(&piece);
+        }
+        Ok(crate::fs::receipt::hex(&hash.finalize()) == sha256)
+    }
+
+    fn check_written(&self, inner: &mut Inner, kind: DraftKind, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let checking = &mut inner.checking;
+        if let Some(told) = &checking.told {
+            return Err(told.errno());
+        }
+        if offset == 0 && checking.checked == 0 {
+            checking.checker = Some(Box::new(LineChecker::new(kind)));
+        }
+        if offset != checking.checked {
+            // Not in order: the whole is checked when it is closed.
+            checking.checker = None;
+            return Ok(());
+        }
+        let Some(checker) = &mut checking.checker else { return Ok(()) };
+        let verdict = checker.push(bytes);
+        checking.checked = offset + bytes.len() as u64;
+        if let Err(rejection) = verdict {
+            return Err(checking.tell(rejection));
+        }
+        // Often enough to be early, seldom enough to cost little for a large draft.
+        let (events, stated) = (checker.draft().events.len(), usize::from(!checker.draft().expect.is_empty()));
+        if events + stated < (checking.events * 2).max(1) {
+            return Ok(());
+        }
+        checking.events = events + stated;
+        self.ledger.check(checker.draft()).map_err(|rejection| checking.tell(rejection))
+    }
+
+    /// Checks a file that was closed, perhaps not for the last time: all but an unfinished end. Returns the draft as far as it goes.
+    ///
+    /// # Errors
+    /// Why it will not be committed.
+    pub fn flush(&self, handle: u64) -> Result<Option<Draft>, Errno> {
+        let Handle::Staged { file, writes: true, .. } = self.handle(handle)? else { return Ok(None) };
+        let Some(against) = self.checked_against(&file) else { return Ok(None) };
+        let mut inner = locked(&file.inner);
+        if inner.size == 0 || !matches!(inner.phase, Phase::Open) {
+            return Ok(None);
+        }
+        if let Some(told) = &inner.checking.told {
+            return Err(told.errno());
+        }
+        inner.closed = true;
+        if inner.checking.checker.is_none() || inner.checking.checked != inner.size {
+            self.check_anew(&mut inner, against.kind)?;
+        }
+        let checking = &mut inner.checking;
+        let Some(checker) = &mut checking.checker else { return Ok(None) };
+        let verdict = checker.check().and_then(|()| self.ledger.check(checker.draft()));
+        let draft = checker.draft().clone();
+        verdict.map_err(|rejection| checking.tell(rejection)).map(|()| Some(draft))
+    }
+
+    fn check_anew(&self, inner: &mut Inner, kind: DraftKind) -> Result<(), Errno> {
+        let bytes = self.all_bytes(inner)?;
+        let mut checker = Box::new(LineChecker::new(kind));
+        let verdict = checker.push(&bytes);
+        inner.checking.checker = Some(checker);
+        inner.checking.checked = inner.size;
+        verdict.map_err(|rejection| inner.checking.tell(rejection))
+    }
+
+    pub(super) fn all_bytes(&self, inner: &mut Inner) -> Result<Vec<u8>, Errno> {
+        let size = usize::try_from(inner.size).map_err(|_| Errno::EFBIG)?;
+        if size > DRAFT_LEN_MAX {
+            return Err(Errno::EFBIG);
+        }
+        self.ensure_open(inner)?.read_at(0, size).map_err(|error| error.errno())
+    }
+
+    /// Cuts or extends a file.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn truncate(&self, file: &Staged, size: u64) -> Result<(), Errno> {
+        let mut inner = locked(&file.inner);
+        let named = inner.name.as_ref().is_some_and(|name| commit_kind(name.as_str()).is_some());
+        if named && size > DRAFT_LEN_MAX as u64 {
+            return Err(Errno::EFBIG);
+        }
+        self.ensure_open(&mut inner)?.truncate(size).map_err(|error| error.errno())?;
+        if inner.openers == 0 {
+            inner.file = None;
+        }
+        inner.size = size;
+        inner.checking = Checking::default();
+        inner.reopen();
+        inner.touch();
+        Ok(())
+    }
+
+    /// Makes the bytes of an open file durable.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn sync(&self, handle: u64) -> Result<(), Errno> {
+        let Handle::Staged { file, .. } = self.handle(handle)? else { return Ok(()) };
+        let mut inner = locked(&file.inner);
+        self.ensure_open(&mut inner)?.sync().map_err(|error| error.errno())
+    }
+
+    /// Extends an open file so that it has at least so many bytes.
+    ///
+    /// # Errors
+    /// `EBADF` for a handle that does not write, what the disk answers otherwise.
+    pub fn extend(&self, handle: u64, size: u64) -> Result<(), Errno> {
+        let Handle::Staged { file, writes: true, .. } = self.handle(handle)? else { return Err(Errno::EBADF) };
+        let present = locked(&file.inner).size;
+        if size > present { self.truncate(&file, size) } else { Ok(()) }
+    }
+}
+
+impl Checking {
+    /// Keeps what a system call is about to report, so that the last close keeps to it.
+    fn tell(&mut self, rejection: Rejection) -> Errno {
+        let errno = rejection.errno();
+        self.told.get_or_insert(rejection);
+        errno
+    }
+}
+
+impl Inner {
+    /// What was decided no longer holds once the bytes change.
+    fn reopen(&mut self) {
+        if !matches!(self.phase, Phase::Deciding) {
+            self.phase = Phase::Open;
+        }
+        self.closed = false;
+    }
+}

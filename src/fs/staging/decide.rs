@@ -1,0 +1,194 @@
+//! The verdict over a staged file: at its last close, or when a draft is renamed to a name that is committed.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::format::draft::{is_nothing, parse_draft};
+use crate::fs::locked;
+use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
+use crate::fs::staging::{Checking, GRACE, Phase, Staged, Staging, VERDICT_WAIT_MAX, commit_kind};
+use crate::model::{Draft, Errno, EventId, Rejection};
+use crate::store::StagedName;
+
+/// What became of an attempt to commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// There was nothing to commit.
+    Nothing,
+    /// The same bytes as before: neither a transaction nor a refusal.
+    SecondSave,
+    /// A transaction.
+    Committed,
+    /// Refused, with what a system call reports.
+    Refused(Errno),
+}
+
+impl Staging {
+    /// Decides over a file that was closed for the last time. `settle` returns once the kernel knows the views.
+    pub fn decide(&self, file: &Arc<Staged>, settle: impl FnOnce()) {
+        let outcome = self.decide_content(file, settle);
+        let name = {
+            let mut inner = locked(&file.inner);
+            inner.checking = Checking::default();
+            inner.closed = false;
+            inner.phase = match outcome {
+                Outcome::Nothing => Phase::Open,
+                Outcome::Refused(_) => Phase::Refused,
+                Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + GRACE },
+            };
+            inner.name.clone()
+        };
+        if let (Outcome::SecondSave, Some(name)) = (outcome, name)
+            && let Err(error) = self.remove(name.as_str(), file)
+        {
+            tracing::warn!(%error, name = name.as_str(), "a second save cannot be removed");
+        }
+        self.announce();
+    }
+
+    fn decide_content(&self, file: &Staged, settle: impl FnOnce()) -> Outcome {
+        let (name, bytes, told) = {
+            let mut inner = locked(&file.inner);
+            let Some(name) = inner.name.clone() else { return Outcome::Nothing };
+            if inner.size == 0 {
+                return Outcome::Nothing;
+            }
+            let told = inner.checking.told.take();
+            let bytes = self.all_bytes(&mut inner);
+            if inner.openers == 0 {
+                inner.file = None;
+            }
+            (name, bytes, told)
+        };
+        match bytes {
+            Ok(bytes) => self.attempt(&name, &name, &bytes, told, settle),
+            Err(errno) => {
+                let told = told.unwrap_or_else(|| Rejection::whole(errno, "file cannot be read", "look at the daemon's log"));
+                self.refuse(Receipt::pending(name.as_str(), 0, sha256_hex(b""), None), &told)
+            }
+        }
+    }
+
+    /// Tries to commit bytes under a name; the receipt says what became of it.
+    pub(super) fn attempt(
+        &self,
+        name: &StagedName,
+        from: &StagedName,
+        bytes: &[u8],
+        told: Option<Rejection>,
+        settle: impl FnOnce(),
+    ) -> Outcome {
+        let Some(kind) = commit_kind(name.as_str()) else { return Outcome::Nothing };
+        if bytes.is_empty() {
+            return Outcome::Nothing;
+        }
+        if told.as_ref().is_some_and(|told| told.errno() == Errno::EEXIST) || self.is_second_save(name.as_str(), bytes) {
+            return Outcome::SecondSave;
+        }
+        let receipt = Receipt::pending(name.as_str(), bytes.len() as u64, sha256_hex(bytes), None);
+        let draft = match (parse_draft(bytes, kind), told) {
+            (Ok(draft), None) if is_nothing(&draft) => return Outcome::Nothing,
+            (Ok(draft), None) => draft,
+            (Ok(_), Some(told)) => return self.refuse(receipt, &told),
+            (Err(rejection), _) => return self.refuse(receipt, &rejection),
+        };
+        self.commit(receipt, from, draft, settle)
+    }
+
+    /// Commits a draft so that a daemon that finds it unfinished can finish it exactly once.
+    pub(super) fn commit(&self, receipt: Receipt, from: &StagedName, mut draft: Draft, settle: impl FnOnce()) -> Outcome {
+        let event_ids = name_events(&mut draft, &[]);
+        let attempt = Attempt { from: from.as_str().to_owned(), event_ids };
+        let pending = Receipt { attempt: Some(attempt), ..receipt };
+        if let Err(errno) = self.save(&pending) {
+            return self.refuse(pending, &Rejection::whole(errno, "receipt cannot be written", "make room, then touch the file"));
+        }
+        match self.ledger.append(draft) {
+            Ok(committed) => {
+                settle();
+                let receipt = pending.committed(&committed);
+                if let Err(errno) = self.save(&receipt) {
+                    tracing::error!(%errno, name = receipt.name, "the receipt of a commit cannot be written");
+                }
+                Outcome::Committed
+            }
+            Err(failure) => self.refuse(pending, &failure.into_rejection()),
+        }
+    }
+
+    /// Writes down why a file was refused.
+    pub(super) fn refuse(&self, receipt: Receipt, rejection: &Rejection) -> Outcome {
+        let receipt = receipt.refused(rejection);
+        tracing::info!(name = receipt.name, errno = %rejection.errno(), reason = %rejection, "refused");
+        if let Err(errno) = self.save(&receipt) {
+            tracing::error!(%errno, name = receipt.name, "the receipt of a refusal cannot be written");
+        }
+        Outcome::Refused(rejection.errno())
+    }
+
+    fn is_second_save(&self, name: &str, bytes: &[u8]) -> bool {
+        self.brief(name).is_some_and(|brief| {
+            let begins = usize::try_from(brief.bytes).ok().and_then(|len| bytes.get(..len));
+            brief.state == Verdict::Committed && begins.is_some_and(|begins| sha256_hex(begins) == brief.sha256)
+        })
+    }
+
+    /// Wakes those who wait for a verdict.
+    pub(super) fn announce(&self) {
+        drop(locked(&self.state));
+        self.verdict.notify_all();
+    }
+
+    /// Waits until a file is not being decided any more.
+    pub(super) fn wait_decided(&self, file: &Staged) {
+        let mut state = locked(&self.state);
+        while locked(&file.inner).phase == Phase::Deciding {
+            let waited = self.verdict.wait_timeout(state, Duration::from_millis(100));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits for the verdict over a name that is on its way, not for ever.
+    pub fn wait_verdict(&self, name: &str) {
+        let deadline = Instant::now() + VERDICT_WAIT_MAX;
+        let mut state = locked(&self.state);
+        loop {
+            let on_its_way = state.names.get(name).is_some_and(|file| {
+                let inner = locked(&file.inner);
+                inner.phase == Phase::Deciding || (inner.closed && inner.writers > 0)
+            });
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !on_its_way || left.is_zero() {
+                return;
+            }
+            state = self.verdict.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether opening this file for writing, or a receipt of this name, may have to wait.
+    #[must_use]
+    pub fn is_deciding(&self, name: &str) -> bool {
+        let file = locked(&self.state).names.get(name).cloned();
+        file.is_some_and(|file| {
+            let inner = locked(&file.inner);
+            inner.phase == Phase::Deciding || inner.closed
+        })
+    }
+}
+
+/// Gives every event that has no id one of `ids`, or a new one; returns those given. A draft with a key needs none: its key tells.
+pub(super) fn name_events(draft: &mut Draft, ids: &[EventId]) -> Vec<String> {
+    if draft.key.is_some() {
+        return Vec::new();
+    }
+    let mut ids = ids.iter().copied();
+    let nameless = draft.events.iter_mut().filter(|event| event.event_id.is_none());
+    let given = nameless.map(|event| {
+        let id = ids.next().unwrap_or_else(|| EventId(Uuid::now_v7()));
+        event.event_id = Some(id);
+        id.to_string()
+    });
+    given.collect()
+}

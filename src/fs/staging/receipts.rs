@@ -1,0 +1,166 @@
+//! The receipts as files: which there are, what they say, and the refusals in plain words.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::fs::locked;
+use crate::fs::receipt::{ERROR_ENDING, Receipt, State as Verdict, sha256_hex};
+use crate::fs::staging::{Phase, Staged, Staging, commit_kind};
+use crate::model::Errno;
+use crate::store::StagedName;
+
+/// What is kept in memory of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Brief {
+    pub(super) state: Verdict,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    size: u64,
+    mtime_ns: i64,
+}
+
+impl Staging {
+    /// Writes a receipt in place of the one before.
+    pub(super) fn save(&self, receipt: &Receipt) -> Result<(), Errno> {
+        let name = StagedName::new(&receipt.name).ok_or(Errno::EINVAL)?;
+        let text = receipt.to_bytes();
+        self.kept.save(&name, &text).map_err(|error| error.errno())?;
+        let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
+        let mut state = locked(&self.state);
+        // While undecided the one before still stands, for a second save is told by it.
+        if receipt.state != Verdict::Pending {
+            state.dismissed.remove(&receipt.name);
+            state.receipts.insert(receipt.name.clone(), Some(brief));
+        }
+        Ok(())
+    }
+
+    fn brief_of(&self, receipt: &Receipt, size: u64, mtime_ns: i64) -> Brief {
+        Brief { state: receipt.state, bytes: receipt.bytes, sha256: receipt.sha256.clone(), size, mtime_ns }
+    }
+
+    /// What the receipt of a name says in brief; none without one that was decided.
+    pub(super) fn brief(&self, name: &str) -> Option<Brief> {
+        let known = locked(&self.state).receipts.get(name).cloned()?;
+        if known.is_some() {
+            return known;
+        }
+        let staged = StagedName::new(name)?;
+        let text = self.kept.load(&staged).ok().flatten()?;
+        let mtime_ns = self.kept.stat(&staged).ok().flatten().map_or(0, |stat| i64::try_from(stat.mtime_ns).unwrap_or(0));
+        let brief = self.brief_of(&Receipt::parse(&text)?, text.len() as u64, mtime_ns);
+        locked(&self.state).receipts.insert(name.to_owned(), Some(brief.clone()));
+        Some(brief)
+    }
+
+    /// The names that have a receipt, decided or not.
+    #[must_use]
+    pub fn receipt_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = locked(&self.state).receipts.keys().cloned().collect();
+        let files: Vec<(String, Arc<Staged>)> =
+            locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
+        names.extend(files.into_iter().filter(|(name, file)| is_pending(name, file)).map(|(name, _)| name));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The text of a receipt: as decided, or that it is pending.
+    #[must_use]
+    pub fn receipt(&self, name: &str) -> Option<Vec<u8>> {
+        let file = locked(&self.state).names.get(name).cloned();
+        if let Some(file) = file.filter(|file| is_pending(name, file)) {
+            let mut inner = locked(&file.inner);
+            let bytes = self.all_bytes(&mut inner).unwrap_or_default();
+            return Some(Receipt::pending(name, inner.size, sha256_hex(&bytes), None).to_bytes());
+        }
+        if !locked(&self.state).receipts.contains_key(name) {
+            return None;
+        }
+        self.kept.load(&StagedName::new(name)?).ok().flatten()
+    }
+
+    /// Size and time of a receipt.
+    #[must_use]
+    pub fn receipt_facts(&self, name: &str) -> Option<(u64, i64)> {
+        let file = locked(&self.state).names.get(name).cloned();
+        if file.is_some_and(|file| is_pending(name, &file)) {
+            let text = self.receipt(name)?;
+            return Some((text.len() as u64, super::now_ns()));
+        }
+        self.brief(name).map(|brief| (brief.size, brief.mtime_ns))
+    }
+
+    /// Forgets a receipt.
+    ///
+    /// # Errors
+    /// `ENOENT` without one, `EBUSY` while its name is being decided.
+    pub fn forget_receipt(&self, name: &str) -> Result<(), Errno> {
+        let staged = StagedName::new(name).ok_or(Errno::ENOENT)?;
+        if !locked(&self.state).receipts.contains_key(name) {
+            return Err(if self.receipt(name).is_some() { Errno::EBUSY } else { Errno::ENOENT });
+        }
+        self.kept.forget(&staged).map_err(|error| error.errno())?;
+        locked(&self.state).receipts.remove(name);
+        Ok(())
+    }
+
+    /// Takes up the receipts that are on disk, by name only.
+    pub(super) fn take_up_receipts(&self) -> Result<(), Errno> {
+        let kept = self.kept.list().map_err(|error| error.errno())?;
+        let mut state = locked(&self.state);
+        for (name, _) in kept {
+            state.receipts.entry(name.as_str().to_owned()).or_insert(None);
+        }
+        Ok(())
+    }
+
+    /// Forgets old receipts, and the oldest of too many.
+    pub(super) fn drop_receipts(&self, now: SystemTime) {
+        match self.kept.forget_old(now) {
+            Ok(names) => {
+                let mut state = locked(&self.state);
+                names.iter().for_each(|name| drop(state.receipts.remove(name.as_str())));
+            }
+            Err(error) => tracing::warn!(%error, "old receipts cannot be forgotten"),
+        }
+    }
+
+    /// The names that show refusals in plain words.
+    pub(super) fn errors(&self) -> Vec<String> {
+        let state = locked(&self.state);
+        let refused = state.receipts.iter().filter(|(name, brief)| {
+            brief.as_ref().is_some_and(|brief| brief.state == Verdict::Refused) && !state.dismissed.contains(*name)
+        });
+        refused.map(|(name, _)| format!("{name}{ERROR_ENDING}")).collect()
+    }
+
+    /// The staged name whose refusal a name shows; none if it shows none.
+    #[must_use]
+    pub fn error(&self, name: &str) -> Option<String> {
+        let of = name.strip_suffix(ERROR_ENDING)?;
+        commit_kind(of)?;
+        let refused = self.brief(of).is_some_and(|brief| brief.state == Verdict::Refused);
+        (refused && !locked(&self.state).dismissed.contains(of)).then(|| of.to_owned())
+    }
+
+    /// A refusal in plain words, and when it was decided.
+    #[must_use]
+    pub fn words(&self, of: &str) -> Option<(String, i64)> {
+        let brief = self.brief(of).filter(|brief| brief.state == Verdict::Refused)?;
+        let text = self.kept.load(&StagedName::new(of)?).ok().flatten()?;
+        Some((Receipt::parse(&text)?.words(), brief.mtime_ns))
+    }
+
+    /// Does not show a refusal any more; its receipt stays.
+    pub(super) fn dismiss(&self, name: &str) {
+        locked(&self.state).dismissed.insert(name.to_owned());
+    }
+}
+
+/// Whether a file of that name is to be committed and not decided.
+fn is_pending(name: &str, file: &Staged) -> bool {
+    let inner = locked(&file.inner);
+    let undecided = inner.phase == Phase::Deciding || (inner.phase == Phase::Open && inner.writers > 0);
+    undecided && inner.size > 0 && commit_kind(name).is_some()
+}

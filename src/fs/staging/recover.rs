@@ -1,0 +1,111 @@
+//! What a daemon that ended has left: drafts stay, unfinished commits are finished, the rest is refused.
+
+use std::collections::HashMap;
+
+use crate::format::draft::parse_draft;
+use crate::fs::receipt::{Receipt, State as Verdict, sha256_hex};
+use crate::fs::staging::decide::name_events;
+use crate::fs::staging::{Phase, Staging, commit_kind};
+use crate::model::{Errno, EventId, Rejection};
+use crate::store::StagedName;
+
+/// A pending receipt is at most so much older than the newest one: no commit takes longer.
+const UNFINISHED_AGE_MAX_NS: i128 = 600 * 1_000_000_000;
+
+/// Commits that a daemon had begun and not answered.
+pub struct Unfinished(Vec<Receipt>);
+
+impl Staging {
+    /// Takes up what lies on disk. What is unfinished is shown as such until [`Staging::finish`].
+    ///
+    /// # Errors
+    /// What the disk answers when it cannot be listed.
+    pub fn recover(&self) -> Result<Unfinished, Errno> {
+        self.take_up_receipts()?;
+        let unfinished: HashMap<String, Receipt> = self.pending()?.into_iter().collect();
+        for entry in self.files.list().map_err(|error| error.errno())? {
+            let Some(name) = StagedName::new(&entry.name) else { continue };
+            let Ok(stat) = self.files.stat(&name) else { continue };
+            let phase = if unfinished.contains_key(name.as_str()) { Some(Phase::Deciding) } else { self.phase_left(&name, stat.size) };
+            match phase {
+                Some(phase) => drop(self.insert(name, stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0), phase)),
+                None => drop(self.files.remove(&name)),
+            }
+        }
+        Ok(Unfinished(unfinished.into_values().collect()))
+    }
+
+    /// Where a file stands that no commit had begun for; none if it was committed and only its removal is missing.
+    fn phase_left(&self, name: &StagedName, size: u64) -> Option<Phase> {
+        if commit_kind(name.as_str()).is_none() || size == 0 {
+            return Some(Phase::Open);
+        }
+        let bytes = self.files.read(name).unwrap_or_default();
+        let sha256 = sha256_hex(&bytes);
+        match self.brief(name.as_str()) {
+            Some(brief) if brief.state == Verdict::Committed && brief.sha256 == sha256 => return None,
+            Some(brief) if brief.state == Verdict::Refused && brief.sha256 == sha256 => {}
+            _ => {
+                let hint = "touch the file to commit it as it is, or save it again";
+                let rejection = Rejection::whole(Errno::EINTR, "the daemon ended first: the file was not closed for the last time", hint);
+                self.refuse(Receipt::pending(name.as_str(), size, sha256, None), &rejection);
+            }
+        }
+        Some(Phase::Refused)
+    }
+
+    /// The receipts of commits that were begun, by the name under which their bytes lie.
+    fn pending(&self) -> Result<Vec<(String, Receipt)>, Errno> {
+        let kept = self.kept.list().map_err(|error| error.errno())?;
+        let newest = kept.last().map_or(0, |(_, stat)| stat.mtime_ns);
+        let recent = kept.into_iter().filter(|(_, stat)| stat.mtime_ns >= newest - UNFINISHED_AGE_MAX_NS);
+        let mut pending = Vec::new();
+        for (name, _) in recent {
+            let receipt = self.kept.load(&name).ok().flatten().and_then(|text| Receipt::parse(&text));
+            let Some(receipt) = receipt.filter(|receipt| receipt.state == Verdict::Pending) else { continue };
+            match &receipt.attempt {
+                Some(attempt) => pending.push((attempt.from.clone(), receipt)),
+                None => self.forget_receipt(name.as_str()).unwrap_or_default(),
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Finishes the commits that were begun: with the same event ids, so that what is durable already is not committed again.
+    pub fn finish(&self, unfinished: Unfinished) {
+        for receipt in unfinished.0 {
+            let Some(attempt) = receipt.attempt.clone() else { continue };
+            let committed = self.finish_one(&receipt, &attempt.event_ids, &attempt.from);
+            if let Some(file) = self.find(&attempt.from) {
+                crate::fs::locked(&file.inner).phase = match commit_kind(&attempt.from) {
+                    Some(_) => Phase::Refused,
+                    None => Phase::Open,
+                };
+                if committed && let Err(error) = self.remove(&attempt.from, &file) {
+                    tracing::warn!(%error, name = attempt.from, "a committed file cannot be removed");
+                }
+            }
+            self.announce();
+        }
+    }
+
+    fn finish_one(&self, receipt: &Receipt, event_ids: &[String], from: &str) -> bool {
+        let bytes = StagedName::new(from).and_then(|from| self.files.read(&from).ok()).unwrap_or_default();
+        let Some(kind) = commit_kind(&receipt.name).filter(|_| sha256_hex(&bytes) == receipt.sha256) else {
+            self.forget_receipt(&receipt.name).unwrap_or_default();
+            return false;
+        };
+        let ids: Vec<EventId> = event_ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let appended = parse_draft(&bytes, kind).map_err(crate::fs::ledger::Failure::Rejected).and_then(|mut draft| {
+            name_events(&mut draft, &ids);
+            self.ledger.append(draft)
+        });
+        match appended {
+            Ok(committed) => self.save(&receipt.clone().committed(&committed)).is_ok(),
+            Err(failure) => {
+                self.refuse(receipt.clone(), &failure.into_rejection());
+                false
+            }
+        }
+    }
+}

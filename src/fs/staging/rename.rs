@@ -1,0 +1,97 @@
+//! Renaming in `staging/`: among drafts, or to a name that is committed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::fs::locked;
+use crate::fs::staging::decide::Outcome;
+use crate::fs::staging::{Checking, GRACE, Phase, Staged, Staging, commit_kind};
+use crate::model::Errno;
+use crate::store::StagedName;
+
+impl Staging {
+    /// Renames a file; to a name that is committed it returns when the transaction is durable, or with the draft still there.
+    ///
+    /// # Errors
+    /// `ENOENT` without such a file, `EEXIST` for a name that is taken if none may be replaced, and why a draft is refused.
+    pub fn rename(&self, from: &str, to: &str, replaces: bool, settle: impl FnOnce()) -> Result<(), Errno> {
+        let file = self.find(from).ok_or_else(|| self.error(from).map_or(Errno::ENOENT, |_| Errno::EROFS))?;
+        let target = Self::staged_name(to)?;
+        self.wait_decided(&file);
+        let present = self.find(to);
+        if let Some(present) = &present {
+            if present.id == file.id {
+                return Ok(());
+            }
+            self.wait_decided(present);
+        }
+        if !replaces && (present.is_some() || self.error(to).is_some()) {
+            return Err(Errno::EEXIST);
+        }
+        if commit_kind(to).is_none() {
+            return self.give_name(&file, &target, Phase::Open);
+        }
+        let outcome = self.commit_renamed(&file, &target, settle)?;
+        let named = match outcome {
+            Outcome::Nothing => self.give_name(&file, &target, Phase::Open),
+            Outcome::Committed => self.give_name(&file, &target, Phase::Committed { until: Instant::now() + GRACE }),
+            Outcome::SecondSave => self.keep(&file, Errno::EEXIST),
+            Outcome::Refused(errno) => self.keep(&file, errno),
+        };
+        self.announce();
+        named
+    }
+
+    fn commit_renamed(&self, file: &Staged, target: &StagedName, settle: impl FnOnce()) -> Result<Outcome, Errno> {
+        let (from, bytes) = {
+            let mut inner = locked(&file.inner);
+            let from = inner.name.clone().ok_or(Errno::ENOENT)?;
+            let bytes = self.all_bytes(&mut inner)?;
+            if inner.openers == 0 {
+                inner.file = None;
+            }
+            inner.phase = Phase::Deciding;
+            (from, bytes)
+        };
+        Ok(self.attempt(target, &from, &bytes, None, settle))
+    }
+
+    /// The draft stays as it was.
+    fn keep(&self, file: &Staged, errno: Errno) -> Result<(), Errno> {
+        let mut inner = locked(&file.inner);
+        let named = inner.name.as_ref().is_some_and(|name| commit_kind(name.as_str()).is_some());
+        inner.phase = if named { Phase::Refused } else { Phase::Open };
+        Err(errno)
+    }
+
+    /// Moves a file to a name, in place of whatever has it.
+    fn give_name(&self, file: &Arc<Staged>, target: &StagedName, phase: Phase) -> Result<(), Errno> {
+        let replaced = locked(&self.state).names.get(target.as_str()).cloned().filter(|replaced| replaced.id != file.id);
+        if let Some(replaced) = &replaced {
+            let mut inner = locked(&replaced.inner);
+            // Who has the replaced file open keeps its bytes.
+            if inner.openers > 0 {
+                self.ensure_open(&mut inner)?;
+            }
+            inner.name = None;
+        }
+        let before = {
+            let mut inner = locked(&file.inner);
+            let before = inner.name.clone().ok_or(Errno::ENOENT)?;
+            if let Err(error) = self.files.rename(&before, target) {
+                inner.phase = Phase::Open;
+                return Err(error.errno());
+            }
+            inner.name = Some(target.clone());
+            inner.phase = phase;
+            inner.checking = Checking::default();
+            before
+        };
+        let mut state = locked(&self.state);
+        if state.names.get(before.as_str()).is_some_and(|named| named.id == file.id) {
+            state.names.remove(before.as_str());
+        }
+        state.names.insert(target.as_str().to_owned(), Arc::clone(file));
+        Ok(())
+    }
+}

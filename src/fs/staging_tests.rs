@@ -1,0 +1,444 @@
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::memory::Memory;
+use super::*;
+use crate::braid::{Committed, CommittedEvent};
+use crate::disk::Disk;
+use crate::model::{Draft, Errno, EventId, Expectation, Rejection, TransactionId};
+use crate::store::Store;
+
+/// Stands in for `braid`: keeps drafts, holds expectations and remembers ids.
+#[derive(Default)]
+struct Book {
+    drafts: Mutex<Vec<Draft>>,
+    failure: Mutex<Option<Failure>>,
+    settled: AtomicU64,
+}
+
+impl Ledger for Arc<Book> {
+    fn append(&self, draft: Draft) -> Result<Committed, Failure> {
+        if let Some(failure) = self.failure.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        self.check(&draft).map_err(Failure::Rejected)?;
+        let mut drafts = self.drafts.lock().unwrap();
+        let ids = |draft: &Draft| draft.events.iter().map(|event| event.event_id).collect::<Vec<Option<EventId>>>();
+        let known = drafts.iter().any(|kept| ids(kept) == ids(&draft) && draft.events.iter().all(|event| event.event_id.is_some()));
+        if !known {
+            drafts.push(draft.clone());
+        }
+        let events = draft.events.iter().enumerate().map(|(n, event)| CommittedEvent {
+            event_id: event.event_id.unwrap_or(EventId(uuid::Uuid::nil())),
+            stream_id: event.stream_id.clone(),
+            stream_version: n as u64 + 1,
+            position: n as u64 + 1,
+            seq_nr: Some(n as u64 + 1),
+        });
+        Ok(Committed { transaction_id: TransactionId(uuid::Uuid::nil()), events: events.collect(), repeated: known })
+    }
+
+    fn check(&self, draft: &Draft) -> Result<(), Rejection> {
+        let drafts = self.drafts.lock().unwrap();
+        let events = |stream: &str| drafts.iter().flat_map(|draft| &draft.events).filter(|event| event.stream_id == stream).count() as u64;
+        let fails = draft.expect.iter().any(|(stream, expect)| match expect {
+            Expectation::Version(version) => events(stream) != *version,
+            Expectation::None => events(stream) != 0,
+            Expectation::Exists => events(stream) == 0,
+            Expectation::Any => false,
+        });
+        if fails { Err(Rejection::whole(Errno::ESTALE, "stream has another version", "read it again")) } else { Ok(()) }
+    }
+}
+
+const ME: Caller = Caller { uid: 1000, gid: 1000, pid: 7 };
+const LINE: &[u8] = b"{\"stream_id\":\"a\",\"event_type\":\"T\",\"event_data\":{}}\n";
+const OTHER: &[u8] = b"{\"stream_id\":\"b\",\"event_type\":\"T\",\"event_data\":{}}\n";
+const NEW: i32 = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+
+struct Desk {
+    fs: Fs,
+    book: Arc<Book>,
+    home: TempDir,
+}
+
+fn open_desk(home: &Path, book: &Arc<Book>) -> Fs {
+    let store = Store::init(home, &Disk::real()).unwrap();
+    let staging = Staging::new(store.staging().unwrap(), store.receipts().unwrap(), Arc::new(Arc::clone(book)));
+    let unfinished = staging.recover().unwrap();
+    staging.finish(unfinished);
+    Fs::new(Manner { read_only: false, uid: 1000, gid: 1000 }, Memory::default().with("log.jsonl", 1, "x\n").shown(), Some(staging))
+}
+
+impl Desk {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let book = Arc::new(Book::default());
+        Self { fs: open_desk(home.path(), &book), book, home }
+    }
+
+    /// The daemon dies and another one comes.
+    fn restart(&mut self) {
+        self.fs = open_desk(self.home.path(), &self.book);
+    }
+
+    fn directory(&self, name: &str) -> u64 {
+        self.fs.look_up(ROOT, name).unwrap().0.attr.ino
+    }
+
+    /// Opens as open(2) does: a name that is there is opened, else created.
+    fn open(&self, name: &str, flags: i32) -> Result<u64, Errno> {
+        let parent = self.directory("staging");
+        match self.fs.look_up(parent, name) {
+            Ok(_) if flags & libc::O_EXCL != 0 => Err(Errno::EEXIST),
+            Ok((found, _)) => self.fs.open(found.attr.ino, flags, ME).map(|opened| opened.handle),
+            Err(Errno::ENOENT) if flags & libc::O_CREAT != 0 => self.fs.create(parent, name, flags, ME).map(|(_, opened)| opened.handle),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn close(&self, handle: u64) -> Result<(), Errno> {
+        let (_, flushed) = self.fs.flush(handle);
+        if let Release::Commit(file) = self.fs.release(handle) {
+            self.fs.decide(handle, &file, || {
+                self.book.settled.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        flushed
+    }
+
+    /// Writes a file as `cp` does: the first error that a system call reports.
+    fn drop_file(&self, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+        let handle = self.open(name, NEW)?;
+        let written = self.fs.write(handle, 0, bytes);
+        written.and(self.close(handle))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+        let parent = self.directory("staging");
+        self.fs.rename((parent, from), (parent, to), 0, ME, || ())
+    }
+
+    fn text(&self, directory: &str, name: &str) -> Result<String, Errno> {
+        let (found, _) = self.fs.look_up(self.directory(directory), name)?;
+        let opened = self.fs.open(found.attr.ino, libc::O_RDONLY, ME)?;
+        let bytes = self.fs.read(found.attr.ino, opened.handle, 0, 1 << 20)?;
+        assert_eq!(bytes.len() as u64, self.fs.attributes(found.attr.ino)?.0.size, "the size is exact");
+        self.fs.release(opened.handle);
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    fn receipt(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text("receipts", &format!("{name}.json")).unwrap()).unwrap()
+    }
+
+    fn list(&self, directory: &str) -> Vec<String> {
+        let ino = self.directory(directory);
+        let handle = self.fs.open_directory(ino).unwrap();
+        let (children, _) = self.fs.children(ino, handle, 0).unwrap();
+        self.fs.close_directory(handle);
+        children.iter().map(|child| child.entry.name.clone()).collect()
+    }
+
+    fn commits(&self) -> usize {
+        self.book.drafts.lock().unwrap().len()
+    }
+}
+
+#[test]
+fn a_dropped_file_is_committed_at_its_last_close_and_leaves_the_listing() {
+    let desk = Desk::new();
+    assert_eq!(desk.drop_file("x.jsonl", LINE), Ok(()));
+    assert_eq!(desk.commits(), 1);
+    assert_eq!(desk.list("staging"), [""; 0]);
+    assert_eq!(desk.text("staging", "x.jsonl").unwrap().as_bytes(), LINE, "the name still resolves");
+    let receipt = desk.receipt("x.jsonl");
+    assert_eq!(receipt["state"], "committed");
+    assert_eq!(receipt["name"], "x.jsonl");
+    assert_eq!(receipt["events"][0]["stream_id"], "a");
+    assert_eq!(receipt["bytes"], LINE.len());
+    assert_eq!(desk.list("receipts"), ["x.jsonl.json"]);
+    assert_eq!(desk.book.settled.load(Ordering::Relaxed), 1, "the kernel was told before the verdict");
+}
+
+#[test]
+fn several_writers_of_one_file_make_one_transaction() {
+    let desk = Desk::new();
+    let shell = desk.open("x.jsonl", NEW).unwrap();
+    desk.fs.write(shell, 0, LINE).unwrap();
+    let child = desk.open("x.jsonl", libc::O_WRONLY | libc::O_APPEND).unwrap();
+    desk.fs.write(child, 0, OTHER).unwrap();
+    assert_eq!(desk.receipt("x.jsonl")["state"], "pending");
+    desk.close(child).unwrap();
+    assert_eq!(desk.commits(), 0);
+    desk.close(shell).unwrap();
+    assert_eq!(desk.commits(), 1);
+    assert_eq!(desk.book.drafts.lock().unwrap()[0].events.len(), 2);
+}
+
+#[test]
+fn a_bad_line_is_refused_in_the_write_that_brings_it_and_the_file_stays() {
+    let desk = Desk::new();
+    let bad = [LINE, b"{\"stream_id\":\"a\"}\n"].concat();
+    assert_eq!(desk.drop_file("x.jsonl", &bad), Err(Errno::EINVAL));
+    assert_eq!(desk.commits(), 0);
+    assert_eq!(desk.list("staging"), ["x.jsonl", "x.jsonl.error"]);
+    assert_eq!(desk.text("staging", "x.jsonl").unwrap().as_bytes(), bad, "every byte that arrived is there");
+    let receipt = desk.receipt("x.jsonl");
+    assert_eq!((&receipt["state"], &receipt["transaction_id"]), (&Value::from("refused"), &Value::Null));
+    assert_eq!((&receipt["reasons"][0]["errno"], &receipt["reasons"][0]["line"]), (&Value::from("EINVAL"), &Value::from(2)));
+    assert!(desk.text("staging", "x.jsonl.error").unwrap().contains("line 2"));
+    assert_eq!(desk.drop_file("x.jsonl", LINE), Ok(()), "mended and saved again");
+    assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
+}
+
+#[test]
+fn an_expectation_that_fails_is_told_at_once_and_kept_to() {
+    let desk = Desk::new();
+    let text = [b"{\"expect\":{\"a\":3}}\n", LINE].concat();
+    assert_eq!(desk.drop_file("x.jsonl", &text), Err(Errno::ESTALE));
+    assert_eq!(desk.receipt("x.jsonl")["reasons"][0]["errno"], "ESTALE");
+    assert_eq!(desk.commits(), 0);
+}
+
+#[test]
+fn half_a_line_is_only_refused_at_the_last_close() {
+    let desk = Desk::new();
+    assert_eq!(desk.drop_file("x.jsonl", &LINE[..20]), Ok(()));
+    assert_eq!(desk.receipt("x.jsonl")["state"], "refused");
+    assert_eq!(desk.drop_file("y.jsonl", &LINE[..LINE.len() - 1]), Ok(()));
+    assert_eq!(desk.receipt("y.jsonl")["state"], "committed", "a whole object needs no newline");
+}
+
+#[test]
+fn an_empty_file_is_nothing() {
+    let desk = Desk::new();
+    assert_eq!(desk.drop_file("x.jsonl", b""), Ok(()));
+    assert_eq!((desk.commits(), desk.list("receipts")), (0, vec![]));
+    let handle = desk.open("x.jsonl", libc::O_WRONLY | libc::O_APPEND).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    desk.close(handle).unwrap();
+    assert_eq!(desk.commits(), 1);
+}
+
+#[test]
+fn renaming_a_draft_commits_it_or_leaves_it() {
+    let desk = Desk::new();
+    desk.drop_file(".x", LINE).unwrap();
+    assert_eq!((desk.commits(), desk.list("staging")), (0, vec![".x".to_owned()]));
+    assert_eq!(desk.rename(".x", "x.jsonl"), Ok(()));
+    assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
+    assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
+    desk.drop_file(".y", b"nonsense").unwrap();
+    assert_eq!(desk.rename(".y", "y.jsonl"), Err(Errno::EINVAL));
+    assert_eq!(desk.list("staging"), [".y", "y.jsonl.error"]);
+    assert_eq!(desk.receipt("y.jsonl")["state"], "refused");
+    assert_eq!(desk.rename("nowhere", "z.jsonl"), Err(Errno::ENOENT));
+}
+
+#[test]
+fn a_refused_file_is_mended_by_renaming_another_over_it() {
+    let desk = Desk::new();
+    assert!(desk.drop_file("x.jsonl", b"{}\n").is_err());
+    desk.drop_file("sedAbCdEf", LINE).unwrap();
+    assert_eq!(desk.rename("sedAbCdEf", "x.jsonl"), Ok(()));
+    assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
+}
+
+#[test]
+fn a_second_save_of_the_same_bytes_is_refused_and_leaves_no_file() {
+    let desk = Desk::new();
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    let first = desk.receipt("x.jsonl");
+    assert_eq!(desk.drop_file("x.jsonl", LINE), Err(Errno::EEXIST));
+    assert_eq!(desk.drop_file("x.jsonl", &[LINE, OTHER].concat()), Err(Errno::EEXIST));
+    assert_eq!((desk.commits(), desk.list("staging"), desk.receipt("x.jsonl")), (1, vec![], first.clone()));
+    desk.drop_file(".x", LINE).unwrap();
+    assert_eq!(desk.rename(".x", "x.jsonl"), Err(Errno::EEXIST));
+    assert_eq!(desk.list("staging"), [".x"]);
+    assert_eq!(desk.receipt("x.jsonl"), first);
+    assert_eq!(desk.drop_file("x.jsonl", OTHER), Ok(()), "other content is another transaction");
+    assert_eq!(desk.commits(), 2);
+    let receipts = desk.directory("receipts");
+    desk.fs.unlink(receipts, "x.jsonl.json", ME).unwrap();
+    assert_eq!(desk.drop_file("x.jsonl", OTHER), Ok(()), "forgotten with its receipt");
+    assert_eq!(desk.commits(), 3);
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_created_or_replaced_against_the_will() {
+    let desk = Desk::new();
+    desk.drop_file(".x", LINE).unwrap();
+    desk.drop_file(".y", OTHER).unwrap();
+    let parent = desk.directory("staging");
+    assert_eq!(desk.fs.create(parent, ".x", NEW | libc::O_EXCL, ME).err(), Some(Errno::EEXIST));
+    assert_eq!(desk.fs.rename((parent, ".x"), (parent, ".y"), libc::RENAME_NOREPLACE, ME, || ()), Err(Errno::EEXIST));
+    assert_eq!(desk.fs.rename((parent, ".x"), (parent, ".y"), libc::RENAME_EXCHANGE, ME, || ()), Err(Errno::EINVAL));
+    assert_eq!(desk.fs.rename((parent, ".x"), (ROOT, "x"), 0, ME, || ()), Err(Errno::EXDEV));
+    assert_eq!(desk.fs.rename((ROOT, "log.jsonl"), (parent, "x"), 0, ME, || ()), Err(Errno::EXDEV));
+    assert_eq!(desk.fs.rename((parent, ".x"), (parent, ".y"), 0, ME, || ()), Ok(()));
+    assert_eq!(desk.text("staging", ".y").unwrap().as_bytes(), LINE);
+    assert_eq!(desk.fs.refuse_node(parent), Errno::EPERM);
+    assert_eq!(desk.fs.make_node(parent, "fifo", libc::S_IFIFO, ME).err(), Some(Errno::EPERM));
+    assert_eq!(desk.fs.create(parent, &"x".repeat(256), NEW, ME).err(), Some(Errno::ENAMETOOLONG));
+}
+
+#[test]
+fn drafts_work_like_ordinary_files() {
+    let desk = Desk::new();
+    let handle = desk.open("x~", libc::O_RDWR | libc::O_CREAT).unwrap();
+    desk.fs.write(handle, 0, b"0123456789").unwrap();
+    desk.fs.write(handle, 4, b"ab").unwrap();
+    assert_eq!(desk.fs.read(0, handle, 2, 4).unwrap(), b"23ab");
+    let ino = desk.fs.look_up(desk.directory("staging"), "x~").unwrap().0.attr.ino;
+    let size = |size| Changes { size: Some(size), touched: false };
+    assert_eq!(desk.fs.set_attributes(ino, size(3), ME).unwrap().0.size, 3);
+    assert_eq!(desk.fs.set_attributes(ino, size(5), ME).unwrap().0.size, 5);
+    assert_eq!(desk.fs.read(0, handle, 0, 9).unwrap(), b"012\0\0");
+    desk.fs.unlink(desk.directory("staging"), "x~", ME).unwrap();
+    desk.fs.write(handle, 0, b"still").unwrap();
+    assert_eq!(desk.fs.read(0, handle, 0, 9).unwrap(), b"still", "who has it open keeps it");
+    desk.close(handle).unwrap();
+    assert_eq!(desk.list("staging"), [""; 0]);
+}
+
+#[test]
+fn others_may_read_but_not_append() {
+    let desk = Desk::new();
+    desk.drop_file(".x", LINE).unwrap();
+    let parent = desk.directory("staging");
+    let other = Caller { uid: 1001, ..ME };
+    let ino = desk.fs.look_up(parent, ".x").unwrap().0.attr.ino;
+    assert!(desk.fs.open(ino, libc::O_RDONLY, other).is_ok());
+    assert_eq!(desk.fs.open(ino, libc::O_WRONLY, other).err(), Some(Errno::EACCES));
+    assert_eq!(desk.fs.create(parent, "y", NEW, other).err(), Some(Errno::EACCES));
+    assert_eq!(desk.fs.unlink(parent, ".x", other), Err(Errno::EACCES));
+    assert_eq!(desk.fs.rename((parent, ".x"), (parent, "x.jsonl"), 0, other, || ()), Err(Errno::EACCES));
+    assert_eq!(desk.fs.open(desk.directory("append"), libc::O_WRONLY, other).err(), Some(Errno::EACCES));
+    assert_eq!(desk.fs.access(parent, libc::W_OK, other), Err(Errno::EACCES));
+    let root = Caller { uid: 0, ..ME };
+    assert_eq!(desk.fs.access(parent, libc::W_OK, root), Ok(()));
+}
+
+#[test]
+fn each_write_to_append_is_one_transaction_of_exactly_one_line() {
+    let desk = Desk::new();
+    assert_eq!(desk.fs.append(LINE), Ok(()));
+    assert_eq!(desk.fs.append(&[LINE, OTHER].concat()), Err(Errno::EINVAL));
+    assert_eq!(desk.fs.append(&LINE[..LINE.len() - 1]), Err(Errno::EINVAL));
+    assert_eq!(desk.fs.append(b"[{\"stream\":\"a\",\"type\":\"T\",\"data\":1},{\"stream\":\"b\",\"type\":\"T\",\"data\":2}]\n"), Ok(()));
+    assert_eq!(desk.fs.append(b"{\"expect\":{\"a\":9},\"events\":[{\"stream\":\"a\",\"type\":\"T\",\"data\":1}]}\n"), Err(Errno::ESTALE));
+    assert_eq!(desk.fs.append(&vec![b' '; (1 << 20) - 4095]), Err(Errno::EFBIG));
+    assert_eq!(desk.commits(), 2);
+    let ino = desk.directory("append");
+    let opened = desk.fs.open(ino, libc::O_RDWR | libc::O_TRUNC, ME).unwrap();
+    assert_eq!(desk.fs.read(ino, opened.handle, 0, 100), Ok(vec![]));
+    assert_eq!(desk.fs.set_attributes(ino, Changes { size: Some(7), touched: true }, ME).unwrap().0.size, 0);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_refuses_and_the_next_attempt_succeeds() {
+    let desk = Desk::new();
+    *desk.book.failure.lock().unwrap() = Some(Failure::Error { errno: Errno::EBUSY, message: "store is locked".to_owned() });
+    assert_eq!(desk.drop_file("x.jsonl", LINE), Ok(()));
+    assert_eq!(desk.receipt("x.jsonl")["reasons"][0]["errno"], "EBUSY");
+    assert_eq!(desk.fs.append(LINE), Err(Errno::EBUSY));
+    *desk.book.failure.lock().unwrap() = None;
+    let touch = desk.open("x.jsonl", libc::O_WRONLY).unwrap();
+    desk.close(touch).unwrap();
+    assert_eq!((desk.commits(), desk.receipt("x.jsonl")["state"].clone()), (1, Value::from("committed")));
+}
+
+#[test]
+fn what_was_not_closed_when_the_daemon_ended_stays_refused() {
+    let mut desk = Desk::new();
+    desk.drop_file(".draft", b"any bytes").unwrap();
+    let handle = desk.open("x.jsonl", NEW).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    desk.restart();
+    assert_eq!(desk.commits(), 0);
+    assert_eq!(desk.list("staging"), [".draft", "x.jsonl", "x.jsonl.error"]);
+    assert!(desk.text("staging", "x.jsonl.error").unwrap().contains("the daemon ended first"));
+    let touch = desk.open("x.jsonl", libc::O_WRONLY).unwrap();
+    desk.close(touch).unwrap();
+    assert_eq!((desk.commits(), desk.list("staging")), (1, vec![".draft".to_owned()]));
+    desk.restart();
+    assert_eq!(desk.list("staging"), [".draft"]);
+    assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
+    assert_eq!(desk.drop_file("x.jsonl", LINE), Err(Errno::EEXIST), "a restart does not forget what was committed");
+}
+
+#[test]
+fn a_commit_that_the_daemon_did_not_answer_is_finished_exactly_once() {
+    let mut desk = Desk::new();
+    let handle = desk.open("x.jsonl", NEW).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    // The daemon dies when the transaction is durable and nothing else has been done.
+    let pending = {
+        let seen = std::sync::Mutex::new(Vec::new());
+        desk.fs.flush(handle).1.unwrap();
+        let Release::Commit(file) = desk.fs.release(handle) else { panic!("the last close decides") };
+        let home = desk.home.path().join("tmp");
+        desk.fs.decide(handle, &file, || {
+            let receipt = std::fs::read(home.join("receipts/x.jsonl")).unwrap();
+            seen.lock().unwrap().push((receipt, std::fs::read(home.join("staging/x.jsonl")).unwrap()));
+        });
+        seen.into_inner().unwrap()
+    };
+    std::fs::write(desk.home.path().join("tmp/receipts/x.jsonl"), &pending[0].0).unwrap();
+    std::fs::write(desk.home.path().join("tmp/staging/x.jsonl"), &pending[0].1).unwrap();
+    assert!(String::from_utf8_lossy(&pending[0].0).contains("\"pending\""));
+    desk.restart();
+    assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
+    assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
+}
+
+#[test]
+fn time_removes_committed_names_unused_drafts_and_nothing_else() {
+    let desk = Desk::new();
+    desk.drop_file(".draft", b"x").unwrap();
+    assert!(desk.drop_file("bad.jsonl", b"{}\n").is_err());
+    let staging = desk.fs.staging.as_ref().unwrap();
+    assert!(staging.tend(SystemTime::now()) > Duration::from_secs(60));
+    assert_eq!(desk.list("staging"), [".draft", "bad.jsonl", "bad.jsonl.error"]);
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    assert!(staging.tend(SystemTime::now()) <= Duration::from_secs(2), "come again when the name is to go");
+    staging.tend(SystemTime::now() + Duration::from_secs(25 * 3600));
+    assert_eq!(desk.list("staging"), ["bad.jsonl", "bad.jsonl.error"]);
+}
+
+#[test]
+fn what_is_refused_can_be_removed_and_dismissed() {
+    let desk = Desk::new();
+    assert!(desk.drop_file("x.jsonl", b"{}\n").is_err());
+    assert!(desk.drop_file("y.jsonl", b"{}\n").is_err());
+    let staging = desk.directory("staging");
+    desk.fs.unlink(staging, "x.jsonl.error", ME).unwrap();
+    desk.fs.unlink(staging, "y.jsonl", ME).unwrap();
+    assert_eq!(desk.list("staging"), ["x.jsonl"]);
+    assert_eq!(desk.list("receipts"), ["x.jsonl.json", "y.jsonl.json"]);
+    assert_eq!(desk.fs.unlink(staging, "y.jsonl", ME), Err(Errno::ENOENT));
+}
+
+#[test]
+fn readers_of_views_wait_while_a_closed_file_is_undecided() {
+    let desk = Desk::new();
+    let log = desk.fs.look_up(ROOT, "log.jsonl").unwrap().0.attr.ino;
+    let handle = desk.open("x.jsonl", NEW).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    assert!(!desk.fs.waits(log));
+    let (notices, flushed) = desk.fs.flush(handle);
+    assert_eq!(flushed, Ok(()));
+    assert!(notices.contains(&Notice::Attributes { ino: log }), "the kernel asks for the log's size");
+    assert!(!desk.fs.waits(desk.directory("staging")), "only views wait");
+    if let Release::Commit(file) = desk.fs.release(handle) {
+        desk.fs.decide(handle, &file, || ());
+    }
+    assert!(!desk.fs.waits(log));
+    desk.fs.wait_decided();
+}

@@ -1,0 +1,189 @@
+//! Views by name and by inode: lookup, attributes, bytes, extended attributes.
+
+use std::sync::Arc;
+
+use crate::fs::attr::{Attr, Found, Ttl, view_ttl};
+use crate::fs::nodes::{Held, Identity};
+use crate::fs::own::Own;
+use crate::fs::source::{Content, Entry, Node};
+use crate::fs::{Fs, ROOT, join, locked};
+use crate::model::Errno;
+
+impl Fs {
+    /// Finds a name in a directory and counts the lookup; the number tells which tree the answer is from ([`Fs::overtaken`]).
+    ///
+    /// # Errors
+    /// `ENOENT` if there is none, `ENOTDIR` if the parent is a file.
+    pub fn look_up(&self, parent: u64, name: &str) -> Result<(Found, u64), Errno> {
+        let directory = self.directory_path(parent)?;
+        if let Some(own) = self.find_own(&directory, name) {
+            return self.look_up_own(&own?);
+        }
+        let path = join(&directory, name);
+        loop {
+            let shown = self.shown();
+            let node = shown.sizes.find(&path).ok_or(Errno::ENOENT)?;
+            let identity = identity_of(&path, &node);
+            let mut nodes = locked(&self.nodes);
+            if self.serial() != shown.serial {
+                continue;
+            }
+            let ttl = view_ttl(&path, &node, shown.sizes.is_ready() && !self.decisions.is_open());
+            let ino = nodes.look_up(identity);
+            return Ok((Found { attr: Attr::of_view(ino, &node), attr_ttl: ttl, entry_ttl: ttl }, shown.serial));
+        }
+    }
+
+    /// The number that a lookup of this name would give, without counting one; none if the name has gone.
+    #[must_use]
+    pub fn peek(&self, parent: u64, name: &str) -> Option<u64> {
+        let directory = self.directory_path(parent).ok()?;
+        if let Some(own) = self.find_own(&directory, name) {
+            return own.ok().map(|own| self.number_own(&own));
+        }
+        let path = join(&directory, name);
+        let node = self.shown().sizes.find(&path)?;
+        Some(locked(&self.nodes).number(&identity_of(&path, &node)))
+    }
+
+    /// Takes back lookups that the kernel has forgotten.
+    pub fn forget(&self, ino: u64, lookups: u64) {
+        let gone = {
+            let mut nodes = locked(&self.nodes);
+            let held = nodes.find(ino).map(|held| held.identity.clone());
+            nodes.forget(ino, lookups);
+            held.filter(|_| nodes.find(ino).is_none())
+        };
+        let Some(identity) = gone else { return };
+        self.forget_listing(ino);
+        if let (Some(staging), Some(Own::Staged(id))) = (&self.staging, Own::of(&identity)) {
+            staging.forget(id);
+        }
+    }
+
+    /// What stat(2) shows of an inode, and how long it holds.
+    ///
+    /// # Errors
+    /// `ENOENT` for an inode that the kernel does not hold, `ESTALE` for one whose file cannot be told any more.
+    pub fn attributes(&self, ino: u64) -> Result<(Attr, Ttl), Errno> {
+        if let Some(own) = self.own(ino)? {
+            return Ok((self.own_attributes(ino, &own)?, Ttl::Ask));
+        }
+        let held = self.held(ino)?;
+        let node = self.node(&held)?;
+        Ok((Attr::of_view(ino, &node), view_ttl(&held.identity.path, &node, self.shown().sizes.is_ready())))
+    }
+
+    /// Reads at most `len` bytes of a file.
+    ///
+    /// # Errors
+    /// `EISDIR` for a directory, `EIO` and its like when the store cannot be read.
+    pub fn read_view(&self, ino: u64, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        self.bytes(ino)?.read(offset, len).map_err(|error| Errno::from(&error))
+    }
+
+    /// The value of an extended attribute.
+    ///
+    /// # Errors
+    /// `ENODATA` if there is none of that name.
+    pub fn xattr(&self, ino: u64, name: &str) -> Result<Vec<u8>, Errno> {
+        let xattrs = self.xattrs(ino)?;
+        xattrs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value).ok_or(Errno::ENODATA)
+    }
+
+    /// The extended attributes of an inode: name and value.
+    ///
+    /// # Errors
+    /// `ENOENT` for an inode that the kernel does not hold.
+    pub fn xattrs(&self, ino: u64) -> Result<Vec<(String, Vec<u8>)>, Errno> {
+        if self.own(ino)?.is_some() {
+            return Ok(Vec::new());
+        }
+        match self.node(&self.held(ino)?)? {
+            Node::Directory { .. } => Ok(Vec::new()),
+            Node::File(file) => Ok(file.xattrs()),
+        }
+    }
+
+    /// Whether an inode is a directory.
+    ///
+    /// # Errors
+    /// `ENOENT` for an inode that the kernel does not hold.
+    pub fn is_directory(&self, ino: u64) -> Result<bool, Errno> {
+        Ok(self.held(ino)?.identity.directory)
+    }
+
+    /// The path of a directory's inode.
+    pub(super) fn directory_path(&self, ino: u64) -> Result<Arc<str>, Errno> {
+        let identity = self.held(ino)?.identity;
+        if identity.directory { Ok(identity.path) } else { Err(Errno::ENOTDIR) }
+    }
+
+    /// The inode if the kernel holds it.
+    pub(super) fn held(&self, ino: u64) -> Result<Held, Errno> {
+        if ino == ROOT {
+            let identity = Identity { path: "".into(), incarnation: 0, directory: true };
+            return Ok(Held { identity, lookups: 1, since: 0, pinned: None });
+        }
+        locked(&self.nodes).find(ino).cloned().ok_or(Errno::ENOENT)
+    }
+
+    /// What an inode stands for: its name's file while that is the same one, else the file that was kept for it.
+    fn node(&self, held: &Held) -> Result<Node, Errno> {
+        match self.shown().sizes.find(&held.identity.path) {
+            Some(node) if is_same(&node, &held.identity) => Ok(node),
+            // A directory without a name is an empty one, as after rmdir.
+            _ if held.identity.directory => Ok(Node::Directory { mtime_ns: 0 }),
+            _ => self.pinned(held).map(Node::File),
+        }
+    }
+
+    /// The bytes of a file: those of the tree that comes while one is on its way.
+    fn bytes(&self, ino: u64) -> Result<Arc<dyn Content>, Errno> {
+        let held = self.held(ino)?;
+        if held.identity.directory {
+            return Err(Errno::EISDIR);
+        }
+        let shown = self.shown();
+        for tree in [&shown.bytes, &shown.sizes] {
+            if let Some(Node::File(file)) = tree.find(&held.identity.path)
+                && file.incarnation() == held.identity.incarnation
+            {
+                return Ok(file);
+            }
+        }
+        self.pinned(&held)
+    }
+
+    /// The file that was kept for an inode; it may have been pinned since `held` was read.
+    fn pinned(&self, held: &Held) -> Result<Arc<dyn Content>, Errno> {
+        if let Some(file) = &held.pinned {
+            return Ok(Arc::clone(file));
+        }
+        let nodes = locked(&self.nodes);
+        nodes.find(nodes.number(&held.identity)).and_then(|held| held.pinned.clone()).ok_or(Errno::ESTALE)
+    }
+
+    /// The names of a directory.
+    pub(super) fn list(&self, path: &str) -> Option<Vec<Entry>> {
+        if let Some(own) = self.list_own(path) {
+            return Some(own);
+        }
+        let mut names = self.shown().sizes.list(path)?;
+        if path.is_empty() {
+            names.extend(self.own_of_root());
+        }
+        Some(names)
+    }
+}
+
+fn identity_of(path: &str, node: &Node) -> Identity {
+    Identity { path: path.into(), incarnation: node.incarnation(), directory: matches!(node, Node::Directory { .. }) }
+}
+
+fn is_same(node: &Node, identity: &Identity) -> bool {
+    match node {
+        Node::Directory { .. } => identity.directory,
+        Node::File(file) => !identity.directory && file.incarnation() == identity.incarnation,
+    }
+}

@@ -1,0 +1,222 @@
+use std::cell::RefCell;
+
+use super::memory::Memory;
+use super::*;
+use crate::model::Errno;
+
+const WRITABLE: Manner = Manner { read_only: false, uid: 1000, gid: 1000 };
+const READ_ONLY: Manner = Manner { read_only: true, uid: 1000, gid: 1000 };
+
+fn fs(tree: &Memory) -> Fs {
+    Fs::new(WRITABLE, tree.shown(), None)
+}
+
+/// Walks a path from the root; every step counts as a lookup, as the kernel's do.
+fn walk(fs: &Fs, path: &str) -> Result<Attr, Errno> {
+    let mut at = ROOT;
+    let mut attr = Err(Errno::EINVAL);
+    for name in path.split('/') {
+        let (found, _) = fs.look_up(at, name)?;
+        at = found.attr.ino;
+        attr = Ok(found.attr);
+    }
+    attr
+}
+
+fn publish(fs: &Fs, tree: &Memory) -> Vec<Notice> {
+    let told = RefCell::new(Vec::new());
+    fs.publish(tree.shown(), &|notice| told.borrow_mut().push(notice.clone()));
+    let mut told = told.into_inner();
+    told.retain(|notice| *notice != Notice::Attributes { ino: ROOT });
+    told
+}
+
+fn text(fs: &Fs, ino: u64) -> String {
+    String::from_utf8(fs.read_view(ino, 0, 1 << 20).unwrap()).unwrap()
+}
+
+#[test]
+fn a_file_that_grows_keeps_its_inode_and_loses_only_its_last_page() {
+    let tree = Memory::default().with("streams/a.jsonl", 1, "one\n");
+    let fs = fs(&tree);
+    let before = walk(&fs, "streams/a.jsonl").unwrap();
+    let told = publish(&fs, &tree.clone().with("streams/a.jsonl", 1, "one\ntwo\n"));
+    let ino = before.ino;
+    assert_eq!(told, [Notice::Bytes { ino, from: 4 }, Notice::Attributes { ino }]);
+    assert_eq!(fs.attributes(ino).unwrap().0.size, 8);
+    assert_eq!(text(&fs, ino), "one\ntwo\n");
+    assert_eq!(walk(&fs, "streams/a.jsonl").unwrap().ino, ino);
+}
+
+#[test]
+fn while_the_last_page_is_dropped_the_size_is_still_the_old_one_and_the_bytes_are_there() {
+    let tree = Memory::default().with("a", 1, "one\n");
+    let fs = fs(&tree);
+    let ino = walk(&fs, "a").unwrap().ino;
+    let mut seen = Vec::new();
+    let sizes = RefCell::new(&mut seen);
+    fs.publish(tree.with("a", 1, "one\ntwo\n").shown(), &|notice| {
+        if *notice != (Notice::Attributes { ino: ROOT }) {
+            sizes.borrow_mut().push((notice.clone(), fs.attributes(ino).unwrap().0.size, text(&fs, ino)));
+        }
+    });
+    assert_eq!(seen[0], (Notice::Bytes { ino, from: 4 }, 4, "one\ntwo\n".to_owned()));
+    assert_eq!(seen[1], (Notice::Attributes { ino }, 8, "one\ntwo\n".to_owned()));
+}
+
+#[test]
+fn a_name_that_comes_to_stand_for_another_file_leaves_the_old_one_whole() {
+    let tree = Memory::default().with("streams/a", 1, "old\n").with("streams/b", 1, "b\n");
+    let fs = fs(&tree);
+    let old = walk(&fs, "streams/a").unwrap().ino;
+    let parent = walk(&fs, "streams").unwrap().ino;
+    let told = publish(&fs, &tree.clone().with("streams/a", 2, "newer\n"));
+    assert_eq!(told, [Notice::Name { parent, name: "a".to_owned() }]);
+    let new = walk(&fs, "streams/a").unwrap().ino;
+    assert_ne!(new, old);
+    assert_eq!((text(&fs, old), fs.attributes(old).unwrap().0.size), ("old\n".to_owned(), 4));
+    assert_eq!(text(&fs, new), "newer\n");
+    publish(&fs, &tree.clone().with("streams/a", 3, "x"));
+    assert_eq!(text(&fs, old), "old\n");
+    assert_eq!(text(&fs, new), "newer\n");
+    fs.forget(old, 1);
+    assert_eq!(fs.attributes(old), Err(Errno::ENOENT));
+}
+
+#[test]
+fn a_file_whose_name_goes_stays_whole_for_those_who_have_it() {
+    let tree = Memory::default().with("streams/a", 1, "a\n").with("streams/b", 1, "b\n");
+    let fs = fs(&tree);
+    let ino = walk(&fs, "streams/a").unwrap().ino;
+    publish(&fs, &tree.without("streams/a"));
+    assert_eq!(walk(&fs, "streams/a"), Err(Errno::ENOENT));
+    assert_eq!(text(&fs, ino), "a\n");
+    assert_eq!(fs.attributes(ino).unwrap().0.size, 2);
+}
+
+#[test]
+fn what_has_not_changed_is_not_told() {
+    let tree = Memory::default().with("streams/a", 1, "a\n").with("streams/b", 1, "b\n");
+    let fs = fs(&tree);
+    walk(&fs, "streams/a").unwrap();
+    walk(&fs, "streams/b").unwrap();
+    assert_eq!(publish(&fs, &tree), []);
+    let ino = fs.peek(fs.peek(ROOT, "streams").unwrap(), "b").unwrap();
+    let told = publish(&fs, &tree.with("streams/b", 1, "b\nb\n"));
+    assert_eq!(told, [Notice::Bytes { ino, from: 2 }, Notice::Attributes { ino }]);
+}
+
+#[test]
+fn an_answer_from_the_tree_before_is_told_of_again() {
+    let tree = Memory::default().with("a", 1, "a\n");
+    let fs = fs(&tree);
+    let (found, serial) = fs.look_up(ROOT, "a").unwrap();
+    assert_eq!(fs.overtaken(serial, found.attr.ino), None);
+    publish(&fs, &tree.with("a", 1, "a\nb\n"));
+    assert_eq!(fs.overtaken(serial, found.attr.ino), Some(Notice::Attributes { ino: found.attr.ino }));
+}
+
+fn names(fs: &Fs, ino: u64, handle: u64, after: u64) -> Vec<(u64, String)> {
+    let (children, start) = fs.children(ino, handle, after).unwrap();
+    children.iter().skip(start).map(|child| (child.cookie, child.entry.name.clone())).collect()
+}
+
+#[test]
+fn a_listing_is_a_snapshot_until_it_is_rewound() {
+    let tree = Memory::default().with("a", 1, "").with("c", 1, "");
+    let fs = fs(&tree);
+    let handle = fs.open_directory(ROOT).unwrap();
+    assert_eq!(names(&fs, ROOT, handle, 0), [(3, "a".to_owned()), (4, "c".to_owned())]);
+    publish(&fs, &tree.clone().with("b", 1, "").without("a"));
+    assert_eq!(names(&fs, ROOT, handle, 3), [(4, "c".to_owned())]);
+    assert_eq!(names(&fs, ROOT, handle, 0), [(4, "c".to_owned()), (5, "b".to_owned())]);
+    fs.close_directory(handle);
+}
+
+#[test]
+fn a_read_only_listing_by_inode_shows_each_name_once_while_names_come_and_go() {
+    let mut tree = Memory::default();
+    for n in 0..300 {
+        tree = tree.with(&format!("d/{n:03}"), 1, "");
+    }
+    let fs = Fs::new(READ_ONLY, tree.shown(), None);
+    let ino = walk(&fs, "d").unwrap().ino;
+    let (mut seen, mut after) = (Vec::new(), 0);
+    for round in 0.. {
+        let chunk: Vec<(u64, String)> = names(&fs, ino, 0, after).into_iter().take(20).collect();
+        let Some((last, _)) = chunk.last() else { break };
+        after = *last;
+        seen.extend(chunk.into_iter().map(|(_, name)| name));
+        tree = tree.with(&format!("d/{round:03}.5"), 1, "");
+        if round < 20 {
+            publish(&fs, &tree);
+        }
+    }
+    let mut once = seen.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), seen.len(), "no name comes twice");
+    assert!((0..300).all(|n| once.contains(&format!("{n:03}"))), "what was there all along is listed");
+}
+
+#[test]
+fn views_refuse_every_change_to_everyone() {
+    let fs = fs(&Memory::default().with("streams/a", 1, "a\n"));
+    let ino = walk(&fs, "streams/a").unwrap().ino;
+    let directory = walk(&fs, "streams").unwrap().ino;
+    for uid in [0, 1000, 7] {
+        let caller = Caller { uid, gid: uid, pid: 1 };
+        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_RDONLY | libc::O_TRUNC] {
+            assert_eq!(fs.open(ino, flags, caller), Err(Errno::EROFS));
+        }
+        assert_eq!(fs.create(directory, "x", libc::O_WRONLY, caller).err(), Some(Errno::EROFS));
+        assert_eq!(fs.create(ROOT, "x", libc::O_WRONLY, caller).err(), Some(Errno::EROFS));
+        assert_eq!(fs.make_node(directory, "x", libc::S_IFREG, caller).err(), Some(Errno::EROFS));
+        assert_eq!(fs.set_attributes(ino, Changes::default(), caller).err(), Some(Errno::EROFS));
+        assert_eq!(fs.unlink(directory, "a", caller), Err(Errno::EROFS));
+        assert_eq!(fs.rename((directory, "a"), (directory, "b"), 0, caller, || ()), Err(Errno::EROFS));
+        assert_eq!(fs.access(ino, libc::W_OK, caller), Err(Errno::EROFS));
+        assert_eq!(fs.access(ino, libc::X_OK, caller), Err(Errno::EACCES));
+        assert_eq!(fs.access(ino, libc::R_OK, caller), Ok(()));
+        assert!(fs.open(ino, libc::O_RDONLY, caller).is_ok());
+    }
+    assert_eq!(fs.refuse_node(directory), Errno::EROFS);
+    assert_eq!(fs.refuse_rmdir(ROOT, "streams"), Errno::EROFS);
+    assert_eq!(fs.refuse_xattr(ino), Errno::EROFS);
+}
+
+#[test]
+fn the_size_is_where_data_ends() {
+    let fs = fs(&Memory::default().with("a", 1, "abc\n"));
+    let ino = walk(&fs, "a").unwrap().ino;
+    assert_eq!(fs.seek(ino, 1, libc::SEEK_DATA), Ok(1));
+    assert_eq!(fs.seek(ino, 1, libc::SEEK_HOLE), Ok(4));
+    assert_eq!(fs.seek(ino, 4, libc::SEEK_DATA), Err(Errno::ENXIO));
+    assert_eq!(fs.xattr(ino, "user.braidfs.size"), Ok(b"4".to_vec()));
+    assert_eq!(fs.xattr(ino, "user.other"), Err(Errno::ENODATA));
+}
+
+#[test]
+fn locks_exclude_as_flock_does() {
+    use std::sync::mpsc::channel;
+    let fs = fs(&Memory::default().with("a", 1, ""));
+    let (tell, told) = channel();
+    let ask = |owner: u64, kind, wait| {
+        let tell = tell.clone();
+        fs.lock(2, owner, Lock { kind, pid: owner as u32 }, wait, Box::new(move |result| tell.send((owner, result)).unwrap()));
+    };
+    ask(1, LockKind::Shared, false);
+    ask(2, LockKind::Shared, false);
+    ask(3, LockKind::Exclusive, false);
+    ask(3, LockKind::Exclusive, true);
+    assert_eq!(fs.lock_holder(2, 9, LockKind::Shared), None);
+    assert!(fs.lock_holder(2, 9, LockKind::Exclusive).is_some());
+    fs.unlock_all(2, 1);
+    fs.unlock_all(2, 2);
+    ask(4, LockKind::Shared, true);
+    fs.unlock_all(2, 3);
+    fs.unlock_all(2, 4);
+    let answers: Vec<(u64, Result<(), Errno>)> = told.try_iter().collect();
+    assert_eq!(answers, [(1, Ok(())), (2, Ok(())), (3, Err(Errno::EAGAIN)), (3, Ok(())), (4, Ok(()))]);
+    assert_eq!(fs.lock_holder(2, 9, LockKind::Exclusive), None);
+}

@@ -1,0 +1,317 @@
+//! Files that are opened, written, closed, renamed and removed: decided by place. Views refuse every change.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::format::draft::{DraftKind, parse_draft};
+use crate::format::names::{ENDING, category_of, file_name, stream_path};
+use crate::fs::Fs;
+use crate::fs::attr::{Attr, Found, Ttl};
+use crate::fs::ledger::Failure;
+use crate::fs::own::{Own, RECEIPTS, STAGING};
+use crate::fs::publish::Notice;
+use crate::fs::receipt;
+use crate::fs::refuse::Caller;
+use crate::fs::staging::{Release, Staged, Unfinished};
+use crate::model::{Draft, Errno};
+
+/// What setattr asks for; owner, mode and access time are accepted and change nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The new size.
+    pub size: Option<u64>,
+    /// Whether the modification time is set.
+    pub touched: bool,
+}
+
+/// An open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its handle; 0 for a view, which needs none.
+    pub handle: u64,
+    /// Whether reads and writes pass the kernel's cache by.
+    pub direct: bool,
+}
+
+/// Files of the root that every transaction changes.
+const ROOT_VIEWS: [&str; 5] = ["log.jsonl", "feed.jsonl", "status.json", "metrics", "graph.txt"];
+
+/// What answers while the index catches up.
+const AT_ONCE: [&str; 5] = ["", "README.md", ".ignore", "status.json", "metrics"];
+
+impl Fs {
+    /// Opens a file; may wait for a verdict ([`Fs::open_waits`]).
+    ///
+    /// # Errors
+    /// `EROFS` for writing to a view, `EACCES` for others than the mounting user and root.
+    pub fn open(&self, ino: u64, flags: i32, caller: Caller) -> Result<Opened, Errno> {
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
+        let own = self.own(ino)?;
+        match own {
+            Some(Own::Append | Own::Staged(_)) if writes => self.may_append(caller)?,
+            _ if writes => return Err(Errno::EROFS),
+            _ => {}
+        }
+        let Some(own) = own else { return Ok(Opened { handle: 0, direct: false }) };
+        let staging = self.staging()?;
+        let handle = match own {
+            Own::Append => staging.open_append(),
+            Own::Staged(id) => staging.open(&staging.find_id(id).ok_or(Errno::ESTALE)?, flags)?,
+            Own::Error(of) => staging.open_text(staging.words(&of).ok_or(Errno::ENOENT)?.0.into_bytes()),
+            Own::Receipt(of) => {
+                staging.wait_verdict(&of);
+                staging.open_text(staging.receipt(&of).ok_or(Errno::ENOENT)?)
+            }
+            Own::Staging | Own::Receipts => return Err(Errno::EISDIR),
+        };
+        Ok(Opened { handle, direct: true })
+    }
+
+    /// Whether opening an inode may wait for a verdict.
+    #[must_use]
+    pub fn open_waits(&self, ino: u64) -> bool {
+        match self.own(ino) {
+            Ok(Some(Own::Receipt(of))) => self.staging().is_ok_and(|staging| staging.is_deciding(&of)),
+            Ok(Some(Own::Staged(id))) => self.staging().is_ok_and(|staging| staging.find_id(id).is_some_and(|file| file.is_deciding())),
+            _ => false,
+        }
+    }
+
+    /// Creates and opens a file.
+    ///
+    /// # Errors
+    /// `EROFS` among the views, `EEXIST` for a name that is taken, `EACCES` for others than the mounting user and root.
+    pub fn create(&self, parent: u64, name: &str, flags: i32, caller: Caller) -> Result<(Found, Opened), Errno> {
+        let staging = self.staging_at(parent, caller)?;
+        let file = match staging.create(name) {
+            // Somebody was faster.
+            Err(Errno::EEXIST) if flags & libc::O_EXCL == 0 => staging.find(name).ok_or(Errno::EROFS)?,
+            other => other?,
+        };
+        let handle = staging.open(&file, flags)?;
+        let (found, _) = self.look_up_own(&Own::Staged(file.id()))?;
+        Ok((found, Opened { handle, direct: true }))
+    }
+
+    /// Creates a regular file without opening it.
+    ///
+    /// # Errors
+    /// `EROFS` among the views, `EPERM` for anything but a regular file.
+    pub fn make_node(&self, parent: u64, name: &str, mode: u32, caller: Caller) -> Result<(Found, u64), Errno> {
+        let staging = self.staging_at(parent, caller)?;
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Errno::EPERM);
+        }
+        let file = staging.create(name)?;
+        self.look_up_own(&Own::Staged(file.id()))
+    }
+
+    /// The staging area if that is what a directory is and someone may change it.
+    fn staging_at(&self, parent: u64, caller: Caller) -> Result<&crate::fs::Staging, Errno> {
+        if &*self.directory_path(parent)? != STAGING || self.staging.is_none() {
+            return Err(self.refuse_node(parent));
+        }
+        self.may_append(caller)?;
+        self.staging()
+    }
+
+    /// Reads at most `len` bytes of an open file.
+    ///
+    /// # Errors
+    /// `EISDIR` for a directory, `EIO` and its like when the store cannot be read.
+    pub fn read(&self, ino: u64, handle: u64, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        if handle == 0 { self.read_view(ino, offset, len) } else { self.staging()?.read(handle, offset, len) }
+    }
+
+    /// Writes to an open staged file.
+    ///
+    /// # Errors
+    /// Why the file will not be committed, as far as can be told now.
+    pub fn write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.staging()?.write(handle, offset, bytes)
+    }
+
+    /// Whether an inode is `append`.
+    #[must_use]
+    pub fn is_append(&self, ino: u64) -> bool {
+        self.own(ino).is_ok_and(|own| own == Some(Own::Append))
+    }
+
+    /// Commits one line that was written to `append`; returns when it is durable and published.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn append(&self, line: &[u8]) -> Result<(), Errno> {
+        let ledger = self.staging()?.ledger();
+        let appended = parse_draft(line, DraftKind::AppendWrite).map_err(Failure::Rejected).and_then(|draft| ledger.append(draft));
+        match appended {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                let rejection = failure.into_rejection();
+                tracing::info!(errno = %rejection.errno(), reason = %rejection, "a write to append is refused");
+                Err(rejection.errno())
+            }
+        }
+    }
+
+    /// A file was closed, perhaps not for the last time. From now on who looks at the views that it concerns waits for the verdict;
+    /// the notices make the kernel ask.
+    pub fn flush(&self, handle: u64) -> (Vec<Notice>, Result<(), Errno>) {
+        let Ok(staging) = self.staging() else { return (Vec::new(), Ok(())) };
+        match staging.flush(handle) {
+            Err(errno) => (Vec::new(), Err(errno)),
+            Ok(None) => (Vec::new(), Ok(())),
+            Ok(Some(draft)) => {
+                self.decisions.expect(handle);
+                (self.doubtful(&concerned(&draft)), Ok(()))
+            }
+        }
+    }
+
+    /// Closes a handle.
+    pub fn release(&self, handle: u64) -> Release {
+        let released = self.staging().map_or(Release::Done, |staging| staging.release(handle));
+        if matches!(released, Release::Done) {
+            self.decisions.decided(handle);
+        }
+        released
+    }
+
+    /// Decides over a file whose last handle this was. `settle` returns once the kernel knows the views.
+    pub fn decide(&self, handle: u64, file: &Arc<Staged>, settle: impl FnOnce()) {
+        if let Ok(staging) = self.staging() {
+            staging.decide(file, settle);
+        }
+        self.decisions.decided(handle);
+    }
+
+    /// Finishes what a daemon before has begun.
+    pub fn finish(&self, unfinished: Unfinished) {
+        if let Ok(staging) = self.staging() {
+            staging.finish(unfinished);
+        }
+    }
+
+    /// Removes what time has made useless; returns when to come again.
+    #[must_use]
+    pub fn tend(&self, now: SystemTime) -> Duration {
+        self.staging().map_or(Duration::MAX, |staging| staging.tend(now))
+    }
+
+    /// Makes an open file durable.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn sync(&self, handle: u64) -> Result<(), Errno> {
+        if handle == 0 { Ok(()) } else { self.staging()?.sync(handle) }
+    }
+
+    /// Makes an open file at least so long.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for punching holes and its like.
+    pub fn allocate(&self, handle: u64, offset: u64, length: u64, mode: i32) -> Result<(), Errno> {
+        match (handle, mode) {
+            (0, _) => Err(Errno::EBADF),
+            (_, 0) => self.staging()?.extend(handle, offset.checked_add(length).ok_or(Errno::EFBIG)?),
+            (_, libc::FALLOC_FL_KEEP_SIZE) => Ok(()),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// Changes size or times.
+    ///
+    /// # Errors
+    /// `EROFS` for a view, `EACCES` for others than the mounting user and root.
+    pub fn set_attributes(&self, ino: u64, changes: Changes, caller: Caller) -> Result<(Attr, Ttl), Errno> {
+        let own = self.own(ino)?.ok_or(Errno::EROFS)?;
+        match &own {
+            Own::Staged(id) => {
+                self.may_append(caller)?;
+                let staging = self.staging()?;
+                let file = staging.find_id(*id).ok_or(Errno::ESTALE)?;
+                if let Some(size) = changes.size {
+                    staging.truncate(&file, size)?;
+                }
+                if changes.touched {
+                    staging.touch(&file);
+                }
+            }
+            // Truncating it does nothing.
+            Own::Append => self.may_append(caller)?,
+            Own::Staging | Own::Receipts => return Err(Errno::EPERM),
+            Own::Error(_) | Own::Receipt(_) => return Err(Errno::EROFS),
+        }
+        Ok((self.own_attributes(ino, &own)?, Ttl::Ask))
+    }
+
+    /// Removes a name.
+    ///
+    /// # Errors
+    /// `EROFS` for a view.
+    pub fn unlink(&self, parent: u64, name: &str, caller: Caller) -> Result<(), Errno> {
+        let directory = self.directory_path(parent)?;
+        let own = self.staging.is_some() && matches!(&*directory, STAGING | RECEIPTS);
+        if !own {
+            return Err(Errno::EROFS);
+        }
+        self.may_append(caller)?;
+        match &*directory {
+            STAGING => self.staging()?.unlink(name),
+            _ => self.staging()?.forget_receipt(name.strip_suffix(receipt::ENDING).ok_or(Errno::ENOENT)?),
+        }
+    }
+
+    /// Renames. `settle` returns once the kernel knows the views.
+    ///
+    /// # Errors
+    /// `EROFS` among the views, `EXDEV` between them and staging, else as [`crate::fs::Staging::rename`].
+    pub fn rename(&self, from: (u64, &str), to: (u64, &str), flags: u32, caller: Caller, settle: impl FnOnce()) -> Result<(), Errno> {
+        let is_staging = |path: &str| self.staging.is_some() && path == STAGING;
+        let (left, right) = (self.directory_path(from.0)?, self.directory_path(to.0)?);
+        match (is_staging(&left), is_staging(&right)) {
+            (true, true) => {}
+            (false, false) => return Err(Errno::EROFS),
+            _ => return Err(Errno::EXDEV),
+        }
+        self.may_append(caller)?;
+        if flags & !libc::RENAME_NOREPLACE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.staging()?.rename(from.1, to.1, flags & libc::RENAME_NOREPLACE == 0, settle)
+    }
+
+    /// Whether a view's reader is to wait: a commit may be on its way, or the index does not know the view yet.
+    #[must_use]
+    pub fn waits(&self, ino: u64) -> bool {
+        let (undecided, ready) = (self.decisions.is_open(), self.shown().sizes.is_ready());
+        if ready && !undecided {
+            return false;
+        }
+        let Ok(held) = self.held(ino) else { return false };
+        if self.is_own_path(&held.identity.path) {
+            return false;
+        }
+        undecided || !AT_ONCE.contains(&&*held.identity.path)
+    }
+
+    /// Waits until no commit is on its way and the index has caught up.
+    pub fn wait_decided(&self) {
+        self.decisions.wait(|| self.shown().sizes.is_ready());
+    }
+}
+
+/// The views that a draft will change, as far as they can be named.
+fn concerned(draft: &Draft) -> Vec<String> {
+    let mut paths: Vec<String> = ROOT_VIEWS.map(str::to_owned).into();
+    for event in &draft.events {
+        paths.push(format!("streams/{}", stream_path(&event.stream_id)));
+        paths.push(format!("types/{}", file_name(&event.event_type, ENDING)));
+        if let Some(category) = category_of(&event.stream_id) {
+            paths.push(format!("categories/{}", file_name(category, ENDING)));
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}

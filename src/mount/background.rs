@@ -1,0 +1,115 @@
+//! Going to the background: the command returns once the mount answers, or says why it does not.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::{ForkResult, fork, setsid};
+
+use crate::mount::Error;
+
+/// What the daemon answers when it is ready.
+const READY: u8 = b'+';
+/// What the daemon answers, before the reason, when it is not.
+const FAILED: u8 = b'-';
+
+/// Which of the two processes this is.
+pub enum Side {
+    /// The one that was called: what the daemon answered.
+    Caller(Result<(), Error>),
+    /// The daemon.
+    Daemon(Readiness),
+}
+
+/// How the daemon answers its caller.
+pub struct Readiness(Option<OwnedFd>);
+
+impl Readiness {
+    /// For a process that stays in the foreground: nobody waits.
+    pub fn unheard() -> Self {
+        Self(None)
+    }
+
+    /// Lets the caller return.
+    pub fn tell(self, result: &Result<(), Error>) {
+        let Some(pipe) = self.0 else { return };
+        let message = match result {
+            Ok(()) => vec![READY],
+            Err(error) => [&[FAILED], error.message.as_bytes(), &[0], error.hint.as_bytes()].concat(),
+        };
+        // A caller that is gone needs no answer.
+        let _ = nix::unistd::write(pipe.as_fd(), &message);
+    }
+}
+
+/// Splits off a daemon: of its own session, without a terminal, at the root. To be called before any thread is started.
+pub fn split() -> Result<Side, Error> {
+    let (answer, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+    match fork_once()? {
+        ForkResult::Parent { child } => {
+            drop(tell);
+            let result = heard(&answer);
+            let _ = nix::sys::wait::waitpid(child, None);
+            Ok(Side::Caller(result))
+        }
+        ForkResult::Child => {
+            drop(answer);
+            let readiness = Readiness(Some(tell));
+            match leave() {
+                Ok(()) => Ok(Side::Daemon(readiness)),
+                Err(error) => {
+                    readiness.tell(&Err(error));
+                    std::process::exit(1)
+                }
+            }
+        }
+    }
+}
+
+fn leave() -> Result<(), Error> {
+    setsid().map_err(failed)?;
+    if let ForkResult::Parent { .. } = fork_once()? {
+        std::process::exit(0);
+    }
+    nix::unistd::chdir(Path::new("/")).map_err(failed)?;
+    let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+    nix::unistd::dup2_stdin(&null).map_err(failed)?;
+    nix::unistd::dup2_stdout(&null).map_err(failed)?;
+    nix::unistd::dup2_stderr(&null).map_err(failed)?;
+    Ok(())
+}
+
+fn fork_once() -> Result<ForkResult, Error> {
+    // SAFETY: no other thread has been started, so the child finds every lock free.
+    #[allow(unsafe_code)]
+    let forked = unsafe { fork() };
+    forked.map_err(failed)
+}
+
+fn heard(answer: &OwnedFd) -> Result<(), Error> {
+    let mut message = Vec::new();
+    let mut buffer = [0u8; 1024];
+    loop {
+        match nix::unistd::read(answer.as_fd(), &mut buffer) {
+            Ok(0) => break,
+            Ok(read) => message.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    match message.split_first() {
+        Some((&READY, _)) => Ok(()),
+        Some((_, reason)) => {
+            let text = String::from_utf8_lossy(reason);
+            let (message, hint) = text.split_once('\0').unwrap_or((&text, ""));
+            Err(Error::new(message, hint))
+        }
+        None => Err(Error::new("the daemon ended before it was ready", "run it with --foreground to see why")),
+    }
+}
+
+fn failed(errno: nix::errno::Errno) -> Error {
+    Error::new(format!("the daemon cannot be started: {}", io::Error::from(errno)), "")
+}

@@ -1,0 +1,122 @@
+//! Whether a store may be mounted at a place, before anything is done.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::disk::Disk;
+use crate::mount::Error;
+use crate::mount::attach::{FILE_SYSTEM, detach};
+use crate::mount::table;
+
+/// A store and a mount point that go together; both absolute and without links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The store's directory.
+    pub store: PathBuf,
+    /// The mount point.
+    pub point: PathBuf,
+}
+
+impl Place {
+    /// Finds both, frees a mount point that a crash has left dead, and refuses what cannot work.
+    pub fn find(store: &Path, point: &Path) -> Result<Self, Error> {
+        let disk = Disk::real();
+        let store = disk.canonical(store).map_err(|error| Error::new(error.to_string(), "braidfs init makes a store"))?;
+        recover(point)?;
+        let point = disk.canonical(point).map_err(|error| Error::new(error.to_string(), "make the mount point: mkdir"))?;
+        let place = Self { store, point };
+        place.check_overlap()?;
+        place.check_free(&mount_table(&disk))?;
+        Ok(place)
+    }
+
+    fn check_overlap(&self) -> Result<(), Error> {
+        let (store, point) = (self.store.display(), self.point.display());
+        let hint = "choose a mount point beside the store";
+        if self.point == self.store {
+            return Err(Error::new(format!("mount point '{point}' is the store itself"), hint));
+        }
+        if self.point.starts_with(&self.store) {
+            return Err(Error::new(format!("mount point '{point}' lies in its store '{store}'"), hint));
+        }
+        if self.store.starts_with(&self.point) {
+            return Err(Error::new(format!("mount point '{point}' would hide its store '{store}'"), hint));
+        }
+        Ok(())
+    }
+
+    fn check_free(&self, mounts: &[u8]) -> Result<(), Error> {
+        match table::find(mounts, &self.point) {
+            Some(mounted) if mounted.file_system == FILE_SYSTEM => {
+                let point = self.point.display();
+                let message = format!("mount point '{point}' already shows the store '{}'", mounted.source.display());
+                Err(Error::new(message, format!("braidfs umount {point}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The kernel's table of mounts; empty where it cannot be read.
+pub fn mount_table(disk: &Disk) -> Vec<u8> {
+    disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default()
+}
+
+/// Takes a mount whose daemon has died off its place.
+fn recover(point: &Path) -> Result<(), Error> {
+    /// Several crashes may have left one mount above the other.
+    const LAYERS_MAX: u32 = 16;
+    for _ in 0..LAYERS_MAX {
+        if nix::sys::stat::stat(point) != Err(Errno::ENOTCONN) {
+            return Ok(());
+        }
+        // The path of a dead mount cannot be resolved, but its directory can.
+        let absolute = absolute(point);
+        tracing::info!(point = %absolute.display(), "the mount point was left dead by a crash: detaching it");
+        detach(&absolute, true).map_err(|errno| {
+            Error::new(
+                format!("dead mount '{}' cannot be detached: {}", absolute.display(), errno.desc()),
+                "umount -l as its owner, or as root",
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// A path with its directory resolved, but not its last name.
+pub fn absolute(path: &Path) -> PathBuf {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (Disk::real().canonical(directory), path.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        _ => path.to_path_buf(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn refusal(store: &str, point: &str) -> String {
+        let place = Place { store: store.into(), point: point.into() };
+        place.check_overlap().err().map(|error| error.message).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_mount_point_over_in_or_above_its_store_is_refused() {
+        assert!(refusal("/a/store", "/a/store").contains("is the store itself"));
+        assert!(refusal("/a/store", "/a/store/mnt").contains("lies in its store"));
+        assert!(refusal("/a/store", "/a").contains("would hide its store"));
+        assert_eq!(refusal("/a/store", "/a/store2"), "");
+        assert_eq!(refusal("/a/store", "/a/mnt"), "");
+    }
+
+    #[test]
+    fn a_mount_point_that_shows_a_store_already_is_refused() {
+        let table = b"42 31 0:51 / /mnt rw - fuse.braidfs /home/store rw\n";
+        let place = Place { store: "/s".into(), point: "/mnt".into() };
+        assert!(place.check_free(table).unwrap_err().message.contains("'/home/store'"));
+        assert!(place.check_free(b"42 31 0:51 / /mnt rw - tmpfs tmpfs rw\n").is_ok());
+    }
+}

@@ -1,0 +1,68 @@
+//! Between the kernel's words and ours: attributes, error numbers, how long an answer holds.
+
+use std::ffi::OsStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{FileAttr, FileType, INodeNo, Request};
+
+use crate::fs::{Attr, Caller, Manner, Ttl};
+use crate::model::Errno;
+
+/// Long enough that the kernel never asks by itself: every change is notified.
+const UNTIL_TOLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For how long an answer holds.
+pub fn ttl(ttl: Ttl) -> Duration {
+    match ttl {
+        Ttl::UntilTold => UNTIL_TOLD,
+        Ttl::Ask => Duration::ZERO,
+    }
+}
+
+/// An error number as `fuser` takes it.
+pub fn errno(errno: Errno) -> fuser::Errno {
+    fuser::Errno::from_i32(errno.raw())
+}
+
+/// The attributes as `fuser` takes them.
+pub fn attr(attr: &Attr, manner: Manner) -> FileAttr {
+    let time = time(attr.mtime_ns);
+    FileAttr {
+        ino: INodeNo(attr.ino),
+        size: attr.size,
+        blocks: attr.size.div_ceil(512),
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        kind: kind(attr.directory),
+        perm: attr.mode,
+        nlink: 1,
+        uid: manner.uid,
+        gid: manner.gid,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+/// The kind of an inode.
+pub fn kind(directory: bool) -> FileType {
+    if directory { FileType::Directory } else { FileType::RegularFile }
+}
+
+fn time(ns: i64) -> SystemTime {
+    let distance = Duration::from_nanos(ns.unsigned_abs());
+    let time = if ns < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
+/// A name as text; none if it is not UTF-8, which no name of ours is.
+pub fn name(name: &OsStr) -> Result<&str, Errno> {
+    name.to_str().ok_or(Errno::ENOENT)
+}
+
+/// Who asks.
+pub fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+}

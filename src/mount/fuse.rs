@@ -1,0 +1,564 @@
+//! The shell around the file system: unpack a request, call, reply. Nothing is decided here.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno as FuseErrno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use crate::fs::{Changes, Found, Fs, Lock, LockKind, Opened, Release};
+use crate::model::Errno;
+use crate::mount::convert::{attr, caller, errno, kind, name, ttl};
+use crate::mount::notify::Queue;
+use crate::mount::park::Parking;
+
+/// Requests that the kernel may send without waiting for each: read-ahead and RELEASE; fewer delay a RELEASE, and so a commit.
+const BACKGROUND_MAX: u16 = 256;
+/// One write(2) up to this size arrives as one request.
+const WRITE_BYTES_MAX: u32 = 1 << 20;
+
+/// What the kernel's requests reach.
+pub struct Shell {
+    pub(super) fs: Arc<Fs>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) parking: Arc<Parking>,
+    pub(super) waiting: Arc<Parking>,
+    pub(super) store: PathBuf,
+    /// Closed with the shell, when the last request has been served.
+    pub(super) _alive: OwnedFd,
+}
+
+/// Runs a handler; a panic drops its reply, which answers EIO, and the rest goes on.
+fn guarded(what: &'static str, handler: impl FnOnce()) {
+    let _span = tracing::debug_span!("fuse", request = what).entered();
+    if catch_unwind(AssertUnwindSafe(handler)).is_err() {
+        tracing::error!(request = what, "a request failed: this is a bug in braidfs");
+    }
+}
+
+macro_rules! answer {
+    ($reply:ident, $result:expr, $value:pat => $good:expr) => {
+        match $result {
+            Ok($value) => $good,
+            Err(error) => $reply.error(errno(error)),
+        }
+    };
+}
+
+impl Shell {
+    /// Runs what may wait for a commit away from the threads that serve the kernel, then answers once the kernel knows the views.
+    fn commit(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.parking.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+    }
+
+    /// Runs what waits for a verdict: apart from the commits, which it must not keep from being done.
+    fn wait(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.waiting.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+    }
+
+    /// Runs a handler that reads views; while a commit is being decided it is parked.
+    fn reading(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        if !self.fs.waits(ino.0) {
+            return guarded(what, || work(&self.fs, &self.queue));
+        }
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.parking.park(Box::new(move || guarded(what, || work(&fs, &queue))));
+    }
+}
+
+/// Answers with an inode; the kernel may have been told of a change before it knew the inode that this reply brings.
+fn entry(fs: &Fs, queue: &Queue, result: Result<(Found, u64), Errno>, reply: ReplyEntry) {
+    answer!(reply, result, (found, serial) => {
+        let shown = attr(&found.attr, fs.manner());
+        reply.entry_with_ttls(&ttl(found.attr_ttl), &ttl(found.entry_ttl), &shown, Generation(0));
+        queue.tell(fs.overtaken(serial, found.attr.ino));
+    });
+}
+
+fn opened(reply: ReplyOpen, opened: Opened) {
+    reply.opened(FileHandle(opened.handle), open_flags(opened.direct));
+}
+
+fn open_flags(direct: bool) -> FopenFlags {
+    if direct { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
+}
+
+impl Filesystem for Shell {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let mut wanted = vec![
+            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_ASYNC_READ,
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+        ];
+        if !self.fs.manner().read_only {
+            wanted.push(InitFlags::FUSE_FLOCK_LOCKS);
+        }
+        for capability in wanted {
+            if config.add_capabilities(capability).is_err() {
+                tracing::info!(?capability, "the kernel does not offer a capability");
+            }
+        }
+        // What the kernel refuses it keeps at its own nearest value, with which everything works.
+        let _ = config.set_max_background(BACKGROUND_MAX);
+        let _ = config.set_max_write(WRITE_BYTES_MAX);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
+        let child = name(child).map(str::to_owned);
+        let work = move |fs: &Fs, queue: &Queue| entry(fs, queue, child.and_then(|child| fs.look_up(parent.0, &child)), reply);
+        // A waiting lookup in the root and one notice for a name there would stop the whole mount.
+        if parent == INodeNo::ROOT { guarded("lookup", || work(&self.fs, &self.queue)) } else { self.reading("lookup", parent, work) }
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
+        guarded("forget", || self.fs.forget(ino.0, lookups));
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        self.reading("getattr", ino, move |fs, _| {
+            answer!(reply, fs.attributes(ino.0), (found, how_long) => reply.attr(&ttl(how_long), &attr(&found, fs.manner())));
+        });
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let changes = Changes { size, touched: mtime.is_some() };
+        let caller = caller(request);
+        self.commit("setattr", move |fs, _| {
+            answer!(reply, fs.set_attributes(ino.0, changes, caller), (found, how_long) => {
+                reply.attr(&ttl(how_long), &attr(&found, fs.manner()));
+            });
+        });
+    }
+
+    fn readlink(&self, _request: &Request, _ino: INodeNo, reply: ReplyData) {
+        reply.error(FuseErrno::EINVAL);
+    }
+
+    fn mknod(&self, request: &Request, parent: INodeNo, child: &OsStr, mode: u32, _umask: u32, _rdev: u32, reply: ReplyEntry) {
+        let caller = caller(request);
+        guarded("mknod", || {
+            let made = name(child).and_then(|child| self.fs.make_node(parent.0, child, mode, caller));
+            entry(&self.fs, &self.queue, made, reply);
+        });
+    }
+
+    fn mkdir(&self, _request: &Request, parent: INodeNo, _name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
+        guarded("mkdir", || reply.error(errno(self.fs.refuse_node(parent.0))));
+    }
+
+    fn unlink(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
+        let caller = caller(request);
+        guarded("unlink", || {
+            answer!(reply, name(child).and_then(|child| self.fs.unlink(parent.0, child, caller)), () => reply.ok());
+        });
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
+        guarded("rmdir", || reply.error(errno(name(child).map_or_else(|error| error, |child| self.fs.refuse_rmdir(parent.0, child)))));
+    }
+
+    fn symlink(&self, _request: &Request, parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
+        guarded("symlink", || reply.error(errno(self.fs.refuse_node(parent.0))));
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        from: &OsStr,
+        new_parent: INodeNo,
+        to: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let caller = caller(request);
+        let names = name(from).and_then(|from| Ok((from.to_owned(), name(to)?.to_owned())));
+        self.commit("rename", move |fs, queue| {
+            let renamed =
+                names.and_then(|(from, to)| fs.rename((parent.0, &from), (new_parent.0, &to), flags.bits(), caller, || settle(queue)));
+            answer!(reply, renamed, () => reply.ok());
+        });
+    }
+
+    fn link(&self, _request: &Request, _ino: INodeNo, parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
+        guarded("link", || reply.error(errno(self.fs.refuse_node(parent.0))));
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if self.fs.manner().read_only {
+            // The kernel then opens by itself, for ever.
+            return reply.error(FuseErrno::ENOSYS);
+        }
+        let caller = caller(request);
+        let work = move |fs: &Fs, _: &Queue| answer!(reply, fs.open(ino.0, flags.0, caller), file => opened(reply, file));
+        if self.fs.open_waits(ino.0) { self.wait("open", work) } else { self.reading("open", ino, work) }
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.reading("read", ino, move |fs, _| {
+            answer!(reply, fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes));
+        });
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        if !self.fs.is_append(ino.0) {
+            return guarded("write", || answer!(reply, self.fs.write(handle.0, offset, data), () => reply.written(written)));
+        }
+        let line = data.to_vec();
+        self.commit("append", move |fs, queue| {
+            let appended = fs.append(&line);
+            settle(queue);
+            answer!(reply, appended, () => reply.written(written));
+        });
+    }
+
+    fn flush(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        self.commit("flush", move |fs, queue| {
+            let (notices, flushed) = fs.flush(handle.0);
+            if !notices.is_empty() {
+                queue.tell(notices);
+                settle(queue);
+            }
+            answer!(reply, flushed, () => reply.ok());
+        });
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        guarded("release", || {
+            if let Some(owner) = owner {
+                self.fs.unlock_all(ino.0, owner.0);
+            }
+            match self.fs.release(handle.0) {
+                Release::Done => reply.ok(),
+                Release::Commit(file) => self.commit("commit", move |fs, queue| {
+                    fs.decide(handle.0, &file, || settle(queue));
+                    reply.ok();
+                }),
+            }
+        });
+    }
+
+    fn fsync(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.commit("fsync", move |fs, _| answer!(reply, fs.sync(handle.0), () => reply.ok()));
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        if self.fs.manner().read_only {
+            return reply.error(FuseErrno::ENOSYS);
+        }
+        guarded("opendir", || {
+            answer!(reply, self.fs.open_directory(ino.0), handle => reply.opened(FileHandle(handle), FopenFlags::empty()));
+        });
+    }
+
+    fn readdir(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.reading("readdir", ino, move |fs, _| {
+            let (children, start) = match fs.children(ino.0, handle.0, offset) {
+                Ok(listing) => listing,
+                Err(error) => return reply.error(errno(error)),
+            };
+            let dots = [(1, ".", ino.0), (2, "..", fs.parent(ino.0))];
+            for (cookie, dot, number) in dots.into_iter().filter(|(cookie, ..)| *cookie > offset) {
+                if reply.add(INodeNo(number), cookie, kind(true), dot) {
+                    return reply.ok();
+                }
+            }
+            for child in children.iter().skip(start) {
+                let Some(number) = fs.peek(ino.0, &child.entry.name) else { continue };
+                if reply.add(INodeNo(number), child.cookie, kind(child.entry.directory), &child.entry.name) {
+                    break;
+                }
+            }
+            reply.ok();
+        });
+    }
+
+    fn readdirplus(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        self.reading("readdirplus", ino, move |fs, queue| {
+            let (children, start) = match fs.children(ino.0, handle.0, offset) {
+                Ok(listing) => listing,
+                Err(error) => return reply.error(errno(error)),
+            };
+            let dots = [(1, ".", ino.0), (2, "..", fs.parent(ino.0))];
+            for (cookie, dot, number) in dots.into_iter().filter(|(cookie, ..)| *cookie > offset) {
+                // The kernel takes no lookup for these two: only number and kind count.
+                let shown = attr(&crate::fs::Attr { ino: number, size: 0, mtime_ns: 0, directory: true, mode: 0o555 }, fs.manner());
+                if reply.add(INodeNo(number), cookie, dot, &ttl(crate::fs::Ttl::Ask), &shown, Generation(0)) {
+                    return reply.ok();
+                }
+            }
+            let mut given = Vec::new();
+            for child in children.iter().skip(start) {
+                let Ok((found, serial)) = fs.look_up(ino.0, &child.entry.name) else { continue };
+                let shown = attr(&found.attr, fs.manner());
+                if reply.add(shown.ino, child.cookie, &child.entry.name, &ttl(found.attr_ttl), &shown, Generation(0)) {
+                    fs.forget(found.attr.ino, 1);
+                    break;
+                }
+                given.push((serial, found.attr.ino));
+            }
+            reply.ok();
+            queue.tell(given.into_iter().filter_map(|(serial, ino)| fs.overtaken(serial, ino)));
+        });
+    }
+
+    fn releasedir(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        guarded("releasedir", || {
+            self.fs.close_directory(handle.0);
+            reply.ok();
+        });
+    }
+
+    fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        guarded("statfs", || {
+            answer!(reply, room(&self.store), room => {
+                let unit = u32::try_from(room.fragment_size()).unwrap_or(4096);
+                reply.statfs(room.blocks(), room.blocks_free(), room.blocks_available(), room.files(), room.files_free(), unit, 255, unit);
+            });
+        });
+    }
+
+    fn setxattr(&self, _request: &Request, ino: INodeNo, _name: &OsStr, _value: &[u8], _flags: i32, _position: u32, reply: ReplyEmpty) {
+        guarded("setxattr", || reply.error(errno(self.fs.refuse_xattr(ino.0))));
+    }
+
+    fn getxattr(&self, _request: &Request, ino: INodeNo, key: &OsStr, size: u32, reply: ReplyXattr) {
+        guarded("getxattr", || {
+            answer!(reply, key.to_str().ok_or(Errno::ENODATA).and_then(|key| self.fs.xattr(ino.0, key)), value => xattr(reply, &value, size));
+        });
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        guarded("listxattr", || {
+            answer!(reply, self.fs.xattrs(ino.0), xattrs => {
+                let names: Vec<u8> = xattrs.into_iter().flat_map(|(name, _)| [name.into_bytes(), vec![0]].concat()).collect();
+                xattr(reply, &names, size);
+            });
+        });
+    }
+
+    fn removexattr(&self, _request: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        guarded("removexattr", || reply.error(errno(self.fs.refuse_xattr(ino.0))));
+    }
+
+    fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        let caller = caller(request);
+        guarded("access", || answer!(reply, self.fs.access(ino.0, mask.bits(), caller), () => reply.ok()));
+    }
+
+    fn create(&self, request: &Request, parent: INodeNo, child: &OsStr, _mode: u32, _umask: u32, flags: i32, reply: ReplyCreate) {
+        let caller = caller(request);
+        guarded("create", || {
+            answer!(reply, name(child).and_then(|child| self.fs.create(parent.0, child, flags, caller)), (found, opened) => {
+                let shown = attr(&found.attr, self.fs.manner());
+                reply.created(&ttl(found.attr_ttl), &shown, Generation(0), FileHandle(opened.handle), open_flags(opened.direct));
+            });
+        });
+    }
+
+    fn getlk(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        _pid: u32,
+        reply: ReplyLock,
+    ) {
+        guarded("getlk", || {
+            let holder = lock_kind(typ).and_then(|kind| self.fs.lock_holder(ino.0, owner.0, kind));
+            match holder {
+                Some(Lock { kind, pid }) => reply.locked(start, end, lock_type(kind), pid),
+                None => reply.locked(start, end, libc::F_UNLCK, 0),
+            }
+        });
+    }
+
+    fn setlk(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        owner: LockOwner,
+        _start: u64,
+        _end: u64,
+        typ: i32,
+        pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        guarded("setlk", || match lock_kind(typ) {
+            None => {
+                self.fs.unlock_all(ino.0, owner.0);
+                reply.ok();
+            }
+            Some(kind) => {
+                let granted: Box<dyn FnOnce(Result<(), Errno>) + Send> = Box::new(move |result| answer!(reply, result, () => reply.ok()));
+                self.fs.lock(ino.0, owner.0, Lock { kind, pid }, sleep, granted);
+            }
+        });
+    }
+
+    fn bmap(&self, _request: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
+        reply.error(FuseErrno::EINVAL);
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(FuseErrno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _notifier: PollNotifier,
+        events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.poll(events & (PollEvents::POLLIN | PollEvents::POLLOUT));
+    }
+
+    fn fallocate(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, length: u64, mode: i32, reply: ReplyEmpty) {
+        guarded("fallocate", || answer!(reply, self.fs.allocate(handle.0, offset, length, mode), () => reply.ok()));
+    }
+
+    fn lseek(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        guarded("lseek", || answer!(reply, self.fs.seek(ino.0, offset, whence), offset => reply.offset(offset)));
+    }
+
+    fn copy_file_range(
+        &self,
+        _request: &Request,
+        _ino_in: INodeNo,
+        _handle_in: FileHandle,
+        _offset_in: u64,
+        _ino_out: INodeNo,
+        _handle_out: FileHandle,
+        _offset_out: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        // The kernel then copies by reading and writing.
+        reply.error(FuseErrno::EOPNOTSUPP);
+    }
+}
+
+/// For how long an answer to a commit waits for the notices of its views.
+const SETTLE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The room on the store's own file system: what is mounted has none of its own.
+fn room(store: &Path) -> Result<nix::sys::statvfs::Statvfs, Errno> {
+    nix::sys::statvfs::statvfs(store).map_err(|error| Errno::from_raw(error as i32))
+}
+
+/// Returns once the kernel knows what was published before.
+fn settle(queue: &Queue) {
+    if !queue.settle(SETTLE_LIMIT) {
+        tracing::warn!("the kernel did not take the notices in time");
+    }
+}
+
+fn xattr(reply: ReplyXattr, value: &[u8], size: u32) {
+    match u32::try_from(value.len()) {
+        Ok(len) if size == 0 => reply.size(len),
+        Ok(len) if len <= size => reply.data(value),
+        _ => reply.error(FuseErrno::ERANGE),
+    }
+}
+
+fn lock_kind(typ: i32) -> Option<LockKind> {
+    match typ {
+        libc::F_RDLCK => Some(LockKind::Shared),
+        libc::F_WRLCK => Some(LockKind::Exclusive),
+        _ => None,
+    }
+}
+
+fn lock_type(kind: LockKind) -> i32 {
+    match kind {
+        LockKind::Shared => libc::F_RDLCK,
+        LockKind::Exclusive => libc::F_WRLCK,
+    }
+}

@@ -1,0 +1,140 @@
+//! The one thread that tells the kernel what to drop; it holds no lock while it does.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fuser::{INodeNo, Notifier};
+
+use crate::fs::{Fs, Notice, Tree};
+
+/// After this the replies that were on their way when a tree was published have reached the kernel.
+const ECHO: Duration = Duration::from_millis(50);
+
+/// What the thread has to do; handed in by any thread, never waited for under a lock.
+#[derive(Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    tree: Option<Arc<dyn Tree>>,
+    notices: VecDeque<Notice>,
+    echoes: VecDeque<(Instant, Vec<Notice>)>,
+    asked: u64,
+    done: u64,
+    ended: bool,
+}
+
+enum Work {
+    Publish(Arc<dyn Tree>),
+    Tell(Vec<Notice>),
+    End,
+}
+
+impl Queue {
+    /// Hands in the tree to be shown next; one that was not yet shown is skipped.
+    pub fn publish(&self, tree: Arc<dyn Tree>) {
+        let mut state = self.lock();
+        state.tree = Some(tree);
+        state.asked += 1;
+        self.changed.notify_all();
+    }
+
+    /// Hands in notices.
+    pub fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
+        let mut state = self.lock();
+        state.notices.extend(notices);
+        state.asked += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until everything handed in before is out, for `limit` at most; says whether it is.
+    pub fn settle(&self, limit: Duration) -> bool {
+        let state = self.lock();
+        let ticket = state.asked;
+        let waited = self.changed.wait_timeout_while(state, limit, |state| state.done < ticket && !state.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.done >= ticket
+    }
+
+    /// Ends the thread.
+    pub fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Publishes and tells until [`Queue::end`].
+    pub fn run(&self, fs: &Fs, notifier: &Notifier) {
+        loop {
+            let (work, ticket) = self.next();
+            match work {
+                Work::End => return,
+                Work::Tell(notices) => notices.iter().for_each(|notice| send(notifier, notice)),
+                Work::Publish(tree) => {
+                    let again = fs.publish(tree, &|notice| send(notifier, notice));
+                    if !again.is_empty() {
+                        self.lock().echoes.push_back((Instant::now() + ECHO, again));
+                    }
+                }
+            }
+            let mut state = self.lock();
+            state.done = state.done.max(ticket);
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> (Work, u64) {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if state.ended {
+                return (Work::End, state.asked);
+            }
+            if !state.notices.is_empty() {
+                // What a tree brings is not yet done, so neither is the ticket.
+                let ticket = if state.tree.is_some() { state.done } else { state.asked };
+                return (Work::Tell(state.notices.drain(..).collect()), ticket);
+            }
+            if let Some(tree) = state.tree.take() {
+                return (Work::Publish(tree), state.asked);
+            }
+            let due = state.echoes.front().map(|(due, _)| *due);
+            match due {
+                Some(due) if due <= now => {
+                    let echo = state.echoes.pop_front().map(|(_, notices)| notices).unwrap_or_default();
+                    return (Work::Tell(echo), state.done);
+                }
+                Some(due) => {
+                    let waited = self.changed.wait_timeout(state, due - now);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends one notice. An error means that the kernel no longer holds it, or that the mount has ended: nothing is left to drop.
+fn send(notifier: &Notifier, notice: &Notice) {
+    let sent = match notice {
+        Notice::Bytes { ino, from } => notifier.inval_inode(INodeNo(*ino), page_of(*from), 0),
+        Notice::Attributes { ino } => notifier.inval_inode(INodeNo(*ino), -1, 0),
+        Notice::Name { parent, name } => notifier.inval_entry(INodeNo(*parent), OsStr::new(name)),
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, ?notice, "the kernel did not take a notice");
+    }
+}
+
+/// The start of the page that holds a byte.
+fn page_of(offset: u64) -> i64 {
+    const PAGE: u64 = 4096;
+    i64::try_from(offset / PAGE * PAGE).unwrap_or(i64::MAX)
+}

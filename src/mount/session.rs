@@ -1,0 +1,156 @@
+//! One mounted session: attach, serve, and end so that every answered commit is on disk.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use fuser::{Config, SessionACL};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::fs::{Fs, Unfinished};
+use crate::mount::Error;
+use crate::mount::attach::{Attachment, detach};
+use crate::mount::fuse::Shell;
+use crate::mount::notify::Queue;
+use crate::mount::park::Parking;
+use crate::mount::signals::Signals;
+use crate::mount::tend::Tending;
+
+/// Threads that take requests from the kernel.
+const THREADS: usize = 4;
+/// How long those who still use a mount are waited for after a signal, before their connection is cut.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A file system that the kernel knows.
+pub struct Session {
+    point: PathBuf,
+    queue: Arc<Queue>,
+    parking: Arc<Parking>,
+    waiting: Arc<Parking>,
+    tending: Arc<Tending>,
+    threads: Vec<JoinHandle<()>>,
+    /// Hangs up when the last request has been served.
+    alive: OwnedFd,
+}
+
+impl Session {
+    /// Attaches a file system to its mount point and begins to serve.
+    pub fn begin(fs: &Arc<Fs>, queue: &Arc<Queue>, attachment: &Attachment<'_>, unfinished: Option<Unfinished>) -> Result<Self, Error> {
+        let (alive, held) = nix::unistd::pipe().map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
+        let (parking, waiting) = (Arc::new(Parking::default()), Arc::new(Parking::default()));
+        let shell = Shell {
+            fs: Arc::clone(fs),
+            queue: Arc::clone(queue),
+            parking: Arc::clone(&parking),
+            waiting: Arc::clone(&waiting),
+            store: attachment.source.to_path_buf(),
+            _alive: held,
+        };
+        let device = attachment.attach()?;
+        let begun = Self::serve(shell, device);
+        let notifier = match begun {
+            Ok(notifier) => notifier,
+            Err(error) => {
+                // Nobody serves it: what was attached must not stay.
+                let _ = detach(attachment.point, true);
+                return Err(failed("the kernel cannot be served", &error.to_string()));
+            }
+        };
+        let mut session = Self {
+            point: attachment.point.to_path_buf(),
+            queue: Arc::clone(queue),
+            parking,
+            waiting,
+            tending: Arc::default(),
+            threads: Vec::new(),
+            alive,
+        };
+        let (told, shown) = (Arc::clone(queue), Arc::clone(fs));
+        session.spawn("braidfs-notify", move || told.run(&shown, &notifier))?;
+        let (parking, shown) = (Arc::clone(&session.parking), Arc::clone(fs));
+        session.spawn("braidfs-parked", move || parking.serve(&shown))?;
+        if let Some(unfinished) = unfinished {
+            let (tending, tended) = (Arc::clone(&session.tending), Arc::clone(fs));
+            session.spawn("braidfs-tend", move || {
+                tended.finish(unfinished);
+                tending.run(&tended);
+            })?;
+        }
+        Ok(session)
+    }
+
+    fn serve(shell: Shell, device: OwnedFd) -> std::io::Result<fuser::Notifier> {
+        let mut config = Config::default();
+        config.n_threads = Some(THREADS);
+        // Who may enter is for the kernel to say, by the mount's options.
+        let session = fuser::Session::from_fd(shell, device, SessionACL::All, config)?;
+        let notifier = session.notifier();
+        // Its end is seen by the pipe that the shell holds.
+        drop(session.spawn()?);
+        Ok(notifier)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+        self.threads.push(thread.map_err(|error| failed("a thread cannot be started", &error.to_string()))?);
+        Ok(())
+    }
+
+    /// Waits until the mount has ended: by an unmount, or by a signal, after which it is detached.
+    pub fn wait(&self, signals: &Signals) {
+        if self.ends_within(None, Some(signals)) {
+            return;
+        }
+        tracing::info!("ending on a signal");
+        self.parking.drain();
+        self.let_go();
+        if !self.ends_within(Some(GRACE), Some(signals)) {
+            tracing::warn!("still in use: the connection is cut");
+        }
+    }
+
+    fn let_go(&self) {
+        if let Err(errno) = detach(&self.point, true)
+            && errno != nix::errno::Errno::EINVAL
+        {
+            tracing::error!(point = %self.point.display(), errno = errno.desc(), "the mount point cannot be detached");
+        }
+    }
+
+    /// Whether the session ends within a time; false as soon as a signal comes.
+    fn ends_within(&self, limit: Option<Duration>, signals: Option<&Signals>) -> bool {
+        let mut watched = vec![PollFd::new(self.alive.as_fd(), PollFlags::POLLIN)];
+        if let Some(signals) = signals {
+            watched.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        }
+        let timeout = limit.map_or(PollTimeout::NONE, |limit| PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
+        loop {
+            match poll(&mut watched, timeout) {
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(_) => return false,
+                Ok(_) => break,
+            }
+        }
+        let ready = |at: usize| watched.get(at).and_then(PollFd::any).unwrap_or(false);
+        let signalled = ready(1) && signals.is_some_and(Signals::take);
+        ready(0) && !signalled
+    }
+
+    /// Finishes the commits that have come in and ends the threads.
+    pub fn end(mut self) {
+        self.parking.drain();
+        self.parking.end();
+        self.waiting.end();
+        self.tending.end();
+        self.queue.end();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn failed(what: &str, why: &str) -> Error {
+    Error::new(format!("{what}: {why}"), "")
+}

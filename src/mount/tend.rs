@@ -1,0 +1,36 @@
+//! The thread that removes what time has made useless.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::fs::Fs;
+
+/// It looks again at least so often, for files that came meanwhile.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// When the thread ends.
+#[derive(Default)]
+pub struct Tending {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Tending {
+    /// Tends until [`Tending::end`].
+    pub fn run(&self, fs: &Fs) {
+        loop {
+            let pause = fs.tend(SystemTime::now()).min(PAUSE_MAX);
+            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
+            if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+                return;
+            }
+        }
+    }
+
+    /// Ends the thread.
+    pub fn end(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,55 @@
+//! Ending a mount from outside.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::disk::Disk;
+use crate::mount::Error;
+use crate::mount::attach::{FILE_SYSTEM, detach};
+use crate::mount::checks::{absolute, mount_table};
+use crate::mount::table;
+
+/// Those who still use a mount that is ended by force have so long; then their connection is cut.
+const GRACE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Unmounts a store; by force also while it is used: then commits are finished, the mount is detached, and what still uses it after
+/// five seconds is cut off.
+///
+/// # Errors
+/// If nothing of ours is mounted there, somebody uses it, or it is another user's.
+pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
+    let disk = Disk::real();
+    let point = absolute(mount_point);
+    let shown = point.display();
+    let Some(mounted) = table::find(&mount_table(&disk), &point).filter(|mounted| mounted.file_system == FILE_SYSTEM) else {
+        return Err(Error::new(format!("nothing of braidfs is mounted at '{shown}'"), ""));
+    };
+    detach(&point, force).map_err(|errno| match errno {
+        Errno::EBUSY => Error::new(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
+        Errno::EPERM => Error::new(format!("mount '{shown}' is another user's"), "ask that user, or root"),
+        _ => Error::new(format!("mount '{shown}' cannot be unmounted: {}", errno.desc()), ""),
+    })?;
+    if force {
+        cut(&disk, mounted.minor);
+    }
+    Ok(())
+}
+
+/// Cuts a connection that is still there after a while.
+fn cut(disk: &Disk, minor: u32) {
+    let connection = Path::new("/sys/fs/fuse/connections").join(minor.to_string());
+    let start = Instant::now();
+    while disk.exists(&connection) {
+        if start.elapsed() >= GRACE {
+            let aborted = disk.open_file(&connection.join("abort")).and_then(|mut abort| abort.write_at(0, b"1"));
+            if let Err(error) = aborted {
+                tracing::warn!(%error, "the connection cannot be cut");
+            }
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
