@@ -123,9 +123,20 @@ impl Keeper {
         self.log.sync().map_err(|error| self.sync_failed(&error))?;
         let id = ReplicaId(Uuid::new_v4());
         tracing::info!(%id, ?reason, "a new replica id is minted");
-        self.store.mint(lock, &mut self.identity, reason, id).map_err(|error| storage(&error))?;
+        if let Err(error) = self.store.mint(lock, &mut self.identity, reason, id) {
+            return Err(if error.op.is_sync() { self.sync_failed(&error) } else { storage(&error) });
+        }
         self.mark_dirty();
         Ok(())
+    }
+
+    /// Keeps in mind that this was the last transaction under our replica id.
+    pub(super) fn remember(&mut self, lock: &CommitLock, id: TransactionId) {
+        match self.store.remember(lock, &mut self.identity, id) {
+            Ok(()) => {}
+            Err(error) if error.op.is_sync() => self.set_writer(WriterState::Failed(error.to_string())),
+            Err(error) => tracing::warn!(%error, "the last transaction could not be remembered"),
+        }
     }
 
     fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
@@ -203,9 +214,7 @@ impl Keeper {
         }
         if let Some(last) = prepared.last() {
             let id = self.index.transactions.id(last.number);
-            if let Err(error) = self.store.remember(lock, &mut self.identity, id) {
-                tracing::warn!(%error, "the last transaction could not be remembered");
-            }
+            self.remember(lock, id);
         }
         for one in prepared {
             done.push((one.reply, Ok(committed(&self.index, one.number, false))));

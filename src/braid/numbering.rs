@@ -153,6 +153,13 @@ impl Keeper {
             let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
             foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))
         });
+        // Another program may have written under our replica id: the chain goes on from there. A last transaction that is
+        // gone stays remembered, or the next commit would not notice it.
+        let goes_on = self.identity.last_transaction.is_none_or(|last| transactions.find_valid(last).is_some());
+        let ours = waiting.iter().rev().find(|&&tx| Some(transactions.replica(tx)) == self.identity.replica_id);
+        if let Some(id) = ours.map(|&tx| transactions.id(tx)).filter(|_| goes_on) {
+            self.remember(lock, id);
+        }
         if self.append_numbers(lock, &waiting) {
             self.show_certain();
         }

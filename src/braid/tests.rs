@@ -363,3 +363,22 @@ fn two_processes_of_which_one_owns_the_saved_index_show_the_same() {
     drop((one, two));
     assert_eq!(everything(&open(&dir, false).tree()), before);
 }
+
+#[test]
+fn a_replica_id_is_one_chain_whatever_branch_is_checked_out() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    append(&braid, &event("s", 1));
+    let second = append(&braid, &event("s", 2));
+    let before = braid.epoch().replica_id;
+    drop(braid);
+    // As `git checkout` of an older branch does it.
+    fs::remove_file(dir.join(format!("events/{}.jsonl", second.transaction_id))).unwrap();
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    let braid = open(&dir, false);
+    append(&braid, &event("s", 3));
+    assert_ne!(braid.epoch().replica_id, before);
+    let after = braid.epoch().replica_id;
+    append(&braid, &event("s", 4));
+    assert_eq!(braid.epoch().replica_id, after);
+}

@@ -1,0 +1,56 @@
+//! Measures braidfs beside the machine's limits and its peers, in one run, and writes docs/BENCHMARKS.md.
+//!
+//! Every figure is the median of several runs, and what is told is a ratio to a limit or a peer of the same run: a bare
+//! number of one machine says little. `child …` is this program again, in a process of its own, to measure its memory.
+
+mod data;
+mod measure;
+mod memory;
+mod mounted;
+mod opening;
+mod order;
+mod peers;
+mod report;
+mod writing;
+
+use std::path::PathBuf;
+
+use report::Report;
+
+/// What is measured, and how much of it.
+pub struct Plan {
+    pub quick: bool,
+    pub runs: usize,
+    pub root: PathBuf,
+    /// Where data is made: must not be a memory file system, or a sync costs nothing.
+    pub scratch: PathBuf,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "child") {
+        return memory::child(&arguments[1..]);
+    }
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1)).cloned();
+    let root = PathBuf::from(std::env::var("BRAIDFS_ROOT").expect("scripts/bench names the project"));
+    let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(root.join("target")).expect("a directory for data");
+    let plan = Plan { quick, runs: if quick { 3 } else { 5 }, root, scratch: scratch.path().to_path_buf() };
+    let parts: [(&str, fn(&Plan, &mut Report)); 7] = [
+        ("open", opening::measure),
+        ("order", order::measure),
+        ("memory", memory::measure),
+        ("commit", writing::measure),
+        ("read", mounted::read),
+        ("many", mounted::many),
+        ("peers", peers::measure),
+    ];
+    let mut report = Report::default();
+    for (name, part) in parts {
+        if only.as_ref().is_none_or(|only| only == name) {
+            eprintln!("bench: {name}");
+            part(&plan, &mut report);
+        }
+    }
+    report.write(&plan, only.is_some());
+}

@@ -1,0 +1,94 @@
+//! A real mount beside the same bytes on the disk's own file system.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Plan;
+use crate::data::{Shape, chain};
+use crate::measure::{paired, seconds};
+use crate::report::{Report, Row};
+
+fn binary(plan: &Plan) -> PathBuf {
+    plan.root.join("target/release/braidfs")
+}
+
+struct Mounted<'a>(&'a Plan, PathBuf);
+
+impl<'a> Mounted<'a> {
+    fn new(plan: &'a Plan, store: &Path, name: &str, read_only: bool) -> Self {
+        let point = plan.scratch.join(name);
+        std::fs::create_dir_all(&point).expect("a directory");
+        let mut command = Command::new(binary(plan));
+        command.arg("mount").arg(store).arg(&point);
+        if read_only {
+            command.arg("--read-only");
+        }
+        assert!(command.status().expect("it runs").success(), "the store is mounted");
+        // Ready once the log is whole.
+        std::fs::metadata(point.join("log.jsonl")).expect("the log");
+        Self(plan, point)
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new(binary(self.0)).arg("umount").arg(&self.1).status();
+    }
+}
+
+fn run(command: &str, at: &Path) -> f64 {
+    seconds(|| {
+        let status = Command::new("sh").arg("-c").arg(command).current_dir(at).stdout(Stdio::null()).status().expect("it runs");
+        assert!(status.code().is_some_and(|code| code <= 1), "{command}");
+    })
+}
+
+pub fn read(plan: &Plan, report: &mut Report) {
+    let transactions = 100_000;
+    let dir = chain(&plan.scratch.join("read"), Shape { transactions, streams: 1_000 });
+    let mounted = Mounted::new(plan, &dir, "read-mount", false);
+    let beside = plan.scratch.join("beside");
+    std::fs::create_dir_all(&beside).expect("a directory");
+    std::fs::copy(mounted.1.join("log.jsonl"), beside.join("log.jsonl")).expect("a copy");
+    for (command, goal) in [
+        ("cat log.jsonl", Some(1.0 / 0.5)),
+        ("wc -l log.jsonl", Some(1.0 / 0.85)),
+        ("rg -c account-77 log.jsonl", Some(1.0 / 0.85)),
+        ("jq -c .position log.jsonl", Some(1.0 / 0.85)),
+        ("tail -n 1 log.jsonl", None),
+    ] {
+        run(command, &mounted.1);
+        run(command, &beside);
+        let (ours, limit) = paired(plan.runs + 2, || run(command, &mounted.1), || run(command, &beside));
+        report.add(Row::ratio(&format!("{command}, warm, {transactions} events"), "the same file on the disk", ours / limit, goal, ours));
+    }
+    drop(mounted);
+    std::fs::remove_dir_all(&dir).expect("it goes");
+    std::fs::remove_dir_all(&beside).expect("it goes");
+}
+
+pub fn many(plan: &Plan, report: &mut Report) {
+    let files = if plan.quick { 20_000 } else { 100_000 };
+    let dir = chain(&plan.scratch.join("many"), Shape { transactions: files, streams: files });
+    let beside = plan.scratch.join("beside-many");
+    for (kind, read_only) in [("read-only", true), ("writable", false)] {
+        let mounted = Mounted::new(plan, &dir, &format!("many-{kind}"), read_only);
+        if read_only {
+            std::fs::create_dir_all(&beside).expect("a directory");
+            assert!(Command::new("cp").arg("-r").arg(mounted.1.join("streams")).arg(&beside).status().expect("cp").success());
+        }
+        let goals = if read_only { [1.15, 1.0, 1.2, 1.2] } else { [3.0, 2.0, 0.0, 0.0] };
+        for (command, goal) in
+            ["grep -r nowhere-at-all streams", "rg nowhere-at-all streams", "find streams -size +9k", "ls -l streams"].into_iter().zip(goals)
+        {
+            run(command, &mounted.1);
+            run(command, &beside);
+            let (ours, limit) = paired(plan.runs, || run(command, &mounted.1), || run(command, &beside));
+            let what = format!("{command}, {kind} mount, warm, {files} files");
+            report.add(Row::ratio(&what, "the same files on the disk", ours / limit, (goal > 0.0).then_some(goal), ours));
+        }
+        drop(mounted);
+    }
+    std::fs::remove_dir_all(&dir).expect("it goes");
+    std::fs::remove_dir_all(&beside).expect("it goes");
+}

@@ -1,0 +1,59 @@
+//! Canonical order of a million in memory, and arrivals far back.
+
+use braidfs::index::{Arrival, ArrivalEvent, Index};
+use braidfs::model::EventId;
+
+use crate::Plan;
+use crate::data::{header, id};
+use crate::measure::{cpu, seconds};
+use crate::report::{Report, Row};
+
+fn enter(index: &mut Index, n: usize, parents: &[usize]) -> u32 {
+    let header = header(n, parents);
+    let event_id = EventId(id(n + 500_000_000));
+    let line = format!("\"event_id\":\"{event_id}\",\"stream_id\":\"account-{}\"}}\n", n % 1_000);
+    let stream = format!("account-{}", n % 1_000);
+    let event = ArrivalEvent { event_id, stream_id: &stream, event_type: "Paid", line_len: line.len() };
+    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, events: vec![event] }, line.as_bytes())
+}
+
+pub fn measure(plan: &Plan, report: &mut Report) {
+    for (what, merges) in [("a chain", false), ("10 % merges", true)] {
+        let size = 1_000_000;
+        let mut index = Index::default();
+        let numbers: Vec<u32> = (0..size)
+            .map(|n| {
+                let mut parents: Vec<usize> = n.checked_sub(1).into_iter().collect();
+                if merges && n % 10 == 0 && n > 3 {
+                    parents.push(n - 3);
+                }
+                enter(&mut index, n, &parents)
+            })
+            .collect();
+        let time = seconds(|| {
+            index.link(&numbers, &[]);
+        });
+        report.add(Row::seconds(&format!("canonical order and every view of 1000000 transactions, {what}"), time, None));
+        if !merges {
+            back(plan, report, &mut index, size);
+        }
+    }
+}
+
+/// A thousand that descend from what lies ten thousand back.
+fn back(plan: &Plan, report: &mut Report, index: &mut Index, size: usize) {
+    let mut times: Vec<f64> = Vec::new();
+    for run in 0..plan.runs {
+        let first = size + 10_000 + run * 1_000;
+        let numbers: Vec<u32> = (first..first + 1_000)
+            .map(|n| enter(index, n, &[if n == first { size - 10_000 } else { n - 1 }]))
+            .collect();
+        let before = cpu();
+        let mut next = index.clone();
+        next.link(&numbers, &[]);
+        times.push((cpu() - before).as_secs_f64());
+        *index = next;
+    }
+    let time = crate::measure::middle(&mut times);
+    report.add(Row::millis("1000 transactions merged 10000 back in 1000000: CPU of all views", time, Some(0.020)));
+}

@@ -1,0 +1,93 @@
+//! Durable commits beside the bare system calls.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use braidfs::braid::{Braid, OpenOptions};
+use braidfs::format::draft::{DraftKind, parse_draft};
+
+use crate::Plan;
+use crate::data::{Shape, chain};
+use crate::measure::{paired, seconds};
+use crate::report::{Report, Row};
+
+const COMMITS: usize = 100;
+
+fn draft(n: usize) -> braidfs::model::Draft {
+    let line = format!("{{\"stream_id\":\"account-{}\",\"event_type\":\"Paid\",\"event_data\":{{\"amount\":{n}}}}}\n", n % 50);
+    parse_draft(line.as_bytes(), DraftKind::Lines).expect("a draft")
+}
+
+/// What no commit can go below: write, fsync, rename, fsync of the directory.
+fn limit(dir: &Path, run: &mut usize) -> f64 {
+    let (tmp, events) = (dir.join("tmp"), dir.join("events"));
+    let directory = File::open(&events).expect("a directory");
+    let bytes = vec![b'x'; 700];
+    let time = seconds(|| {
+        for n in 0..COMMITS {
+            let from = tmp.join(format!("{run}-{n}"));
+            let mut file = File::create(&from).expect("a file");
+            file.write_all(&bytes).expect("bytes");
+            file.sync_all().expect("a sync");
+            fs::rename(&from, events.join(format!("{run}-{n}"))).expect("a rename");
+            directory.sync_all().expect("a sync");
+        }
+    });
+    *run += 1;
+    time / COMMITS as f64
+}
+
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let mut by_size = Vec::new();
+    for transactions in [1_000, 100_000] {
+        let dir = chain(&plan.scratch.join("commit"), Shape { transactions, streams: 1_000 });
+        let bare = plan.scratch.join("bare");
+        fs::create_dir_all(bare.join("tmp")).expect("a directory");
+        fs::create_dir_all(bare.join("events")).expect("a directory");
+        let braid = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).expect("a store");
+        braid.wait_ready().expect("it opens");
+        let mut run = 0;
+        let mut n = 0;
+        let (limit, ours) = paired(
+            plan.runs,
+            || limit(&bare, &mut run),
+            || {
+                seconds(|| {
+                    for _ in 0..COMMITS {
+                        n += 1;
+                        braid.append(draft(n)).expect("a commit");
+                    }
+                }) / COMMITS as f64
+            },
+        );
+        let what = format!("one durable commit, one writer, {transactions} transactions");
+        report.add(Row::ratio(&what, "write, fsync, rename, fsync of the directory", ours / limit, Some(1.15), ours));
+        report.point("one commit", transactions, ours);
+        by_size.push(ours);
+        if transactions == 1_000 {
+            group(report, &braid, ours);
+        }
+        drop(braid);
+        fs::remove_dir_all(&dir).expect("it goes");
+        fs::remove_dir_all(&bare).expect("it goes");
+    }
+    report.add(Row::ratio("one commit at 100000 transactions", "the same at 1000", by_size[1] / by_size[0], Some(1.1), by_size[1]));
+}
+
+fn group(report: &mut Report, braid: &Braid, one: f64) {
+    let time = seconds(|| {
+        std::thread::scope(|scope| {
+            for writer in 0..16 {
+                let braid = braid.clone();
+                scope.spawn(move || {
+                    for n in 0..25 {
+                        braid.append(draft(writer * 100 + n)).expect("a commit");
+                    }
+                });
+            }
+        });
+    });
+    let each = time / 400.0;
+    report.add(Row::faster("commits a second of 16 writers (library)", "one writer", one / each, Some(3.0), each));
+}
