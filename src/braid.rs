@@ -24,6 +24,7 @@
 
 mod check;
 mod commit;
+mod cursors;
 mod findings;
 mod hold;
 mod intake;
@@ -44,6 +45,7 @@ use crate::model::{Draft, Errno, EventId, Rejection, TransactionId};
 use crate::store::{Mode, OpenError, Store};
 use crate::view::Tree;
 
+pub use cursors::Leadership;
 use keeper::{Keeper, Request};
 
 /// How a store is opened.

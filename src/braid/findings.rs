@@ -16,6 +16,7 @@ impl Keeper {
         findings.extend(self.quarantine_findings());
         findings.extend(self.dangling_findings());
         findings.extend(self.log_findings.iter().cloned());
+        findings.extend(self.checkpoint_findings.iter().cloned());
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
         findings.dedup();
         shorten(findings)

@@ -35,8 +35,13 @@ pub(super) enum Request {
     Look {
         taken: Sender<()>,
     },
+    /// Whatever else only the one who owns all change may do.
+    Job(Job),
     Stop,
 }
+
+/// Something to be done on the keeper's thread.
+pub(super) type Job = Box<dyn FnOnce(&mut Keeper, &Shared) + Send>;
 
 /// The keeper's state.
 pub(super) struct Keeper {
@@ -55,6 +60,9 @@ pub(super) struct Keeper {
     pub(super) touched: Touched,
     pub(super) log_findings: Vec<Finding>,
     pub(super) saving: Saving,
+    pub(super) checkpoint_findings: Vec<Finding>,
+    /// Inode and time of `checkpoints/` when it was last looked at.
+    pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// What to look at, as soon as git lets us.
@@ -83,6 +91,8 @@ impl Keeper {
             touched: Touched::default(),
             log_findings: Vec::new(),
             saving: Saving::default(),
+            checkpoint_findings: Vec::new(),
+            checkpoints_seen: None,
             follow: options.follow,
             watch: None,
             pending: Look::default(),
@@ -171,6 +181,7 @@ impl Keeper {
                 self.look_and_log(shared);
             }
             Request::Append { draft, reply } => self.commit_group(vec![(draft, reply)], shared),
+            Request::Job(job) => job(self, shared),
             Request::Stop => {}
         }
     }
@@ -240,6 +251,7 @@ impl Keeper {
             self.take_in(look, shared)?;
         }
         self.number_new();
+        self.follow_checkpoints();
         if self.is_dirty() {
             self.progress.ready = true;
             self.publish(shared);

@@ -65,6 +65,8 @@ impl Keeper {
     /// Somebody removed or replaced the log. If ours is the longer truth it is written again, else theirs is read.
     fn log_replaced(&mut self) {
         self.unnumbered = self.index.order.iter_from(0).collect();
+        // Checkpoints of the old log are orphaned now.
+        self.checkpoints_seen = None;
         self.read_log_again();
     }
 

@@ -1,7 +1,8 @@
 //! Checkpoints: subscriptions' cursors, in eventcore-fs's files, and leadership as a lock beside them.
 //!
-//! In `.eventcore/braidfs/checkpoints/` lies, for each one that we saved, to which ingestion log it belongs: the number
-//! and the digest of all events up to it. So a cursor that was carried to another log is known for what it is.
+//! Such a file holds a UUID of which only the first 8 bytes count, the number. In the others, where eventcore-fs has zeros,
+//! ours say to which ingestion log it belongs: the beginning of the digest of all events up to the number. So a cursor
+//! that was carried to another log is known for what it is, and its order against eventcore-fs's positions is the same.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use crate::disk::{self, LockGuard};
 use crate::model::Errno;
-use crate::store::{IngestionLog, Mode, Store, position_of_seq_nr, seq_nr_of_position};
+use crate::store::{IngestionLog, Mode, Store, seq_nr_of_position};
 
 /// The longest name of a subscription, in bytes: twice that and the endings fit into a file's name.
 pub const CHECKPOINT_NAME_BYTES_MAX: usize = 123;
@@ -83,6 +84,9 @@ pub enum CheckpointError {
     /// Somebody else is saving for too long.
     #[error("checkpoint \"{0}\" is being saved by another process")]
     Busy(String),
+    /// The store was closed meanwhile.
+    #[error("checkpoint \"{0}\" cannot be reached: the store was closed")]
+    Closed(String),
     /// The store was opened for reading only.
     #[error("checkpoint \"{0}\" cannot be changed: the store is open for reading only")]
     ReadOnly(String),
@@ -99,7 +103,7 @@ impl CheckpointError {
             Self::Name(0) | Self::Beyond { .. } | Self::Behind { .. } => Errno::EINVAL,
             Self::Name(_) => Errno::ENAMETOOLONG,
             Self::Orphaned { .. } => Errno::ESTALE,
-            Self::Unreadable(_) => Errno::EIO,
+            Self::Unreadable(_) | Self::Closed(_) => Errno::EIO,
             Self::Busy(_) => Errno::EBUSY,
             Self::ReadOnly(_) => Errno::EROFS,
             Self::Disk(error) => error.errno(),
@@ -110,7 +114,7 @@ impl CheckpointError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Beyond { .. } | Self::Name(_) | Self::Disk(_) | Self::ReadOnly(_) => "",
+            Self::Beyond { .. } | Self::Name(_) | Self::Disk(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
             Self::Behind { .. } => "save it with force to read those events again",
             Self::Orphaned { .. } | Self::Unreadable(_) => "remove it and read from the start, or save it with force",
             Self::Busy(_) => "try again",
@@ -141,29 +145,44 @@ fn checked(name: &str) -> Result<String, CheckpointError> {
 }
 
 impl Store {
-    fn checkpoint_records(&self) -> PathBuf {
-        self.layout().private().join("checkpoints")
-    }
-
     /// A subscription's checkpoint, or none.
     pub fn checkpoint(&self, name: &str, log: &mut IngestionLog) -> Result<Option<Checkpoint>, CheckpointError> {
-        let hex = checked(name)?;
-        let Some(bytes) = self.disk().read_if_present(&self.layout().checkpoints().join(format!("{hex}.json")))? else {
-            return Ok(None);
-        };
-        let position = Uuid::try_parse_ascii(bytes.trim_ascii()).map_err(|_| CheckpointError::Unreadable(name.to_owned()))?;
-        let seq_nr = seq_nr_of_position(position);
-        let record = self.disk().read_if_present(&self.checkpoint_records().join(&hex))?;
-        let standing = standing(seq_nr, record.as_deref(), log);
-        Ok(Some(Checkpoint { name: name.to_owned(), seq_nr, standing }))
+        let Some(position) = self.read_position(name)? else { return Ok(None) };
+        let standing = standing(position, log);
+        Ok(Some(Checkpoint { name: name.to_owned(), seq_nr: seq_nr_of_position(position), standing }))
+    }
+
+    fn read_position(&self, name: &str) -> Result<Option<Uuid>, CheckpointError> {
+        let file = self.checkpoint_file(name)?;
+        let Some(bytes) = self.disk().read_if_present(&file)? else { return Ok(None) };
+        Uuid::try_parse_ascii(bytes.trim_ascii()).map(Some).map_err(|_| CheckpointError::Unreadable(name.to_owned()))
+    }
+
+    fn checkpoint_file(&self, name: &str) -> Result<PathBuf, CheckpointError> {
+        Ok(self.layout().checkpoints().join(format!("{}.json", checked(name)?)))
+    }
+
+    /// Every checkpoint that can be read, by the number; costs one pass over the log.
+    pub fn checkpoints(&self, log: &mut IngestionLog) -> Result<Vec<Checkpoint>, CheckpointError> {
+        let mut read = Vec::new();
+        for name in self.checkpoint_names()? {
+            match self.read_position(&name) {
+                Ok(position) => read.extend(position.map(|position| (seq_nr_of_position(position), name, position))),
+                Err(CheckpointError::Unreadable(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        read.sort();
+        let checkpoint = |(seq_nr, name, position)| Checkpoint { name, seq_nr, standing: standing(position, log) };
+        Ok(read.into_iter().map(checkpoint).collect())
     }
 
     /// Saves a checkpoint durably; first makes the log durable up to it, so that the number stays what it is.
     ///
     /// Unless forced, it must not be behind the saved one, and that one must belong to this log. Never beyond the end.
     pub fn save_checkpoint(&self, name: &str, seq_nr: u64, log: &mut IngestionLog, force: bool) -> Result<(), CheckpointError> {
-        let hex = checked(name)?;
-        let guard = self.lock_records(name)?;
+        let file = self.checkpoint_file(name)?;
+        let guard = self.lock_checkpoints(name)?;
         let beyond = || CheckpointError::Beyond { name: name.to_owned(), seq_nr, latest: log.latest_seq_nr() };
         if seq_nr > log.latest_seq_nr() {
             return Err(beyond());
@@ -174,15 +193,9 @@ impl Store {
         if seq_nr > log.synced_seq_nr() {
             log.sync()?;
         }
-        let digest = log.digest_upto(seq_nr).unwrap_or_default();
-        let record = format!("{seq_nr} {}\n", self::hex(&digest));
+        let position = position_in(log, seq_nr).ok_or_else(|| CheckpointError::Unreadable(name.to_owned()))?;
         self.ensure_dir(&self.layout().checkpoints())?;
-        let file = self.layout().checkpoints().join(format!("{hex}.json"));
-        let position = position_of_seq_nr(seq_nr).to_string();
-        // The record first: with an older number in the file it is of another number, and says nothing.
-        for (path, text) in [(self.checkpoint_records().join(&hex), record), (file, position)] {
-            self.disk().replace_durably(&path, &self.temporary("checkpoint")?, text.as_bytes())?;
-        }
+        self.disk().replace_durably(&file, &self.temporary("checkpoint")?, position.to_string().as_bytes())?;
         drop(guard);
         Ok(())
     }
@@ -200,11 +213,11 @@ impl Store {
     }
 
     /// One save at a time, also between processes: what is compared is what is replaced.
-    fn lock_records(&self, name: &str) -> Result<LockGuard, CheckpointError> {
+    fn lock_checkpoints(&self, name: &str) -> Result<LockGuard, CheckpointError> {
         if self.mode() == Mode::ReadOnly {
             return Err(CheckpointError::ReadOnly(name.to_owned()));
         }
-        self.ensure_dir(&self.checkpoint_records())?;
+        self.ensure_dir(&self.layout().private())?;
         let path = self.layout().private().join("checkpoints.lock");
         let deadline = Instant::now() + SAVE_WAIT;
         loop {
@@ -218,17 +231,16 @@ impl Store {
         }
     }
 
-    /// Forgets a checkpoint durably; none is fine too.
-    pub fn forget_checkpoint(&self, name: &str) -> Result<(), CheckpointError> {
-        let hex = checked(name)?;
-        let _guard = self.lock_records(name)?;
-        let dir = self.layout().checkpoints();
-        let file = dir.join(format!("{hex}.json"));
-        if self.disk().exists(&file) {
+    /// Forgets a checkpoint durably; false if there was none.
+    pub fn forget_checkpoint(&self, name: &str) -> Result<bool, CheckpointError> {
+        let file = self.checkpoint_file(name)?;
+        let _guard = self.lock_checkpoints(name)?;
+        let is_there = self.disk().exists(&file);
+        if is_there {
             self.disk().remove_if_present(&file)?;
-            self.disk().sync_dir(&dir)?;
+            self.disk().sync_dir(&self.layout().checkpoints())?;
         }
-        Ok(self.disk().remove_if_present(&self.checkpoint_records().join(&hex))?)
+        Ok(is_there)
     }
 
     /// The names of the subscriptions that have a checkpoint, sorted.
@@ -257,18 +269,24 @@ impl Store {
     }
 }
 
-fn standing(seq_nr: u64, record: Option<&[u8]>, log: &mut IngestionLog) -> Standing {
+/// A number as our checkpoints hold it: behind it, the beginning of the digest of all events up to it.
+fn position_in(log: &mut IngestionLog, seq_nr: u64) -> Option<Uuid> {
+    let digest = log.digest_upto(seq_nr)?;
+    let start = digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+    // Zeros are eventcore-fs's: they say nothing of a log.
+    Some(Uuid::from_u64_pair(seq_nr, start.max(1)))
+}
+
+fn standing(position: Uuid, log: &mut IngestionLog) -> Standing {
+    let (seq_nr, log_digest) = position.as_u64_pair();
     if seq_nr > log.latest_seq_nr() {
-        return Standing::Orphaned;
-    }
-    let record = record.and_then(|record| std::str::from_utf8(record).ok()?.strip_suffix('\n')?.split_once(' '));
-    match record {
-        Some((of, digest)) if of.parse() == Ok(seq_nr) => match log.digest_upto(seq_nr) {
-            Some(now) if hex(&now) == digest => Standing::Belongs,
-            _ => Standing::Orphaned,
-        },
-        // Another program has written the file since, or we never did.
-        _ => Standing::Foreign,
+        Standing::Orphaned
+    } else if log_digest == 0 {
+        Standing::Foreign
+    } else if position_in(log, seq_nr) == Some(position) {
+        Standing::Belongs
+    } else {
+        Standing::Orphaned
     }
 }
 

@@ -142,7 +142,8 @@ impl Lines {
         out
     }
 
-    fn render(&self, out: &mut Vec<u8>, rank: u64, item: u32) {
+    /// Appends one line.
+    pub(super) fn render(&self, out: &mut Vec<u8>, rank: u64, item: u32) {
         let index = &self.epoch.index;
         match self.numbers {
             Numbers::Version => {

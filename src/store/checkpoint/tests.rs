@@ -6,6 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::disk::{Disk, Op};
 use crate::model::EventId;
+use crate::store::position_of_seq_nr;
 
 fn ids(range: std::ops::Range<u128>) -> Vec<EventId> {
     range.map(|n| EventId(Uuid::from_u128(n))).collect()
@@ -32,10 +33,11 @@ fn a_number_is_saved_found_and_forgotten() {
         assert_eq!(get(&store, &mut log), Some((seq_nr, Standing::Belongs)));
     }
     assert_eq!(log.synced_seq_nr(), 5);
-    assert_eq!(fs::read_to_string(dir.path().join("checkpoints/73.json")).unwrap(), "00000000-0000-0005-0000-000000000000");
+    assert_eq!(fs::read_to_string(dir.path().join("checkpoints/73.json")).unwrap(), position_in(&mut log, 5).unwrap().to_string());
+    assert_eq!(seq_nr_of_position(position_in(&mut log, 5).unwrap()), 5);
     assert_eq!(store.checkpoint_names().unwrap(), ["s"]);
-    store.forget_checkpoint("s").unwrap();
-    store.forget_checkpoint("s").unwrap();
+    assert!(store.forget_checkpoint("s").unwrap());
+    assert!(!store.forget_checkpoint("s").unwrap());
     assert_eq!(get(&store, &mut log), None);
 }
 
@@ -101,6 +103,19 @@ fn a_checkpoint_in_another_log_is_orphaned_and_not_written_over() {
     assert!(!error.hint().is_empty());
     store.save_checkpoint("s", 5, &mut log, true).unwrap();
     assert_eq!(get(&store, &mut log), Some((5, Standing::Belongs)));
+}
+
+#[test]
+fn a_checkpoint_that_was_copied_from_another_store_is_orphaned() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (from, mut from_log) = store_of(one.path(), 1..6);
+    let (to, mut log) = store_of(two.path(), 11..19);
+    from.save_checkpoint("s", 4, &mut from_log, false).unwrap();
+    to.save_checkpoint("t", 8, &mut log, false).unwrap();
+    fs::copy(one.path().join("checkpoints/73.json"), two.path().join("checkpoints/73.json")).unwrap();
+    assert_eq!(get(&to, &mut log), Some((4, Standing::Orphaned)));
+    let all: Vec<_> = to.checkpoints(&mut log).unwrap().into_iter().map(|found| (found.name, found.standing)).collect();
+    assert_eq!(all, [("s".to_owned(), Standing::Orphaned), ("t".to_owned(), Standing::Belongs)]);
 }
 
 #[test]

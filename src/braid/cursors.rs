@@ -1,0 +1,187 @@
+//! Cursors: pages of the feed, checkpoints, and leadership of a subscription.
+
+use std::sync::mpsc::channel;
+
+use crate::braid::keeper::{Keeper, Request};
+use crate::braid::{Braid, Shared};
+use crate::disk::{Holder, LockGuard};
+use crate::model::{Finding, FindingKind, Severity};
+use crate::store::{Checkpoint, CheckpointError, Standing};
+use crate::view::{FeedFilter, FeedPage};
+
+/// The leadership of a subscription, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Leadership {
+    _guard: LockGuard,
+}
+
+impl Braid {
+    /// Reads the feed behind a number, as of the newest epoch; [`FeedPage::next_seq`] is where to read on.
+    #[must_use]
+    pub fn feed_after(&self, seq_nr: u64, filter: &FeedFilter) -> FeedPage {
+        self.tree().feed_page(seq_nr, filter)
+    }
+
+    /// The largest number of the feed that may be shown, as of the newest epoch.
+    #[must_use]
+    pub fn latest_seq_nr(&self) -> u64 {
+        self.epoch().feed_shown
+    }
+
+    /// A subscription's checkpoint, or none; with whether it belongs to this store's ingestion log.
+    ///
+    /// # Errors
+    /// If the name can be none, or the file holds no number.
+    pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>, CheckpointError> {
+        self.at_keeper_for(name, |keeper, name| keeper.store.checkpoint(name, &mut keeper.log))
+    }
+
+    /// The number from which a subscription reads on: its checkpoint, or 0.
+    ///
+    /// # Errors
+    /// As [`Braid::checkpoint`], and [`CheckpointError::Orphaned`] for one that belongs to another log.
+    pub fn cursor(&self, name: &str) -> Result<u64, CheckpointError> {
+        match self.checkpoint(name)? {
+            None => Ok(0),
+            Some(Checkpoint { name, seq_nr: saved, standing: Standing::Orphaned }) => Err(CheckpointError::Orphaned { name, saved }),
+            Some(checkpoint) => Ok(checkpoint.seq_nr),
+        }
+    }
+
+    /// Every checkpoint that can be read, by its number.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, CheckpointError> {
+        self.at_keeper_for("", |keeper, _| keeper.store.checkpoints(&mut keeper.log))
+    }
+
+    /// Saves a subscription's checkpoint: durable, and its number certain, when this returns.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Beyond`] the latest number; unless forced [`CheckpointError::Behind`] the saved one, or that one
+    /// [`CheckpointError::Orphaned`].
+    pub fn save_checkpoint(&self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
+        self.at_keeper_for(name, move |keeper, name| {
+            keeper.follow_checkpoints();
+            let saved = keeper.store.save_checkpoint(name, seq_nr, &mut keeper.log, force);
+            keeper.note_checkpoints();
+            saved
+        })
+    }
+
+    /// Forgets a subscription's checkpoint durably; false if there was none.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn forget_checkpoint(&self, name: &str) -> Result<bool, CheckpointError> {
+        self.at_keeper_for(name, |keeper, name| {
+            keeper.follow_checkpoints();
+            let forgotten = keeper.store.forget_checkpoint(name);
+            keeper.note_checkpoints();
+            forgotten
+        })
+    }
+
+    /// Takes the leadership of a subscription, which programs that use eventcore-fs respect; none if somebody has it.
+    ///
+    /// # Errors
+    /// If the name can be none, or the store is open for reading only.
+    pub fn lead(&self, name: &str) -> Result<Option<Leadership>, CheckpointError> {
+        Ok(self.store().lead(name)?.map(|guard| Leadership { _guard: guard }))
+    }
+
+    /// Who leads a subscription now.
+    ///
+    /// # Errors
+    /// If the name can be none.
+    pub fn leader(&self, name: &str) -> Result<Option<Holder>, CheckpointError> {
+        self.store().leader(name)
+    }
+
+    fn at_keeper_for<T: Send + 'static>(
+        &self,
+        name: &str,
+        job: impl FnOnce(&mut Keeper, &str) -> Result<T, CheckpointError> + Send + 'static,
+    ) -> Result<T, CheckpointError> {
+        let name = name.to_owned();
+        let closed = CheckpointError::Closed(name.clone());
+        let done = self.at_keeper(move |keeper, shared| {
+            keeper.follow_log();
+            let result = job(keeper, &name);
+            if keeper.is_dirty() {
+                keeper.publish(shared);
+            }
+            result
+        });
+        done.unwrap_or(Err(closed))
+    }
+
+    /// Has the keeper do something; none if the store was closed.
+    pub(super) fn at_keeper<T: Send + 'static>(&self, job: impl FnOnce(&mut Keeper, &Shared) -> T + Send + 'static) -> Option<T> {
+        let (reply, answer) = channel();
+        let job = Box::new(move |keeper: &mut Keeper, shared: &Shared| {
+            // Whoever asked may be gone.
+            let _ = reply.send(job(keeper, shared));
+        });
+        self.inner.requests.send(Request::Job(job)).ok()?;
+        answer.recv().ok()
+    }
+}
+
+impl Keeper {
+    /// Looks whether checkpoints came or changed without us.
+    pub(super) fn follow_checkpoints(&mut self) {
+        if self.checkpoints_mark() != self.checkpoints_seen {
+            self.look_at_checkpoints();
+        }
+    }
+
+    /// We changed a checkpoint ourselves: only one that is orphaned may have become another.
+    fn note_checkpoints(&mut self) {
+        if self.checkpoint_findings.is_empty() {
+            self.checkpoints_seen = self.checkpoints_mark();
+        } else {
+            self.look_at_checkpoints();
+        }
+    }
+
+    fn checkpoints_mark(&self) -> Option<(u64, i128)> {
+        let stat = self.store.disk().stat_if_present(&self.store.layout().checkpoints()).ok().flatten();
+        stat.map(|stat| (stat.inode, stat.mtime_ns))
+    }
+
+    /// Finds the checkpoints that belong to another ingestion log; costs one pass over the log if there is any checkpoint.
+    fn look_at_checkpoints(&mut self) {
+        self.checkpoints_seen = self.checkpoints_mark();
+        let all = match self.store.checkpoints(&mut self.log) {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(%error, "the checkpoints cannot be read");
+                return;
+            }
+        };
+        let orphaned = all.into_iter().filter(|checkpoint| checkpoint.standing == Standing::Orphaned);
+        let findings: Vec<Finding> = orphaned.map(|checkpoint| orphaned_finding(&checkpoint)).collect();
+        if findings != self.checkpoint_findings {
+            self.checkpoint_findings = findings;
+            self.mark_dirty();
+        }
+    }
+}
+
+fn orphaned_finding(checkpoint: &Checkpoint) -> Finding {
+    let Checkpoint { name, seq_nr, .. } = checkpoint;
+    Finding {
+        kind: FindingKind::OrphanedCheckpoint,
+        severity: Severity::Warning,
+        file: None,
+        transaction_id: None,
+        message: format!("checkpoint \"{name}\" at {seq_nr} belongs to another ingestion log and is refused"),
+        hint: format!("braidfs checkpoint forget {}   # then that subscription reads from the start", super::findings::quoted(name)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

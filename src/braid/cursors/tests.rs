@@ -1,0 +1,149 @@
+//! Cursors of a library user.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::braid::{Braid, OpenOptions};
+use crate::format::draft::{DraftKind, parse_draft};
+use crate::model::{Errno, FindingKind};
+use crate::store::Standing;
+use crate::view::FeedFilter;
+
+fn open(dir: &Path) -> Braid {
+    let braid = Braid::open(dir, &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap();
+    braid
+}
+
+fn store() -> (tempfile::TempDir, PathBuf) {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("store");
+    Braid::init(&dir).unwrap();
+    (temp, dir)
+}
+
+fn append(braid: &Braid, stream: &str, event_type: &str) -> String {
+    let text = format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"{event_type}\",\"event_data\":1}}");
+    braid.append(parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()).unwrap().transaction_id.to_string()
+}
+
+fn seqs(braid: &Braid, after: u64, filter: &FeedFilter) -> (Vec<u64>, u64) {
+    let page = braid.feed_after(after, filter);
+    (page.events.iter().map(|event| event.seq_nr).collect(), page.next_seq)
+}
+
+#[test]
+fn what_a_filter_passes_over_still_moves_the_cursor() {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    for (stream, event_type) in [("a-1", "Opened"), ("b-1", "Opened"), ("a-2", "Closed"), ("b-2", "Closed"), ("b-3", "Closed")] {
+        append(&braid, stream, event_type);
+    }
+    let all = FeedFilter::default();
+    assert_eq!(seqs(&braid, 0, &all), (vec![1, 2, 3, 4, 5], 5));
+    assert_eq!(seqs(&braid, 3, &all), (vec![4, 5], 5));
+    assert_eq!(seqs(&braid, 1, &FeedFilter { limit: 2, ..all.clone() }), (vec![2, 3], 3));
+    assert_eq!(seqs(&braid, 0, &FeedFilter { limit: 0, ..all.clone() }), (vec![], 0));
+    let a = FeedFilter { stream_prefix: Some("a-".to_owned()), ..all.clone() };
+    assert_eq!(seqs(&braid, 0, &a), (vec![1, 3], 5));
+    assert_eq!(seqs(&braid, 0, &FeedFilter { limit: 1, ..a.clone() }), (vec![1], 1));
+    assert_eq!(seqs(&braid, 1, &FeedFilter { limit: 1, ..a }), (vec![3], 3));
+    let glob = FeedFilter { stream_glob: Some("?-2".to_owned()), ..all.clone() };
+    assert_eq!(seqs(&braid, 0, &glob), (vec![3, 4], 5));
+    let closed = FeedFilter { event_type: Some("Closed".to_owned()), stream_prefix: Some("b".to_owned()), ..all.clone() };
+    assert_eq!(seqs(&braid, 0, &closed), (vec![4, 5], 5));
+    // A number that was not given yet is nobody's to rewind.
+    assert_eq!(seqs(&braid, 9, &all), (vec![], 9));
+    assert_eq!(braid.latest_seq_nr(), 5);
+    let lines: Vec<u8> = braid.feed_after(2, &all).events.into_iter().flat_map(|event| event.line).collect();
+    assert_eq!(lines, braid.tree().feed(2).read_all().unwrap());
+}
+
+#[test]
+fn what_is_gone_is_said() {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    let first = append(&braid, "a", "T");
+    append(&braid, "b", "T");
+    fs::remove_file(dir.join(format!("events/{first}.jsonl"))).unwrap();
+    braid.refresh().unwrap();
+    let page = braid.feed_after(0, &FeedFilter::default());
+    assert_eq!(page.events.iter().map(|event| event.gone).collect::<Vec<_>>(), [true, false]);
+    assert!(String::from_utf8_lossy(&page.events[0].line).ends_with("\"gone\":true}\n"));
+    assert_eq!(seqs(&braid, 0, &FeedFilter { event_type: Some("T".to_owned()), ..FeedFilter::default() }), (vec![2], 2));
+}
+
+#[test]
+fn a_checkpoint_is_saved_listed_and_forgotten() {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    assert_eq!(braid.cursor("mail").unwrap(), 0);
+    append(&braid, "a", "T");
+    append(&braid, "b", "T");
+    braid.save_checkpoint("mail", 1, false).unwrap();
+    braid.save_checkpoint("bill/ing", 2, false).unwrap();
+    assert_eq!(braid.save_checkpoint("mail", 3, true).unwrap_err().errno(), Errno::EINVAL);
+    assert_eq!(braid.save_checkpoint("bill/ing", 1, false).unwrap_err().errno(), Errno::EINVAL);
+    let all: Vec<_> = braid.checkpoints().unwrap().into_iter().map(|found| (found.name, found.seq_nr)).collect();
+    assert_eq!(all, [("mail".to_owned(), 1), ("bill/ing".to_owned(), 2)]);
+    drop(braid);
+    let braid = open(&dir);
+    assert_eq!(braid.cursor("bill/ing").unwrap(), 2);
+    assert!(braid.forget_checkpoint("mail").unwrap() && !braid.forget_checkpoint("mail").unwrap());
+    assert_eq!(braid.checkpoint("mail").unwrap(), None);
+}
+
+#[test]
+fn an_orphaned_checkpoint_is_said_and_refused_until_it_is_forgotten() {
+    let ((_one, from), (_two, dir)) = (store(), store());
+    let other = open(&from);
+    append(&other, "a", "T");
+    other.save_checkpoint("s", 1, false).unwrap();
+    let braid = open(&dir);
+    append(&braid, "b", "T");
+    fs::create_dir_all(dir.join("checkpoints")).unwrap();
+    fs::copy(from.join("checkpoints/73.json"), dir.join("checkpoints/73.json")).unwrap();
+    let epoch = braid.refresh().unwrap();
+    let kinds: Vec<FindingKind> = epoch.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [FindingKind::OrphanedCheckpoint]);
+    assert!(epoch.findings[0].message.contains("\"s\" at 1"), "{:?}", epoch.findings);
+    assert_eq!(braid.checkpoint("s").unwrap().unwrap().standing, Standing::Orphaned);
+    assert_eq!(braid.cursor("s").unwrap_err().errno(), Errno::ESTALE);
+    assert_eq!(braid.save_checkpoint("s", 1, false).unwrap_err().errno(), Errno::ESTALE);
+    braid.save_checkpoint("s", 1, true).unwrap();
+    assert_eq!((braid.cursor("s").unwrap(), braid.epoch().findings.len()), (1, 0));
+}
+
+#[test]
+fn a_removed_index_orphans_what_was_counted_by_it() {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    append(&braid, "a", "T");
+    braid.save_checkpoint("s", 1, false).unwrap();
+    drop(braid);
+    // The same events in another order of arrival.
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    fs::remove_dir_all(dir.join(".eventcore")).unwrap();
+    let mut files: Vec<_> = fs::read_dir(dir.join("events")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let away = dir.join("away.jsonl");
+    fs::rename(files.pop().unwrap(), &away).unwrap();
+    let braid = open(&dir);
+    append(&braid, "b", "T");
+    fs::rename(&away, dir.join("events/away.jsonl")).unwrap();
+    let epoch = braid.refresh().unwrap();
+    assert!(epoch.findings.iter().any(|finding| finding.kind == FindingKind::OrphanedCheckpoint), "{:?}", epoch.findings);
+    assert_eq!(braid.cursor("s").unwrap_err().errno(), Errno::ESTALE);
+}
+
+#[test]
+fn one_leads_at_a_time() {
+    let (_temp, dir) = store();
+    let (one, two) = (open(&dir), open(&dir));
+    let leadership = one.lead("s").unwrap().unwrap();
+    assert!(two.lead("s").unwrap().is_none() && two.leader("s").unwrap().is_some());
+    drop(leadership);
+    assert!(two.lead("s").unwrap().is_some());
+    let reader = Braid::open(&dir, &OpenOptions { read_only: true, ..OpenOptions::default() }).unwrap();
+    assert_eq!(reader.lead("s").unwrap_err().errno(), Errno::EROFS);
+    assert_eq!(reader.save_checkpoint("s", 0, false).unwrap_err().errno(), Errno::EROFS);
+}
