@@ -4,6 +4,7 @@
 //! [`History`].
 
 pub mod closed;
+pub mod column;
 pub mod conflicts;
 pub mod cuts;
 mod divided;
@@ -18,7 +19,7 @@ pub mod tips;
 #[cfg(test)]
 mod real_history;
 #[cfg(test)]
-mod reference;
+pub mod reference;
 #[cfg(test)]
 pub mod tests_support;
 

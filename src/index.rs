@@ -3,10 +3,10 @@
 //! An [`Index`] is a persistent value: [`Index::clone`] shares everything, so each published epoch is one clone. Nothing
 //! here is a source of truth; it is built again from the files at any time.
 
-pub mod column;
 pub mod directories;
 pub mod events;
 pub mod feed;
+pub mod forks;
 mod link;
 pub mod names;
 pub mod pack;
@@ -17,11 +17,12 @@ pub mod transactions;
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::dag::column::Column;
 use crate::format::names::category_of;
-use crate::index::column::Column;
 use crate::index::directories::Directories;
 use crate::index::events::{Entry, Events};
 use crate::index::feed::Feed;
+use crate::index::forks::Forks;
 use crate::index::names::Names;
 use crate::index::pack::Pack;
 use crate::index::sequence::Sequence;
@@ -112,6 +113,7 @@ pub struct Index {
     pub log: List,
     /// Ingestion order.
     pub feed: Feed,
+    forks: Forks,
     stream_lists: Column<List, 256>,
     stream_category: Column<u32>,
     type_lists: Column<List, 256>,
@@ -273,6 +275,12 @@ impl Index {
             self.type_lists.push(List::default());
         }
         number
+    }
+
+    /// The forks of its streams.
+    #[must_use]
+    pub fn forks(&self) -> &Forks {
+        &self.forks
     }
 
     /// The events of a stream, by its number.

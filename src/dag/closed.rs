@@ -75,7 +75,9 @@ fn tips_before(reach: &mut Reach, history: &impl History, stream: u32, n: u32) -
         if tips.iter().any(|&tip| tip != transaction && history.cut_between(depth, history.depth(tip))) {
             break;
         }
-        if !tips.iter().any(|&tip| reach.is_ancestor(history, transaction, tip)) && reach.is_ancestor(history, transaction, n) {
+        if !tips.iter().any(|&tip| tip == transaction || reach.is_ancestor(history, transaction, tip))
+            && reach.is_ancestor(history, transaction, n)
+        {
             tips.push(transaction);
         }
     }

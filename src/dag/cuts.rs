@@ -10,26 +10,28 @@
 
 use std::collections::BTreeMap;
 
+use crate::dag::column::Column;
+
 /// No child, or no such transaction.
 const NONE: u32 = u32::MAX;
 /// Marks, beside the number of its run's first, a transaction that the run goes on after.
 const CONTINUED: u32 = 1 << 31;
 
-/// The cuts and runs of a set of transactions, maintained as they are inserted, parents first.
+/// The cuts and runs of a set of transactions, cheap to clone, maintained as they are inserted, parents first.
 ///
 /// Numbers are below 2^31, as one bit marks a run that goes on.
 /// An append to all heads is a cut and costs O(1); any other insertion costs the number of depths that lie between
 /// it and those parents whose first child it is.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts {
-    members: Vec<Member>,
-    levels: Vec<Level>,
+    members: Shared<Member>,
+    levels: Shared<Level>,
     /// Depths of the transactions without a child: how many there are on each.
     heads: BTreeMap<u32, u32>,
     bits: Bits,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Member {
     depth: u32,
     /// The least depth of its children.
@@ -60,15 +62,11 @@ impl Cuts {
         }
         let run = only.filter(|_| count == 1).and_then(|parent| self.continue_run(parent)).unwrap_or(n);
         let place = n as usize;
-        if self.members.len() <= place {
-            self.members.resize(place + 1, ABSENT);
-        }
+        self.members.grow(place + 1, &ABSENT);
         if let Some(member) = self.members.get_mut(place) {
             *member = Member { depth, first_child: NONE, run };
         }
-        if self.levels.len() <= depth as usize {
-            self.levels.resize(depth as usize + 1, Level::default());
-        }
+        self.levels.grow(depth as usize + 1, &Level::default());
         *self.heads.entry(depth).or_default() += 1;
         self.change(depth, |level| level.transactions += 1);
     }
@@ -92,8 +90,8 @@ impl Cuts {
     pub fn forget_from(&mut self, depth: u32) {
         self.heads.split_off(&depth);
         for place in 0..self.members.len() {
-            let Some(member) = self.members.get_mut(place) else { continue };
-            let Member { depth: own, first_child, .. } = *member;
+            let Some(&old) = self.members.get(place) else { continue };
+            let (mut member, Member { depth: own, first_child, .. }) = (old, old);
             if first_child != NONE && first_child >= depth {
                 member.first_child = NONE;
             }
@@ -102,10 +100,14 @@ impl Cuts {
                 member.run &= !CONTINUED;
             }
             if own >= depth {
-                *member = ABSENT;
+                member = ABSENT;
             } else if first_child != NONE && first_child >= depth {
                 *self.heads.entry(own).or_default() += 1;
                 self.skip(own + 1, depth, false);
+            }
+            // What stays as it is stays shared with clones.
+            if member != old {
+                self.members.set(place, member);
             }
         }
         for level in depth..self.levels.len() as u32 {
@@ -116,12 +118,12 @@ impl Cuts {
 
     /// Tells a parent of a child at `depth`.
     fn adopt(&mut self, parent: u32, depth: u32) {
-        let Some(member) = self.members.get_mut(parent as usize).filter(|member| member.depth < depth) else { return };
-        let Member { depth: own, first_child, .. } = *member;
+        let Some(&member) = self.members.get(parent as usize).filter(|member| member.depth < depth) else { return };
+        let Member { depth: own, first_child, .. } = member;
         if first_child <= depth {
             return;
         }
-        member.first_child = depth;
+        self.members.set(parent as usize, Member { first_child: depth, ..member });
         if first_child != NONE {
             return self.skip(depth, first_child, false);
         }
@@ -131,9 +133,7 @@ impl Cuts {
                 self.heads.remove(&own);
             }
         }
-        if self.levels.len() < depth as usize {
-            self.levels.resize(depth as usize, Level::default());
-        }
+        self.levels.grow(depth as usize, &Level::default());
         self.skip(own + 1, depth, true);
     }
 
@@ -161,20 +161,21 @@ impl Cuts {
     }
 }
 
+/// Values of which a clone shares what it does not change.
+type Shared<T> = Column<T, 1024>;
+
 /// A set of small numbers with a fast search for the next one: a bit each, and a bit for each word that is not zero.
 #[derive(Clone, Debug, Default)]
 struct Bits {
-    words: Vec<u64>,
-    summary: Vec<u64>,
+    words: Shared<u64>,
+    summary: Shared<u64>,
 }
 
 impl Bits {
     fn set(&mut self, number: u32, on: bool) {
         let word = number >> 6;
-        if self.words.len() <= word as usize {
-            self.words.resize(word as usize + 1, 0);
-            self.summary.resize((word >> 6) as usize + 1, 0);
-        }
+        self.words.grow(word as usize + 1, &0);
+        self.summary.grow((word >> 6) as usize + 1, &0);
         if set_bit(&mut self.words, number, on) == 0 {
             set_bit(&mut self.summary, word, false);
         } else {
@@ -202,7 +203,7 @@ impl Bits {
 }
 
 /// Sets or clears a bit and gives the word that holds it.
-fn set_bit(words: &mut [u64], number: u32, on: bool) -> u64 {
+fn set_bit(words: &mut Shared<u64>, number: u32, on: bool) -> u64 {
     let Some(word) = words.get_mut((number >> 6) as usize) else { return 0 };
     let bit = 1u64 << (number & 63);
     *word = if on { *word | bit } else { *word & !bit };

@@ -1,7 +1,7 @@
 //! The directories that the `/` in stream ids makes, kept up as streams come and go.
 
+use crate::dag::column::Column;
 use crate::format::names::stream_path;
-use crate::index::column::Column;
 use crate::index::names::Names;
 
 /// One directory below `streams/`.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::index::column::Column;
+use crate::dag::column::Column;
 use crate::index::pack::Pack;
 use crate::index::table::Table;
 use crate::model::EventId;

@@ -1,6 +1,6 @@
 //! Ingestion order: which event has which sequence number on this replica.
 
-use crate::index::column::Column;
+use crate::dag::column::Column;
 use crate::index::events::Events;
 use crate::index::pack::Pack;
 use crate::index::sequence::Sequence;

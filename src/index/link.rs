@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::dag::graph::depths;
+use crate::index::forks::Change;
 use crate::index::transactions::Flags;
 use crate::index::{Index, List, NO_CATEGORY, Touched, weight};
 
@@ -29,6 +30,8 @@ struct Plan {
     placed: HashSet<u32>,
     /// Of those placed, the ones that were in the views before.
     moved: BTreeSet<u32>,
+    /// In the views before, and with a parent that came late or went in the past.
+    moving: HashSet<u32>,
     /// Depths after the change.
     depths: Vec<(u32, u32)>,
     /// In or behind a cycle after the change.
@@ -41,6 +44,8 @@ impl Index {
         let plan = self.plan(entered, gone);
         let keep = self.kept_ranks(&plan);
         let old_tail: Vec<u32> = self.order.iter_from(keep).collect();
+        let least_depth = |index: &Self| plan.moving.iter().chain(&plan.hidden).map(|&tx| index.transactions.depth(tx)).min();
+        let floor = least_depth(self);
         for &(tx, depth) in &plan.depths {
             self.transactions.set_depth(tx, depth);
         }
@@ -48,9 +53,17 @@ impl Index {
         let new_tail = self.merged_tail(&old_tail, &plan);
         let mut touched = self.splice_views(keep, &old_tail, &new_tail, &plan);
         let shown: Vec<u32> = new_tail.into_iter().filter(|tx| plan.placed.contains(tx) && !plan.moved.contains(tx)).collect();
+        let floor = floor.into_iter().chain(least_depth(self).filter(|_| floor.is_some())).min();
+        self.follow_forks(&Change { shown: &shown, hidden: &plan.hidden, moving: &plan.moving, floor });
         touched.transactions.extend(shown.iter().copied());
         touched.transactions.extend(plan.hidden.iter().copied());
         Linked { touched, shown, hidden: plan.hidden.into_iter().collect(), moved: plan.moved.into_iter().collect() }
+    }
+
+    fn follow_forks(&mut self, change: &Change<'_>) {
+        let mut forks = std::mem::take(&mut self.forks);
+        forks.follow(self, change);
+        self.forks = forks;
     }
 
     /// Whether transactions stand in or behind a cycle of parents now.
@@ -91,7 +104,7 @@ impl Index {
             }
             placed.insert(tx);
         }
-        Plan { hidden, placed, moved, depths: found.sorted, cyclic }
+        Plan { hidden, placed, moved, moving, depths: found.sorted, cyclic }
     }
 
     /// Everything valid that descends from children of late parents or from what goes, those children included.

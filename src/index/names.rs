@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::index::column::Column;
+use crate::dag::column::Column;
 use crate::index::table::Table;
 
 /// Texts with dense numbers; a text keeps its number for ever.

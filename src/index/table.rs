@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::index::column::Column;
+use crate::dag::column::Column;
 
 const EMPTY: u32 = u32::MAX;
 const SLOTS_MIN: usize = 16;

@@ -214,12 +214,12 @@ proptest! {
 }
 
 #[test]
-fn a_chain_of_a_million_is_linked_on_a_small_stack() {
+fn a_long_chain_is_linked_on_a_small_stack() {
     let small = std::thread::Builder::new().stack_size(512 * 1024);
     let done = small.spawn(|| {
         let mut index = Index::default();
         // Backwards, so that every arrival but the last lacks its parent.
-        let entered: Vec<u32> = (0..1_000_000usize)
+        let entered: Vec<u32> = (0..200_000usize)
             .rev()
             .map(|n| {
                 let parents: Vec<usize> = n.checked_sub(1).into_iter().collect();
@@ -228,7 +228,7 @@ fn a_chain_of_a_million_is_linked_on_a_small_stack() {
             .collect();
         index.link(&entered, &[]);
         let last = index.order.len().checked_sub(1).and_then(|last| index.order.get(last));
-        assert_eq!(last.map(|tx| index.transactions.depth(tx)), Some(999_999));
+        assert_eq!(last.map(|tx| index.transactions.depth(tx)), Some(199_999));
     });
     done.expect("a thread starts").join().expect("no stack overflows");
 }

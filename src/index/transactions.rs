@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::dag::column::Column;
 use crate::dag::key::Created;
-use crate::index::column::Column;
 use crate::index::table::Table;
 use crate::model::{ReplicaId, TransactionId};
 

@@ -66,6 +66,27 @@ impl<T: Clone, const N: usize> Column<T, N> {
         }
     }
 
+    /// Cuts off what lies behind the first `len` values.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len {
+            return;
+        }
+        self.chunks.truncate(len.div_ceil(N));
+        if let Some(last) = self.chunks.last_mut()
+            && !len.is_multiple_of(N)
+        {
+            Arc::make_mut(last).truncate(len % N);
+        }
+        self.len = len;
+    }
+
+    /// Appends copies of a value until there are `len`.
+    pub fn grow(&mut self, len: usize, value: &T) {
+        while self.len < len {
+            self.push(value.clone());
+        }
+    }
+
     /// Every value in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
@@ -110,6 +131,21 @@ mod tests {
         assert_eq!(column.at(5), 50);
         assert_eq!(column.len(), 11);
         assert_eq!(column.get(11), None);
+    }
+
+    #[test]
+    fn what_is_cut_off_can_be_appended_anew() {
+        let mut column: Column<u32, 4> = Column::default();
+        column.grow(10, &1);
+        for len in [9, 8, 4, 5, 3, 0] {
+            let before = column.clone();
+            column.truncate(len);
+            assert_eq!(column.len(), len.min(before.len()));
+            assert_eq!(column.iter().count(), column.len());
+            column.push(2);
+            assert_eq!(column.get(column.len() - 1), Some(&2));
+            assert_eq!(before.iter().count(), before.len());
+        }
     }
 
     #[test]
