@@ -167,11 +167,16 @@ pub struct Forked {
 
 /// The files of the real history: name in `events/` and bytes.
 pub fn real_history_files() -> Vec<(String, &'static str)> {
+    split_files(REAL_HISTORY)
+}
+
+/// Transaction files that lie end to end in one text, each with its name in `events/`.
+pub fn split_files(text: &str) -> Vec<(String, &str)> {
     let mark = "{\"record\":\"header\"";
-    let mut starts: Vec<usize> = REAL_HISTORY.match_indices(mark).map(|(at, _)| at).collect();
-    starts.push(REAL_HISTORY.len());
+    let mut starts: Vec<usize> = text.match_indices(mark).map(|(at, _)| at).collect();
+    starts.push(text.len());
     let files = starts.windows(2).map(|ends| {
-        let bytes = &REAL_HISTORY[ends[0]..ends[1]];
+        let bytes = &text[ends[0]..ends[1]];
         let header: Value = serde_json::from_str(bytes.lines().next().unwrap()).unwrap();
         (format!("{}.jsonl", header["transaction_id"].as_str().unwrap()), bytes)
     });
