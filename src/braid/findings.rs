@@ -15,6 +15,7 @@ impl Keeper {
         findings.extend(self.roster.odd_findings());
         findings.extend(self.quarantine_findings());
         findings.extend(self.dangling_findings());
+        findings.extend(self.delivered_twice_findings());
         findings.extend(self.log_findings.iter().cloned());
         findings.extend(self.checkpoint_findings.iter().cloned());
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
@@ -34,6 +35,45 @@ impl Keeper {
                 file: Some(refused.file),
             })
             .collect()
+    }
+
+    /// Notes which of the new transactions carry a key that another one has.
+    pub(super) fn note_delivered_twice(&mut self, shown: &[u32]) {
+        let transactions = &self.index.transactions;
+        for &tx in shown {
+            let key = transactions.details(tx).and_then(|details| details.key.as_deref());
+            if let Some(other) = key.and_then(|key| transactions.find_key(key)).filter(|&other| other != tx) {
+                self.delivered_twice.extend([tx, other]);
+            }
+        }
+    }
+
+    fn delivered_twice_findings(&self) -> Vec<Finding> {
+        let transactions = &self.index.transactions;
+        let mut by_key: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for &tx in self.delivered_twice.iter().filter(|&&tx| transactions.is_valid(tx)) {
+            if let Some(key) = transactions.details(tx).and_then(|details| details.key.as_deref()) {
+                by_key.entry(key).or_default().push(tx);
+            }
+        }
+        let mut findings = Vec::new();
+        for (key, mut of_key) in by_key.into_iter().filter(|(_, of_key)| of_key.len() > 1) {
+            of_key.sort_by(|&a, &b| transactions.compare(a, b));
+            let first = of_key.first().map(|&tx| transactions.id(tx).to_string()).unwrap_or_default();
+            findings.extend(of_key.iter().skip(1).map(|&tx| Finding {
+                kind: FindingKind::DeliveredTwice,
+                severity: Severity::Warning,
+                file: Some(transactions.file_name(tx)),
+                transaction_id: Some(transactions.id(tx)),
+                message: format!(
+                    "transaction \"{}\" has the key \"{}\" of transaction \"{first}\"",
+                    transactions.id(tx),
+                    key.escape_debug()
+                ),
+                hint: "both count; append an event that takes back what happened twice".to_owned(),
+            }));
+        }
+        findings
     }
 
     fn dangling_findings(&self) -> Vec<Finding> {

@@ -188,6 +188,7 @@ impl Keeper {
             let linked = self.index.link(&round.entered, &[]);
             self.unnumbered.extend(&linked.shown);
             self.unnumbered.extend(&linked.moved);
+            self.note_delivered_twice(&linked.shown);
             self.forget_hidden(&linked.hidden);
             self.touched.extend(linked.touched);
             came = round.again.into_iter().collect();

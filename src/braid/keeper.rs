@@ -59,6 +59,8 @@ pub(super) struct Keeper {
     pub(super) progress: Progress,
     pub(super) touched: Touched,
     pub(super) log_findings: Vec<Finding>,
+    /// Transactions whose draft's key another one has as well.
+    pub(super) delivered_twice: BTreeSet<u32>,
     pub(super) saving: Saving,
     pub(super) checkpoint_findings: Vec<Finding>,
     /// Inode and time of `checkpoints/` when it was last looked at.
@@ -90,6 +92,7 @@ impl Keeper {
             progress: Progress::default(),
             touched: Touched::default(),
             log_findings: Vec::new(),
+            delivered_twice: BTreeSet::new(),
             saving: Saving::default(),
             checkpoint_findings: Vec::new(),
             checkpoints_seen: None,

@@ -69,6 +69,7 @@ impl Keeper {
         tracing::debug!(saved = records.len(), taken_over = entered.len(), "the saved index was read");
         let linked = self.index.link(&entered, &[]);
         self.unnumbered.extend(&linked.shown);
+        self.note_delivered_twice(&linked.shown);
         self.touched.extend(linked.touched);
         self.progress.done = entered.len() as u64;
         let incarnations = std::mem::take(&mut self.saving.incarnations);

@@ -382,3 +382,24 @@ fn a_replica_id_is_one_chain_whatever_branch_is_checked_out() {
     append(&braid, &event("s", 4));
     assert_eq!(braid.epoch().replica_id, after);
 }
+
+#[test]
+fn one_draft_delivered_on_two_clones_is_reported() {
+    let (_temp, dir) = store();
+    let (_other_temp, other_dir) = store();
+    let (braid, other) = (open(&dir, false), open(&other_dir, false));
+    let keyed = format!("{{\"key\":\"k\"}}\n{}", event("s", 1));
+    append(&braid, &keyed);
+    let theirs = append(&other, &keyed);
+    let name = format!("events/{}.jsonl", theirs.transaction_id);
+    fs::copy(other_dir.join(&name), dir.join(&name)).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(kinds(&braid).iter().filter(|&&kind| kind == FindingKind::DeliveredTwice).count(), 1);
+    drop(braid);
+    let braid = open(&dir, false);
+    assert_eq!(kinds(&braid).iter().filter(|&&kind| kind == FindingKind::DeliveredTwice).count(), 1);
+    assert!(append(&braid, &keyed).repeated);
+    fs::remove_file(dir.join(&name)).unwrap();
+    braid.refresh().unwrap();
+    assert!(!kinds(&braid).contains(&FindingKind::DeliveredTwice));
+}
