@@ -151,6 +151,9 @@ impl Keeper {
         let own: HashSet<ReplicaId> = self.identity.own_replicas.iter().copied().collect();
         let transactions = &self.index.transactions;
         let mut waiting: Vec<u32> = self.unnumbered.iter().copied().filter(|&tx| transactions.is_valid(tx)).collect();
+        if waiting.is_empty() {
+            return;
+        }
         waiting.sort_by(|&a, &b| {
             let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
             foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))

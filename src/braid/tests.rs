@@ -403,3 +403,61 @@ fn one_draft_delivered_on_two_clones_is_reported() {
     braid.refresh().unwrap();
     assert!(!kinds(&braid).contains(&FindingKind::DeliveredTwice));
 }
+
+/// What a commit asks of the disk once everything is open: kinds of changes, in order.
+fn ops_of_a_commit(transactions: u32) -> Vec<String> {
+    let (_temp, dir) = store();
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    for n in 0..transactions {
+        append(&braid, &event("s", n));
+    }
+    twin.forget_ops();
+    append(&braid, &event("s", transactions));
+    let place = |path: &Path| match path.strip_prefix(dir.canonicalize().unwrap()) {
+        Ok(rest) => rest.iter().next().map_or(String::new(), |first| first.to_string_lossy().into_owned()),
+        Err(_) => String::new(),
+    };
+    twin.ops().iter().map(|(op, path)| format!("{op:?} {}", place(path))).collect()
+}
+
+#[test]
+fn a_commit_syncs_twice_and_renames_once_whatever_the_size_of_the_store() {
+    let ops = ops_of_a_commit(3);
+    let count = |what: &str| ops.iter().filter(|op| op.starts_with(what)).count();
+    assert_eq!((count("Sync"), count("Rename"), count("Create")), (2, 1, 1), "{ops:?}");
+    let durable = ops.iter().position(|op| op == "SyncDir events").unwrap_or_else(|| panic!("{ops:?}"));
+    let renamed = ops.iter().position(|op| op.starts_with("Rename")).unwrap();
+    let synced = ops.iter().position(|op| op.starts_with("Sync")).unwrap();
+    assert!(synced < renamed && renamed < durable, "{ops:?}");
+    // Behind the durable point: the log's line, the last transaction, the pack, the table. The pack comes with its group.
+    assert!(ops.len() <= 9, "{ops:?}");
+    assert_eq!(ops_of_a_commit(60), ops);
+}
+
+#[test]
+fn a_group_of_commits_syncs_as_often_as_one() {
+    let (_temp, dir) = store();
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    append(&braid, &event("s", 0));
+    // While somebody holds the lock for a moment, the drafts gather.
+    let lock = braid.store().lock(Duration::ZERO).unwrap();
+    std::thread::scope(|scope| {
+        for n in 0..16 {
+            let braid = braid.clone();
+            scope.spawn(move || append(&braid, &event("s", n)));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        twin.forget_ops();
+        drop(lock);
+    });
+    let ops = twin.ops();
+    let syncs = ops.iter().filter(|(op, _)| op.is_sync()).count();
+    let renames = ops.iter().filter(|(op, _)| *op == crate::disk::Op::Rename).count();
+    assert_eq!(renames, 16, "{ops:?}");
+    // The first draft was taken alone; what came after it is one group, or two where a thread was late.
+    assert!(syncs <= 2 + 3 * 3, "{syncs} syncs of 16 commits: {ops:?}");
+}
