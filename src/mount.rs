@@ -97,7 +97,7 @@ struct Daemon {
 
 impl Daemon {
     fn begin(options: &Options, place: &Place) -> Result<Self, Error> {
-        let alone = if options.read_only { None } else { Some(alone::lock(&place.store)?) };
+        let alone = if options.read_only { None } else { Some(alone::lock(&place.store, alone::PATIENCE)?) };
         let opening = OpenOptions { read_only: options.read_only, follow: true, ..OpenOptions::default() };
         let braid = Braid::open(&place.store, &opening).map_err(|failure| Error::new(failure.message, failure.hint))?;
         let staging = if options.read_only { None } else { Some(staging(&braid)?) };

@@ -1,30 +1,44 @@
 //! Commits that are being decided, and those who wait for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::fs::locked;
 
-/// For so long at most a reader of a view waits for a commit whose file was closed but perhaps not for the last time.
-const UNDECIDED_MAX: Duration = Duration::from_millis(50);
+/// For so long at most a reader of a view waits for a file that was closed, until it is known whether that was the last close: usually
+/// it was, and the kernel says so at once, but the machine may be busy.
+const FIRST_CLOSE_MAX: Duration = Duration::from_millis(250);
+/// The same for a handle that has been closed before without being let go: a shell keeps it, and its children close it.
+const LATER_CLOSE_MAX: Duration = Duration::from_millis(50);
+/// For so long at most a reader of a view waits once the last close is known: longer than a commit takes, but not until a store that
+/// another program has locked is free.
+const VERDICT_MAX: Duration = Duration::from_secs(2);
 
-/// The staged files that were closed and whose last close has not been decided.
+/// The open files whose verdict may be on its way.
 #[derive(Default)]
 pub struct Decisions {
     open: Mutex<HashMap<u64, Instant>>,
+    kept: Mutex<HashSet<u64>>,
     changed: Condvar,
 }
 
 impl Decisions {
-    /// A file was closed: its verdict may be on its way.
-    pub fn expect(&self, id: u64) {
-        locked(&self.open).insert(id, Instant::now() + UNDECIDED_MAX);
+    /// A handle was closed; there may be more of it.
+    pub fn expect(&self, handle: u64) {
+        let limit = if locked(&self.kept).insert(handle) { FIRST_CLOSE_MAX } else { LATER_CLOSE_MAX };
+        locked(&self.open).insert(handle, Instant::now() + limit);
+    }
+
+    /// A handle was closed for the last time, and what it wrote is being committed.
+    pub fn commit(&self, handle: u64) {
+        locked(&self.open).insert(handle, Instant::now() + VERDICT_MAX);
     }
 
     /// The verdict is out.
-    pub fn decided(&self, id: u64) {
-        locked(&self.open).remove(&id);
+    pub fn decided(&self, handle: u64) {
+        locked(&self.kept).remove(&handle);
+        locked(&self.open).remove(&handle);
         self.changed.notify_all();
     }
 

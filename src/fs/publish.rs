@@ -62,7 +62,9 @@ impl Fs {
     ///
     /// Where a file has grown the kernel first drops the page that held the old end, while the size is still the old one: so no reader
     /// sees the zeros with which the kernel fills that page. Then the sizes change, all at once, and the kernel is told.
-    pub fn publish(&self, tree: Arc<dyn Tree>, tell: &dyn Fn(&Notice)) -> Vec<Notice> {
+    ///
+    /// `shown` is called as soon as readers get the new sizes, before the kernel is told of them.
+    pub fn publish(&self, tree: Arc<dyn Tree>, tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Vec<Notice> {
         let old = self.shown();
         let held: Vec<(u64, Held)> = locked(&self.nodes).iter().map(|(ino, held)| (ino, held.clone())).collect();
         let newest = held.iter().map(|(_, held)| held.since).max().unwrap_or(0);
@@ -83,6 +85,7 @@ impl Fs {
             }
             self.show(Shown { serial: old.serial + 1, sizes: Arc::clone(&tree), bytes: tree });
         }
+        shown();
         let previous = self.newest.swap(newest, Ordering::Relaxed);
         self.tell_changes(&changes, previous, newest, tell)
     }

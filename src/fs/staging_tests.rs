@@ -19,6 +19,8 @@ struct Book {
     drafts: Mutex<Vec<Draft>>,
     failure: Mutex<Option<Failure>>,
     settled: AtomicU64,
+    /// Called once, when a draft has just become durable.
+    durable: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Ledger for Arc<Book> {
@@ -32,6 +34,9 @@ impl Ledger for Arc<Book> {
         let known = drafts.iter().any(|kept| ids(kept) == ids(&draft) && draft.events.iter().all(|event| event.event_id.is_some()));
         if !known {
             drafts.push(draft.clone());
+        }
+        if let Some(durable) = self.durable.lock().unwrap().take() {
+            durable();
         }
         let events = draft.events.iter().enumerate().map(|(n, event)| CommittedEvent {
             event_id: event.event_id.unwrap_or(EventId(uuid::Uuid::nil())),
@@ -105,9 +110,14 @@ impl Desk {
     fn close(&self, handle: u64) -> Result<(), Errno> {
         let (_, flushed) = self.fs.flush(handle);
         if let Release::Commit(file) = self.fs.release(handle) {
-            self.fs.decide(handle, &file, || {
-                self.book.settled.fetch_add(1, Ordering::Relaxed);
-            });
+            self.fs.decide(
+                handle,
+                &file,
+                || (),
+                || {
+                    self.book.settled.fetch_add(1, Ordering::Relaxed);
+                },
+            );
         }
         flushed
     }
@@ -379,20 +389,16 @@ fn a_commit_that_the_daemon_did_not_answer_is_finished_exactly_once() {
     let handle = desk.open("x.jsonl", NEW).unwrap();
     desk.fs.write(handle, 0, LINE).unwrap();
     // The daemon dies when the transaction is durable and nothing else has been done.
-    let pending = {
-        let seen = std::sync::Mutex::new(Vec::new());
-        desk.fs.flush(handle).1.unwrap();
-        let Release::Commit(file) = desk.fs.release(handle) else { panic!("the last close decides") };
-        let home = desk.home.path().join("tmp");
-        desk.fs.decide(handle, &file, || {
-            let receipt = std::fs::read(home.join("receipts/x.jsonl")).unwrap();
-            seen.lock().unwrap().push((receipt, std::fs::read(home.join("staging/x.jsonl")).unwrap()));
-        });
-        seen.into_inner().unwrap()
-    };
-    std::fs::write(desk.home.path().join("tmp/receipts/x.jsonl"), &pending[0].0).unwrap();
-    std::fs::write(desk.home.path().join("tmp/staging/x.jsonl"), &pending[0].1).unwrap();
-    assert!(String::from_utf8_lossy(&pending[0].0).contains("\"pending\""));
+    let files = ["receipts/x.jsonl", "staging/x.jsonl"].map(|name| desk.home.path().join("tmp").join(name));
+    let (tell, told) = std::sync::mpsc::channel();
+    let at_death = files.clone();
+    *desk.book.durable.lock().unwrap() = Some(Box::new(move || tell.send(at_death.map(|file| std::fs::read(file).unwrap())).unwrap()));
+    desk.close(handle).unwrap();
+    let left = told.recv().unwrap();
+    assert!(String::from_utf8_lossy(&left[0]).contains("\"pending\""));
+    for (file, bytes) in files.iter().zip(&left) {
+        std::fs::write(file, bytes).unwrap();
+    }
     desk.restart();
     assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
     assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
@@ -437,7 +443,7 @@ fn readers_of_views_wait_while_a_closed_file_is_undecided() {
     assert!(notices.contains(&Notice::Attributes { ino: log }), "the kernel asks for the log's size");
     assert!(!desk.fs.waits(desk.directory("staging")), "only views wait");
     if let Release::Commit(file) = desk.fs.release(handle) {
-        desk.fs.decide(handle, &file, || ());
+        desk.fs.decide(handle, &file, || (), || ());
     }
     assert!(!desk.fs.waits(log));
     desk.fs.wait_decided();

@@ -138,6 +138,13 @@ impl Fs {
         }
     }
 
+    /// Whether the name of a view's file stands for another one now.
+    pub(super) fn is_replaced(&self, ino: u64) -> bool {
+        let Ok(held) = self.held(ino) else { return false };
+        !self.is_own_path(&held.identity.path)
+            && self.shown().sizes.find(&held.identity.path).is_some_and(|node| !is_same(&node, &held.identity))
+    }
+
     /// The bytes of a file: those of the tree that comes while one is on its way.
     fn bytes(&self, ino: u64) -> Result<Arc<dyn Content>, Errno> {
         let held = self.held(ino)?;

@@ -159,7 +159,11 @@ impl Fs {
     pub fn flush(&self, handle: u64) -> (Vec<Notice>, Result<(), Errno>) {
         let Ok(staging) = self.staging() else { return (Vec::new(), Ok(())) };
         match staging.flush(handle) {
-            Err(errno) => (Vec::new(), Err(errno)),
+            Err(errno) => {
+                // No view will change, but the listing of `staging/` may.
+                self.decisions.expect(handle);
+                (Vec::new(), Err(errno))
+            }
             Ok(None) => (Vec::new(), Ok(())),
             Ok(Some(draft)) => {
                 self.decisions.expect(handle);
@@ -171,16 +175,23 @@ impl Fs {
     /// Closes a handle.
     pub fn release(&self, handle: u64) -> Release {
         let released = self.staging().map_or(Release::Done, |staging| staging.release(handle));
-        if matches!(released, Release::Done) {
-            self.decisions.decided(handle);
+        match &released {
+            Release::Done => self.decisions.decided(handle),
+            Release::Commit(_) => self.decisions.commit(handle),
         }
         released
     }
 
-    /// Decides over a file whose last handle this was. `settle` returns once the kernel knows the views.
-    pub fn decide(&self, handle: u64, file: &Arc<Staged>, settle: impl FnOnce()) {
+    /// Decides over a file whose last handle this was. `shown` returns once the views show what was committed, `settle` once the
+    /// kernel knows.
+    pub fn decide(&self, handle: u64, file: &Arc<Staged>, shown: impl FnOnce(), settle: impl FnOnce()) {
         if let Ok(staging) = self.staging() {
-            staging.decide(file, settle);
+            staging.decide(file, || {
+                shown();
+                // Who waits may hold what the notices need.
+                self.decisions.decided(handle);
+                settle();
+            });
         }
         self.decisions.decided(handle);
     }
@@ -293,6 +304,25 @@ impl Fs {
             return false;
         }
         undecided || !AT_ONCE.contains(&&*held.identity.path)
+    }
+
+    /// Whether who lists a directory, or looks for a name in it that is not there, is to wait.
+    #[must_use]
+    pub fn waits_in(&self, parent: u64, name: Option<&str>) -> bool {
+        let undecided = self.decisions.is_open();
+        match self.own(parent) {
+            Ok(Some(Own::Staging)) => undecided && name.is_none_or(|name| name.ends_with(receipt::ERROR_ENDING)),
+            Ok(Some(Own::Receipts)) => undecided,
+            _ => self.waits(parent),
+        }
+    }
+
+    /// Opens a file after a wait, during which its name may have come to stand for another one.
+    ///
+    /// # Errors
+    /// `ESTALE` then: the kernel looks the name up again and opens what it stands for now. Else as [`Fs::open`].
+    pub fn open_after_wait(&self, ino: u64, flags: i32, caller: Caller) -> Result<Opened, Errno> {
+        if self.is_replaced(ino) { Err(Errno::ESTALE) } else { self.open(ino, flags, caller) }
     }
 
     /// Waits until no commit is on its way and the index has caught up.

@@ -8,11 +8,11 @@ use crate::mount::Error;
 use crate::store::Layout;
 
 /// A daemon that is just ending is waited for so long.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Takes the lock of a store's writable daemon.
-pub fn lock(store: &Path) -> Result<LockGuard, Error> {
+/// Takes the lock of a store's writable daemon, waiting `patience` at most.
+pub fn lock(store: &Path, patience: Duration) -> Result<LockGuard, Error> {
     let disk = Disk::real();
     let directory = Layout::new(store.to_path_buf()).private();
     let failed = |error: &dyn std::fmt::Display| Error::new(error.to_string(), "check the permissions of the store");
@@ -22,7 +22,7 @@ pub fn lock(store: &Path) -> Result<LockGuard, Error> {
         if let Some(guard) = disk.try_lock(&directory.join("daemon.lock")).map_err(|error| failed(&error))? {
             return Ok(guard);
         }
-        if start.elapsed() >= PATIENCE {
+        if start.elapsed() >= patience {
             let message = format!("store '{}' is mounted writable by another daemon", store.display());
             return Err(Error::new(message, "unmount that one, or add --read-only"));
         }

@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::mount::Error;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::table;
+use crate::store::{Mode, Store};
 
 /// A store and a mount point that go together; both absolute and without links.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,8 @@ impl Place {
     /// Finds both, frees a mount point that a crash has left dead, and refuses what cannot work.
     pub fn find(store: &Path, point: &Path) -> Result<Self, Error> {
         let disk = Disk::real();
-        let store = disk.canonical(store).map_err(|error| Error::new(error.to_string(), "braidfs init makes a store"))?;
+        let store = Store::open(store, &disk, Mode::ReadOnly).map_err(|error| Error::new(error.to_string(), error.hint()))?;
+        let store = store.dir().to_path_buf();
         recover(point)?;
         let point = disk.canonical(point).map_err(|error| Error::new(error.to_string(), "make the mount point: mkdir"))?;
         let place = Self { store, point };

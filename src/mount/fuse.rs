@@ -69,9 +69,16 @@ impl Shell {
 
     /// Runs a handler that reads views; while a commit is being decided it is parked.
     fn reading(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        if !self.fs.waits(ino.0) {
-            return guarded(what, || work(&self.fs, &self.queue));
-        }
+        if self.fs.waits(ino.0) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
+    }
+
+    /// Runs a handler that lists a directory.
+    fn listing(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        if self.fs.waits_in(ino.0, None) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
+    }
+
+    /// Runs a handler once no commit is being decided.
+    fn park(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
         self.parking.park(Box::new(move || guarded(what, || work(&fs, &queue))));
     }
@@ -118,10 +125,17 @@ impl Filesystem for Shell {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
-        let child = name(child).map(str::to_owned);
-        let work = move |fs: &Fs, queue: &Queue| entry(fs, queue, child.and_then(|child| fs.look_up(parent.0, &child)), reply);
-        // A waiting lookup in the root and one notice for a name there would stop the whole mount.
-        if parent == INodeNo::ROOT { guarded("lookup", || work(&self.fs, &self.queue)) } else { self.reading("lookup", parent, work) }
+        guarded("lookup", || {
+            let found = name(child).and_then(|child| self.fs.look_up(parent.0, child));
+            // What is not there may be about to come. A waiting lookup in the root and one notice for a name there would stop everything.
+            if found.is_ok() || parent == INodeNo::ROOT || !self.fs.waits_in(parent.0, child.to_str()) {
+                return entry(&self.fs, &self.queue, found, reply);
+            }
+            let child = name(child).map(str::to_owned);
+            self.park("lookup", move |fs, queue| {
+                entry(fs, queue, child.and_then(|child| fs.look_up(parent.0, &child)), reply);
+            });
+        });
     }
 
     fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
@@ -221,8 +235,13 @@ impl Filesystem for Shell {
             return reply.error(FuseErrno::ENOSYS);
         }
         let caller = caller(request);
+        if self.fs.waits(ino.0) {
+            return self.park("open", move |fs, _| {
+                answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(reply, file));
+            });
+        }
         let work = move |fs: &Fs, _: &Queue| answer!(reply, fs.open(ino.0, flags.0, caller), file => opened(reply, file));
-        if self.fs.open_waits(ino.0) { self.wait("open", work) } else { self.reading("open", ino, work) }
+        if self.fs.open_waits(ino.0) { self.wait("open", work) } else { guarded("open", || work(&self.fs, &self.queue)) }
     }
 
     fn read(
@@ -236,9 +255,8 @@ impl Filesystem for Shell {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.reading("read", ino, move |fs, _| {
-            answer!(reply, fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes));
-        });
+        // Never parked: it holds pages that a notice may need. Who reads on where a file ended asks for its size first.
+        guarded("read", || answer!(reply, self.fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes)));
     }
 
     fn write(
@@ -293,7 +311,7 @@ impl Filesystem for Shell {
             match self.fs.release(handle.0) {
                 Release::Done => reply.ok(),
                 Release::Commit(file) => self.commit("commit", move |fs, queue| {
-                    fs.decide(handle.0, &file, || settle(queue));
+                    fs.decide(handle.0, &file, || queue.wait_shown(SETTLE_LIMIT), || settle(queue));
                     reply.ok();
                 }),
             }
@@ -314,7 +332,7 @@ impl Filesystem for Shell {
     }
 
     fn readdir(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        self.reading("readdir", ino, move |fs, _| {
+        self.listing("readdir", ino, move |fs, _| {
             let (children, start) = match fs.children(ino.0, handle.0, offset) {
                 Ok(listing) => listing,
                 Err(error) => return reply.error(errno(error)),
@@ -336,7 +354,7 @@ impl Filesystem for Shell {
     }
 
     fn readdirplus(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        self.reading("readdirplus", ino, move |fs, queue| {
+        self.listing("readdirplus", ino, move |fs, queue| {
             let (children, start) = match fs.children(ino.0, handle.0, offset) {
                 Ok(listing) => listing,
                 Err(error) => return reply.error(errno(error)),

@@ -25,6 +25,11 @@ struct State {
     notices: VecDeque<Notice>,
     echoes: VecDeque<(Instant, Vec<Notice>)>,
     asked: u64,
+    /// Up to which everything has been shown.
+    shown: u64,
+    /// Whether a tree is on its way from the queue to the readers.
+    coming: bool,
+    /// Up to which everything has been told.
     done: u64,
     ended: bool,
 }
@@ -47,9 +52,22 @@ impl Queue {
     /// Hands in notices.
     pub fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
         let mut state = self.lock();
+        let before = state.notices.len();
         state.notices.extend(notices);
-        state.asked += 1;
-        self.changed.notify_all();
+        if state.notices.len() > before {
+            state.asked += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until the tree that was handed in last is shown, for `limit` at most; the kernel may not yet know.
+    pub fn wait_shown(&self, limit: Duration) {
+        let state = self.lock();
+        let ticket = state.asked;
+        drop(
+            self.changed
+                .wait_timeout_while(state, limit, |state| (state.tree.is_some() || state.coming) && state.shown < ticket && !state.ended),
+        );
     }
 
     /// Waits until everything handed in before is out, for `limit` at most; says whether it is.
@@ -74,7 +92,12 @@ impl Queue {
                 Work::End => return,
                 Work::Tell(notices) => notices.iter().for_each(|notice| send(notifier, notice)),
                 Work::Publish(tree) => {
-                    let again = fs.publish(tree, &|notice| send(notifier, notice));
+                    let again = fs.publish(tree, &|notice| send(notifier, notice), &|| {
+                        let mut state = self.lock();
+                        state.coming = false;
+                        state.shown = ticket;
+                        self.changed.notify_all();
+                    });
                     if !again.is_empty() {
                         self.lock().echoes.push_back((Instant::now() + ECHO, again));
                     }
@@ -99,6 +122,7 @@ impl Queue {
                 return (Work::Tell(state.notices.drain(..).collect()), ticket);
             }
             if let Some(tree) = state.tree.take() {
+                state.coming = true;
                 return (Work::Publish(tree), state.asked);
             }
             let due = state.echoes.front().map(|(due, _)| *due);

@@ -13,6 +13,8 @@ pub struct Mounted {
     pub file_system: String,
     /// From what.
     pub source: PathBuf,
+    /// Whether nothing can be written through it.
+    pub read_only: bool,
     /// The minor number of its device: the number of a FUSE connection.
     pub minor: u32,
 }
@@ -37,6 +39,7 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
         point: unescape(fields.get(4)?),
         file_system: String::from_utf8_lossy(fields.get(dash + 1)?).into_owned(),
         source: unescape(fields.get(dash + 2)?),
+        read_only: fields.get(5)?.split(|&byte| byte == b',').any(|option| option == b"ro"),
         minor,
     })
 }
@@ -77,7 +80,7 @@ nonsense
         let found = find(TABLE, Path::new("/mnt/a b")).unwrap();
         assert_eq!(found.file_system, "fuse.braidfs");
         assert_eq!(found.source, Path::new("/home/me/my\\store"));
-        assert_eq!(found.minor, 51);
+        assert_eq!((found.minor, found.read_only), (51, false));
         assert_eq!(parse(TABLE).len(), 3);
         assert_eq!(find(TABLE, Path::new("/mnt")), None);
     }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::disk::Disk;
-use crate::mount::Error;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::checks::{absolute, mount_table};
 use crate::mount::table;
+use crate::mount::{Error, alone};
 
 /// Those who still use a mount that is ended by force have so long; then their connection is cut.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,6 +34,10 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     })?;
     if force {
         cut(&disk, mounted.minor);
+    }
+    if !mounted.read_only {
+        // The daemon holds this until the last commit is done. One that hangs is left to itself.
+        drop(alone::lock(&mounted.source, GRACE));
     }
     Ok(())
 }

@@ -88,8 +88,13 @@ impl MountOptions {
     /// Starts the daemon and waits for nothing.
     #[track_caller]
     pub fn spawn(self) -> Mount {
-        fs::create_dir_all(&self.point).unwrap();
-        let point = fs::canonicalize(&self.point).unwrap();
+        // A mount point that a crash left dead can neither be made nor resolved.
+        let point = if is_mounted(&self.point) {
+            self.point.clone()
+        } else {
+            fs::create_dir_all(&self.point).unwrap();
+            fs::canonicalize(&self.point).unwrap()
+        };
         let log = point.with_extension("log");
         let output = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = match self.user {

@@ -130,10 +130,10 @@ impl Staging {
         if inner.size == 0 || !matches!(inner.phase, Phase::Open) {
             return Ok(None);
         }
+        inner.closed = true;
         if let Some(told) = &inner.checking.told {
             return Err(told.errno());
         }
-        inner.closed = true;
         if inner.checking.checker.is_none() || inner.checking.checked != inner.size {
             self.check_anew(&mut inner, against.kind)?;
         }

@@ -28,7 +28,12 @@ pub(super) enum Outcome {
 impl Staging {
     /// Decides over a file that was closed for the last time. `settle` returns once the kernel knows the views.
     pub fn decide(&self, file: &Arc<Staged>, settle: impl FnOnce()) {
-        let outcome = self.decide_content(file, settle);
+        let outcome = self.decide_content(file, || {
+            // The name leaves the listing before anybody who waited looks.
+            locked(&file.inner).phase = Phase::Committed { until: Instant::now() + GRACE };
+            self.announce();
+            settle();
+        });
         let name = {
             let mut inner = locked(&file.inner);
             inner.checking = Checking::default();
@@ -107,11 +112,11 @@ impl Staging {
         }
         match self.ledger.append(draft) {
             Ok(committed) => {
-                settle();
                 let receipt = pending.committed(&committed);
                 if let Err(errno) = self.save(&receipt) {
                     tracing::error!(%errno, name = receipt.name, "the receipt of a commit cannot be written");
                 }
+                settle();
                 Outcome::Committed
             }
             Err(failure) => self.refuse(pending, &failure.into_rejection()),

@@ -1,0 +1,17 @@
+//! Real mounts by the real binary: each promise of `docs/SEMANTICS.md`, with the tools that users have.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/all.rs"]
+mod support;
+
+#[path = "mounted/appending.rs"]
+mod appending;
+#[path = "mounted/daemon.rs"]
+mod daemon;
+#[path = "mounted/following.rs"]
+mod following;
+#[path = "mounted/reading.rs"]
+mod reading;
+#[path = "mounted/tools.rs"]
+mod tools;

@@ -1,0 +1,206 @@
+//! The daemon: how it starts, refuses, recovers and ends.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::mount::{Mount, User, is_mounted};
+use crate::support::run::{bash, braidfs, run};
+use crate::support::store::TestStore;
+use crate::support::wait::eventually;
+
+const EVENT: &str = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n";
+
+/// A mount in the background that is taken away however the test ends.
+struct Background<'a>(&'a Path);
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        while is_mounted(self.0) && run("umount", [Path::new("-l"), self.0]).code == 0 {}
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn the_command_returns_once_the_mount_answers() {
+    let (store, _) = TestStore::forked();
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let _end = Background(&point);
+    let log = store.home().join("log");
+    braidfs(["mount", text(&store.path()), text(&point), "--log-file", text(&log)]).ok();
+    assert_eq!(fs::read_to_string(point.join("log.jsonl")).unwrap().lines().count(), 7);
+    fs::write(point.join("staging/x.jsonl"), EVENT).unwrap();
+    let again = braidfs(["mount", text(&store.path()), text(&point)]).code(4);
+    assert!(again.err.contains("already shows the store"), "{}", again.err);
+    braidfs(["umount", text(&point)]).ok();
+    assert!(!is_mounted(&point));
+    assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 5);
+    eventually("the log tells the end", || fs::read_to_string(&log).unwrap().contains("unmounted"));
+    assert!(braidfs(["umount", text(&point)]).code(4).err.contains("nothing of braidfs"));
+}
+
+#[test]
+fn a_mount_that_cannot_be_says_why() {
+    let store = TestStore::new();
+    let refused = |store: &Path, point: &Path| braidfs(["mount", text(store), text(point)]).code(4).err;
+    let point = store.home().join("mnt");
+    assert!(refused(&store.path(), &point).contains("mnt"), "a mount point that is not there");
+    fs::create_dir(&point).unwrap();
+    assert!(refused(&store.path(), &store.path()).contains("is the store itself"));
+    assert!(refused(&store.path(), &store.events_dir()).contains("lies in its store"));
+    assert!(refused(&store.path(), store.home()).contains("would hide its store"));
+    let link = store.home().join("link");
+    std::os::unix::fs::symlink(store.events_dir(), &link).unwrap();
+    assert!(refused(&store.path(), &link).contains("lies in its store"));
+    assert!(refused(&store.home().join("nowhere"), &point).contains("nowhere"));
+    assert!(refused(&point, &store.path()).contains("braidfs init"), "no store");
+    assert!(!is_mounted(&point));
+}
+
+#[test]
+fn a_second_writable_daemon_is_refused_and_a_read_only_one_is_not() {
+    let store = TestStore::new();
+    let first = Mount::start(&store.path());
+    let point = store.home().join("second");
+    fs::create_dir(&point).unwrap();
+    let refused = braidfs(["mount", text(&store.path()), text(&point)]).code(4);
+    assert!(refused.err.contains("mounted writable by another daemon"), "{}", refused.err);
+    let beside = Mount::options(&store.path()).at(&point).arg("--read-only").start();
+    fs::write(first.join("staging/x.jsonl"), EVENT).unwrap();
+    eventually("the other mount follows", || beside.read("log.jsonl").lines().count() == 1);
+    beside.unmount();
+    first.unmount();
+    Mount::start(&store.path()).unmount();
+}
+
+#[test]
+fn a_mount_point_that_a_crash_left_dead_is_recovered() {
+    let store = TestStore::new();
+    let mut mount = Mount::start(&store.path());
+    fs::write(mount.join("append"), EVENT).unwrap();
+    mount.crash();
+    let dead = fs::metadata(mount.path()).unwrap_err();
+    assert_eq!(dead.raw_os_error(), Some(libc::ENOTCONN));
+    let again = Mount::start(&store.path());
+    assert_eq!(again.read("log.jsonl").lines().count(), 1);
+    again.unmount();
+}
+
+#[test]
+fn signals_and_unmounts_end_it_cleanly() {
+    for signal in ["TERM", "INT"] {
+        let store = TestStore::new();
+        let mut mount = Mount::start(&store.path());
+        fs::write(mount.join("staging/x.jsonl"), EVENT).unwrap();
+        mount.signal(signal);
+        assert!(mount.wait_for_end().success(), "{signal}: {}", mount.log());
+        assert!(!is_mounted(mount.path()));
+        assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_mount_in_use_is_busy_and_ends_by_force() {
+    let store = TestStore::new();
+    let mut mount = Mount::start(&store.path());
+    let held = fs::File::open(mount.join("README.md")).unwrap();
+    assert!(run("umount", [mount.path()]).err.contains("busy"));
+    let refused = braidfs(["umount", text(mount.path())]).code(4);
+    assert!(refused.err.contains("in use") && refused.err.contains("--force"), "{}", refused.err);
+    assert!(is_mounted(mount.path()));
+    braidfs(["umount", "--force", text(mount.path())]).ok();
+    assert!(!is_mounted(mount.path()));
+    drop(held);
+    assert!(mount.wait_for_end().success());
+}
+
+#[test]
+fn a_signal_ends_a_mount_that_stays_in_use() {
+    let store = TestStore::new();
+    let mut mount = Mount::start(&store.path());
+    let held = fs::File::open(mount.join("README.md")).unwrap();
+    mount.signal("TERM");
+    assert!(mount.wait_for_end().success());
+    assert!(!is_mounted(mount.path()));
+    drop(held);
+}
+
+#[test]
+fn what_lies_beneath_a_mount_point_stays_mounted() {
+    let store = TestStore::new();
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    run("mount", ["-t", "tmpfs", "below", text(&point)]).ok();
+    let below = Background(&point);
+    let mount = Mount::options(&store.path()).start();
+    assert_eq!(mount.read("append"), "");
+    run("umount", [text(&point)]).ok();
+    let mut mount = mount;
+    assert!(mount.wait_for_end().success());
+    assert!(is_mounted(&point), "only ours was unmounted");
+    drop(below);
+}
+
+#[test]
+fn an_ordinary_user_mounts_through_the_helper() {
+    // Distributions open the device to everyone; some containers do not.
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666)).unwrap();
+    let store = TestStore::new();
+    let mount = Mount::options(&store.path()).user(User::Nobody).start();
+    let closed = fs::read_dir(mount.path()).unwrap_err();
+    assert_eq!(closed.kind(), std::io::ErrorKind::PermissionDenied, "others do not enter, not even root");
+    let script = format!("cd {} && printf '%s' '{}' > staging/x.jsonl && wc -l < log.jsonl", text(mount.path()), EVENT.trim_end());
+    let ran = run("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", &script]).ok();
+    assert_eq!(ran.out.trim(), "1");
+    mount.unmount();
+}
+
+#[test]
+fn with_allow_other_everyone_reads_and_only_the_owner_appends() {
+    let store = TestStore::new();
+    fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mount = Mount::options(&store.path()).arg("--allow-other").start();
+    fs::write(mount.join("staging/x.jsonl"), EVENT).unwrap();
+    let other = |script: &str| {
+        let script = format!("cd {} && {script}", text(mount.path()));
+        run("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", &script])
+    };
+    assert_eq!(other("wc -l < log.jsonl").ok().out.trim(), "1");
+    for script in ["echo x > staging/y", "echo x > append", "rm receipts/x.jsonl.json"] {
+        let refused = other(script);
+        assert!(refused.code != 0 && refused.err.contains("Permission denied"), "{script}: {}", refused.err);
+    }
+    assert!(other("echo x > log.jsonl").err.contains("Read-only file system"));
+    bash(mount.path(), &format!("printf '%s\\n' '{}' > append", EVENT.trim_end())).ok();
+    mount.unmount();
+}
+
+#[test]
+fn everything_else_answers_while_a_request_cannot() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    // Another program holds the store: commits wait, readers do not.
+    let lock = fs::File::create(store.path().join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let root = mount.path().to_owned();
+    let commit = std::thread::spawn(move || {
+        fs::OpenOptions::new()
+            .append(true)
+            .open(root.join("append"))
+            .and_then(|mut append| std::io::Write::write_all(&mut append, EVENT.as_bytes()))
+    });
+    for _ in 0..20 {
+        assert_eq!(mount.read("log.jsonl"), "");
+        assert!(mount.list("staging").is_empty());
+    }
+    let refused = commit.join().unwrap().unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+    drop(lock);
+    fs::write(mount.join("staging/x.jsonl"), EVENT).unwrap();
+    assert_eq!(mount.read("log.jsonl").lines().count(), 1);
+    mount.unmount();
+}

@@ -1,0 +1,105 @@
+//! `tail -f` and `tail -F`, and readers while things change.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::json;
+
+use crate::support::mount::Mount;
+use crate::support::store::TestStore;
+use crate::support::wait::{DEADLINE, eventually};
+
+/// A `tail` that runs until the test is over.
+struct Tail {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Tail {
+    fn start(mount: &Mount, arguments: &[&str]) -> Self {
+        let mut command = Command::new("tail");
+        command.args(arguments).args(["-n", "+1", "-s", "0.05"]).current_dir(mount.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        Self { child, lines }
+    }
+
+    #[track_caller]
+    fn next(&self) -> serde_json::Value {
+        serde_json::from_str(&self.lines.recv_timeout(DEADLINE).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn tail_f_of_the_feed_shows_every_event_once() {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", json!(0)).write();
+    let mount = Mount::start(&store.path());
+    let tail = Tail::start(&mount, &["-f", "feed.jsonl"]);
+    for n in 1..20 {
+        assert_eq!(tail.next()["seq_nr"], n);
+        if n % 2 == 0 {
+            store.transaction().event("a", "T", json!(n)).write();
+        } else {
+            fs::write(mount.join(format!("staging/x{n}.jsonl")), format!("{{\"stream\":\"b\",\"type\":\"T\",\"data\":{n}}}\n")).unwrap();
+        }
+    }
+    drop(tail);
+    mount.unmount();
+}
+
+#[test]
+fn tail_capital_f_begins_anew_when_the_order_changes_and_never_shows_a_mix() {
+    let (mut store, ids) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    eventually("the log is there", || mount.read("log.jsonl").lines().count() == 7);
+    let tail = Tail::start(&mount, &["-F", "log.jsonl"]);
+    for position in 1..=7 {
+        assert_eq!(tail.next()["position"], position);
+    }
+    // It comes before what two others wrote: every later position shifts.
+    store.transaction().replica(3).parents([ids.root]).created_at("2026-01-01T00:00:00+00:00").event("early", "T", json!(1)).write();
+    for position in 1..=8 {
+        assert_eq!(tail.next()["position"], position);
+    }
+    drop(tail);
+    mount.unmount();
+}
+
+#[test]
+fn a_reader_never_meets_zeros_where_a_file_grows() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut file = fs::File::open(mount.join("log.jsonl")).unwrap();
+                let mut text = String::new();
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+                    assert!(!text.contains('\0'), "zeros at {:?}", text.find('\0'));
+                    std::thread::yield_now();
+                }
+                std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+                assert_eq!(text, mount.read("log.jsonl"));
+            });
+        }
+        for n in 0..40 {
+            fs::write(mount.join(format!("staging/x{n}.jsonl")), format!("{{\"stream\":\"b\",\"type\":\"T\",\"data\":{n}}}\n")).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    mount.unmount();
+}

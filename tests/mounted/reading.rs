@@ -1,0 +1,217 @@
+//! "Reading": sizes, inodes, listings, refusals.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::json;
+
+use crate::support::mount::Mount;
+use crate::support::run::{bash, run};
+use crate::support::store::{REAL_HISTORY_EVENTS, TestStore};
+use crate::support::wait::eventually;
+
+/// Waits for the index, as `stat` of a view does by itself.
+fn mounted(store: &TestStore, arguments: &[&str]) -> Mount {
+    let options = arguments.iter().fold(Mount::options(&store.path()), |options, argument| options.arg(argument));
+    options.start()
+}
+
+/// Every file below a directory: path and bytes.
+fn files(mount: &Mount, directory: &str) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for name in mount.list(&directory) {
+            let path = format!("{directory}/{name}");
+            let facts = fs::symlink_metadata(mount.join(&path)).unwrap();
+            if facts.is_dir() {
+                open.push(path);
+            } else {
+                found.push((path, facts.len()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_view_has_exactly_the_size_that_stat_says() {
+    let mount = mounted(&TestStore::real_history(), &[]);
+    let mut lines = 0;
+    for (path, size) in files(&mount, ".") {
+        let bytes = fs::read(mount.join(&path)).unwrap();
+        if !path.ends_with("/status.json") && !path.ends_with("/metrics") {
+            assert_eq!(bytes.len() as u64, size, "{path}");
+        }
+        if path.starts_with("./streams/") {
+            lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        }
+    }
+    assert_eq!(lines, REAL_HISTORY_EVENTS);
+    assert_eq!(mount.read("log.jsonl").lines().count(), REAL_HISTORY_EVENTS);
+    let counted = bash(mount.path(), "wc -lc < log.jsonl; cat log.jsonl | wc -lc; tail -c 100 log.jsonl | wc -c").ok();
+    let counted = counted.lines();
+    assert_eq!(counted[0].split_whitespace().collect::<Vec<_>>(), counted[1].split_whitespace().collect::<Vec<_>>());
+    assert_eq!(counted[2].trim(), "100");
+    mount.unmount();
+}
+
+#[test]
+fn a_read_only_mount_shows_the_same_bytes_and_has_no_staging() {
+    let store = TestStore::real_history();
+    let writable = mounted(&store, &[]);
+    let read_only = Mount::options(&store.path()).at(&store.home().join("ro")).arg("--read-only").start();
+    for name in ["log.jsonl", "README.md"] {
+        assert_eq!(writable.read(name), read_only.read(name), "{name}");
+    }
+    let feed = writable.read("feed.jsonl");
+    assert_eq!(feed.lines().count(), REAL_HISTORY_EVENTS);
+    eventually("the numbers that the other daemon gives are followed", || read_only.read("feed.jsonl") == feed);
+    let streams = |mount: &Mount| bash(mount.path(), "find streams types categories -type f | sort | xargs cat | sha256sum").ok().out;
+    assert_eq!(streams(&writable), streams(&read_only));
+    let names = read_only.list("");
+    for absent in ["append", "staging", "receipts"] {
+        assert!(!names.contains(&absent.to_owned()), "{absent} in {names:?}");
+    }
+    let refused = bash(read_only.path(), "echo x > log.jsonl; touch streams/new; mkdir d");
+    assert_eq!(refused.err.matches("Read-only file system").count(), 3, "{}", refused.err);
+    read_only.unmount();
+    writable.unmount();
+}
+
+#[test]
+fn a_name_keeps_its_inode_over_a_remount() {
+    let store = TestStore::real_history();
+    let inodes = |mount: &Mount| -> Vec<u64> {
+        let streams = mount.list("streams");
+        streams.iter().map(|name| fs::metadata(mount.join(format!("streams/{name}"))).unwrap().ino()).collect()
+    };
+    let first = mounted(&store, &[]);
+    let before = inodes(&first);
+    first.unmount();
+    let second = mounted(&store, &[]);
+    assert_eq!(before, inodes(&second));
+    second.unmount();
+}
+
+#[test]
+fn views_refuse_every_change_with_erofs() {
+    let (store, _) = TestStore::forked();
+    let mount = mounted(&store, &[]);
+    let attempts = [
+        "echo x >> log.jsonl",
+        "echo x > streams/account-0.jsonl",
+        "truncate -s 0 log.jsonl",
+        "rm -f log.jsonl",
+        "rm -f streams/account-0.jsonl",
+        "mv log.jsonl log2.jsonl",
+        "mv streams/account-0.jsonl streams/x.jsonl",
+        "mkdir streams/new",
+        "rmdir streams",
+        "ln -s log.jsonl link",
+        "ln log.jsonl streams/link",
+        "touch new",
+        "chmod 600 log.jsonl",
+        "chown 0 log.jsonl",
+        "touch -d yesterday log.jsonl",
+        "setfattr -n user.x -v y log.jsonl",
+        "mkfifo pipe",
+    ];
+    for attempt in attempts {
+        let ran = bash(mount.path(), &format!("LC_ALL=C {attempt}"));
+        assert_ne!(ran.code, 0, "{attempt}");
+        assert!(ran.err.contains("Read-only file system"), "{attempt}: {}", ran.err);
+    }
+    assert_eq!(mount.read("log.jsonl").lines().count(), 7);
+    mount.unmount();
+}
+
+#[test]
+fn no_call_on_the_mount_answers_that_it_is_not_there() {
+    use std::os::fd::AsRawFd;
+    let (store, _) = TestStore::forked();
+    let mount = mounted(&store, &[]);
+    let log = fs::File::open(mount.join("log.jsonl")).unwrap();
+    log.sync_all().unwrap();
+    log.sync_data().unwrap();
+    let directory = fs::File::open(mount.join("streams")).unwrap();
+    directory.sync_all().unwrap();
+    let draft = fs::File::create(mount.join("staging/.x")).unwrap();
+    let not_there = |what: &str, failed: bool| {
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        assert!(!failed || errno != Some(libc::ENOSYS), "{what} answers ENOSYS");
+    };
+    // SAFETY: every call gets open descriptors and, where it takes a pointer, one that is valid or null as it allows.
+    #[allow(unsafe_code)]
+    unsafe {
+        let fd = draft.as_raw_fd();
+        not_there("fallocate", libc::fallocate(fd, 0, 0, 100) != 0);
+        not_there("punch", libc::fallocate(fd, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 0, 10) != 0);
+        not_there("lseek", libc::lseek(log.as_raw_fd(), 0, libc::SEEK_HOLE) < 0);
+        not_there("flock", libc::flock(fd, libc::LOCK_EX | libc::LOCK_NB) != 0);
+        not_there("ioctl", libc::ioctl(fd, libc::FIONREAD, &mut 0i32) != 0);
+        let copied = libc::copy_file_range(log.as_raw_fd(), std::ptr::null_mut(), fd, std::ptr::null_mut(), 100, 0);
+        not_there("copy_file_range", copied < 0);
+        not_there("fsync", libc::fsync(fd) != 0);
+        let mut file_system: libc::statvfs = std::mem::zeroed();
+        assert_eq!(libc::fstatvfs(fd, &mut file_system), 0);
+        assert!(file_system.f_blocks > 0 && file_system.f_namemax >= 255);
+    }
+    drop((draft, log, directory));
+    let listed = run("getfattr", ["-d", "--absolute-names", mount.join("streams/account-0.jsonl").to_str().unwrap()]).ok();
+    assert!(listed.out.contains("user.braidfs.stream_id=\"account-0\""), "{}", listed.out);
+    assert!(listed.out.contains("user.braidfs.stream_version=\"4\""), "{}", listed.out);
+    mount.unmount();
+}
+
+#[test]
+fn what_comes_and_goes_in_events_is_followed_by_all_views() {
+    let (mut store, ids) = TestStore::forked();
+    let mount = mounted(&store, &[]);
+    assert_eq!(mount.read_lines("streams/account-0.jsonl").len(), 4);
+    let before = fs::metadata(mount.join("log.jsonl")).unwrap().ino();
+    store.transaction().event("account-0", "Closed", json!({})).event("new-1", "Opened", json!({})).write();
+    eventually("the new event is in its stream", || mount.read_lines("streams/account-0.jsonl").len() == 5);
+    assert_eq!(mount.read_lines("log.jsonl").len(), 9);
+    assert_eq!(mount.read_lines("streams/new-1.jsonl").len(), 1);
+    assert!(mount.list("streams").contains(&"new-1.jsonl".to_owned()));
+    assert_eq!(fs::metadata(mount.join("log.jsonl")).unwrap().ino(), before, "it only grew");
+    let gone = ids.theirs[1];
+    let held = fs::File::open(mount.join("streams/audit.jsonl")).unwrap();
+    fs::remove_file(store.events_dir().join(format!("{gone}.jsonl"))).unwrap();
+    eventually("its events leave the views", || !mount.join("streams/audit.jsonl").exists());
+    assert_eq!(mount.read_lines("log.jsonl").len(), 6);
+    assert_ne!(fs::metadata(mount.join("log.jsonl")).unwrap().ino(), before, "the name stands for a new file");
+    let whole = std::io::read_to_string(held).unwrap();
+    assert_eq!(whole.lines().count(), 1, "what was open stays whole");
+    mount.unmount();
+}
+
+#[test]
+fn a_directory_of_many_names_lists_each_once_while_names_come() {
+    let mut store = TestStore::new();
+    for n in 0..40 {
+        let mut transaction = store.transaction();
+        for m in 0..50 {
+            transaction = transaction.event(&format!("s{n:02}{m:02}"), "T", json!({}));
+        }
+        transaction.write();
+    }
+    let mount = mounted(&store, &[]);
+    let mut listing = fs::read_dir(mount.join("streams")).unwrap();
+    let mut seen: Vec<String> = listing.by_ref().take(10).map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut transaction = store.transaction();
+    for m in 0..50 {
+        transaction = transaction.event(&format!("r{m:02}"), "T", json!({}));
+    }
+    transaction.write();
+    eventually("the new names are there", || mount.join("streams/r49.jsonl").exists());
+    seen.extend(listing.map(|entry| entry.unwrap().file_name().into_string().unwrap()));
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "no name twice");
+    assert!((0..40).all(|n| (0..50).all(|m| seen.binary_search(&format!("s{n:02}{m:02}.jsonl")).is_ok())), "none is missing");
+    assert_eq!(mount.list("streams").len(), 2050);
+    mount.unmount();
+}

@@ -1,0 +1,189 @@
+//! The tools that users have, each on a view, a commit name and a draft.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::mount::Mount;
+use crate::support::run::{bash, run};
+use crate::support::store::TestStore;
+use crate::support::wait::eventually;
+
+/// Whether a tool is installed: those that are not part of every system are tried where they are.
+fn is_installed(tool: &str) -> bool {
+    run("sh", ["-c", &format!("command -v {tool}")]).code == 0
+}
+
+/// A mount, and beside it a draft `in.jsonl` of one event.
+fn desk() -> (TestStore, Mount) {
+    let mut store = TestStore::new();
+    store.transaction().event("first", "T", json!("needle")).write();
+    fs::write(store.home().join("in.jsonl"), "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n").unwrap();
+    fs::write(store.home().join("other.jsonl"), "{\"stream\":\"a\",\"type\":\"T\",\"data\":2}\n").unwrap();
+    fs::write(store.home().join("bad.jsonl"), "{\"stream\":\"a\"}\n").unwrap();
+    let mount = Mount::start(&store.path());
+    (store, mount)
+}
+
+fn count(mount: &Mount) -> usize {
+    mount.read("log.jsonl").lines().count()
+}
+
+#[test]
+fn readers_read_every_view() {
+    let (_store, mount) = desk();
+    let expected = mount.read("log.jsonl");
+    let all = ["cat", "head -n 5", "tail -n 5", "tail -c +1", "grep needle", "sed -n p", "dd status=none if=/dev/stdin", "tee /dev/null"];
+    for reader in all {
+        assert_eq!(bash(mount.path(), &format!("{reader} < log.jsonl")).ok().out, expected, "{reader}");
+    }
+    for reader in ["rg --no-filename needle log.jsonl", "rg --no-filename --mmap needle log.jsonl", "jq -c . log.jsonl", "less log.jsonl"] {
+        if is_installed(reader.split(' ').next().unwrap()) {
+            assert_eq!(bash(mount.path(), &format!("{reader} | cat")).ok().out, expected, "{reader}");
+        }
+    }
+    let found = bash(mount.path(), "grep -rl needle . | sort").ok();
+    assert!(found.lines().contains(&"./streams/first.jsonl") && found.lines().contains(&"./log.jsonl"), "{}", found.out);
+    let copy = "cp -r . ../copy && diff -r streams ../copy/streams && cmp log.jsonl ../copy/log.jsonl";
+    bash(mount.path(), copy).ok();
+    if is_installed("rsync") {
+        bash(mount.path(), "rsync -a streams/ ../synced/ && diff -r streams ../synced").ok();
+    }
+    if is_installed("rg") {
+        assert_eq!(bash(mount.path(), "rg -c needle .").ok().lines(), ["./streams/first.jsonl:1"], "by .ignore each event once");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn writers_commit_once_at_their_exit() {
+    let (_store, mount) = desk();
+    let writers = [
+        "cp ../in.jsonl staging/NAME",
+        "cp -p ../in.jsonl staging/NAME",
+        "cat ../in.jsonl > staging/NAME",
+        "cat ../in.jsonl >> staging/NAME",
+        "tee staging/NAME < ../in.jsonl > /dev/null",
+        "dd status=none if=../in.jsonl of=staging/NAME",
+        "dd status=none if=../in.jsonl of=staging/NAME bs=7",
+        "install -m 644 ../in.jsonl staging/NAME",
+        "cp ../in.jsonl staging/.x && mv staging/.x staging/NAME",
+        "cp ../in.jsonl staging/NAME.part && mv -n staging/NAME.part staging/NAME",
+        "cp ../in.jsonl ../tmp.jsonl && mv ../tmp.jsonl staging/NAME",
+        "sed s/1/1/ ../in.jsonl > staging/NAME",
+        "jq -c . ../in.jsonl > staging/NAME",
+        "rsync ../in.jsonl staging/NAME",
+        "rsync --inplace ../in.jsonl staging/NAME",
+        "sh -c 'cat ../in.jsonl > staging/NAME'",
+        "{ cat ../in.jsonl; } > staging/NAME",
+        "printf '%s\\n' \"$(cat ../in.jsonl)\" > staging/NAME",
+    ];
+    let mut expected = 1;
+    for (n, writer) in writers.iter().enumerate() {
+        if !is_installed(writer.split(' ').next().unwrap()) && !writer.starts_with('{') {
+            continue;
+        }
+        let name = format!("f{n}.jsonl");
+        let ran = bash(mount.path(), &writer.replace("NAME", &name));
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{writer}");
+        expected += 1;
+        assert_eq!(count(&mount), expected, "{writer}");
+        assert_eq!(mount.read_json(&format!("receipts/{name}.json"))["state"], "committed", "{writer}");
+        assert_eq!(mount.list("staging"), [""; 0], "{writer}");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn writers_hear_of_a_refusal_by_their_exit_code() {
+    let (_store, mount) = desk();
+    let writers = [
+        "cp ../bad.jsonl staging/NAME",
+        "cat ../bad.jsonl > staging/NAME",
+        "tee staging/NAME < ../bad.jsonl > /dev/null",
+        "dd status=none if=../bad.jsonl of=staging/NAME",
+        "install -m 644 ../bad.jsonl staging/NAME",
+        "cp ../bad.jsonl ../tmp.jsonl && mv ../tmp.jsonl staging/NAME",
+        "echo '{\"stream\":\"a\"}' > staging/NAME",
+    ];
+    for (n, writer) in writers.iter().enumerate() {
+        let name = format!("f{n}.jsonl");
+        let ran = bash(mount.path(), &writer.replace("NAME", &name));
+        assert_ne!(ran.code, 0, "{writer}");
+        assert_eq!(mount.read_json(&format!("receipts/{name}.json"))["state"], "refused", "{writer}");
+    }
+    assert_eq!(count(&mount), 1);
+    let draft = bash(mount.path(), "cp ../bad.jsonl staging/.x && mv staging/.x staging/x.jsonl");
+    assert!(draft.code != 0 && mount.list("staging").contains(&".x".to_owned()), "the draft is still there");
+    mount.unmount();
+}
+
+#[test]
+fn a_refused_file_is_mended_in_place() {
+    let (_store, mount) = desk();
+    let menders = [
+        "sed -i 's/\"a\"/\"a\",\"type\":\"T\",\"data\":NUMBER/' staging/NAME",
+        "cp ../good staging/NAME",
+        "cat ../good > staging/NAME",
+        "cp ../good staging/.x && mv staging/.x staging/NAME",
+        "rm staging/NAME && cp ../good staging/NAME",
+        "truncate -s 0 staging/NAME; cat ../good >> staging/NAME",
+    ];
+    for (n, mender) in menders.iter().enumerate() {
+        let name = format!("f{n}.jsonl");
+        assert_ne!(bash(mount.path(), &format!("cp ../bad.jsonl staging/{name}")).code, 0);
+        fs::write(mount.path().parent().unwrap().join("good"), format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":{n}}}\n")).unwrap();
+        bash(mount.path(), &mender.replace("NAME", &name).replace("NUMBER", &n.to_string())).ok();
+        assert_eq!(mount.read_json(&format!("receipts/{name}.json"))["state"], "committed", "{mender}");
+        assert_eq!(mount.list("staging"), [""; 0], "{mender}");
+        assert_eq!(count(&mount), 2 + n, "{mender}");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn a_second_save_is_told_and_makes_nothing() {
+    let (_store, mount) = desk();
+    bash(mount.path(), "cp ../in.jsonl staging/x.jsonl").ok();
+    let receipt = mount.read("receipts/x.jsonl.json");
+    for again in ["cp ../in.jsonl staging/x.jsonl", "cat ../in.jsonl ../other.jsonl > staging/x.jsonl"] {
+        let ran = bash(mount.path(), again);
+        assert!(ran.code != 0 && ran.err.contains("File exists"), "{again}: {}", ran.err);
+        assert_eq!((mount.list("staging"), count(&mount)), (vec![], 2), "{again}");
+        assert_eq!(mount.read("receipts/x.jsonl.json"), receipt);
+    }
+    bash(mount.path(), "cp ../other.jsonl staging/x.jsonl").ok();
+    assert_eq!(count(&mount), 3);
+    mount.unmount();
+}
+
+#[test]
+fn editors_save_drafts_and_commit_names_and_not_views() {
+    let (_store, mount) = desk();
+    let text = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}";
+    let vim = |file: &str, text: &str| {
+        bash(mount.path(), &format!("TERM=dumb vim -N -u NONE -i NONE -es -c 'call setline(1, '\"'\"'{text}'\"'\"')' -c wq! {file}"))
+    };
+    let emacs = |file: &str, text: &str| {
+        let lisp = format!("(progn (find-file \"{file}\") (erase-buffer) (insert {text:?} \"\\n\") (save-buffer))");
+        run("sh", ["-c", "cd \"$1\" && exec emacs -Q --batch --eval \"$2\"", "sh", mount.path().to_str().unwrap(), &lisp])
+    };
+    let mut expected = 1;
+    if is_installed("vim") {
+        vim("staging/v.txt", text).ok();
+        assert_eq!(mount.read("staging/v.txt"), format!("{text}\n"));
+        vim("staging/v.jsonl", text).ok();
+        expected += 1;
+        assert_ne!(vim("log.jsonl", text).code, 0);
+    }
+    if is_installed("emacs") {
+        emacs("staging/e.txt", text).ok();
+        emacs("staging/e.jsonl", text).ok();
+        expected += 1;
+        assert_ne!(emacs("log.jsonl", text).code, 0);
+    }
+    assert_eq!(count(&mount), expected);
+    bash(mount.path(), "rm -f staging/v.txt staging/e.txt staging/*~").ok();
+    eventually("editors leave nothing behind", || mount.list("staging").is_empty());
+    mount.unmount();
+}
