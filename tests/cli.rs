@@ -5,6 +5,8 @@
 #[path = "support/all.rs"]
 mod support;
 
+#[path = "cli/documents.rs"]
+mod documents;
 #[path = "cli/fixtures.rs"]
 mod fixtures;
 #[path = "cli/fold_worker.rs"]

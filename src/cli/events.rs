@@ -63,7 +63,8 @@ impl Line<'_> {
         if self.gone {
             return format!("{number:>7}  {} is gone", harmless(&self.event_id));
         }
-        let version = self.stream_version.map(|version| format!(" v{version}")).unwrap_or_default();
+        // In one stream's own view the number in front says it already.
+        let version = self.position.and(self.stream_version).map(|version| format!(" v{version}")).unwrap_or_default();
         // To the second; the exact time is for programs.
         let time = self.created_at.get(..19).unwrap_or(&self.created_at).replace('T', " ");
         let data = self.event_data.map_or("", RawValue::get);

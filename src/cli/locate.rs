@@ -27,12 +27,15 @@ pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> 
     })
 }
 
-/// A store has `events/`, and what tells it from any other directory with such a name: a transaction, or what a store keeps beside.
+/// A store has `events/`, and what tells it from any other directory with such a name: what a store keeps beside, what `init` wrote, or a transaction.
 fn is_store(disk: &Disk, directory: &Path) -> bool {
     let events = directory.join("events");
-    disk.exists(&events)
-        && (disk.exists(&directory.join(".eventcore"))
-            || disk.list_if_present(&events).is_ok_and(|entries| entries.iter().any(|entry| entry.name.ends_with(".jsonl"))))
+    let has_attributes = || {
+        disk.read(&directory.join(".gitattributes"))
+            .is_ok_and(|text| text.starts_with(b"events/") || text.windows(8).any(|part| part == b"\nevents/"))
+    };
+    let has_transactions = || disk.list_if_present(&events).is_ok_and(|entries| entries.iter().any(|entry| entry.name.ends_with(".jsonl")));
+    disk.exists(&events) && (disk.exists(&directory.join(".eventcore")) || has_attributes() || has_transactions())
 }
 
 /// The store of the braidfs mount that a path lies in, by the kernel's table of mounts.

@@ -104,7 +104,7 @@ impl MountOptions {
         command.arg("mount").arg(&self.store).arg(&point).arg("--foreground").args(&self.arguments).envs(self.environment);
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let daemon = command.spawn().unwrap();
-        let watchdog = Some(watchdog(daemon.id(), &point));
+        let watchdog = Some(watchdog(Some(daemon.id()), &point));
         Mount { store: self.store, point, user: self.user, log, daemon, watchdog, detached: false }
     }
 }
@@ -123,14 +123,42 @@ fn as_nobody(store: &Path, point: &Path) -> Command {
 }
 
 /// A shell that outlives this process: unless it hears `done`, it kills the daemon and unmounts when we are gone or time is up.
-fn watchdog(daemon: u32, point: &Path) -> Child {
+fn watchdog(daemon: Option<u32>, point: &Path) -> Child {
+    let kill = daemon.map(|pid| format!("kill -9 {pid} 2>/dev/null;")).unwrap_or_default();
     let script = format!(
         "read -r -t {WATCHDOG_SECONDS} word; [ \"$word\" = done ] && exit 0
-         kill -9 {daemon} 2>/dev/null; umount -l \"$1\" 2>/dev/null || fusermount3 -uz \"$1\" 2>/dev/null"
+         {kill} umount -l \"$1\" 2>/dev/null || fusermount3 -uz \"$1\" 2>/dev/null"
     );
     let mut command = Command::new("bash");
     command.arg("-c").arg(script).arg("watchdog").arg(point).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.process_group(0).current_dir("/").spawn().unwrap()
+}
+
+fn call_off(watchdog: &mut Child) {
+    if let Some(mut pipe) = watchdog.stdin.take() {
+        drop(pipe.write_all(b"done\n"));
+    }
+    drop(watchdog.wait());
+}
+
+/// A mount point that a program under test mounts by itself; whatever is mounted there goes with it.
+pub struct PointGuard {
+    point: PathBuf,
+    watchdog: Child,
+}
+
+impl PointGuard {
+    /// Guards the place, which need not exist yet.
+    pub fn new(point: &Path) -> Self {
+        Self { point: point.to_path_buf(), watchdog: watchdog(None, point) }
+    }
+}
+
+impl Drop for PointGuard {
+    fn drop(&mut self) {
+        while is_mounted(&self.point) && unmount_once(User::Own, &self.point, true) {}
+        call_off(&mut self.watchdog);
+    }
 }
 
 impl Mount {
@@ -283,10 +311,7 @@ impl Drop for Mount {
         drop(self.daemon.wait());
         while is_mounted(&self.point) && unmount_once(self.user, &self.point, true) {}
         if let Some(mut watchdog) = self.watchdog.take() {
-            if let Some(mut pipe) = watchdog.stdin.take() {
-                drop(pipe.write_all(b"done\n"));
-            }
-            drop(watchdog.wait());
+            call_off(&mut watchdog);
         }
         if !std::thread::panicking() {
             assert!(!is_mounted(&self.point), "'{}' is still mounted", self.point.display());

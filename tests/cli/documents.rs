@@ -1,0 +1,75 @@
+//! What the documents tell people to type is typed here.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::mount::{PointGuard, is_mounted};
+use crate::support::run::{Ran, run_with};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A shell that finds the `braidfs` of this build, and a git with a name of its own.
+fn shell(script: &str, directory: &Path) -> Ran {
+    let binary = Path::new(env!("CARGO_BIN_EXE_braidfs"));
+    let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut command = std::process::Command::new("bash");
+    command.args(["-e", "-o", "pipefail", "-c", script]).current_dir(directory).env("PATH", path);
+    command.env("BRAIDFS", binary).env_remove("BRAIDFS_STORE").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    for role in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{role}_NAME"), "Ada").env(format!("GIT_{role}_EMAIL"), "ada@example.org");
+    }
+    run_with(&mut command, b"")
+}
+
+/// The lines after `$ ` in the blocks that show a console.
+fn commands(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let blocks = text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    blocks.flat_map(|block| block.lines().filter_map(|line| line.strip_prefix("$ ").map(str::to_owned)).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn the_tutorial_can_be_typed() {
+    let home = tempfile::tempdir().unwrap();
+    let point = home.path().canonicalize().unwrap().join("mnt");
+    let _guard = PointGuard::new(&point);
+    let commands = commands("docs/TUTORIAL.md");
+    assert!(commands.len() > 20);
+    // Each line is shown before it runs, so that a failure says where.
+    let script: String = commands.iter().map(|line| format!("echo '$ '{}\n{line}\n", shell_quoted(line))).collect();
+    let ran = shell(&script, home.path()).ok();
+    assert!(ran.out.contains("refused with 1"), "{}", ran.out);
+    let sums: Vec<&str> = ran.lines().into_iter().filter(|line| line.ends_with("  -")).collect();
+    assert!(sums.len() == 2 && sums[0] == sums[1], "{}", ran.out);
+    assert!(ran.out.contains("\"committed\"") && ran.out.contains("6 transactions with 7 events in 2 streams"), "{}", ran.out);
+    assert!(!is_mounted(&point));
+}
+
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[test]
+fn the_quickstart_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().canonicalize().unwrap();
+    let _guard = PointGuard::new(&place.join("mnt"));
+    // A repository of its own: the tests may run where this one's history is not at hand.
+    let project = place.join("project");
+    let copy = "mkdir -p project/scripts && cp \"$0\" project/scripts/ && cd project && git init -q && echo a > Cargo.toml && git add . && git commit -q -m first";
+    let script = root().join("scripts/quickstart");
+    shell(&copy.replace("$0", script.to_str().unwrap()), &place).ok();
+    let ran = shell(&format!("scripts/quickstart '{}'", place.display()), &project).ok();
+    for part in [
+        "1 transactions with 2 events in 2 streams",
+        "refused, exit code 1",
+        "\"state\":\"committed\"",
+        "quickstart",
+        "3 transactions with 5 events",
+    ] {
+        assert!(ran.out.contains(part), "{part} is missing in {}", ran.out);
+    }
+    assert!(!is_mounted(&place.join("mnt")) && place.join("store/events").is_dir());
+}
