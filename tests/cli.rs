@@ -17,6 +17,8 @@ mod general;
 mod import_git;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/mounted.rs"]
+mod mounted;
 #[path = "cli/read.rs"]
 mod read;
 #[path = "cli/write.rs"]

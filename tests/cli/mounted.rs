@@ -1,0 +1,107 @@
+//! `mount` and `umount`, and every other command while a store is mounted.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::mount::{Mount, PointGuard, is_mounted};
+use crate::support::run::{Ran, braidfs, braidfs_command, run_with};
+use crate::support::store::TestStore;
+use crate::support::wait::{eventually, eventually_eq};
+
+fn on(store: &TestStore, arguments: &[&str], input: &str) -> Ran {
+    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), input.as_bytes())
+}
+
+#[test]
+fn mount_returns_when_the_mount_answers_and_umount_ends_it() {
+    let (store, _) = TestStore::forked();
+    let point = store.home().canonicalize().unwrap().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let _guard = PointGuard::new(&point);
+    let (from, to) = (store.path(), point.to_str().unwrap().to_owned());
+    let ran = braidfs(["mount", from.to_str().unwrap(), &to]).ok();
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
+    assert_eq!(fs::read_to_string(point.join("log.jsonl")).unwrap(), on(&store, &["log", "--format", "json"], "").ok().out);
+
+    let again = braidfs(["mount", from.to_str().unwrap(), &to]).code(4);
+    assert!(again.err.contains("hint: "), "{}", again.err);
+    braidfs(["umount", &to]).ok();
+    eventually("the mount point is free", || !is_mounted(&point));
+    assert!(braidfs(["umount", &to]).code(4).err.contains("nothing of braidfs is mounted"));
+}
+
+#[test]
+fn a_mount_that_would_hide_its_store_is_refused() {
+    let (store, _) = TestStore::forked();
+    let inside = store.path().join("mnt");
+    fs::create_dir(&inside).unwrap();
+    let path = store.path().to_str().unwrap().to_owned();
+    for point in [inside.to_str().unwrap(), path.as_str(), store.home().to_str().unwrap()] {
+        let ran = braidfs(["mount", &path, point]).code(4);
+        assert!(ran.err.contains("mount point") && ran.err.contains("hint: "), "{}", ran.err);
+    }
+    assert!(braidfs(["mount", &path, "/nonexistent/mnt"]).code(4).err.contains("hint: "));
+    assert!(braidfs(["mount", "/nonexistent/store", inside.to_str().unwrap()]).code(4).err.contains("hint: "));
+}
+
+#[test]
+fn every_command_works_while_the_store_is_mounted() {
+    let (store, forked) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    let committed = on(&store, &["append", "--format", "json"], "{\"stream\":\"fresh\",\"type\":\"T\",\"data\":1}\n").ok().json();
+    eventually("the mount shows it", || mount.join("streams/fresh.jsonl").exists());
+    let id = committed["transaction_id"].as_str().unwrap();
+    for (arguments, view) in [
+        (&["log"][..], "log.jsonl".to_owned()),
+        (&["feed"], "feed.jsonl".to_owned()),
+        (&["feed", "--after", "3"], "feed/after/3.jsonl".to_owned()),
+        (&["stream", "account-0"], "streams/account-0.jsonl".to_owned()),
+        (&["stream", "account/2"], "streams/account/2.jsonl".to_owned()),
+        (&["show", id], format!("transactions/{id}.jsonl")),
+        (&["show", &forked.root.to_string()], format!("transactions/{}.jsonl", forked.root)),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--format", "json"]).collect();
+        assert_eq!(on(&store, &arguments, "").ok().out, mount.read(&view), "{arguments:?}");
+    }
+    let status = on(&store, &["status", "--format", "json"], "").ok().json();
+    let shown = mount.read_json("status.json");
+    for key in ["transactions", "events", "streams", "heads", "latest_seq_nr"] {
+        assert_eq!(status[key], shown[key], "{key}");
+    }
+    on(&store, &["verify"], "").ok();
+    on(&store, &["draft", "fresh"], "").ok();
+    assert_eq!(mount.unmount().code(), Some(0));
+}
+
+#[test]
+fn a_directory_in_a_mount_lies_in_its_store() {
+    let (store, _) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    for inside in ["", "streams", "staging"] {
+        let ran = run_with(braidfs_command().arg("streams").current_dir(mount.join(inside)), b"").ok();
+        assert_eq!(ran.out, on(&store, &["streams"], "").ok().out);
+    }
+}
+
+#[test]
+fn many_writers_by_the_command_line_lose_nothing() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..5 {
+                    on(store, &["append"], &format!("{{\"stream\":\"w{writer}\",\"type\":\"T\",\"data\":{n}}}\n")).ok();
+                }
+            });
+        }
+    });
+    eventually_eq(&20, || mount.read_lines("log.jsonl").len());
+    for writer in 0..4 {
+        let data: Vec<Value> =
+            mount.read_lines(&format!("streams/w{writer}.jsonl")).into_iter().map(|event| event["event_data"].clone()).collect();
+        assert_eq!(data, [0, 1, 2, 3, 4]);
+    }
+}
