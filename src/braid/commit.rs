@@ -106,7 +106,7 @@ impl Keeper {
         }
         if !self.pending.is_empty() {
             let look = std::mem::take(&mut self.pending);
-            self.take_in(look, shared).map_err(|Failure { message, .. }| AppendError::Storage { errno: Errno::EIO, message })?;
+            self.take_in(look, Some(shared)).map_err(|Failure { message, .. }| AppendError::Storage { errno: Errno::EIO, message })?;
         }
         self.number_under(&lock);
         self.ensure_identity(&lock)?;

@@ -146,8 +146,8 @@ struct Round {
 }
 
 impl Keeper {
-    /// Takes in what changed; the caller publishes.
-    pub(super) fn take_in(&mut self, look: Look, shared: &Shared) -> Result<(), Failure> {
+    /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`.
+    pub(super) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
         let (came, went) = match look {
             Look::Everything => {
                 let listed = self.store.list()?;
@@ -160,7 +160,7 @@ impl Keeper {
     }
 
     /// Reads what came and forgets what went.
-    pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: &Shared) {
+    pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: Option<&Shared>) {
         let span = tracing::info_span!("take_in", came = tracing::field::Empty, went = tracing::field::Empty);
         let _entered = span.enter();
         span.record("came", came.len());
@@ -170,8 +170,8 @@ impl Keeper {
             self.depart(went, &mut round);
             came.extend(round.again);
         }
-        let first = !self.progress.ready;
-        if first {
+        let watcher = shared.filter(|_| !self.progress.ready);
+        if let Some(shared) = watcher {
             self.progress.of = self.progress.done + came.len() as u64;
             self.publish(shared);
         }
@@ -181,7 +181,7 @@ impl Keeper {
                 self.arrive(names, &mut round);
                 self.progress.done += names.len() as u64;
                 self.flush_saved();
-                if first {
+                if let Some(shared) = watcher {
                     self.publish(shared);
                 }
             }

@@ -232,7 +232,7 @@ impl Keeper {
         let listed = self.store.list()?;
         self.restore(&listed);
         let (came, went) = self.compare_listing(listed);
-        self.take_in_these(came, went, shared);
+        self.take_in_these(came, went, Some(shared));
         self.mark_dirty();
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Keeper {
                 return Ok(());
             }
             let look = std::mem::take(&mut self.pending);
-            self.take_in(look, shared)?;
+            self.take_in(look, Some(shared))?;
         }
         self.number_new();
         self.follow_checkpoints();

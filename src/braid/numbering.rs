@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
 use crate::epoch::WriterState;
 use crate::index::Index;
@@ -17,6 +18,7 @@ impl Keeper {
             self.read_log_again();
         }
         self.follow_log();
+        self.follow_identity();
         if (self.unnumbered.is_empty() && !self.log.is_torn())
             || self.writer == WriterState::ReadOnly
             || matches!(self.writer, WriterState::Failed(_))
@@ -29,6 +31,21 @@ impl Keeper {
                 self.number_under(&lock);
             }
             Err(error) => self.note_lock_error(&error),
+        }
+    }
+
+    /// Another program may have made the replica id that we had not.
+    fn follow_identity(&mut self) {
+        if self.identity.replica_id.is_some() || self.index.transactions.is_empty() {
+            return;
+        }
+        match self.store.identity() {
+            Ok(identity) if identity.replica_id.is_some() => {
+                self.identity = identity;
+                self.mark_dirty();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the replica id cannot be read"),
         }
     }
 
@@ -53,12 +70,41 @@ impl Keeper {
     }
 
     /// Shows the lines that another program added.
+    ///
+    /// A program writes its file before its line, so what a line speaks of is there, unless it is gone again: the files are
+    /// looked at after the lines are read and before they are believed. While git holds everything up, so do the lines.
     pub(super) fn follow_log(&mut self) {
+        self.drain_hints();
+        if self.hold.holds() {
+            return;
+        }
         match self.log.refresh() {
             Ok(Refreshed::Same) => {}
-            Ok(Refreshed::Grew(from)) => self.take_lines(from),
-            Ok(Refreshed::Replaced) => self.log_replaced(),
+            Ok(Refreshed::Grew(from)) => {
+                self.catch_up(from);
+                self.take_lines(from);
+            }
+            Ok(Refreshed::Replaced) => {
+                self.catch_up(1);
+                self.log_replaced();
+            }
             Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
+        }
+    }
+
+    /// Takes in the files that lines from `from` on speak of and that are not known yet.
+    fn catch_up(&mut self, from: u64) {
+        if self.log.ids().iter().skip(from as usize - 1).all(|&id| self.index.find_event(id).is_some()) {
+            return;
+        }
+        self.drain_hints();
+        if !self.is_watching() {
+            self.pending = Look::Everything;
+        }
+        let look = std::mem::take(&mut self.pending);
+        if let Err(failure) = self.take_in(look, None) {
+            tracing::warn!(%failure, "events could not be read; they are looked at again");
+            self.pending = Look::Everything;
         }
     }
 
