@@ -50,7 +50,7 @@ fn every_command_works_while_the_store_is_mounted() {
     let (store, forked) = TestStore::forked();
     let mount = Mount::start(&store.path());
     let committed = on(&store, &["append", "--format", "json"], "{\"stream\":\"fresh\",\"type\":\"T\",\"data\":1}\n").ok().json();
-    eventually("the mount shows it", || mount.join("streams/fresh.jsonl").exists());
+    eventually("the mount shows it", || mount.join("streams/fresh.jsonl").exists() && mount.read_json("status.json")["latest_seq_nr"] == 8);
     let id = committed["transaction_id"].as_str().unwrap();
     for (arguments, view) in [
         (&["log"][..], "log.jsonl".to_owned()),
@@ -66,7 +66,7 @@ fn every_command_works_while_the_store_is_mounted() {
     }
     let status = on(&store, &["status", "--format", "json"], "").ok().json();
     let shown = mount.read_json("status.json");
-    for key in ["transactions", "events", "streams", "heads", "latest_seq_nr"] {
+    for key in ["transactions", "events", "streams", "heads", "replica_id", "latest_seq_nr"] {
         assert_eq!(status[key], shown[key], "{key}");
     }
     on(&store, &["verify"], "").ok();
@@ -104,4 +104,12 @@ fn many_writers_by_the_command_line_lose_nothing() {
             mount.read_lines(&format!("streams/w{writer}.jsonl")).into_iter().map(|event| event["event_data"].clone()).collect();
         assert_eq!(data, [0, 1, 2, 3, 4]);
     }
+    let mut numbers: Vec<u64> = Vec::new();
+    eventually("the feed has every event", || {
+        numbers = mount.read_lines("feed.jsonl").iter().map(|event| event["seq_nr"].as_u64().unwrap()).collect();
+        numbers.len() >= 20
+    });
+    // Nothing has vanished: each event has one line, whoever gave it its number.
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+    assert!(!mount.read("feed.jsonl").contains("\"gone\""));
 }
