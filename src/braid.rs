@@ -32,6 +32,7 @@ mod keeper;
 mod load;
 mod numbering;
 mod saving;
+mod snapshots;
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -42,7 +43,7 @@ use std::time::Duration;
 use crate::disk::{self, Disk};
 use crate::epoch::Epoch;
 use crate::model::{Draft, Errno, EventId, Rejection, TransactionId};
-use crate::store::{Mode, OpenError, Store};
+use crate::store::{Mode, OpenError, SnapshotMeta, Store};
 use crate::view::Tree;
 
 pub use cursors::Leadership;
@@ -77,6 +78,8 @@ pub struct Committed {
     pub events: Vec<CommittedEvent>,
     /// Whether an earlier commit had done this already, by its key or its event ids.
     pub repeated: bool,
+    /// The state that was saved instead of a transaction: then the id is nil and there are no events.
+    pub snapshot: Option<SnapshotMeta>,
 }
 
 /// An event as it was committed.
@@ -301,11 +304,20 @@ impl Braid {
         self.inner.shared.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
-    /// Commits a draft as one transaction; returns when it is durable and in the newest epoch.
+    /// Commits a draft as one transaction, or saves the state that it holds; returns when it is durable and in the newest epoch.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing is committed then.
-    pub fn append(&self, draft: Draft) -> Result<Committed, AppendError> {
+    pub fn append(&self, mut draft: Draft) -> Result<Committed, AppendError> {
+        if let Some(request) = draft.snapshot.take() {
+            let meta = self.save_snapshot(request)?;
+            return Ok(Committed {
+                transaction_id: TransactionId(uuid::Uuid::nil()),
+                events: Vec::new(),
+                repeated: false,
+                snapshot: Some(meta),
+            });
+        }
         let (reply, answer) = channel();
         let closed = || AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
         self.inner.requests.send(Request::Append { draft, reply }).map_err(|_| closed())?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::index::{Index, Touched};
 use crate::model::{Finding, ReplicaId};
-use crate::store::Store;
+use crate::store::{SnapshotMeta, Store};
 
 /// A file of `events/` that the store refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,15 @@ pub struct Quarantined {
     pub mtime_ns: i64,
     /// Why it is refused.
     pub reason: String,
+}
+
+/// A state that was saved, and what became of what it covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedSnapshot {
+    /// What was saved.
+    pub meta: SnapshotMeta,
+    /// Whether the events that it covers are still these, so that the later ones may be put on top.
+    pub valid: bool,
 }
 
 /// What the writer of this process may do.
@@ -59,6 +68,8 @@ pub struct Epoch {
     pub quarantined: Arc<Vec<Quarantined>>,
     /// What is worth a report.
     pub findings: Arc<Vec<Finding>>,
+    /// The saved states, by name and then in the order in which they were saved.
+    pub snapshots: Arc<Vec<SavedSnapshot>>,
     /// The identity of this working copy, once it has one.
     pub replica_id: Option<ReplicaId>,
     /// What the writer may do.

@@ -3,6 +3,7 @@
 mod file;
 mod lines;
 mod page;
+mod snapshots;
 mod status;
 mod texts;
 mod tree;

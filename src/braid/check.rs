@@ -120,7 +120,7 @@ pub(super) fn committed(index: &Index, tx: u32, repeated: bool) -> Committed {
         position: index.position(event),
         seq_nr: Some(u64::from(index.events.seq_nr(event))).filter(|&seq| seq > 0),
     });
-    Committed { transaction_id: index.transactions.id(tx), events: events.collect(), repeated }
+    Committed { transaction_id: index.transactions.id(tx), events: events.collect(), repeated, snapshot: None }
 }
 
 /// The versions that a writer has seen of what it writes and of what it states.

@@ -71,7 +71,7 @@ impl Keeper {
         }
     }
 
-    fn publish_if_dirty(&mut self, shared: &Shared) {
+    pub(super) fn publish_if_dirty(&mut self, shared: &Shared) {
         if self.is_dirty() {
             self.publish(shared);
         }
@@ -79,6 +79,13 @@ impl Keeper {
 
     /// Takes the lock, waits for git, takes in what arrived, and makes sure of our identity.
     fn enter_section(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
+        let lock = self.enter_quietly(shared)?;
+        self.ensure_identity(&lock)?;
+        Ok(lock)
+    }
+
+    /// The same for what writes no transaction, and so needs no identity.
+    pub(super) fn enter_quietly(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
         if let WriterState::Failed(why) = &self.writer {
             let message = format!("writing has stopped since a sync failed: {why}; restart to write again");
             return Err(AppendError::Storage { errno: Errno::EROFS, message });
@@ -109,7 +116,6 @@ impl Keeper {
             self.take_in(look, Some(shared)).map_err(|Failure { message, .. }| AppendError::Storage { errno: Errno::EIO, message })?;
         }
         self.number_under(&lock);
-        self.ensure_identity(&lock)?;
         Ok(lock)
     }
 
@@ -139,7 +145,7 @@ impl Keeper {
         }
     }
 
-    fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
+    pub(super) fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
         self.set_writer(WriterState::Failed(error.to_string()));
         AppendError::Storage { errno: Errno::EROFS, message: error.to_string() }
     }
@@ -277,6 +283,6 @@ fn enter(index: &mut Index, good: &Good) -> u32 {
     index.enter(&Arrival { header: &good.header, odd_name: None, inode: 0, events: events.collect() }, &good.lines)
 }
 
-fn storage(error: &disk::Error) -> AppendError {
+pub(super) fn storage(error: &disk::Error) -> AppendError {
     AppendError::Storage { errno: error.errno(), message: error.to_string() }
 }

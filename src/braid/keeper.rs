@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
 use crate::braid::saving::Saving;
+use crate::braid::snapshots::Shelf;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Change, Watch, WatchedDir};
 use crate::epoch::{Epoch, Progress, WriterState};
@@ -62,6 +63,7 @@ pub(super) struct Keeper {
     /// Transactions whose draft's key another one has as well.
     pub(super) delivered_twice: BTreeSet<u32>,
     pub(super) saving: Saving,
+    pub(super) shelf: Shelf,
     pub(super) checkpoint_findings: Vec<Finding>,
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
@@ -94,6 +96,7 @@ impl Keeper {
             log_findings: Vec::new(),
             delivered_twice: BTreeSet::new(),
             saving: Saving::default(),
+            shelf: Shelf::default(),
             checkpoint_findings: Vec::new(),
             checkpoints_seen: None,
             follow: options.follow,
@@ -117,6 +120,7 @@ impl Keeper {
             feed_shown: self.feed_shown,
             quarantined: Arc::new(self.roster.quarantined(&self.index)),
             findings: Arc::new(self.findings()),
+            snapshots: self.shelf.shown(),
             replica_id: self.identity.replica_id,
             writer: self.writer.clone(),
             progress: self.progress,
@@ -126,6 +130,7 @@ impl Keeper {
 
     /// Publishes what changed since the last time.
     pub(super) fn publish(&mut self, shared: &Shared) {
+        self.check_snapshots();
         self.number += 1;
         self.save_incarnations();
         self.flush_saved();
@@ -208,6 +213,7 @@ impl Keeper {
         }
         if self.follow {
             self.follow_log();
+            self.follow_snapshots();
         }
         self.verify_some();
         self.look_and_log(shared);
@@ -255,6 +261,9 @@ impl Keeper {
         }
         self.number_new();
         self.follow_checkpoints();
+        if now {
+            self.follow_snapshots();
+        }
         if self.is_dirty() {
             self.progress.ready = true;
             self.publish(shared);

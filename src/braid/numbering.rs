@@ -113,6 +113,7 @@ impl Keeper {
         self.unnumbered = self.index.order.iter_from(0).collect();
         // Checkpoints of the old log are orphaned now.
         self.checkpoints_seen = None;
+        self.shelf.log_changed();
         self.read_log_again();
     }
 

@@ -115,10 +115,16 @@ fn to_json(name: &str, committed: &Committed) -> Value {
             })
         })
         .collect();
+    if let Some(meta) = &committed.snapshot {
+        return json!({"file": name, "snapshot": {"name": meta.name, "ordinal": meta.ordinal, "digest": meta.digest}});
+    }
     json!({"file": name, "transaction_id": committed.transaction_id.to_string(), "repeated": committed.repeated, "events": events})
 }
 
 fn to_text(committed: &Committed) -> String {
+    if let Some(meta) = &committed.snapshot {
+        return format!("saved state {} of snapshot {}", meta.ordinal, harmless(&meta.name));
+    }
     let verb = if committed.repeated { "was committed before" } else { "committed" };
     let shown = committed.events.iter().take(EVENTS_SHOWN_MAX);
     let mut events: Vec<String> = shown.map(|event| format!("{} v{}", harmless(&event.stream_id), event.stream_version)).collect();

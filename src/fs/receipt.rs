@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::braid::Committed;
 use crate::format::time::created_at;
 use crate::model::{Reason, Rejection};
+use crate::store::{Coverage, SnapshotMeta};
 
 /// The ending of a receipt's name after that of the staged file.
 pub const ENDING: &str = ".json";
@@ -37,6 +38,9 @@ pub struct Receipt {
     pub transaction_id: Option<String>,
     /// Its events.
     pub events: Vec<Event>,
+    /// The state that was saved instead of a transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Saved>,
     /// Every reason, if refused.
     pub reasons: Vec<Why>,
     /// Bytes of the file.
@@ -67,6 +71,25 @@ pub struct Event {
     stream_version: u64,
     position: u64,
     seq_nr: Option<u64>,
+}
+
+/// The saved state of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    name: String,
+    ordinal: u64,
+    seq_nr: Option<u64>,
+    digest: String,
+}
+
+impl From<&SnapshotMeta> for Saved {
+    fn from(meta: &SnapshotMeta) -> Self {
+        let seq_nr = match meta.coverage {
+            Coverage::SeqNr(seq_nr) => Some(seq_nr),
+            Coverage::Versions(_) => None,
+        };
+        Self { name: meta.name.clone(), ordinal: meta.ordinal, seq_nr, digest: meta.digest.clone() }
+    }
 }
 
 /// One reason of a receipt.
@@ -100,6 +123,7 @@ impl Receipt {
             state: State::Pending,
             transaction_id: None,
             events: Vec::new(),
+            snapshot: None,
             reasons: Vec::new(),
             bytes,
             sha256,
@@ -120,8 +144,10 @@ impl Receipt {
         });
         Self {
             state: State::Committed,
-            transaction_id: Some(committed.transaction_id.to_string()),
+            // A saved state is no transaction.
+            transaction_id: committed.snapshot.is_none().then(|| committed.transaction_id.to_string()),
             events: events.collect(),
+            snapshot: committed.snapshot.as_ref().map(Saved::from),
             at: created_at(std::time::SystemTime::now()),
             attempt: None,
             ..self

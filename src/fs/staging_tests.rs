@@ -45,7 +45,7 @@ impl Ledger for Arc<Book> {
             position: n as u64 + 1,
             seq_nr: Some(n as u64 + 1),
         });
-        Ok(Committed { transaction_id: TransactionId(uuid::Uuid::nil()), events: events.collect(), repeated: known })
+        Ok(Committed { transaction_id: TransactionId(uuid::Uuid::nil()), events: events.collect(), repeated: known, snapshot: None })
     }
 
     fn check(&self, draft: &Draft) -> Result<(), Rejection> {

@@ -1,5 +1,8 @@
 //! Ingestion order: which event has which sequence number on this replica.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::dag::column::Column;
 use crate::index::events::Events;
 use crate::index::pack::Pack;
@@ -22,6 +25,8 @@ pub struct Feed {
     /// Rises when a line that was shown changes.
     pub incarnation: u32,
     gone: Column<[u8; 16]>,
+    /// The numbers whose events are gone.
+    gone_seqs: Arc<BTreeSet<u32>>,
 }
 
 /// What stands at a number.
@@ -55,10 +60,16 @@ impl Feed {
         Slot::Gone(EventId(Uuid::from_bytes(self.gone.at(item & !GONE))))
     }
 
-    fn item(&mut self, slot: Slot) -> u32 {
+    /// The numbers up to one whose events are gone, ascending.
+    pub fn gone_upto(&self, seq_nr: u64) -> impl Iterator<Item = u64> {
+        self.gone_seqs.iter().map(|&seq| u64::from(seq)).take_while(move |&seq| seq <= seq_nr)
+    }
+
+    fn item(&mut self, seq: u32, slot: Slot) -> u32 {
         match slot {
             Slot::Event(event) => event,
             Slot::Gone(id) => {
+                Arc::make_mut(&mut self.gone_seqs).insert(seq);
                 self.gone.push(*id.as_bytes());
                 (self.gone.len() as u32 - 1) | GONE
             }
@@ -74,7 +85,7 @@ impl Feed {
             if let Slot::Event(event) = slot {
                 events.set_seq_nr(event, next);
             }
-            items.push(self.item(slot));
+            items.push(self.item(next, slot));
         }
         self.items.splice(self.items.len(), &items, |item| weight(item, events));
     }
@@ -90,7 +101,7 @@ impl Feed {
             if event & GONE != 0 {
                 continue;
             }
-            let item = self.item(Slot::Gone(events.id(event, pack)));
+            let item = self.item(seq, Slot::Gone(events.id(event, pack)));
             events.set_seq_nr(event, 0);
             if let Some(slot) = tail.get_mut(at) {
                 *slot = item;

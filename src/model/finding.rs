@@ -45,6 +45,7 @@ kinds! {
     StorageLacks "storage-lacks"
     BrokenProjection "broken-projection"
     OrphanedCheckpoint "orphaned-checkpoint"
+    StaleSnapshot "stale-snapshot"
 }
 
 /// How grave a finding is.

@@ -197,6 +197,17 @@ impl Store {
         Ok(whole.map(|(meta, state)| Snapshot { meta, state: state.to_vec() }))
     }
 
+    /// What changes whenever a state is saved or forgotten, by whomever: each name's directory and its last change.
+    pub fn snapshots_mark(&self) -> disk::Result<Vec<(String, i128)>> {
+        let mut mark = Vec::new();
+        for entry in self.disk().list_if_present(&self.snapshots_dir())? {
+            let stat = self.disk().stat_if_present(&self.snapshots_dir().join(&entry.name))?;
+            mark.extend(stat.map(|stat| (entry.name, stat.mtime_ns)));
+        }
+        mark.sort();
+        Ok(mark)
+    }
+
     /// The names under which states are saved, sorted.
     pub fn snapshot_names(&self) -> disk::Result<Vec<String>> {
         let mut names = Vec::new();

@@ -46,11 +46,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn file(name: impl Into<String>) -> Self {
+    pub(super) fn file(name: impl Into<String>) -> Self {
         Self { name: name.into(), directory: false }
     }
 
-    fn directory(name: impl Into<String>) -> Self {
+    pub(super) fn directory(name: impl Into<String>) -> Self {
         Self { name: name.into(), directory: true }
     }
 }
@@ -64,7 +64,7 @@ pub struct Tree {
 /// The files of the root, in the order in which `ls -U` shows them.
 const ROOT_FILES: [&str; 6] = ["README.md", ".ignore", "status.json", "metrics", "log.jsonl", "feed.jsonl"];
 /// The directories of the root that every epoch has.
-const ROOT_DIRECTORIES: [&str; 6] = ["feed", "streams", "types", "categories", "transactions", "quarantine"];
+const ROOT_DIRECTORIES: [&str; 7] = ["feed", "streams", "types", "categories", "transactions", "quarantine", "snapshots"];
 
 impl Tree {
     /// The tree of an epoch.
@@ -98,6 +98,7 @@ impl Tree {
             ("categories", Some(rest)) => self.find_category(rest),
             ("transactions", Some(rest)) => self.find_transaction(rest),
             ("quarantine", Some(rest)) => self.find_quarantined(rest),
+            ("snapshots", Some(rest)) => self.find_snapshot(rest),
             _ => None,
         }
     }
@@ -117,6 +118,7 @@ impl Tree {
             }
             ("transactions", "") => Some(self.list_transactions()),
             ("quarantine", "") => Some(self.list_quarantined()),
+            ("snapshots", directory) => self.list_snapshots(directory),
             _ => None,
         }
     }
@@ -142,7 +144,7 @@ impl Tree {
         parse_rfc3339(&created_at).and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or(0)
     }
 
-    fn lines(&self, items: Sequence, incarnation: u64, numbers: Numbers, xattrs: Vec<(String, Vec<u8>)>) -> File {
+    pub(super) fn lines(&self, items: Sequence, incarnation: u64, numbers: Numbers, xattrs: Vec<(String, Vec<u8>)>) -> File {
         let lines = Lines::new(Arc::clone(&self.epoch), items, numbers);
         let mtime_ns = self.mtime_of(lines.last_event());
         File::of_lines(lines, incarnation, mtime_ns, xattrs)

@@ -1,0 +1,297 @@
+//! Saved states: what they cover, whether that is still what it was, and which one is the newest that can be built on.
+//!
+//! A state that covers the feed up to a number holds as long as the log begins as it did and no covered event has gone. One
+//! that covers streams holds as long as these begin with the same events. Both are looked at only where something
+//! changed that was shown, so an append costs nothing here.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::braid::commit::storage;
+use crate::braid::keeper::Keeper;
+use crate::braid::{AppendError, Braid, Failure, Shared};
+use crate::epoch::SavedSnapshot;
+use crate::format::time::created_at;
+use crate::index::Index;
+use crate::model::{Errno, Finding, FindingKind, Rejection, Severity, SnapshotRequest};
+use crate::store::{Coverage, NewSnapshot, SNAPSHOTS_KEPT, Snapshot, SnapshotError, SnapshotMeta};
+
+/// The saved states as the keeper knows them.
+#[derive(Default)]
+pub(super) struct Shelf {
+    kept: Vec<Kept>,
+    shown: Arc<Vec<SavedSnapshot>>,
+    /// How the directory looked when it was read.
+    seen: Vec<(String, i128)>,
+    /// Whether the log is another one than when `kept` was read.
+    log_changed: bool,
+}
+
+struct Kept {
+    meta: SnapshotMeta,
+    valid: bool,
+    basis: Basis,
+}
+
+/// What the verdict over a state rests on: while it is the same, so is the verdict.
+enum Basis {
+    /// The feed's incarnation, and whether the log begins as it did.
+    Feed { incarnation: u32, same_log: bool },
+    /// The incarnations of the streams that are covered; none for one that is not there.
+    Streams(HashMap<String, Option<u32>>),
+}
+
+impl Shelf {
+    pub(super) fn shown(&self) -> Arc<Vec<SavedSnapshot>> {
+        Arc::clone(&self.shown)
+    }
+
+    pub(super) fn log_changed(&mut self) {
+        self.log_changed = true;
+    }
+
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.kept.iter().filter(|kept| !kept.valid).map(|kept| stale_finding(&kept.meta)).collect()
+    }
+
+    fn settle(&mut self) {
+        let shown = self.kept.iter().map(|kept| SavedSnapshot { meta: kept.meta.clone(), valid: kept.valid });
+        self.shown = Arc::new(shown.collect());
+    }
+}
+
+fn stale_finding(meta: &SnapshotMeta) -> Finding {
+    Finding {
+        kind: FindingKind::StaleSnapshot,
+        severity: Severity::Info,
+        file: None,
+        transaction_id: None,
+        message: format!("state {} of snapshot \"{}\" is stale: what it covers has changed since", meta.ordinal, meta.name),
+        hint: "save a new state; until then an older one that still holds is served, or everything is replayed".to_owned(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The digest of the numbers up to one whose events are gone.
+fn gone_digest(index: &Index, seq_nr: u64) -> String {
+    let mut hash = Sha256::new();
+    index.feed.gone_upto(seq_nr).for_each(|seq| hash.update(seq.to_be_bytes()));
+    hex(&hash.finalize())
+}
+
+/// The digest of the first events of streams; the first stream that has fewer is the error, with how many it has.
+fn streams_digest(index: &Index, versions: &[(String, u64)]) -> Result<String, (String, u64)> {
+    let mut sorted: Vec<&(String, u64)> = versions.iter().collect();
+    sorted.sort();
+    let mut hash = Sha256::new();
+    for (stream, version) in sorted {
+        let has = index.stream_version(stream);
+        if has < *version {
+            return Err((stream.clone(), has));
+        }
+        hash.update((stream.len() as u64).to_be_bytes());
+        hash.update(stream.as_bytes());
+        hash.update(version.to_be_bytes());
+        let list = index.find_stream(stream).and_then(|number| index.stream_list(number));
+        if let Some(list) = list {
+            let covered = list.events.iter_from(0).take(usize::try_from(*version).unwrap_or(usize::MAX));
+            covered.for_each(|event| hash.update(index.events.id(event, &index.pack).as_bytes()));
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn incarnation(index: &Index, stream: &str) -> Option<u32> {
+    index.find_stream(stream).and_then(|number| index.stream_list(number)).map(|list| list.incarnation)
+}
+
+fn basis_of_streams(index: &Index, versions: &[(String, u64)]) -> Basis {
+    Basis::Streams(versions.iter().map(|(stream, _)| (stream.clone(), incarnation(index, stream))).collect())
+}
+
+impl Keeper {
+    /// Reads what is saved again if anybody saved or forgot something.
+    pub(super) fn follow_snapshots(&mut self) {
+        let mark = match self.store.snapshots_mark() {
+            Ok(mark) => mark,
+            Err(error) => {
+                tracing::warn!(%error, "the saved states cannot be read");
+                return;
+            }
+        };
+        if mark != self.shelf.seen || self.shelf.log_changed {
+            self.read_snapshots(mark);
+        }
+    }
+
+    fn read_snapshots(&mut self, mark: Vec<(String, i128)>) {
+        (self.shelf.seen, self.shelf.log_changed) = (mark, false);
+        let mut metas = Vec::new();
+        let names = self.store.snapshot_names().unwrap_or_default();
+        for name in names {
+            metas.extend(self.store.snapshots(&name).unwrap_or_default());
+        }
+        // By number, so that the log is gone through once.
+        metas.sort_by_key(|meta| match meta.coverage {
+            Coverage::SeqNr(seq_nr) => seq_nr,
+            Coverage::Versions(_) => 0,
+        });
+        let mut kept: Vec<Kept> = metas.into_iter().map(|meta| self.judged(meta)).collect();
+        kept.sort_by(|a, b| (&a.meta.name, a.meta.ordinal).cmp(&(&b.meta.name, b.meta.ordinal)));
+        self.shelf.kept = kept;
+        self.shelf.settle();
+        self.mark_dirty();
+    }
+
+    fn judged(&mut self, meta: SnapshotMeta) -> Kept {
+        let (valid, basis) = match &meta.coverage {
+            Coverage::SeqNr(seq_nr) => {
+                let log = self.log.digest_upto(*seq_nr).map(|digest| hex(&digest));
+                let same_log = log.is_some() && log.as_deref() == meta.digest.split(':').next();
+                let valid = same_log && meta.digest.split(':').nth(1) == Some(&gone_digest(&self.index, *seq_nr));
+                (valid, Basis::Feed { incarnation: self.index.feed.incarnation, same_log })
+            }
+            Coverage::Versions(versions) => {
+                let valid = streams_digest(&self.index, versions).as_ref() == Ok(&meta.digest);
+                (valid, basis_of_streams(&self.index, versions))
+            }
+        };
+        Kept { meta, valid, basis }
+    }
+
+    /// Looks which states still hold, right before what changed is published.
+    pub(super) fn check_snapshots(&mut self) {
+        if self.shelf.kept.is_empty() {
+            return;
+        }
+        if self.shelf.log_changed {
+            let mark = self.shelf.seen.clone();
+            return self.read_snapshots(mark);
+        }
+        let touched: Vec<&str> = self.touched.streams.iter().map(|&stream| self.index.streams.text(stream)).collect();
+        let mut changed = false;
+        for kept in &mut self.shelf.kept {
+            let before = kept.valid;
+            match (&mut kept.basis, &kept.meta.coverage) {
+                (Basis::Feed { incarnation, same_log }, Coverage::SeqNr(seq_nr)) if *incarnation != self.index.feed.incarnation => {
+                    *incarnation = self.index.feed.incarnation;
+                    let gone = gone_digest(&self.index, *seq_nr);
+                    kept.valid = *same_log && kept.meta.digest.split(':').nth(1) == Some(&gone);
+                }
+                (Basis::Streams(known), Coverage::Versions(versions)) => {
+                    let differs = |stream: &&str| known.get(*stream).is_some_and(|known| *known != incarnation(&self.index, stream));
+                    if touched.iter().any(differs) {
+                        kept.valid = streams_digest(&self.index, versions).as_ref() == Ok(&kept.meta.digest);
+                        kept.basis = basis_of_streams(&self.index, versions);
+                    }
+                }
+                _ => {}
+            }
+            changed |= before != kept.valid;
+        }
+        if changed {
+            self.shelf.settle();
+        }
+    }
+
+    fn save_snapshot(&mut self, request: &SnapshotRequest, shared: &Shared) -> Result<SnapshotMeta, AppendError> {
+        let span = tracing::info_span!("snapshot", name = request.name, bytes = request.state.len());
+        let _entered = span.enter();
+        let lock = self.enter_quietly(shared)?;
+        self.follow_snapshots();
+        self.check_snapshots();
+        let (coverage, digest) = self.covered(request)?;
+        let new =
+            NewSnapshot { name: &request.name, coverage, digest, saved_at: created_at(SystemTime::now()), state: request.state.as_bytes() };
+        // One that is stale holds nobody up.
+        let stale: Vec<u64> =
+            self.shelf.kept.iter().filter(|kept| !kept.valid && kept.meta.name == request.name).map(|kept| kept.meta.ordinal).collect();
+        let saved = self.store.save_snapshot(&lock, &new, SNAPSHOTS_KEPT, |meta| stale.contains(&meta.ordinal));
+        drop(lock);
+        self.follow_snapshots();
+        self.publish_if_dirty(shared);
+        saved.map_err(|error| match error {
+            SnapshotError::Disk(error) => storage(&error),
+            error => Rejection::whole(error.errno(), error.to_string(), "read the newer state and go on from it").into(),
+        })
+    }
+
+    /// What a state covers, and the digest of it; all that it covers is certain then.
+    fn covered(&mut self, request: &SnapshotRequest) -> Result<(Coverage, String), AppendError> {
+        let Some(seq_nr) = request.seq_nr else {
+            let digest = streams_digest(&self.index, &request.versions).map_err(|(stream, has)| {
+                let message = format!("snapshot \"{}\" covers more of stream \"{stream}\" than its version {has}", request.name);
+                Rejection::whole(Errno::EINVAL, message, "name the versions that the state was made of")
+            })?;
+            return Ok((Coverage::Versions(request.versions.clone()), digest));
+        };
+        if seq_nr > self.log.synced_seq_nr() && seq_nr <= self.log.latest_seq_nr() {
+            self.log.sync().map_err(|error| self.sync_failed(&error))?;
+        }
+        let Some(digest) = self.log.digest_upto(seq_nr).filter(|_| seq_nr <= self.index.feed.latest()) else {
+            let message = format!("snapshot \"{}\" at {seq_nr} is beyond the latest number {}", request.name, self.log.latest_seq_nr());
+            return Err(Rejection::whole(Errno::EINVAL, message, "name the number of the last event that the state was made of").into());
+        };
+        Ok((Coverage::SeqNr(seq_nr), format!("{}:{}", hex(&digest), gone_digest(&self.index, seq_nr))))
+    }
+}
+
+impl Braid {
+    /// Saves a state with what it covers; returns when it is durable and in the newest epoch. The last few of a name are kept.
+    ///
+    /// # Errors
+    /// `ESTALE` if one that still holds covers more, `EINVAL` if the state covers what is not there.
+    pub fn save_snapshot(&self, request: SnapshotRequest) -> Result<SnapshotMeta, AppendError> {
+        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
+        self.at_keeper(move |keeper, shared| keeper.save_snapshot(&request, shared)).unwrap_or(Err(closed))
+    }
+
+    /// Every saved state, by name and then in the order of saving, as of the newest epoch.
+    #[must_use]
+    pub fn snapshots(&self) -> Arc<Vec<SavedSnapshot>> {
+        Arc::clone(&self.epoch().snapshots)
+    }
+
+    /// The newest state of a name that still holds, or none: then everything is to be replayed.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn snapshot(&self, name: &str) -> Result<Option<Snapshot>, Failure> {
+        let newest = self.epoch().snapshots.iter().rev().find(|saved| saved.valid && saved.meta.name == name).cloned();
+        newest.map_or(Ok(None), |saved| Ok(self.store().snapshot(name, saved.meta.ordinal)?))
+    }
+
+    /// Forgets every state of a name; false if there was none.
+    ///
+    /// # Errors
+    /// What the disk answered, or that the store is locked by another program.
+    pub fn forget_snapshots(&self, name: &str) -> Result<bool, AppendError> {
+        let name = name.to_owned();
+        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
+        let done = self.at_keeper(move |keeper, shared| {
+            let lock = keeper.enter_quietly(shared)?;
+            let was = !keeper.store.snapshots(&name).map_err(|error| storage(&error))?.is_empty();
+            keeper.store.forget_snapshots(&lock, &name).map_err(|error| storage(&error))?;
+            drop(lock);
+            keeper.follow_snapshots();
+            keeper.publish_if_dirty(shared);
+            Ok(was)
+        });
+        done.unwrap_or(Err(closed))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Saved states of a library user, and how the tree shows them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::braid::{AppendError, Braid, OpenOptions};
+use crate::format::draft::{DraftKind, parse_draft};
+use crate::model::{Errno, FindingKind, SnapshotRequest};
+use crate::store::Coverage;
+
+fn open(dir: &Path) -> Braid {
+    let braid = Braid::open(dir, &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap();
+    braid
+}
+
+fn store() -> (tempfile::TempDir, PathBuf) {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("store");
+    Braid::init(&dir).unwrap();
+    (temp, dir)
+}
+
+fn append(braid: &Braid, stream: &str) -> String {
+    let text = format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"T\",\"event_data\":1}}");
+    braid.append(parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()).unwrap().transaction_id.to_string()
+}
+
+fn save(braid: &Braid, seq_nr: u64, state: &str) -> Result<u64, Errno> {
+    let request = SnapshotRequest { name: "sum".to_owned(), seq_nr: Some(seq_nr), versions: Vec::new(), state: state.to_owned() };
+    braid.save_snapshot(request).map(|meta| meta.ordinal).map_err(|error| error.errno())
+}
+
+fn text(braid: &Braid, path: &str) -> Option<String> {
+    let file = braid.tree().find(path)?.into_file()?;
+    Some(String::from_utf8(file.read_all().unwrap()).unwrap())
+}
+
+fn names(braid: &Braid, path: &str) -> Vec<String> {
+    braid.tree().list(path).unwrap().into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn a_state_is_saved_by_a_draft_and_served_with_what_comes_after() {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    for n in 0..3 {
+        append(&braid, &format!("a-{n}"));
+    }
+    let draft = br#"{"snapshot":{"name":"sum","seq_nr":2},"state":{"total": 2.50}}"#;
+    let committed = braid.append(parse_draft(draft, DraftKind::Lines).unwrap()).unwrap();
+    assert_eq!(committed.snapshot.unwrap().coverage, Coverage::SeqNr(2));
+    assert_eq!(names(&braid, "snapshots"), ["sum"]);
+    assert_eq!(names(&braid, "snapshots/sum"), ["2.json", "latest.json", "after.jsonl"]);
+    let latest = text(&braid, "snapshots/sum/latest.json").unwrap();
+    assert!(latest.starts_with(r#"{"snapshot":{"name":"sum","seq_nr":2},"#), "{latest}");
+    assert!(latest.ends_with("\"stale\":false,\"state\":{\"total\": 2.50}}\n"), "{latest}");
+    assert_eq!(text(&braid, "snapshots/sum/after.jsonl"), text(&braid, "feed/after/2.jsonl"));
+    drop(braid);
+    let braid = open(&dir);
+    assert_eq!(text(&braid, "snapshots/sum/2.json"), Some(latest));
+    assert_eq!(braid.snapshot("sum").unwrap().unwrap().state, br#"{"total": 2.50}"#);
+    assert!(braid.forget_snapshots("sum").unwrap() && !braid.forget_snapshots("sum").unwrap());
+    assert!(names(&braid, "snapshots").is_empty() && text(&braid, "snapshots/sum/latest.json").is_none());
+}
+
+#[test]
+fn an_older_state_never_replaces_a_newer_and_the_last_five_are_kept() {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    for n in 0..7 {
+        append(&braid, &format!("a-{n}"));
+    }
+    for seq_nr in 1..7 {
+        save(&braid, seq_nr, "0").unwrap();
+    }
+    assert_eq!(save(&braid, 5, "0"), Err(Errno::ESTALE));
+    assert_eq!(save(&braid, 8, "0"), Err(Errno::EINVAL));
+    assert_eq!(names(&braid, "snapshots/sum"), ["2.json", "3.json", "4.json", "5.json", "6.json", "latest.json", "after.jsonl"]);
+    let error = braid.save_snapshot(SnapshotRequest { name: String::new(), seq_nr: Some(1), versions: Vec::new(), state: "0".to_owned() });
+    assert!(matches!(error, Err(AppendError::Rejected(_))), "{error:?}");
+}
+
+#[test]
+fn a_state_whose_event_has_gone_is_stale_and_the_older_one_is_served() {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    append(&braid, "a");
+    let second = append(&braid, "b");
+    save(&braid, 1, "1").unwrap();
+    save(&braid, 2, "2").unwrap();
+    let (file, away) = (dir.join(format!("events/{second}.jsonl")), dir.join("away"));
+    fs::rename(&file, &away).unwrap();
+    let epoch = braid.refresh().unwrap();
+    assert!(epoch.findings.iter().any(|finding| finding.kind == FindingKind::StaleSnapshot), "{:?}", epoch.findings);
+    assert!(text(&braid, "snapshots/sum/latest.json").unwrap().ends_with("\"state\":1}\n"));
+    assert!(text(&braid, "snapshots/sum/2.json").unwrap().contains("\"stale\":true"));
+    assert_eq!(text(&braid, "snapshots/sum/after.jsonl"), text(&braid, "feed/after/1.jsonl"));
+    // Back it has a fresh number, and the state that had it already would count it twice.
+    fs::rename(&away, &file).unwrap();
+    braid.refresh().unwrap();
+    assert!(text(&braid, "snapshots/sum/latest.json").unwrap().ends_with("\"state\":1}\n"));
+    // A stale one holds nobody up.
+    save(&braid, 1, "again").unwrap();
+}
+
+#[test]
+fn a_merge_that_inserts_into_what_is_covered_makes_it_stale() {
+    let (_temp, dir) = store();
+    let (_other_temp, other_dir) = store();
+    let (braid, other) = (open(&dir), open(&other_dir));
+    let other_ids = [append(&other, "s"), append(&other, "t")];
+    for _ in 0..3 {
+        append(&braid, "s");
+    }
+    let versions = |version| vec![("s".to_owned(), version)];
+    let request = |version, state: &str| SnapshotRequest {
+        name: "a/../b".to_owned(),
+        seq_nr: None,
+        versions: versions(version),
+        state: state.to_owned(),
+    };
+    assert_eq!(braid.save_snapshot(request(4, "4")).unwrap_err().errno(), Errno::EINVAL);
+    braid.save_snapshot(request(0, "0")).unwrap();
+    braid.save_snapshot(request(2, "2")).unwrap();
+    let directory = "snapshots/a%2F..%2Fb";
+    assert_eq!(text(&braid, &format!("{directory}/after.jsonl")).unwrap().lines().count(), 1);
+    append(&braid, "s");
+    assert!(text(&braid, &format!("{directory}/latest.json")).unwrap().contains("\"versions\":{\"s\":2}"));
+    assert_eq!(text(&braid, &format!("{directory}/after.jsonl")).unwrap().lines().count(), 2);
+    // Of another stream: nothing that is covered changes.
+    fs::copy(other_dir.join(format!("events/{}.jsonl", other_ids[1])), dir.join(format!("events/{}.jsonl", other_ids[1]))).unwrap();
+    braid.refresh().unwrap();
+    assert!(text(&braid, &format!("{directory}/v2.json")).unwrap().contains("\"stale\":false"));
+    // Older than all of ours and without a parent: it comes first.
+    fs::copy(other_dir.join(format!("events/{}.jsonl", other_ids[0])), dir.join(format!("events/{}.jsonl", other_ids[0]))).unwrap();
+    braid.refresh().unwrap();
+    assert!(text(&braid, &format!("{directory}/v2.json")).unwrap().contains("\"stale\":true"));
+    assert!(text(&braid, &format!("{directory}/latest.json")).unwrap().ends_with("\"state\":0}\n"));
+    assert_eq!(text(&braid, &format!("{directory}/after.jsonl")), text(&braid, "streams/s.jsonl"));
+    drop(braid);
+    assert!(text(&open(&dir), &format!("{directory}/v2.json")).unwrap().contains("\"stale\":true"));
+}
