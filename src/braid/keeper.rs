@@ -68,6 +68,7 @@ pub(super) struct Keeper {
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
+    from_scratch: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// What to look at, as soon as git lets us.
     pub(super) pending: Look,
@@ -100,6 +101,7 @@ impl Keeper {
             checkpoint_findings: Vec::new(),
             checkpoints_seen: None,
             follow: options.follow,
+            from_scratch: options.from_scratch,
             watch: None,
             pending: Look::default(),
             number: 0,
@@ -236,7 +238,9 @@ impl Keeper {
     /// What was saved is taken over where a name and its inode are still there; the rest is read.
     fn first_take_in(&mut self, shared: &Shared) -> Result<(), Failure> {
         let listed = self.store.list()?;
-        self.restore(&listed);
+        if !self.from_scratch {
+            self.restore(&listed);
+        }
         let (came, went) = self.compare_listing(listed);
         self.take_in_these(came, went, Some(shared));
         self.mark_dirty();
