@@ -26,11 +26,13 @@ mod check;
 mod commit;
 mod cursors;
 mod findings;
+mod forked;
 mod hold;
 mod intake;
 mod keeper;
 mod load;
 mod numbering;
+mod reconcile;
 mod saving;
 mod snapshots;
 
@@ -47,7 +49,10 @@ use crate::store::{Mode, OpenError, SnapshotMeta, Store};
 use crate::view::Tree;
 
 pub use cursors::Leadership;
+use forked::Proposal;
 use keeper::{Keeper, Request};
+
+pub use reconcile::{OpenBranch, OpenConflict, OpenFork, ReconcileOptions, Reconciled, Resolution, Resolver};
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -320,9 +325,13 @@ impl Braid {
                 snapshot: Some(meta),
             });
         }
+        self.commit(draft.into())
+    }
+
+    fn commit(&self, proposal: Proposal) -> Result<Committed, AppendError> {
         let (reply, answer) = channel();
         let closed = || AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
-        self.inner.requests.send(Request::Append { draft, reply }).map_err(|_| closed())?;
+        self.inner.requests.send(Request::Append { proposal: Box::new(proposal), reply }).map_err(|_| closed())?;
         answer.recv().map_err(|_| closed())?
     }
 

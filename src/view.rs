@@ -1,15 +1,21 @@
 //! What each virtual file is: the tree of one epoch, names, exact sizes, rendered ranges.
 
 mod file;
+mod forks;
+mod graph;
 mod lines;
 mod page;
+mod report;
 mod snapshots;
 mod status;
 mod texts;
 mod tree;
 
 pub use file::File;
+pub use forks::{base_events, branch_events};
+pub use graph::{GRAPH_TRANSACTIONS_MAX, graph_nodes};
 pub use lines::{Lines, Numbers};
 pub use page::{FeedEvent, FeedFilter, FeedPage, PAGE_BYTES_MAX, PAGE_EVENTS_DEFAULT};
+pub use report::{BranchReport, ConflictReport, ForkReport};
 pub use status::status_json;
 pub use tree::{Entry, Node, Tree};

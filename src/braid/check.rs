@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::braid::forked::{Proposal, forked, resolved};
 use crate::braid::{Committed, CommittedEvent};
 use crate::format::lines::{parse_line, stream_prefix};
 use crate::index::Index;
@@ -9,14 +10,15 @@ use crate::model::{Draft, DraftEvent, Errno, Expectation, Reason, Rejection};
 
 /// What a draft comes to before anything is written.
 pub(super) enum Verdict {
-    /// It is to be written.
-    Write,
+    /// It is to be written, and resolves the forks of these streams.
+    Write(Vec<String>),
     /// It was written before.
     Repeated(Committed),
 }
 
 /// Checks everything at once.
-pub(super) fn check(index: &Index, draft: &Draft) -> Result<Verdict, Rejection> {
+pub(super) fn check(index: &Index, proposal: &Proposal) -> Result<Verdict, Rejection> {
+    let draft = &proposal.draft;
     if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
         return repeated(index, draft, tx);
     }
@@ -29,13 +31,23 @@ pub(super) fn check(index: &Index, draft: &Draft) -> Result<Verdict, Rejection> 
         return Ok(Verdict::Repeated(committed(index, tx, true)));
     }
     let mut reasons = reasons;
-    reasons.extend(expectations(index, draft));
-    if reasons.is_empty() { Ok(Verdict::Write) } else { Err(Rejection { reasons }) }
+    let streams = check_streams(index, proposal, &mut reasons);
+    if reasons.is_empty() { Ok(Verdict::Write(streams)) } else { Err(Rejection { reasons }) }
 }
 
-/// Checks only what is expected of streams.
+/// Checks what is expected of streams, and whether they are forked; gives the streams that are resolved.
+fn check_streams(index: &Index, proposal: &Proposal, reasons: &mut Vec<Reason>) -> Vec<String> {
+    let (streams, refused) = resolved(index, proposal);
+    reasons.extend(refused);
+    reasons.extend(expectations(index, &proposal.draft));
+    reasons.extend(forked(index, &proposal.draft, &streams));
+    streams
+}
+
+/// Checks only what a draft expects of streams, and whether they are forked.
 pub(super) fn check_expectations(index: &Index, draft: &Draft) -> Result<(), Rejection> {
-    let reasons = expectations(index, draft);
+    let mut reasons = Vec::new();
+    check_streams(index, &draft.clone().into(), &mut reasons);
     if reasons.is_empty() { Ok(()) } else { Err(Rejection { reasons }) }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 use crate::braid::check::{Verdict, bases, check, committed};
+use crate::braid::forked::Proposal;
 use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::load;
@@ -36,9 +37,12 @@ struct Prepared {
 
 impl Keeper {
     /// Commits drafts that wait together; each is answered on its own.
-    pub(super) fn commit_group(&mut self, group: Vec<(Draft, Reply)>, shared: &Shared) {
-        let span =
-            tracing::info_span!("append", drafts = group.len(), events = group.iter().map(|(draft, _)| draft.events.len()).sum::<usize>());
+    pub(super) fn commit_group(&mut self, group: Vec<(Box<Proposal>, Reply)>, shared: &Shared) {
+        let span = tracing::info_span!(
+            "append",
+            drafts = group.len(),
+            events = group.iter().map(|(proposal, _)| proposal.draft.events.len()).sum::<usize>()
+        );
         let _entered = span.enter();
         let lock = match self.enter_section(shared) {
             Ok(lock) => lock,
@@ -53,11 +57,11 @@ impl Keeper {
         let mut next = self.index.clone();
         let mut prepared: Vec<Prepared> = Vec::with_capacity(group.len());
         let mut done = Vec::new();
-        for (draft, reply) in group {
-            match check(&next, &draft) {
+        for (proposal, reply) in group {
+            match check(&next, &proposal) {
                 Err(rejection) => done.push((reply, Err(rejection.into()))),
                 Ok(Verdict::Repeated(committed)) => done.push((reply, Ok(committed))),
-                Ok(Verdict::Write) => match self.prepare(&mut next, &draft) {
+                Ok(Verdict::Write(resolves)) => match self.prepare(&mut next, &proposal.draft, resolves) {
                     Ok(make) => prepared.push(make(reply)),
                     Err(error) => done.push((reply, Err(error))),
                 },
@@ -151,7 +155,12 @@ impl Keeper {
     }
 
     /// Makes a transaction's file and enters it into the index that is to come.
-    fn prepare(&self, next: &mut Index, draft: &Draft) -> Result<impl FnOnce(Reply) -> Prepared + use<>, AppendError> {
+    fn prepare(
+        &self,
+        next: &mut Index,
+        draft: &Draft,
+        resolves: Vec<String>,
+    ) -> Result<impl FnOnce(Reply) -> Prepared + use<>, AppendError> {
         let Some(replica_id) = self.identity.replica_id else {
             return Err(AppendError::Storage { errno: Errno::EIO, message: "this working copy has no replica id".to_owned() });
         };
@@ -164,7 +173,7 @@ impl Keeper {
             created_at: created_at(SystemTime::now()),
             stream_bases: bases.iter().map(|(stream, base)| (stream.clone(), *base)).collect(),
             content_hash: None,
-            resolves: Vec::new(),
+            resolves,
             key: draft.key.clone(),
         };
         let mut versions = bases;

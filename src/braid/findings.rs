@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::braid::keeper::Keeper;
+use crate::dag::StaleRead;
 use crate::model::{Finding, FindingKind, Severity};
 
 /// How many findings of one kind are told one by one; the rest is counted.
 const TOLD_MAX: usize = 100;
+/// How many writers of a stream that was read a finding names.
+const WRITERS_TOLD_MAX: usize = 3;
 
 impl Keeper {
     /// Every finding, the gravest first.
@@ -16,12 +19,31 @@ impl Keeper {
         findings.extend(self.quarantine_findings());
         findings.extend(self.dangling_findings());
         findings.extend(self.delivered_twice_findings());
+        findings.extend(self.stale_read_findings());
         findings.extend(self.log_findings.iter().cloned());
         findings.extend(self.checkpoint_findings.iter().cloned());
         findings.extend(self.shelf.findings());
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
         findings.dedup();
         shorten(findings)
+    }
+
+    fn stale_read_findings(&self) -> Vec<Finding> {
+        let (transactions, streams) = (&self.index.transactions, &self.index.streams);
+        let finding = |read: &StaleRead| {
+            let (reader, stream) = (transactions.id(read.reader), streams.text(read.stream));
+            let writers: Vec<String> = read.writers.iter().take(WRITERS_TOLD_MAX).map(|&tx| transactions.id(tx).to_string()).collect();
+            let more = if read.writers.len() > WRITERS_TOLD_MAX { ", …" } else { "" };
+            Finding {
+                kind: FindingKind::StaleRead,
+                severity: Severity::Info,
+                file: Some(transactions.file_name(read.reader)),
+                transaction_id: Some(reader),
+                message: format!("transaction \"{reader}\" read stream \"{stream}\" while others wrote it: {}{more}", writers.join(", ")),
+                hint: "nothing is forked; look whether what it decided still holds".to_owned(),
+            }
+        };
+        self.index.forks().stale_reads().map(finding).collect()
     }
 
     fn quarantine_findings(&self) -> Vec<Finding> {

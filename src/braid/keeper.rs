@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::braid::forked::Proposal;
 use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
 use crate::braid::saving::Saving;
@@ -13,7 +14,7 @@ use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Change, Watch, WatchedDir};
 use crate::epoch::{Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
-use crate::model::{Draft, Finding};
+use crate::model::Finding;
 use crate::store::{Identity, IngestionLog, Mode, Store};
 
 /// How many drafts make one group at most.
@@ -26,7 +27,7 @@ const SOON: Duration = Duration::from_millis(20);
 /// What the keeper is asked.
 pub(super) enum Request {
     Append {
-        draft: Draft,
+        proposal: Box<Proposal>,
         reply: Sender<Result<Committed, AppendError>>,
     },
     Refresh {
@@ -163,8 +164,8 @@ impl Keeper {
         loop {
             match inbox.recv_timeout(self.patience()) {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Request::Append { draft, reply }) => {
-                    let (group, last) = gather(draft, reply, inbox);
+                Ok(Request::Append { proposal, reply }) => {
+                    let (group, last) = gather(proposal, reply, inbox);
                     self.commit_group(group, shared);
                     match last {
                         Some(Request::Stop) => break,
@@ -190,7 +191,7 @@ impl Keeper {
                 let _ = taken.send(());
                 self.look_and_log(shared);
             }
-            Request::Append { draft, reply } => self.commit_group(vec![(draft, reply)], shared),
+            Request::Append { proposal, reply } => self.commit_group(vec![(proposal, reply)], shared),
             Request::Job(job) => job(self, shared),
             Request::Stop => {}
         }
@@ -353,14 +354,14 @@ impl Keeper {
 /// The drafts that wait together, and the first other request behind them.
 #[allow(clippy::type_complexity)]
 fn gather(
-    draft: Draft,
+    proposal: Box<Proposal>,
     reply: Sender<Result<Committed, AppendError>>,
     inbox: &Receiver<Request>,
-) -> (Vec<(Draft, Sender<Result<Committed, AppendError>>)>, Option<Request>) {
-    let mut group = vec![(draft, reply)];
+) -> (Vec<(Box<Proposal>, Sender<Result<Committed, AppendError>>)>, Option<Request>) {
+    let mut group = vec![(proposal, reply)];
     while group.len() < GROUP_MAX {
         match inbox.try_recv() {
-            Ok(Request::Append { draft, reply }) => group.push((draft, reply)),
+            Ok(Request::Append { proposal, reply }) => group.push((proposal, reply)),
             Ok(other) => return (group, Some(other)),
             Err(_) => break,
         }

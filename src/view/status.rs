@@ -73,6 +73,7 @@ pub fn status_json(epoch: &Epoch) -> String {
         WriterState::Locked(holder) => ("locked", Some(holder.as_str()), None),
         WriterState::Failed(why) => ("failed", None, Some(why.as_str())),
     };
+    let (open, provisional) = index.forks().counts();
     let status = Status {
         epoch: epoch.number,
         transactions: index.transactions.valid_count(),
@@ -82,7 +83,7 @@ pub fn status_json(epoch: &Epoch) -> String {
         topology_generation: u64::from(index.transactions.merge_count()),
         latest_seq_nr: epoch.feed_shown,
         replica_id: epoch.replica_id.map(|id| id.to_string()),
-        forks: Forks { open: 0, provisional: 0 },
+        forks: Forks { open, provisional },
         findings: epoch.findings.iter().map(finding_json).collect(),
         index: IndexJson {
             state: if epoch.progress.ready { "ready" } else { "building" },

@@ -62,7 +62,8 @@ Programs that watch by inotify see no change that is made elsewhere: use `braidf
 #[must_use]
 pub fn metrics(epoch: &Epoch) -> String {
     let index = &epoch.index;
-    let gauges: [(&str, &str, u64); 8] = [
+    let (open, provisional) = index.forks().counts();
+    let gauges: [(&str, &str, u64); 10] = [
         ("braidfs_epoch", "The number of the published state.", epoch.number),
         ("braidfs_transactions", "Transactions in the views.", u64::from(index.transactions.valid_count())),
         ("braidfs_events", "Events in the views.", index.log.events.len()),
@@ -70,6 +71,8 @@ pub fn metrics(epoch: &Epoch) -> String {
         ("braidfs_heads", "Transactions without a child.", index.transactions.head_numbers().len() as u64),
         ("braidfs_latest_seq_nr", "The largest sequence number shown.", epoch.feed_shown),
         ("braidfs_quarantined_files", "Files that the store refused.", epoch.quarantined.len() as u64),
+        ("braidfs_forked_streams", "Streams with an open fork that is not provisional.", open),
+        ("braidfs_provisional_streams", "Streams with a fork in whose past a parent is missing.", provisional),
         ("braidfs_findings", "Things worth a report.", epoch.findings.len() as u64),
     ];
     let mut text = String::new();

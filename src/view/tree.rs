@@ -11,7 +11,7 @@ use crate::index::sequence::Sequence;
 use crate::model::TransactionId;
 use crate::view::file::File;
 use crate::view::lines::{Lines, Numbers};
-use crate::view::{status, texts};
+use crate::view::{forks, graph, status, texts};
 
 /// What a path of the tree is.
 #[derive(Clone, Debug)]
@@ -62,9 +62,9 @@ pub struct Tree {
 }
 
 /// The files of the root, in the order in which `ls -U` shows them.
-const ROOT_FILES: [&str; 6] = ["README.md", ".ignore", "status.json", "metrics", "log.jsonl", "feed.jsonl"];
+const ROOT_FILES: [&str; 7] = ["README.md", ".ignore", "status.json", "metrics", "log.jsonl", "feed.jsonl", "graph.txt"];
 /// The directories of the root that every epoch has.
-const ROOT_DIRECTORIES: [&str; 7] = ["feed", "streams", "types", "categories", "transactions", "quarantine", "snapshots"];
+const ROOT_DIRECTORIES: [&str; 8] = ["feed", "streams", "types", "categories", "transactions", "quarantine", "forks", "snapshots"];
 
 impl Tree {
     /// The tree of an epoch.
@@ -92,6 +92,8 @@ impl Tree {
             ("metrics", None) => Some(self.bytes(texts::metrics(&self.epoch))),
             ("log.jsonl", None) => Some(Node::File(self.log())),
             ("feed.jsonl", None) => Some(Node::File(self.feed(0))),
+            ("graph.txt", None) => Some(self.bytes(graph::graph_text(&self.epoch.index))),
+            ("forks", Some(rest)) => forks::find(self, rest),
             ("feed", Some(rest)) => self.find_feed(rest),
             ("streams", Some(rest)) => self.find_stream_path(rest),
             ("types", Some(rest)) => self.find_type(rest),
@@ -119,6 +121,7 @@ impl Tree {
             ("transactions", "") => Some(self.list_transactions()),
             ("quarantine", "") => Some(self.list_quarantined()),
             ("snapshots", directory) => self.list_snapshots(directory),
+            ("forks", rest) => forks::list(self, rest),
             _ => None,
         }
     }
@@ -128,11 +131,11 @@ impl Tree {
         files.chain(ROOT_DIRECTORIES.iter().map(|&name| Entry::directory(name))).collect()
     }
 
-    fn directory(&self) -> Node {
+    pub(super) fn directory(&self) -> Node {
         Node::Directory { mtime_ns: self.mtime_of(self.epoch.index.log.events.get(self.epoch.index.log.events.len().wrapping_sub(1))) }
     }
 
-    fn bytes(&self, text: String) -> Node {
+    pub(super) fn bytes(&self, text: String) -> Node {
         let last = self.epoch.index.log.events.len().checked_sub(1).and_then(|last| self.epoch.index.log.events.get(last));
         Node::File(File::of_bytes(text.into_bytes(), self.mtime_of(last)))
     }

@@ -1,0 +1,96 @@
+//! What a proposal must fulfil where streams are forked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dag::Conflict;
+use crate::index::Index;
+use crate::model::{Draft, Errno, Expectation, Reason};
+
+/// How many streams of a conflict, and how many conflicts, a message names.
+const NAMED_MAX: usize = 5;
+
+/// A draft on its way to become a transaction, with what only a library user can ask for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proposal {
+    pub(super) draft: Draft,
+    /// The conflicts that it resolves.
+    pub(super) conflicts: Vec<String>,
+    /// Whether it also resolves provisional ones.
+    pub(super) force: bool,
+}
+
+impl From<Draft> for Proposal {
+    fn from(draft: Draft) -> Self {
+        let conflicts = draft.resolve.iter().map(|resolve| resolve.conflict.clone()).collect();
+        Self { draft, conflicts, force: false }
+    }
+}
+
+/// The streams whose forks a proposal resolves, in the order of their ids, and why it may not.
+pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<Reason>) {
+    let (mut streams, mut reasons) = (BTreeSet::new(), Vec::new());
+    for id in &proposal.conflicts {
+        match index.forks().find(id) {
+            None => reasons.push(not_open(index, id)),
+            Some(conflict) if conflict.is_provisional() && !proposal.force => reasons.push(stale(
+                1,
+                format!("conflict \"{id}\" is provisional: a parent is missing in its past"),
+                format!("bring what is missing, or resolve it all the same: braidfs reconcile --force {id}"),
+            )),
+            Some(conflict) => streams.extend(conflict.forks.iter().map(|fork| index.streams.text(fork.stream).to_owned())),
+        }
+    }
+    (streams.into_iter().collect(), reasons)
+}
+
+/// Why events must not go to streams that are forked, not provisionally, and not resolved by the same proposal.
+pub(super) fn forked(index: &Index, draft: &Draft, resolved: &[String]) -> Vec<Reason> {
+    let mut lines: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in &draft.events {
+        lines.entry(&event.stream_id).or_insert(event.line);
+    }
+    let states_version =
+        |stream: &str| draft.expect.iter().any(|(named, expected)| named == stream && matches!(expected, Expectation::Version(1..)));
+    let refused = |(stream, line): (&str, u64)| {
+        let (conflict, _) = index.forks().of_stream(index.find_stream(stream)?).filter(|(_, fork)| !fork.is_provisional)?;
+        let is_free = states_version(stream) || resolved.iter().any(|named| named == stream);
+        (!is_free).then(|| {
+            let version = index.stream_version(stream);
+            stale(
+                line,
+                format!("stream \"{stream}\" is forked: conflict \"{id}\", shown in forks/{id}/", id = conflict.id),
+                format!(
+                    "resolve the conflict, or state that both sides are known: {{\"expect\":{{{}:{version}}}}}",
+                    serde_json::Value::from(stream)
+                ),
+            )
+        })
+    };
+    let mut reasons: Vec<Reason> = lines.into_iter().filter_map(refused).collect();
+    reasons.sort_by_key(|reason| reason.line);
+    reasons
+}
+
+fn stale(line: u64, message: String, hint: String) -> Reason {
+    Reason { errno: Errno::ESTALE, line: Some(line), column: None, message, hint }
+}
+
+/// Why a conflict cannot be resolved that is closed or has changed, with what is open instead.
+fn not_open(index: &Index, id: &str) -> Reason {
+    let open = index.forks().conflicts();
+    let mut named: Vec<String> = open.iter().take(NAMED_MAX).map(|conflict| told(index, conflict)).collect();
+    if open.len() > NAMED_MAX {
+        named.push(format!("and {} more", open.len() - NAMED_MAX));
+    }
+    let instead = if named.is_empty() { "nothing is open".to_owned() } else { format!("open now: {}", named.join("; ")) };
+    stale(1, format!("conflict \"{id}\" is closed, or another branch has changed it; {instead}"), "look into forks/ again".to_owned())
+}
+
+fn told(index: &Index, conflict: &Conflict) -> String {
+    let mut streams: Vec<String> =
+        conflict.forks.iter().take(NAMED_MAX).map(|fork| format!("\"{}\"", index.streams.text(fork.stream))).collect();
+    if conflict.forks.len() > NAMED_MAX {
+        streams.push(format!("and {} more", conflict.forks.len() - NAMED_MAX));
+    }
+    format!("\"{id}\" (streams {}), shown in forks/{id}/", streams.join(", "), id = conflict.id)
+}

@@ -1,0 +1,86 @@
+//! `graph.txt`: the recent DAG, newest first, as `git log --graph` would draw it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::dag::draw::{Node, draw};
+use crate::index::Index;
+
+/// How many transactions are drawn.
+pub const GRAPH_TRANSACTIONS_MAX: usize = 100;
+/// How many hex digits of an id are shown: those that hold the time, and some of the rest.
+const ID_CHARS: usize = 13;
+/// How many streams of one transaction are named.
+const STREAMS_SHOWN_MAX: usize = 3;
+
+/// The newest transactions of an index as nodes, newest first, each with its number.
+#[must_use]
+pub fn graph_nodes(index: &Index, most: usize) -> Vec<(u32, Node)> {
+    let from = index.order.len().saturating_sub(most as u64);
+    let mut shown: Vec<u32> = index.order.iter_from(from).collect();
+    shown.reverse();
+    let places: HashMap<u32, usize> = shown.iter().enumerate().map(|(place, &tx)| (tx, place)).collect();
+    let dangling: BTreeSet<u32> = index.transactions.missing().values().flatten().copied().collect();
+    let tips = tips(index);
+    let node = |&tx: &u32| {
+        let parents: Vec<u32> = index.transactions.parents(tx).collect();
+        let held: Vec<usize> = parents.iter().filter_map(|parent| places.get(parent).copied()).collect();
+        let mut marks = Vec::new();
+        if index.transactions.head_numbers().contains(&tx) {
+            marks.push("head".to_owned());
+        }
+        if dangling.contains(&tx) {
+            marks.push("dangling".to_owned());
+        }
+        marks.extend(tips.get(&tx).into_iter().flatten().map(|conflict| format!("fork {conflict}")));
+        let node = Node {
+            id: index.transactions.id(tx).to_string().chars().take(ID_CHARS).collect(),
+            has_older: held.len() < parents.len(),
+            parents: held,
+            marks,
+            label: label(index, tx),
+        };
+        (tx, node)
+    };
+    shown.iter().map(node).collect()
+}
+
+/// The text of `graph.txt`.
+pub(super) fn graph_text(index: &Index) -> String {
+    let nodes: Vec<Node> = graph_nodes(index, GRAPH_TRANSACTIONS_MAX).into_iter().map(|(_, node)| node).collect();
+    let mut lines = draw(&nodes);
+    let older = index.order.len().saturating_sub(nodes.len() as u64);
+    if older > 0 {
+        lines.push(format!("… and {older} older transactions"));
+    }
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// The conflicts of which a transaction is a tip.
+fn tips(index: &Index) -> HashMap<u32, BTreeSet<&str>> {
+    let mut tips: HashMap<u32, BTreeSet<&str>> = HashMap::new();
+    for conflict in index.forks().conflicts().iter() {
+        for branch in conflict.forks.iter().flat_map(|fork| &fork.branches) {
+            tips.entry(branch.tip).or_default().insert(&conflict.id);
+        }
+    }
+    tips
+}
+
+/// When it was written, by whom, and to which streams.
+fn label(index: &Index, tx: u32) -> String {
+    let mut streams: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in index.transactions.events(tx) {
+        *streams.entry(index.streams.text(index.events.stream(event))).or_default() += 1;
+    }
+    let mut named: Vec<String> = streams.iter().take(STREAMS_SHOWN_MAX).map(|(stream, count)| format!("{stream} +{count}")).collect();
+    if streams.len() > STREAMS_SHOWN_MAX {
+        named.push(format!("and {} more streams", streams.len() - STREAMS_SHOWN_MAX));
+    }
+    let resolved = index.transactions.details(tx).map_or(0, |details| details.resolves.len());
+    if resolved > 0 {
+        named.push(format!("reconciles {resolved} streams"));
+    }
+    let created_at: String = index.transactions.created_at(tx).chars().take("2026-01-31T12:00:00".len()).collect();
+    let replica: String = index.transactions.replica(tx).to_string().chars().take(8).collect();
+    format!("{created_at} {replica} {}", named.join(", ")).trim_end().to_owned()
+}
