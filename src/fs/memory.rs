@@ -1,6 +1,6 @@
 //! A tree in memory that stands in for the views, in tests only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use crate::fs::source::{Content, Entry, Node, Tree};
 #[derive(Clone, Default)]
 pub struct Memory {
     files: BTreeMap<String, Arc<File>>,
+    /// Whatever was changed since it was made, so more than since it was last shown.
+    changed: BTreeSet<String>,
 }
 
 #[derive(Clone)]
@@ -49,12 +51,14 @@ impl Content for File {
 impl Memory {
     /// The tree with one more file, or another in its place.
     pub fn with(mut self, path: &str, incarnation: u64, text: &str) -> Self {
+        self.changed.insert(path.to_owned());
         self.files.insert(path.to_owned(), Arc::new(File { bytes: text.as_bytes().to_vec(), incarnation }));
         self
     }
 
     /// The tree without a file.
     pub fn without(mut self, path: &str) -> Self {
+        self.changed.insert(path.to_owned());
         self.files.remove(path);
         self
     }
@@ -84,6 +88,10 @@ impl Tree for Memory {
             }
         }
         (path.is_empty() || !entries.is_empty()).then_some(entries)
+    }
+
+    fn changed(&self) -> Vec<String> {
+        self.changed.iter().cloned().collect()
     }
 
     fn is_ready(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The inode table: which numbers the kernel holds and what each stands for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::fs::source::Content;
@@ -36,6 +36,10 @@ pub struct Held {
 pub struct Nodes {
     held: HashMap<u64, Held>,
     displaced: HashMap<Identity, u64>,
+    /// Those whose changes no tree tells by name.
+    untold: HashSet<u64>,
+    /// Those that came since the last publication began, in their order.
+    recent: Vec<u64>,
     came: u64,
     hash: fn(&Identity) -> u64,
 }
@@ -50,7 +54,7 @@ impl Nodes {
     /// A table that numbers by the given hash; tests give a bad one.
     #[must_use]
     pub fn with_hash(hash: fn(&Identity) -> u64) -> Self {
-        Self { held: HashMap::new(), displaced: HashMap::new(), came: 0, hash }
+        Self { held: HashMap::new(), displaced: HashMap::new(), untold: HashSet::new(), recent: Vec::new(), came: 0, hash }
     }
 
     /// The number that an identity has or would get.
@@ -80,9 +84,14 @@ impl Nodes {
         if number != (self.hash)(&identity) {
             self.displaced.insert(identity.clone(), number);
         }
-        self.came += 1;
-        let since = self.came;
-        let held = self.held.entry(number).or_insert_with(|| Held { identity, lookups: 0, since, pinned: None });
+        let held = self.held.entry(number).or_insert_with(|| {
+            self.came += 1;
+            self.recent.push(number);
+            if !is_told(&identity) {
+                self.untold.insert(number);
+            }
+            Held { identity, lookups: 0, since: self.came, pinned: None }
+        });
         held.lookups = held.lookups.saturating_add(1);
         number
     }
@@ -95,6 +104,7 @@ impl Nodes {
             && let Some(held) = self.held.remove(&number)
         {
             self.displaced.remove(&held.identity);
+            self.untold.remove(&number);
         }
     }
 
@@ -111,10 +121,24 @@ impl Nodes {
         }
     }
 
-    /// Every inode that the kernel holds, but the root.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Held)> {
-        self.held.iter().map(|(&number, held)| (number, held))
+    /// The inodes whose changes no tree tells by name. Those that come from now on are [`Nodes::recent`].
+    pub fn begin_publication(&mut self) -> (Vec<(u64, Held)>, u64) {
+        self.recent = Vec::new();
+        let untold = self.untold.iter().filter_map(|number| Some((*number, self.held.get(number)?.clone())));
+        (untold.collect(), self.came)
     }
+
+    /// The inodes that have come since [`Nodes::begin_publication`].
+    #[must_use]
+    pub fn recent(&self) -> Vec<(u64, Held)> {
+        self.recent.iter().filter_map(|number| Some((*number, self.held.get(number)?.clone()))).collect()
+    }
+}
+
+/// Whether a tree tells by name when such a file changes: there are many of them.
+fn is_told(identity: &Identity) -> bool {
+    let told = ["streams/", "types/", "transactions/"];
+    !identity.directory && told.iter().any(|directory| identity.path.starts_with(directory))
 }
 
 /// FNV-1a over the identity, its bits spread at the end: equal in every run.

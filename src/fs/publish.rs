@@ -64,18 +64,20 @@ impl Fs {
     /// sees the zeros with which the kernel fills that page. Then the sizes change, all at once, and the kernel is told.
     ///
     /// `shown` is called as soon as readers get the new sizes, before the kernel is told of them.
-    pub fn publish(&self, tree: Arc<dyn Tree>, tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Vec<Notice> {
+    ///
+    /// `changed` are the paths that differ ([`Tree::changed`]), also those of trees that were never shown.
+    pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Vec<Notice> {
         let old = self.shown();
-        let held: Vec<(u64, Held)> = locked(&self.nodes).iter().map(|(ino, held)| (ino, held.clone())).collect();
-        let newest = held.iter().map(|(_, held)| held.since).max().unwrap_or(0);
+        let (mut held, newest) = locked(&self.nodes).begin_publication();
+        held.extend(changed.iter().filter_map(|path| self.held_by_path(&old, path)));
+        held.sort_by_key(|(ino, _)| *ino);
+        held.dedup_by_key(|(ino, _)| *ino);
         let mut changes = self.changes(&held, &old, &*tree);
         self.show(Shown { bytes: Arc::clone(&tree), ..old.clone() });
         changes.iter().filter_map(Change::old_end).for_each(|notice| tell(&notice));
         {
             let mut nodes = locked(&self.nodes);
-            let late: Vec<(u64, Held)> =
-                nodes.iter().filter(|(_, held)| held.since > newest).map(|(ino, held)| (ino, held.clone())).collect();
-            changes.extend(self.changes(&late, &old, &*tree));
+            changes.extend(self.changes(&nodes.recent(), &old, &*tree));
             for change in changes.iter().filter(|change| matches!(change.fate, Fate::Replaced)) {
                 if let Some(Node::File(file)) = old.sizes.find(&change.identity.path)
                     && file.incarnation() == change.identity.incarnation
@@ -88,6 +90,15 @@ impl Fs {
         shown();
         let previous = self.newest.swap(newest, Ordering::Relaxed);
         self.tell_changes(&changes, previous, newest, tell)
+    }
+
+    /// The inode of a path's file, if the kernel holds it.
+    fn held_by_path(&self, old: &Shown, path: &str) -> Option<(u64, Held)> {
+        let node = old.sizes.find(path)?;
+        let directory = matches!(node, Node::Directory { .. });
+        let nodes = locked(&self.nodes);
+        let ino = nodes.number(&Identity { path: path.into(), incarnation: node.incarnation(), directory });
+        Some((ino, nodes.find(ino)?.clone()))
     }
 
     fn tell_changes(&self, changes: &[Change], previous: u64, newest: u64, tell: &dyn Fn(&Notice)) -> Vec<Notice> {

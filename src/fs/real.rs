@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::braid::{AppendError, Braid, Committed};
+use crate::format::names::{ENDING, file_name, stream_path};
 use crate::fs::ledger::{Failure, Ledger};
 use crate::fs::source::{Content, Entry, Node, Tree};
 use crate::model::{Draft, Rejection};
@@ -20,6 +21,14 @@ impl Tree for view::Tree {
     fn list(&self, path: &str) -> Option<Vec<Entry>> {
         let entries = view::Tree::list(self, path)?;
         Some(entries.into_iter().map(|entry| Entry { name: entry.name, directory: entry.directory }).collect())
+    }
+
+    fn changed(&self) -> Vec<String> {
+        let (index, touched) = (&self.epoch().index, &self.epoch().touched);
+        let streams = touched.streams.iter().map(|&stream| format!("streams/{}", stream_path(index.streams.text(stream))));
+        let types = touched.types.iter().map(|&of| format!("types/{}", file_name(index.types.text(of), ENDING)));
+        let transactions = touched.transactions.iter().map(|&tx| format!("transactions/{}{ENDING}", index.transactions.id(tx)));
+        streams.chain(types).chain(transactions).collect()
     }
 
     fn is_ready(&self) -> bool {

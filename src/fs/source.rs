@@ -11,6 +11,10 @@ pub trait Tree: Send + Sync {
     /// Lists a directory: complete, each name once; none if it is no directory.
     fn list(&self, path: &str) -> Option<Vec<Entry>>;
 
+    /// The files below `streams/`, `types/` and `transactions/` that differ from the tree before this one, came or went; any other
+    /// path may differ too.
+    fn changed(&self) -> Vec<String>;
+
     /// Whether it is complete; before that its views are waited for.
     fn is_ready(&self) -> bool;
 }

@@ -25,7 +25,7 @@ fn walk(fs: &Fs, path: &str) -> Result<Attr, Errno> {
 
 fn publish(fs: &Fs, tree: &Memory) -> Vec<Notice> {
     let told = RefCell::new(Vec::new());
-    fs.publish(tree.shown(), &|notice| told.borrow_mut().push(notice.clone()), &|| ());
+    fs.publish(tree.shown(), &tree.shown().changed(), &|notice| told.borrow_mut().push(notice.clone()), &|| ());
     let mut told = told.into_inner();
     told.retain(|notice| *notice != Notice::Attributes { ino: ROOT });
     told
@@ -57,6 +57,7 @@ fn while_the_last_page_is_dropped_the_size_is_still_the_old_one_and_the_bytes_ar
     let sizes = RefCell::new(&mut seen);
     fs.publish(
         tree.with("a", 1, "one\ntwo\n").shown(),
+        &[],
         &|notice| {
             if *notice != (Notice::Attributes { ino: ROOT }) {
                 sizes.borrow_mut().push((notice.clone(), fs.attributes(ino).unwrap().0.size, text(&fs, ino)));

@@ -40,6 +40,7 @@ pub struct Shell {
 /// Runs a handler; a panic drops its reply, which answers EIO, and the rest goes on.
 fn guarded(what: &'static str, handler: impl FnOnce()) {
     let _span = tracing::debug_span!("fuse", request = what).entered();
+    tracing::debug!("asked");
     if catch_unwind(AssertUnwindSafe(handler)).is_err() {
         tracing::error!(request = what, "a request failed: this is a bug in braidfs");
     }
@@ -232,7 +233,7 @@ impl Filesystem for Shell {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if self.fs.manner().read_only {
             // The kernel then opens by itself, for ever.
-            return reply.error(FuseErrno::ENOSYS);
+            return guarded("open", || reply.error(FuseErrno::ENOSYS));
         }
         let caller = caller(request);
         if self.fs.waits(ino.0) {
@@ -324,7 +325,7 @@ impl Filesystem for Shell {
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         if self.fs.manner().read_only {
-            return reply.error(FuseErrno::ENOSYS);
+            return guarded("opendir", || reply.error(FuseErrno::ENOSYS));
         }
         guarded("opendir", || {
             answer!(reply, self.fs.open_directory(ino.0), handle => reply.opened(FileHandle(handle), FopenFlags::empty()));

@@ -22,6 +22,9 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     tree: Option<Arc<dyn Tree>>,
+    /// What that tree and those that it replaced have changed.
+    changed: Vec<String>,
+    was_ready: bool,
     notices: VecDeque<Notice>,
     echoes: VecDeque<(Instant, Vec<Notice>)>,
     asked: u64,
@@ -35,7 +38,7 @@ struct State {
 }
 
 enum Work {
-    Publish(Arc<dyn Tree>),
+    Publish(Arc<dyn Tree>, Vec<String>),
     Tell(Vec<Notice>),
     End,
 }
@@ -43,7 +46,11 @@ enum Work {
 impl Queue {
     /// Hands in the tree to be shown next; one that was not yet shown is skipped.
     pub fn publish(&self, tree: Arc<dyn Tree>) {
+        // Before the first whole tree the kernel holds nothing that it would name, and it would name everything.
+        let was_ready = std::mem::replace(&mut self.lock().was_ready, tree.is_ready());
+        let changed = if was_ready { tree.changed() } else { Vec::new() };
         let mut state = self.lock();
+        state.changed.extend(changed);
         state.tree = Some(tree);
         state.asked += 1;
         self.changed.notify_all();
@@ -91,8 +98,8 @@ impl Queue {
             match work {
                 Work::End => return,
                 Work::Tell(notices) => notices.iter().for_each(|notice| send(notifier, notice)),
-                Work::Publish(tree) => {
-                    let again = fs.publish(tree, &|notice| send(notifier, notice), &|| {
+                Work::Publish(tree, changed) => {
+                    let again = fs.publish(tree, &changed, &|notice| send(notifier, notice), &|| {
                         let mut state = self.lock();
                         state.coming = false;
                         state.shown = ticket;
@@ -123,7 +130,7 @@ impl Queue {
             }
             if let Some(tree) = state.tree.take() {
                 state.coming = true;
-                return (Work::Publish(tree), state.asked);
+                return (Work::Publish(tree, std::mem::take(&mut state.changed)), state.asked);
             }
             let due = state.echoes.front().map(|(due, _)| *due);
             match due {
