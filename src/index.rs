@@ -147,6 +147,11 @@ pub fn digits_up_to(last: u64) -> u64 {
 }
 
 impl Index {
+    /// Makes room for so many events at once, so that an index that is built from much does not grow step by step.
+    pub fn reserve(&mut self, events: usize) {
+        self.events.reserve(events);
+    }
+
     /// Enters a file; its lines lie at the end of the pack. It shows in views after [`Index::link`].
     pub fn enter(&mut self, arrival: &Arrival<'_>, lines: &[u8]) -> u32 {
         let offset = self.pack.append(lines);

@@ -9,6 +9,7 @@ use crate::braid::load::Good;
 use crate::disk::Stat;
 use crate::index::saved::{self, Left, Record, Saved, SavedEvent, SavedFile, checksum};
 use crate::index::{Arrival, ArrivalEvent};
+use crate::model::TransactionId;
 use crate::store::{Listed, ListedKind, Mode};
 
 /// How many files one step of the background pass compares.
@@ -32,9 +33,9 @@ impl Saving {
 impl Keeper {
     /// Takes over what the last process left, for every name that still has its inode.
     pub(super) fn restore(&mut self, listed: &[Listed]) {
-        let left = self.left();
-        let records = left.records();
-        self.index.pack = left.pack;
+        let Left { pack, records, .. } = self.left();
+        self.index.pack = pack;
+        self.index.reserve(records.len().max(listed.len()));
         let mut last: HashMap<_, usize> = HashMap::with_capacity(records.len());
         for (at, record) in records.iter().enumerate() {
             match record {
@@ -49,15 +50,16 @@ impl Keeper {
                 }
             }
         }
-        let inodes: HashMap<&str, u64> =
-            listed.iter().filter(|one| one.kind == ListedKind::File).map(|one| (one.name.as_str(), one.inode)).collect();
+        let id_of = |name: &str| name.strip_suffix(".jsonl").filter(|stem| stem.len() == 36)?.parse::<TransactionId>().ok();
+        let files = listed.iter().filter(|one| one.kind == ListedKind::File);
+        let inodes: HashMap<TransactionId, u64> = files.filter_map(|one| Some((id_of(&one.name)?, one.inode))).collect();
         let mut entered = Vec::with_capacity(last.len());
         for (at, record) in records.iter().enumerate() {
             let Record::Came(file) = record else { continue };
             if last.get(&file.header.transaction_id) != Some(&at) {
                 continue;
             }
-            if inodes.get(format!("{}.jsonl", file.header.transaction_id).as_str()) == Some(&file.inode) {
+            if inodes.get(&file.header.transaction_id) == Some(&file.inode) {
                 let number = self.enter_saved(file);
                 self.saving.unverified.push((number, file.size, file.mtime_ns));
                 entered.push(number);

@@ -113,6 +113,13 @@ impl Events {
         self.table.find(self.table.hash(id.as_bytes()), |event| self.id(event, pack) == id && is(event))
     }
 
+    /// Makes room for so many events, before the first is entered.
+    pub(crate) fn reserve(&mut self, events: usize) {
+        if self.is_empty() {
+            self.table = Table::with_room(events);
+        }
+    }
+
     /// Enters an event whose line is already in the pack.
     pub(crate) fn enter(&mut self, id: EventId, entry: Entry, pack: &Pack) -> u32 {
         let event = self.push(entry);

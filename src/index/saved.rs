@@ -33,21 +33,16 @@ pub struct Saved {
 pub struct Left {
     /// The packed lines that records speak of.
     pub pack: Pack,
-    table: Mapping,
+    /// The records that can be believed, in order.
+    pub records: Vec<Record>,
     table_len: usize,
 }
 
 impl Left {
-    /// The records that can be believed, in order.
-    #[must_use]
-    pub fn records(&self) -> Vec<Record> {
-        decode(self.table.get(HEAD_LEN..self.table_len).unwrap_or_default()).0
-    }
-
     /// Nothing: every file is to be read.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { pack: Pack::default(), table: Mapping::default(), table_len: 0 }
+        Self { pack: Pack::default(), records: Vec::new(), table_len: 0 }
     }
 }
 
@@ -125,7 +120,7 @@ fn make(disk: &Disk, store: &Store, mark: [u8; 16], lock: LockGuard) -> Option<(
     let mut table = disk.create_new(&table_path).ok()?;
     table.write_at(0, &head).ok()?;
     let pack = Pack::open(Arc::new(PackFile(Mutex::new(pack))), 0).ok()?;
-    let left = Left { pack, table: Mapping::default(), table_len: 0 };
+    let left = Left { pack, records: Vec::new(), table_len: 0 };
     Some((Saved { table, table_len: HEAD_LEN as u64, pending: Vec::new(), _lock: lock }, left))
 }
 
@@ -138,7 +133,9 @@ fn believed(table: Mapping, pack: DiskFile, read_only: bool) -> Left {
     }
     let lines_len = pack.stat().map_or(0, |stat| stat.size.saturating_sub(HEAD_LEN as u64));
     let Ok(lines) = pack.map_beyond(HEAD_LEN as u64, lines_len) else { return Left::nothing() };
-    let (records, sizes) = decode(table.get(HEAD_LEN..).unwrap_or_default());
+    let (mut records, sizes) = decode(table.get(HEAD_LEN..).unwrap_or_default());
+    drop(table);
+    let mut count = 0;
     let (mut table_len, mut pack_len) = (HEAD_LEN, 0);
     for (record, size) in records.iter().zip(sizes) {
         if let Record::Came(file) = record {
@@ -149,8 +146,10 @@ fn believed(table: Mapping, pack: DiskFile, read_only: bool) -> Left {
             pack_len = file.offset + file.lines_len;
         }
         table_len += size;
+        count += 1;
     }
     drop(lines);
+    records.truncate(count);
     let pack = if read_only {
         match pack.map_beyond(HEAD_LEN as u64, pack_len) {
             Ok(mapping) => Pack::read_only(Arc::new(Mapped(mapping)), pack_len),
@@ -162,7 +161,7 @@ fn believed(table: Mapping, pack: DiskFile, read_only: bool) -> Left {
             Err(_) => return Left::nothing(),
         }
     };
-    Left { pack, table, table_len }
+    Left { pack, records, table_len }
 }
 
 impl Saved {

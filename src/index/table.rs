@@ -24,6 +24,13 @@ impl Default for Table {
 }
 
 impl Table {
+    /// A table with room for so many numbers before it grows.
+    #[must_use]
+    pub fn with_room(numbers: usize) -> Self {
+        let slots = (numbers.max(SLOTS_MIN / 2) * 8 / 7 + 1).next_power_of_two();
+        Self { slots: Column::filled(slots, EMPTY), ..Self::default() }
+    }
+
     /// The hash of a key for this table.
     #[must_use]
     pub fn hash(&self, key: &[u8]) -> u64 {
