@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use crate::disk::{self, Disk};
 use crate::epoch::Epoch;
-use crate::model::{Draft, Errno, EventId, Rejection, TransactionId};
+use crate::model::{Draft, Errno, EventId, Rejection, ReplicaId, TransactionId};
 use crate::store::{Mode, OpenError, SnapshotMeta, Store};
 use crate::view::Tree;
 
@@ -61,18 +61,20 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Whether changes by other programs are followed while it is open.
     pub follow: bool,
-    /// Whether what an earlier process saved is set aside, so that every byte is read and checked again.
-    pub from_scratch: bool,
     /// How many threads read files at the start.
     pub threads: usize,
+    /// Whether files are compared with what was saved of them before the store is ready, instead of soon after.
+    pub verify: bool,
     /// The disk; another one only in tests.
     pub disk: Disk,
+    /// Under which replica id is written, instead of the working copy's own; whoever gives it keeps writers apart.
+    pub replica_id: Option<ReplicaId>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 32);
-        Self { read_only: false, follow: false, from_scratch: false, threads, disk: Disk::real() }
+        Self { read_only: false, follow: false, threads, verify: false, disk: Disk::real(), replica_id: None }
     }
 }
 

@@ -8,6 +8,8 @@ pub mod cli;
 pub mod dag;
 pub mod disk;
 pub mod epoch;
+#[cfg(feature = "eventcore")]
+pub mod eventcore;
 pub mod fold;
 pub mod format;
 pub mod fs;

@@ -363,6 +363,9 @@ impl Keeper {
 
     /// Whether a new file that is refused may only be half there: then it is looked at again soon.
     fn is_being_written(&self, name: &str, stat: Stat) -> bool {
+        if self.verifies_first() {
+            return false;
+        }
         let age = SystemTime::now().duration_since(stat.modified()).unwrap_or_default();
         self.follows() && age < WRITING && !self.is_known(name)
     }

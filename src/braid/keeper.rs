@@ -69,7 +69,7 @@ pub(super) struct Keeper {
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
-    from_scratch: bool,
+    verify: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// What to look at, as soon as git lets us.
     pub(super) pending: Look,
@@ -80,7 +80,11 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(store: Arc<Store>, options: &OpenOptions) -> Result<Self, Failure> {
         let log = IngestionLog::read(&store)?;
-        let identity = store.identity()?;
+        let own = store.identity()?;
+        let identity = match options.replica_id {
+            Some(id) => own.given(id),
+            None => own,
+        };
         let writer = if store.mode() == Mode::ReadOnly { WriterState::ReadOnly } else { WriterState::Ready };
         Ok(Self {
             hold: Hold::new(&store),
@@ -102,7 +106,7 @@ impl Keeper {
             checkpoint_findings: Vec::new(),
             checkpoints_seen: None,
             follow: options.follow,
-            from_scratch: options.from_scratch,
+            verify: options.verify,
             watch: None,
             pending: Look::default(),
             number: 0,
@@ -239,13 +243,19 @@ impl Keeper {
     /// What was saved is taken over where a name and its inode are still there; the rest is read.
     fn first_take_in(&mut self, shared: &Shared) -> Result<(), Failure> {
         let listed = self.store.list()?;
-        if !self.from_scratch {
-            self.restore(&listed);
+        self.restore(&listed);
+        while self.verify && self.saving.has_unverified() {
+            self.verify_some();
         }
         let (came, went) = self.compare_listing(listed);
         self.take_in_these(came, went, Some(shared));
         self.mark_dirty();
         Ok(())
+    }
+
+    /// Whether everything is to be known of the files before the store is ready, also of one that has just been written.
+    pub(super) fn verifies_first(&self) -> bool {
+        self.verify && !self.progress.ready
     }
 
     fn look_and_log(&mut self, shared: &Shared) {

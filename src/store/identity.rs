@@ -43,9 +43,19 @@ pub struct Identity {
     doubt: Option<MintReason>,
     /// Whether `identity.json` names the present id.
     recorded: bool,
+    /// Whether the id was given by who opened the store: it is not this working copy's, and nothing is remembered of it.
+    is_given: bool,
 }
 
 impl Identity {
+    /// Writes under this id, whatever this working copy's own is; who gives it keeps writers apart.
+    #[must_use]
+    pub fn given(mut self, id: ReplicaId) -> Self {
+        self.own_replicas.retain(|own| *own != id);
+        self.own_replicas.push(id);
+        Self { replica_id: Some(id), last_transaction: None, doubt: None, recorded: false, is_given: true, ..self }
+    }
+
     /// Why the next write needs a new replica id, or none if it does not.
     ///
     /// `is_in_past` tells whether a transaction is an ancestor of the next one.
@@ -85,7 +95,14 @@ impl Store {
     pub fn identity(&self) -> disk::Result<Identity> {
         let text =
             |path: PathBuf| self.disk().read_if_present(&path).map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
-        let unknown = |doubt| Identity { replica_id: None, own_replicas: Vec::new(), last_transaction: None, doubt, recorded: false };
+        let unknown = |doubt| Identity {
+            replica_id: None,
+            own_replicas: Vec::new(),
+            last_transaction: None,
+            doubt,
+            recorded: false,
+            is_given: false,
+        };
         let Some(id) = text(self.layout().replica_id())? else { return Ok(unknown(Some(MintReason::First))) };
         let Ok(id) = ReplicaId::from_str(id.trim()) else { return Ok(unknown(Some(MintReason::Unreadable))) };
         let found = Identity { replica_id: Some(id), own_replicas: vec![id], ..unknown(None) };
@@ -140,6 +157,7 @@ impl Store {
             last_transaction: None,
             doubt: None,
             recorded: false,
+            is_given: false,
         };
         self.record(identity)?;
         let fingerprint = self.fingerprint()?;
@@ -154,6 +172,9 @@ impl Store {
     /// To be called after each commit, and when a transaction of the present replica id arrives by other means. Costs one
     /// write and no sync.
     pub fn remember(&self, _lock: &CommitLock, identity: &mut Identity, id: TransactionId) -> disk::Result<()> {
+        if identity.is_given {
+            return Ok(());
+        }
         identity.last_transaction = Some(id);
         if !identity.recorded {
             return self.record(identity);
