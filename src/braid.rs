@@ -22,6 +22,9 @@
 //! # }
 //! ```
 
+pub mod git;
+mod travel;
+
 mod check;
 mod commit;
 mod cursors;
@@ -50,7 +53,10 @@ use crate::view::Tree;
 
 pub use cursors::Leadership;
 use forked::Proposal;
+pub use travel::{TravelError, When};
+
 use keeper::{Keeper, Request};
+use travel::Travel;
 
 pub use reconcile::{OpenBranch, OpenConflict, OpenFork, ReconcileOptions, Reconciled, Resolution, Resolver};
 
@@ -207,6 +213,7 @@ pub struct Braid {
 struct Inner {
     shared: Arc<Shared>,
     store: Arc<Store>,
+    travel: Arc<Travel>,
     requests: Sender<Request>,
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
@@ -255,7 +262,8 @@ impl Braid {
         let (to_self, for_keeper) = (requests.clone(), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&for_keeper, &inbox, to_self));
         let thread = thread.map_err(|error| Failure { message: format!("no thread could be started: {error}"), hint: String::new() })?;
-        Ok(Self { inner: Arc::new(Inner { shared, store, requests, keeper: Mutex::new(Some(thread)) }) })
+        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store));
+        Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, keeper: Mutex::new(Some(thread)) }) })
     }
 
     /// The newest published state.
@@ -267,7 +275,20 @@ impl Braid {
     /// The tree of the newest published state.
     #[must_use]
     pub fn tree(&self) -> Tree {
-        Tree::of(self.epoch())
+        Tree::of(self.epoch()).with_past(Arc::clone(&self.inner.travel) as Arc<dyn crate::view::Past>)
+    }
+
+    /// The epoch of exactly those files that a moment names: `position:N`, `seq:N`, `time:<RFC 3339 with zone>`, `tx:<id>`,
+    /// `git:<revision>`, or one of the last three without its prefix.
+    ///
+    /// Waits until the present is ready. The epoch is a fresh store's of those files, its feed included: canonical order,
+    /// numbered from 1. A few are kept, so a moment that was asked for a moment ago costs a look-up (a revision, one run of git).
+    ///
+    /// # Errors
+    /// See [`TravelError`].
+    pub fn at(&self, when: &str) -> Result<Arc<Epoch>, TravelError> {
+        self.wait_ready().map_err(|_| TravelError::Closed)?;
+        self.inner.travel.at(when)
     }
 
     /// The store behind it.

@@ -53,6 +53,29 @@ pub struct Progress {
     pub ready: bool,
 }
 
+/// What only an epoch of the past has.
+#[derive(Clone, Debug)]
+pub struct PastFacts {
+    /// Which files its names stand for: the same for every epoch of the same files, another one for any other.
+    pub incarnation: u64,
+    /// The files that are not in `events/`, where some are not.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
+}
+
+impl PastFacts {
+    /// The bytes of the file that had a name then; none if the file of that name in `events/` is the one.
+    #[must_use]
+    pub fn bytes(&self, name: &str) -> Option<Arc<[u8]>> {
+        self.elsewhere.as_ref()?.bytes(name)
+    }
+}
+
+/// Where a past epoch finds the files that `events/` does not have.
+pub trait Elsewhere: Send + Sync + std::fmt::Debug {
+    /// The bytes of the file that had a name then; none if the file of that name in `events/` is the one.
+    fn bytes(&self, name: &str) -> Option<Arc<[u8]>>;
+}
+
 /// Everything that can be read, as of one moment.
 #[derive(Debug)]
 pub struct Epoch {
@@ -78,4 +101,6 @@ pub struct Epoch {
     pub progress: Progress,
     /// The files behind it.
     pub store: Arc<Store>,
+    /// Set in an epoch of the past.
+    pub past: Option<PastFacts>,
 }

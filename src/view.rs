@@ -18,4 +18,4 @@ pub use lines::{Lines, Numbers};
 pub use page::{FeedEvent, FeedFilter, FeedPage, PAGE_BYTES_MAX, PAGE_EVENTS_DEFAULT};
 pub use report::{BranchReport, ConflictReport, ForkReport};
 pub use status::status_json;
-pub use tree::{Entry, Node, Tree};
+pub use tree::{Entry, Node, Past, Tree};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::braid::keeper::Keeper;
 use crate::dag::StaleRead;
+use crate::index::Index;
 use crate::model::{Finding, FindingKind, Severity};
 
 /// How many findings of one kind are told one by one; the rest is counted.
@@ -17,7 +18,7 @@ impl Keeper {
         let mut findings: Vec<Finding> = self.roster.findings.values().flatten().cloned().collect();
         findings.extend(self.roster.odd_findings());
         findings.extend(self.quarantine_findings());
-        findings.extend(self.dangling_findings());
+        findings.extend(dangling_findings(&self.index));
         findings.extend(self.delivered_twice_findings());
         findings.extend(self.stale_read_findings());
         findings.extend(self.log_findings.iter().cloned());
@@ -98,27 +99,28 @@ impl Keeper {
         }
         findings
     }
+}
 
-    fn dangling_findings(&self) -> Vec<Finding> {
-        let transactions = &self.index.transactions;
-        let mut by_child: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-        for (&parent, children) in transactions.missing() {
-            for &child in children.iter().filter(|&&child| transactions.is_valid(child)) {
-                by_child.entry(child).or_default().push(transactions.id(parent).to_string());
-            }
+/// Transactions of which a parent is missing.
+pub(super) fn dangling_findings(index: &Index) -> Vec<Finding> {
+    let transactions = &index.transactions;
+    let mut by_child: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for (&parent, children) in transactions.missing() {
+        for &child in children.iter().filter(|&&child| transactions.is_valid(child)) {
+            by_child.entry(child).or_default().push(transactions.id(parent).to_string());
         }
-        by_child
-            .into_iter()
-            .map(|(child, parents)| Finding {
-                kind: FindingKind::Dangling,
-                severity: Severity::Warning,
-                file: Some(transactions.file_name(child)),
-                transaction_id: Some(transactions.id(child)),
-                message: format!("transaction \"{}\" names parents that are not here: {}", transactions.id(child), parents.join(", ")),
-                hint: format!("git log --all --oneline -- events/{}.jsonl", parents.first().map_or("", String::as_str)),
-            })
-            .collect()
     }
+    by_child
+        .into_iter()
+        .map(|(child, parents)| Finding {
+            kind: FindingKind::Dangling,
+            severity: Severity::Warning,
+            file: Some(transactions.file_name(child)),
+            transaction_id: Some(transactions.id(child)),
+            message: format!("transaction \"{}\" names parents that are not here: {}", transactions.id(child), parents.join(", ")),
+            hint: format!("git log --all --oneline -- events/{}.jsonl", parents.first().map_or("", String::as_str)),
+        })
+        .collect()
 }
 
 /// The first findings of each kind, and one that counts the rest.

@@ -92,12 +92,7 @@ impl Roster {
                 _ => None,
             })
             .collect();
-        all.extend(index.cyclic().iter().map(|&tx| Quarantined {
-            file: index.transactions.file_name(tx),
-            size: 0,
-            mtime_ns: 0,
-            reason: format!("transaction \"{}\" stands in or behind a cycle of parents", index.transactions.id(tx)),
-        }));
+        all.extend(cyclic(index));
         all.sort_by(|a, b| a.file.cmp(&b.file));
         all
     }
@@ -515,6 +510,16 @@ impl Keeper {
     }
 }
 
-fn claim_reason(id: TransactionId) -> String {
+pub(super) fn claim_reason(id: TransactionId) -> String {
     format!("transaction id \"{id}\" is claimed by files of different bytes")
+}
+
+/// The files that are refused since they stand in or behind a cycle.
+pub(super) fn cyclic(index: &Index) -> impl Iterator<Item = Quarantined> + '_ {
+    index.cyclic().iter().map(|&tx| Quarantined {
+        file: index.transactions.file_name(tx),
+        size: 0,
+        mtime_ns: 0,
+        reason: format!("transaction \"{}\" stands in or behind a cycle of parents", index.transactions.id(tx)),
+    })
 }

@@ -132,6 +132,7 @@ impl Keeper {
             writer: self.writer.clone(),
             progress: self.progress,
             store: Arc::clone(&self.store),
+            past: None,
         }
     }
 

@@ -40,7 +40,8 @@ pub(super) fn load(bytes: &[u8], stat: Stat) -> Loaded {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
+/// Reads the bytes of a file that counts.
+pub(super) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
     let normal = transaction::normalize(bytes)?;
     let (events, more) = transaction::parse_events(&normal.text)?;
     let mut lines = Vec::with_capacity(normal.text.len() + events.len() * 64);
@@ -61,6 +62,16 @@ fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
 }
 
 impl Good {
+    /// Whether another file says what this one says, whatever was healed of either.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let parents = |good: &Self| good.header.parents.iter().copied().collect::<std::collections::BTreeSet<_>>();
+        let (a, b) = (&self.header, &other.header);
+        (a.transaction_id, a.replica_id, &a.created_at, &a.key) == (b.transaction_id, b.replica_id, &b.created_at, &b.key)
+            && parents(self) == parents(other)
+            && self.events.len() == other.events.len()
+            && self.lines == other.lines
+    }
+
     /// What is worth a report about a file that counts.
     pub(super) fn findings(&self, file: &str) -> Vec<Finding> {
         let id = self.header.transaction_id;

@@ -15,17 +15,17 @@ fn draft(text: &str) -> Draft {
     parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()
 }
 
-fn event(stream: &str, n: u32) -> String {
+pub(super) fn event(stream: &str, n: u32) -> String {
     format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"Counted\",\"event_data\":{{\"n\":{n}}}}}\n")
 }
 
-fn open(dir: &Path, follow: bool) -> Braid {
+pub(super) fn open(dir: &Path, follow: bool) -> Braid {
     let braid = Braid::open(dir, &OpenOptions { follow, ..OpenOptions::default() }).unwrap();
     braid.wait_ready().unwrap();
     braid
 }
 
-fn store() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn store() -> (tempfile::TempDir, PathBuf) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("store");
     Braid::init(&dir).unwrap();
@@ -40,7 +40,7 @@ fn text(tree: &Tree, path: &str) -> String {
 }
 
 /// Every file of the tree but the ones that say when and where.
-fn everything(tree: &Tree) -> Vec<(String, String)> {
+pub(super) fn everything(tree: &Tree) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut waiting = vec![String::new()];
     while let Some(directory) = waiting.pop() {
@@ -57,7 +57,7 @@ fn everything(tree: &Tree) -> Vec<(String, String)> {
     files
 }
 
-fn append(braid: &Braid, text: &str) -> Committed {
+pub(super) fn append(braid: &Braid, text: &str) -> Committed {
     braid.append(draft(text)).unwrap()
 }
 

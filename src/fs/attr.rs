@@ -55,8 +55,13 @@ impl Attr {
 #[must_use]
 pub fn view_ttl(path: &str, node: &Node, certain: bool) -> Ttl {
     match node {
-        _ if !certain => Ttl::Ask,
+        _ if !certain || moves(path) => Ttl::Ask,
         Node::File(file) if !file.grows() && !path.contains('/') => Ttl::Ask,
         _ => Ttl::UntilTold,
     }
+}
+
+/// Whether a path leads through a moment that may come to mean something else; a commit never does.
+fn moves(path: &str) -> bool {
+    path.strip_prefix("at/").is_some_and(|moment| !moment.starts_with("git:"))
 }

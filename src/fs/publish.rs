@@ -124,7 +124,8 @@ impl Fs {
     fn changes(&self, held: &[(u64, Held)], old: &Shown, new: &dyn Tree) -> Vec<Change> {
         let mut changes = Vec::new();
         for (ino, held) in held {
-            if held.pinned.is_some() || self.is_own_path(&held.identity.path) {
+            // What a commit holds never changes.
+            if held.pinned.is_some() || self.is_own_path(&held.identity.path) || held.identity.path.starts_with("at/git:") {
                 continue;
             }
             let fate = self.fate(&held.identity, &*old.sizes, new);

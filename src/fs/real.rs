@@ -31,6 +31,10 @@ impl Tree for view::Tree {
         streams.chain(types).chain(transactions).collect()
     }
 
+    fn settled(&self, path: &str) -> Option<String> {
+        view::Tree::settled(self, path)
+    }
+
     fn is_ready(&self) -> bool {
         self.epoch().progress.ready
     }

@@ -14,6 +14,10 @@ pub trait Tree: Send + Sync {
     /// The files below `streams/`, `types/` and `transactions/` that differ from the tree before this one, came or went; any other
     /// path may differ too.
     fn changed(&self) -> Vec<String>;
+    /// The path that stands for ever for what a path stands for now, if that is another one.
+    fn settled(&self, _path: &str) -> Option<String> {
+        None
+    }
 
     /// Whether it is complete; before that its views are waited for.
     fn is_ready(&self) -> bool;

@@ -9,6 +9,9 @@ use crate::fs::source::{Content, Entry, Node};
 use crate::fs::{Fs, ROOT, join, locked};
 use crate::model::Errno;
 
+/// The directory whose names are moments.
+const MOMENTS: &str = "at";
+
 impl Fs {
     /// Finds a name in a directory and counts the lookup; the number tells which tree the answer is from ([`Fs::overtaken`]).
     ///
@@ -20,6 +23,9 @@ impl Fs {
             return self.look_up_own(&own?);
         }
         let path = join(&directory, name);
+        if &*directory == MOMENTS {
+            return self.look_up_moment(&path);
+        }
         loop {
             let shown = self.shown();
             let node = shown.sizes.find(&path).ok_or(Errno::ENOENT)?;
@@ -32,6 +38,15 @@ impl Fs {
             let ino = nodes.look_up(identity);
             return Ok((Found { attr: Attr::of_view(ino, &node), attr_ttl: ttl, entry_ttl: ttl }, shown.serial));
         }
+    }
+
+    /// A moment's name may move: it is asked for each time, and stands for the inode of what it means now.
+    fn look_up_moment(&self, path: &str) -> Result<(Found, u64), Errno> {
+        let shown = self.shown();
+        let path = shown.sizes.settled(path).unwrap_or_else(|| path.to_owned());
+        let node = shown.sizes.find(&path).ok_or(Errno::ENOENT)?;
+        let ino = locked(&self.nodes).look_up(identity_of(&path, &node));
+        Ok((Found { attr: Attr::of_view(ino, &node), attr_ttl: Ttl::Ask, entry_ttl: Ttl::Ask }, shown.serial))
     }
 
     /// The number that a lookup of this name would give, without counting one; none if the name has gone.

@@ -86,6 +86,11 @@ impl Pack {
         self.backing.is_some() && self.pieces.is_empty()
     }
 
+    /// Keeps what is appended from now on in memory, so that a clone leaves the file to its owner.
+    pub fn detach(&mut self) {
+        self.backing = None;
+    }
+
     /// Appends lines that belong together; gives the offset of the first byte.
     pub fn append(&mut self, bytes: &[u8]) -> u64 {
         let offset = self.len;

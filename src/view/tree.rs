@@ -55,10 +55,22 @@ impl Entry {
     }
 }
 
+/// Where trees of the past come from.
+pub trait Past: Send + Sync + std::fmt::Debug {
+    /// The tree as of a moment, named as SEMANTICS.md says; none if there is no such moment.
+    ///
+    /// A name that can move is resolved anew at each call.
+    fn resolve(&self, when: &str) -> Option<Tree>;
+
+    /// The name of the same moment that never moves; none if there is no such moment, or it has no such name.
+    fn settled(&self, when: &str) -> Option<String>;
+}
+
 /// The read-only tree as of one epoch; paths have no leading `/`, the root is `""`.
 #[derive(Clone, Debug)]
 pub struct Tree {
     epoch: Arc<Epoch>,
+    past: Option<Arc<dyn Past>>,
 }
 
 /// The files of the root, in the order in which `ls -U` shows them.
@@ -70,7 +82,21 @@ impl Tree {
     /// The tree of an epoch.
     #[must_use]
     pub fn of(epoch: Arc<Epoch>) -> Self {
-        Self { epoch }
+        Self { epoch, past: None }
+    }
+
+    /// The same tree with the past below `at/`.
+    #[must_use]
+    pub fn with_past(self, past: Arc<dyn Past>) -> Self {
+        Self { past: Some(past), ..self }
+    }
+
+    /// The tree of the moment that a name in `at/` stands for now; it has no `at/` of its own.
+    ///
+    /// Whoever looks up many paths below one name resolves it once and keeps the tree.
+    #[must_use]
+    pub fn past(&self, name: &str) -> Option<Self> {
+        self.past.as_ref()?.resolve(&decode_moment(name)?)
     }
 
     /// The epoch that it shows.
@@ -79,9 +105,23 @@ impl Tree {
         &self.epoch
     }
 
+    /// The path that stands for ever for what this one stands for now: the commit instead of a branch, say.
+    ///
+    /// None where the path itself is to be used.
+    #[must_use]
+    pub fn settled(&self, path: &str) -> Option<String> {
+        let rest = path.strip_prefix("at/")?;
+        let (name, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let settled = self.past.as_ref()?.settled(&decode_moment(name)?)?;
+        (settled != name).then(|| format!("at/{settled}{rest}"))
+    }
+
     /// What a path is; none if there is nothing.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Node> {
+        if let Some(moment) = past_part(path) {
+            return moment.map_or_else(|| self.past.as_ref().map(|_| self.directory()), |(name, rest)| self.past(name)?.find(rest));
+        }
         let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
         match (first, rest) {
             ("", None) => Some(self.directory()),
@@ -108,6 +148,10 @@ impl Tree {
     /// Every name in a directory, each once; none if the path is no directory.
     #[must_use]
     pub fn list(&self, path: &str) -> Option<Vec<Entry>> {
+        if let Some(moment) = past_part(path) {
+            // Moments are reached by name.
+            return moment.map_or_else(|| self.past.as_ref().map(|_| Vec::new()), |(name, rest)| self.past(name)?.list(rest));
+        }
         let (first, rest) = path.split_once('/').map_or((path, ""), |(first, rest)| (first, rest));
         match (first, rest) {
             ("", "") => Some(self.list_root()),
@@ -128,7 +172,8 @@ impl Tree {
 
     fn list_root(&self) -> Vec<Entry> {
         let files = ROOT_FILES.iter().map(|&name| Entry::file(name));
-        files.chain(ROOT_DIRECTORIES.iter().map(|&name| Entry::directory(name))).collect()
+        let directories = ROOT_DIRECTORIES.iter().copied().chain(self.past.as_ref().map(|_| "at"));
+        files.chain(directories.map(Entry::directory)).collect()
     }
 
     pub(super) fn directory(&self) -> Node {
@@ -150,7 +195,12 @@ impl Tree {
     pub(super) fn lines(&self, items: Sequence, incarnation: u64, numbers: Numbers, xattrs: Vec<(String, Vec<u8>)>) -> File {
         let lines = Lines::new(Arc::clone(&self.epoch), items, numbers);
         let mtime_ns = self.mtime_of(lines.last_event());
-        File::of_lines(lines, incarnation, mtime_ns, xattrs)
+        File::of_lines(lines, self.incarnation(incarnation), mtime_ns, xattrs)
+    }
+
+    /// Which file a name stands for: in the past one for each set of files, whatever the present went through.
+    fn incarnation(&self, present: u64) -> u64 {
+        self.epoch.past.as_ref().map_or(present, |past| past.incarnation)
     }
 
     fn list_file(&self, list: &List, xattrs: Vec<(String, Vec<u8>)>) -> Node {
@@ -176,7 +226,8 @@ impl Tree {
         let lines = Lines::new(Arc::clone(&self.epoch), items, Numbers::SeqNr).after(after);
         let mtime_ns = self.mtime_of(lines.last_event());
         let latest = self.epoch.feed_shown.to_string().into_bytes();
-        File::of_lines(lines, u64::from(feed.incarnation), mtime_ns, vec![("user.braidfs.latest_seq_nr".to_owned(), latest)])
+        let incarnation = self.incarnation(u64::from(feed.incarnation));
+        File::of_lines(lines, incarnation, mtime_ns, vec![("user.braidfs.latest_seq_nr".to_owned(), latest)])
     }
 
     fn find_feed(&self, rest: &str) -> Option<Node> {
@@ -289,6 +340,9 @@ impl Tree {
             return None;
         }
         let file = transactions.file_name(number);
+        if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&file)) {
+            return Some(Node::File(File::of_bytes(bytes, self.mtime_of(transactions.events(number).last()))));
+        }
         let stat = self.epoch.store.stat(&file).ok()?;
         Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), file, stat.size, clamp(stat.mtime_ns))))
     }
@@ -301,6 +355,9 @@ impl Tree {
     fn find_quarantined(&self, name: &str) -> Option<Node> {
         let quarantined = &self.epoch.quarantined;
         if let Some(found) = quarantined.iter().find(|found| found.file == name) {
+            if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(name)) {
+                return Some(Node::File(File::of_bytes(bytes, found.mtime_ns)));
+            }
             return Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), found.file.clone(), found.size, found.mtime_ns)));
         }
         let of = name.strip_suffix(".reason")?;
@@ -317,4 +374,30 @@ impl Tree {
 /// Nanoseconds since 1970 as the tree counts them; times beyond the year 2262 are shown as that.
 fn clamp(mtime_ns: i128) -> i64 {
     i64::try_from(mtime_ns).unwrap_or(i64::MAX)
+}
+
+/// For `at` nothing, for a path below it the moment's name and the rest.
+fn past_part(path: &str) -> Option<Option<(&str, &str)>> {
+    let rest = path.strip_prefix("at")?;
+    if rest.is_empty() {
+        return Some(None);
+    }
+    let rest = rest.strip_prefix('/')?;
+    Some(Some(rest.split_once('/').unwrap_or((rest, ""))))
+}
+
+/// The moment that a name in `at/` stands for: `%2F` is `/`, `%25` is `%`, and no other escape is known.
+fn decode_moment(name: &str) -> Option<String> {
+    let mut parts = name.split('%');
+    let mut moment = parts.next()?.to_owned();
+    for part in parts {
+        let (escaped, rest) = part.split_at_checked(2)?;
+        moment.push(match escaped {
+            "2F" => '/',
+            "25" => '%',
+            _ => return None,
+        });
+        moment.push_str(rest);
+    }
+    Some(moment)
 }

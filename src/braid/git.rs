@@ -1,0 +1,273 @@
+//! Runs the real `git` in a store: it asks nobody, takes no optional lock, and answers in typed values.
+
+mod blobs;
+mod status;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::disk::{os_name, shown_name};
+
+pub use status::{Change, State};
+
+/// What a repository in the environment would lead astray: braidfs may itself be run by a hook.
+const FOREIGN: [&str; 8] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+];
+
+/// Why git gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// There is no such program.
+    #[error("git is not installed, or not in the PATH")]
+    Missing,
+    /// The store lies in no repository.
+    #[error("\"{}\" lies in no git repository", .0.display())]
+    NoRepository(PathBuf),
+    /// A revision that names no commit.
+    #[error("revision \"{0}\" names no commit")]
+    UnknownRevision(String),
+    /// Git said no.
+    #[error("git {command}: {message}")]
+    Failed {
+        /// The command and its first arguments.
+        command: String,
+        /// What it wrote to standard error, without its last line end.
+        message: String,
+    },
+    /// What git answered makes no sense to us.
+    #[error("git {0} answered something unexpected")]
+    Unexpected(&'static str),
+    /// It could not be run or read.
+    #[error("git cannot be run: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl GitError {
+    /// What helps.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing => "install git".to_owned(),
+            Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", dir.display()),
+            Self::UnknownRevision(_) => "git log --oneline names revisions; \"/\" in a name below at/ is written \"%2F\"".to_owned(),
+            Self::Failed { .. } | Self::Unexpected(_) | Self::Io(_) => String::new(),
+        }
+    }
+}
+
+/// The name of an object: 40 or 64 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Oid(String);
+
+impl Oid {
+    /// The object with that full name, in lower case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        (is_hex && [40, 64].contains(&text.len())).then(|| Self(text.to_owned()))
+    }
+
+    /// The hex digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// So many digits as people read.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A file in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeFile {
+    /// Its name, as `disk::shown_name` gives it.
+    pub name: String,
+    /// Its content.
+    pub oid: Oid,
+}
+
+/// A commit that changed a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its name.
+    pub oid: Oid,
+    /// Who wrote it.
+    pub author: String,
+    /// When, in seconds since 1970.
+    pub time_s: i64,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// Git, run in one directory.
+#[derive(Clone, Debug)]
+pub struct Program {
+    dir: PathBuf,
+}
+
+impl Program {
+    /// Git in the directory of a store.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf() }
+    }
+
+    /// A command whose arguments follow; standard input is empty.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("git");
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        command
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .env("GIT_PAGER", "cat")
+            .env("LC_ALL", "C")
+            .arg("-C")
+            .arg(&self.dir)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a command writes to standard output.
+    ///
+    /// # Errors
+    /// If it cannot be run or ends with another code than 0.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Vec<u8>, GitError> {
+        self.run_command(self.command().args(arguments), arguments)
+    }
+
+    fn run_command<S: AsRef<OsStr>>(&self, command: &mut Command, arguments: &[S]) -> Result<Vec<u8>, GitError> {
+        let output = command.output().map_err(of_spawn)?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(self.failed(arguments, &output.stderr))
+    }
+
+    fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], stderr: &[u8]) -> GitError {
+        let message = String::from_utf8_lossy(stderr).trim_end().to_owned();
+        if message.contains("not a git repository") {
+            return GitError::NoRepository(self.dir.clone());
+        }
+        let words: Vec<_> = arguments.iter().take(2).map(|word| word.as_ref().to_string_lossy()).collect();
+        GitError::Failed { command: words.join(" "), message }
+    }
+
+    /// What a command writes to standard output, as text without its last line end.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub fn text<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String, GitError> {
+        let bytes = self.run(arguments)?;
+        Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
+    }
+
+    /// Whether the directory lies in a work tree.
+    #[must_use]
+    pub fn has_repository(&self) -> bool {
+        self.text(&["rev-parse", "--is-inside-work-tree"]).is_ok_and(|answer| answer == "true")
+    }
+
+    /// The commit that a revision names now.
+    ///
+    /// # Errors
+    /// [`GitError::UnknownRevision`] if it names none.
+    pub fn commit(&self, revision: &str) -> Result<Oid, GitError> {
+        // A NUL cannot be an argument, and nothing that git knows has one.
+        if revision.is_empty() || revision.contains('\0') {
+            return Err(GitError::UnknownRevision(revision.to_owned()));
+        }
+        match self.text(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{revision}^{{commit}}")]) {
+            Ok(text) => Oid::parse(&text).ok_or_else(|| GitError::UnknownRevision(revision.to_owned())),
+            Err(GitError::Failed { .. }) => Err(GitError::UnknownRevision(revision.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The tree of `events/` in a commit; none if that commit has none.
+    ///
+    /// # Errors
+    /// If git cannot be run.
+    pub fn events_tree(&self, commit: &Oid) -> Result<Option<Oid>, GitError> {
+        match self.text(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{commit}:./events")]) {
+            Ok(text) => Oid::parse(&text).map(Some).ok_or(GitError::Unexpected("rev-parse")),
+            Err(GitError::Failed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The regular files of a tree whose names end in `.jsonl`.
+    ///
+    /// # Errors
+    /// If the tree is not here.
+    pub fn transaction_files(&self, tree: &Oid) -> Result<Vec<TreeFile>, GitError> {
+        let listed = self.run(&["ls-tree", "-z", "--full-tree", tree.as_str()])?;
+        let mut files = Vec::new();
+        for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+            let tab = memchr::memchr(b'\t', entry).ok_or(GitError::Unexpected("ls-tree"))?;
+            let (facts, name) = entry.split_at(tab);
+            let facts = String::from_utf8_lossy(facts);
+            let mut facts = facts.split(' ');
+            let is_file = facts.next().is_some_and(|mode| mode.starts_with("100"));
+            let oid = facts.nth(1).and_then(Oid::parse).ok_or(GitError::Unexpected("ls-tree"))?;
+            let name = shown_name(OsStr::from_bytes(name.get(1..).unwrap_or_default()));
+            if is_file && name.strip_suffix(".jsonl").is_some_and(|stem| !stem.is_empty()) {
+                files.push(TreeFile { name, oid });
+            }
+        }
+        Ok(files)
+    }
+
+    /// The newest commit, of any branch, in which a file of `events/` was added or changed; none if git has never had it.
+    ///
+    /// # Errors
+    /// If git cannot be run.
+    pub fn last_commit_with(&self, name: &str) -> Result<Option<Commit>, GitError> {
+        let mut path = std::ffi::OsString::from("events/");
+        path.push(os_name(name));
+        let words = ["log", "--all", "--no-renames", "--diff-filter=AM", "-m", "-1", "--format=%H%x00%an%x00%at%x00%s", "--"];
+        let mut command = self.command();
+        let text = self.run_command(command.args(words).arg(path), &words)?;
+        Ok(parse_commit(&String::from_utf8_lossy(&text)))
+    }
+}
+
+fn parse_commit(text: &str) -> Option<Commit> {
+    let mut fields = text.lines().next()?.splitn(4, '\0');
+    let oid = Oid::parse(fields.next()?)?;
+    let author = fields.next()?.to_owned();
+    let time_s = fields.next()?.parse().ok()?;
+    Some(Commit { oid, author, time_s, subject: fields.next().unwrap_or_default().to_owned() })
+}
+
+fn of_spawn(error: io::Error) -> GitError {
+    if error.kind() == io::ErrorKind::NotFound { GitError::Missing } else { GitError::Io(error) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+pub(crate) mod tests;

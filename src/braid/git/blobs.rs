@@ -1,0 +1,74 @@
+//! Many objects read through one `git cat-file --batch`.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{ChildStdout, Stdio};
+
+use super::{GitError, Oid, Program, of_spawn};
+
+impl Program {
+    /// Gives each object's bytes to `take`, in their order; an object that is not here is none.
+    ///
+    /// `take` ends the reading by an error.
+    ///
+    /// # Errors
+    /// If git cannot be run, what it answers makes no sense, or `take` has enough.
+    pub fn read_blobs<E: From<GitError>>(
+        &self,
+        oids: &[Oid],
+        mut take: impl FnMut(usize, Option<Vec<u8>>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if oids.is_empty() {
+            return Ok(());
+        }
+        let mut command = self.command();
+        command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| E::from(of_spawn(error)))?;
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(GitError::Unexpected("cat-file").into());
+        };
+        let result = std::thread::scope(|scope| {
+            // Both ends at once, so that neither pipe fills up; a git that ends early is told by its answers.
+            scope.spawn(move || {
+                for oid in oids {
+                    if writeln!(stdin, "{oid}").is_err() {
+                        break;
+                    }
+                }
+            });
+            let mut reader = BufReader::new(stdout);
+            let mut read_all = || {
+                for n in 0..oids.len() {
+                    let blob = next_blob(&mut reader)?;
+                    take(n, blob)?;
+                }
+                Ok(())
+            };
+            let result = read_all();
+            // Whoever still writes gets a broken pipe.
+            drop(reader);
+            result
+        });
+        // Only an exit is waited for; what matters has been read.
+        let _ = child.wait();
+        result
+    }
+}
+
+fn next_blob(reader: &mut BufReader<ChildStdout>) -> Result<Option<Vec<u8>>, GitError> {
+    let mut header = String::new();
+    reader.read_line(&mut header)?;
+    let mut words = header.trim_end().split(' ');
+    let (_, kind, size) = (words.next(), words.next(), words.next());
+    if matches!(kind, Some("missing" | "ambiguous")) {
+        return Ok(None);
+    }
+    let size: u64 = size.and_then(|size| size.parse().ok()).ok_or(GitError::Unexpected("cat-file"))?;
+    let mut bytes = Vec::new();
+    reader.by_ref().take(size).read_to_end(&mut bytes)?;
+    let mut end = [0u8; 1];
+    reader.read_exact(&mut end)?;
+    if bytes.len() as u64 != size || end != *b"\n" {
+        return Err(GitError::Unexpected("cat-file"));
+    }
+    Ok((kind == Some("blob")).then_some(bytes))
+}

@@ -1,0 +1,107 @@
+//! Real git in a directory that goes with the test.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+
+/// Runs git as somebody with a name, and no settings of the machine's user.
+pub(crate) fn git(dir: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    for name in FOREIGN {
+        command.env_remove(name);
+    }
+    let output = command
+        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main", "-c", "gc.auto=0"])
+        .args(arguments)
+        .current_dir(dir)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn repository() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    git(dir.path(), &["init", "-q"]);
+    fs::create_dir_all(dir.path().join("deep/events")).unwrap();
+    fs::write(dir.path().join("deep/events/a.jsonl"), "a\n").unwrap();
+    fs::write(dir.path().join("deep/events/b \"ä\".jsonl"), "b").unwrap();
+    fs::write(dir.path().join("deep/events/c.txt"), "c").unwrap();
+    git(dir.path(), &["add", "-A"]);
+    git(dir.path(), &["commit", "-q", "-m", "first"]);
+    dir
+}
+
+#[test]
+fn a_tree_lists_the_transaction_files_of_a_store_anywhere_in_its_repository() {
+    let dir = repository();
+    let program = Program::new(&dir.path().join("deep"));
+    let commit = program.commit("HEAD").unwrap();
+    let tree = program.events_tree(&commit).unwrap().unwrap();
+    let files = program.transaction_files(&tree).unwrap();
+    assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["a.jsonl", "b \"ä\".jsonl"]);
+    let mut blobs = Vec::new();
+    let mut oids: Vec<Oid> = files.into_iter().map(|file| file.oid).collect();
+    oids.push(Oid::parse(&"0".repeat(40)).unwrap());
+    program
+        .read_blobs(&oids, |n, blob| {
+            blobs.push((n, blob));
+            Ok::<(), GitError>(())
+        })
+        .unwrap();
+    assert_eq!(blobs, [(0, Some(b"a\n".to_vec())), (1, Some(b"b".to_vec())), (2, None)]);
+    assert_eq!(Program::new(dir.path()).events_tree(&commit).unwrap(), None);
+}
+
+#[test]
+fn what_names_no_commit_is_told_and_never_taken_for_an_option() {
+    let dir = repository();
+    let program = Program::new(dir.path());
+    for revision in ["nothing", "--all", "-h", "", "a\0b", "HEAD:deep", "HEAD..HEAD"] {
+        assert!(matches!(program.commit(revision), Err(GitError::UnknownRevision(_))), "{revision}");
+    }
+    let outside = tempfile::tempdir().unwrap();
+    // A directory above may be a repository on the machine that runs this.
+    if !Program::new(outside.path()).has_repository() {
+        assert!(matches!(Program::new(outside.path()).changes(), Err(GitError::NoRepository(_))));
+    }
+}
+
+#[test]
+fn changes_say_how_each_file_stands_to_the_last_commit() {
+    let dir = repository();
+    let events = dir.path().join("deep/events");
+    let program = Program::new(&dir.path().join("deep"));
+    assert_eq!(program.changes().unwrap(), []);
+    fs::write(events.join("a.jsonl"), "edited\n").unwrap();
+    fs::remove_file(events.join("b \"ä\".jsonl")).unwrap();
+    fs::write(events.join("d.jsonl"), "d\n").unwrap();
+    fs::write(events.join("e.jsonl"), "e\n").unwrap();
+    git(dir.path(), &["add", "deep/events/e.jsonl"]);
+    let mut changes: Vec<_> = program.changes().unwrap().into_iter().map(|change| (change.name, change.state)).collect();
+    changes.sort();
+    let expected =
+        [("a.jsonl", State::Modified), ("b \"ä\".jsonl", State::Deleted), ("d.jsonl", State::Untracked), ("e.jsonl", State::Added)];
+    assert_eq!(changes, expected.map(|(name, state)| (name.to_owned(), state)));
+    let differing = program.differing(&program.commit("HEAD").unwrap()).unwrap();
+    assert_eq!(differing.into_iter().collect::<Vec<_>>(), ["a.jsonl", "b \"ä\".jsonl", "e.jsonl"]);
+}
+
+#[test]
+fn the_last_commit_with_a_file_is_found_on_any_branch() {
+    let dir = repository();
+    let program = Program::new(&dir.path().join("deep"));
+    git(dir.path(), &["switch", "-q", "-c", "side"]);
+    fs::write(dir.path().join("deep/events/z.jsonl"), "z\n").unwrap();
+    git(dir.path(), &["add", "-A"]);
+    git(dir.path(), &["commit", "-q", "-m", "brings z"]);
+    git(dir.path(), &["switch", "-q", "main"]);
+    let commit = program.last_commit_with("z.jsonl").unwrap().unwrap();
+    assert_eq!((commit.subject.as_str(), commit.author.as_str()), ("brings z", "Ada"));
+    assert_eq!(commit.oid, program.commit("side").unwrap());
+    assert_eq!(program.last_commit_with("never.jsonl").unwrap(), None);
+}

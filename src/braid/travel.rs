@@ -1,0 +1,238 @@
+//! Time travel: the epoch of exactly those files that were there, or that a revision, a time or a transaction names.
+//!
+//! A past epoch is the present one without what is not chosen, plus what only git still has, so it shares nearly all of
+//! its memory with the present. It equals a fresh store of exactly those files: its feed is the ingestion order of a
+//! replica that takes them in at once, that is canonical order from number 1 (which number an event got *here* tells the
+//! present `feed.jsonl`). Nothing can be written to it.
+
+mod build;
+mod choose;
+mod revision;
+mod when;
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use lru::LruCache;
+use sha2::{Digest, Sha256};
+
+use crate::braid::git::{GitError, Oid, Program};
+use crate::braid::{Failure, Shared};
+use crate::epoch::{Epoch, PastFacts};
+use crate::model::TransactionId;
+use crate::store::Store;
+use crate::view::{Past, Tree};
+
+pub use when::When;
+
+/// How many past epochs are kept: enough to compare a few with each other.
+const EPOCHS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// How many names are remembered with what they meant.
+const NAMES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+/// Stands for the epoch of a name that means the same as of every epoch.
+const NEVER_MOVES: u64 = u64::MAX;
+
+/// Why there is no such past.
+#[derive(Debug, thiserror::Error)]
+pub enum TravelError {
+    /// The text names no moment.
+    #[error("\"{when}\" names no moment: {why}")]
+    Malformed {
+        /// The text.
+        when: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A position or a sequence number that is not given yet.
+    #[error("{what} {asked} does not exist: the last one is {last}")]
+    Beyond {
+        /// What is counted.
+        what: &'static str,
+        /// The number asked for.
+        asked: u64,
+        /// The largest one.
+        last: u64,
+    },
+    /// The transaction is not in the views.
+    #[error("transaction \"{0}\" is not in this store")]
+    UnknownTransaction(TransactionId),
+    /// A revision whose files are not in `events/` and too large to hold.
+    #[error("revision \"{revision}\" holds more than {limit} bytes of files that are not in events/")]
+    TooLarge {
+        /// The revision as asked for.
+        revision: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Git has no answer.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The store was closed.
+    #[error("the store was closed")]
+    Closed,
+}
+
+impl TravelError {
+    /// What helps; may be empty.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Malformed { .. } => {
+                "position:N, seq:N, time:2026-01-31T12:00:00Z, tx:ID, git:REVISION, or one of the last three without its prefix".to_owned()
+            }
+            Self::Git(error) => error.hint(),
+            Self::UnknownTransaction(id) => format!("git log --all --oneline -- events/{id}.jsonl"),
+            Self::TooLarge { .. } => "check the revision out in a work tree of its own: git worktree add".to_owned(),
+            Self::Beyond { .. } | Self::Closed => String::new(),
+        }
+    }
+}
+
+impl From<TravelError> for Failure {
+    fn from(error: TravelError) -> Self {
+        Self { message: error.to_string(), hint: error.hint() }
+    }
+}
+
+/// What a name came to: a set of files, whatever it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Meaning {
+    /// The files of this tree; none if the commit has no `events/`.
+    Tree(Option<Oid>),
+    /// The transactions with this digest of their ids.
+    Transactions([u8; 32]),
+}
+
+struct Cache {
+    epochs: LruCache<Meaning, Arc<Epoch>>,
+    /// What names that do not move meant, and as of which epoch.
+    names: LruCache<(String, u64), Meaning>,
+}
+
+/// The past of an open store.
+pub(super) struct Travel {
+    present: Weak<Shared>,
+    store: Arc<Store>,
+    git: Program,
+    cache: Mutex<Cache>,
+    /// Held while an epoch is built, so that many who ask for one build it once.
+    building: Mutex<()>,
+}
+
+impl std::fmt::Debug for Travel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Travel").field("store", &self.store.dir()).finish_non_exhaustive()
+    }
+}
+
+impl Travel {
+    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>) -> Self {
+        let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX) };
+        Self { present, git: Program::new(store.dir()), store: Arc::clone(store), cache: Mutex::new(cache), building: Mutex::default() }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The epoch of exactly those files that `when` names; a revision that can move is resolved anew.
+    pub(super) fn at(&self, when: &str) -> Result<Arc<Epoch>, TravelError> {
+        let moment = When::parse(when)?;
+        let present = self.present.upgrade().ok_or(TravelError::Closed)?.epoch();
+        if let When::Revision(revision) = &moment {
+            return self.at_revision(revision, &present);
+        }
+        let name = (when.to_owned(), present.number);
+        {
+            let mut cache = self.cache();
+            let known = cache.names.get(&name).cloned();
+            if let Some(epoch) = known.and_then(|meaning| cache.epochs.get(&meaning).cloned()) {
+                return Ok(epoch);
+            }
+        }
+        let chosen = choose::choose(&moment, &present)?;
+        let meaning = Meaning::Transactions(digest(&present, &chosen));
+        self.cache().names.put(name, meaning.clone());
+        self.built(meaning, || Ok(build::from_present(&present, &chosen)))
+    }
+
+    fn at_revision(&self, revision: &str, present: &Arc<Epoch>) -> Result<Arc<Epoch>, TravelError> {
+        let never_moves = Oid::parse(revision).is_some();
+        let name = (revision.to_owned(), NEVER_MOVES);
+        if never_moves {
+            let mut cache = self.cache();
+            let known = cache.names.get(&name).cloned();
+            if let Some(epoch) = known.and_then(|meaning| cache.epochs.get(&meaning).cloned()) {
+                return Ok(epoch);
+            }
+        }
+        let commit = self.git.commit(revision)?;
+        let tree = self.git.events_tree(&commit)?;
+        let meaning = Meaning::Tree(tree.clone());
+        if never_moves {
+            self.cache().names.put(name, meaning.clone());
+        }
+        self.built(meaning, || {
+            let read = revision::read(&self.git, &commit, tree.as_ref(), present, revision)?;
+            let elsewhere = revision::FromGit::new(&self.git, &self.store, tree, &read);
+            Ok(build::from_revision(present, &read, elsewhere))
+        })
+    }
+
+    fn built(&self, meaning: Meaning, build: impl FnOnce() -> Result<Epoch, TravelError>) -> Result<Arc<Epoch>, TravelError> {
+        let known = |travel: &Self| travel.cache().epochs.get(&meaning).cloned();
+        if let Some(epoch) = known(self) {
+            return Ok(epoch);
+        }
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(epoch) = known(self) {
+            return Ok(epoch);
+        }
+        let mut epoch = build()?;
+        let elsewhere = epoch.past.and_then(|past| past.elsewhere);
+        epoch.past = Some(PastFacts { incarnation: incarnation(&meaning), elsewhere });
+        let epoch = Arc::new(epoch);
+        self.cache().epochs.put(meaning, Arc::clone(&epoch));
+        Ok(epoch)
+    }
+}
+
+impl Past for Travel {
+    fn resolve(&self, when: &str) -> Option<Tree> {
+        match self.at(when) {
+            Ok(epoch) => Some(Tree::of(epoch)),
+            Err(error) => {
+                tracing::debug!(%error, when, "no such past");
+                None
+            }
+        }
+    }
+
+    fn settled(&self, when: &str) -> Option<String> {
+        match When::parse(when).ok()? {
+            When::Revision(revision) => Some(format!("git:{}", self.git.commit(&revision).ok()?)),
+            _ => None,
+        }
+    }
+}
+
+fn incarnation(meaning: &Meaning) -> u64 {
+    let digest: [u8; 32] = match meaning {
+        Meaning::Tree(tree) => Sha256::digest(tree.as_ref().map_or("", Oid::as_str)).into(),
+        Meaning::Transactions(digest) => *digest,
+    };
+    digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+}
+
+fn digest(present: &Epoch, chosen: &[u32]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for &tx in chosen {
+        hash.update(present.index.transactions.id(tx).as_bytes());
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Makes a past epoch of the present one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::braid::findings::dangling_findings;
+use crate::braid::travel::revision::{FromGit, Revision, names};
+use crate::epoch::{Epoch, PastFacts, Progress, Quarantined, WriterState};
+use crate::index::feed::{Feed, Slot};
+use crate::index::{Arrival, ArrivalEvent, Index, Touched};
+use crate::model::{EventId, Finding, FindingKind};
+
+/// The epoch of some transactions of the present.
+pub(super) fn from_present(present: &Epoch, chosen: &[u32]) -> Epoch {
+    let mut index = present.index.clone();
+    keep_only(&mut index, chosen);
+    number_anew(&mut index);
+    let findings = kept_findings(present, &names(present, chosen));
+    epoch(present, index, Vec::new(), findings)
+}
+
+/// The epoch of the files in a commit's tree.
+pub(super) fn from_revision(present: &Epoch, revision: &Revision, elsewhere: FromGit) -> Epoch {
+    let mut index = present.index.clone();
+    // What is entered here must never reach the file behind the present's lines.
+    index.pack.detach();
+    keep_only(&mut index, &revision.kept);
+    let entered: Vec<u32> = revision.foreign.iter().map(|counted| enter(&mut index, counted)).collect();
+    index.link(&entered, &[]);
+    number_anew(&mut index);
+    let mut findings = kept_findings(present, &names(present, &revision.kept));
+    findings.extend(revision.foreign.iter().flat_map(|counted| counted.good.findings(&counted.blob.name)));
+    let quarantined = quarantined(&index, revision);
+    let past = epoch(present, index, quarantined, findings);
+    Epoch { past: Some(PastFacts { incarnation: 0, elsewhere: Some(Arc::new(elsewhere)) }), ..past }
+}
+
+fn keep_only(index: &mut Index, kept: &[u32]) {
+    let kept: HashSet<u32> = kept.iter().copied().collect();
+    let transactions = &index.transactions;
+    let gone: Vec<u32> = (0..transactions.len()).filter(|tx| transactions.is_present(*tx) && !kept.contains(tx)).collect();
+    index.link(&[], &gone);
+}
+
+fn enter(index: &mut Index, counted: &crate::braid::travel::revision::Counted) -> u32 {
+    let (good, name) = (&counted.good, counted.blob.name.as_str());
+    let odd_name = (name != format!("{}.jsonl", good.header.transaction_id)).then_some(name);
+    let events = good.events.iter().map(|event| ArrivalEvent {
+        event_id: event.event_id,
+        stream_id: &event.stream_id,
+        event_type: &event.event_type,
+        line_len: event.line_len,
+    });
+    let arrival = Arrival { header: &good.header, odd_name, inode: 0, events: events.collect() };
+    index.enter(&arrival, &good.lines)
+}
+
+/// Gives sequence numbers as a replica does that takes everything in at once.
+fn number_anew(index: &mut Index) {
+    let Index { feed, events, pack, log, .. } = index;
+    for event in (0..events.len()).filter(|&event| events.seq_nr(event) != 0).collect::<Vec<_>>() {
+        events.set_seq_nr(event, 0);
+    }
+    let mut seen: HashSet<EventId> = HashSet::new();
+    let once = log.events.iter_from(0).filter(|&event| seen.insert(events.id(event, pack)));
+    let slots: Vec<Slot> = once.map(Slot::Event).collect();
+    *feed = Feed::default();
+    feed.append(&slots, events);
+}
+
+/// What is worth a report about files that are the same in the present.
+fn kept_findings(present: &Epoch, names: &HashSet<String>) -> Vec<Finding> {
+    let about_the_bytes = |finding: &&Finding| {
+        matches!(finding.kind, FindingKind::Healed | FindingKind::Misnamed | FindingKind::OddHeader | FindingKind::UnreadableByEventcore)
+            && finding.file.as_ref().is_some_and(|file| names.contains(file))
+    };
+    present.findings.iter().filter(about_the_bytes).cloned().collect()
+}
+
+fn quarantined(index: &Index, revision: &Revision) -> Vec<Quarantined> {
+    let refused = revision.refused.iter().map(|(blob, reason)| Quarantined {
+        file: blob.name.clone(),
+        size: blob.bytes.len() as u64,
+        mtime_ns: 0,
+        reason: reason.clone(),
+    });
+    let mut all: Vec<Quarantined> = refused.chain(crate::braid::intake::cyclic(index)).collect();
+    all.sort_by(|a, b| a.file.cmp(&b.file));
+    all
+}
+
+fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findings: Vec<Finding>) -> Epoch {
+    findings.extend(dangling_findings(&index));
+    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
+    let count = u64::from(index.transactions.valid_count());
+    Epoch {
+        number: 1,
+        touched: Touched::default(),
+        feed_shown: index.feed.latest(),
+        quarantined: Arc::new(quarantined),
+        findings: Arc::new(findings),
+        // A fresh store has none.
+        snapshots: Arc::default(),
+        replica_id: None,
+        writer: WriterState::ReadOnly,
+        progress: Progress { done: count, of: count, ready: true },
+        store: Arc::clone(&present.store),
+        past: None,
+        index,
+    }
+}

@@ -1,0 +1,51 @@
+//! Which of the present transactions a moment names.
+
+use std::collections::HashSet;
+
+use crate::braid::travel::{TravelError, When};
+use crate::epoch::Epoch;
+use crate::format::time::parse_rfc3339;
+
+/// The numbers of the chosen transactions in canonical order; nothing chosen lacks an ancestor that is here.
+pub(super) fn choose(when: &When, present: &Epoch) -> Result<Vec<u32>, TravelError> {
+    let index = &present.index;
+    let transactions = &index.transactions;
+    match *when {
+        When::Position(0) | When::SeqNr(0) => Ok(Vec::new()),
+        When::Position(position) => {
+            let beyond = || TravelError::Beyond { what: "position", asked: position, last: index.log.events.len() };
+            let event = index.log.events.get(position - 1).ok_or_else(beyond)?;
+            let last = index.rank(index.events.transaction(event));
+            Ok(index.order.iter_from(0).take(last as usize + 1).collect())
+        }
+        When::SeqNr(seq_nr) if seq_nr > present.feed_shown => {
+            Err(TravelError::Beyond { what: "sequence number", asked: seq_nr, last: present.feed_shown })
+        }
+        When::SeqNr(seq_nr) => {
+            let had = |event: u32| (1..=seq_nr).contains(&u64::from(index.events.seq_nr(event)));
+            Ok(with_ancestors(present, |tx| transactions.events(tx).any(had)))
+        }
+        When::Time(nanos) => Ok(with_ancestors(present, |tx| parse_rfc3339(&transactions.created_at(tx)).is_some_and(|at| at <= nanos))),
+        When::Transaction(id) => {
+            let chosen = transactions.find_valid(id).ok_or(TravelError::UnknownTransaction(id))?;
+            Ok(with_ancestors(present, |tx| tx == chosen))
+        }
+        // Settled by git.
+        When::Revision(_) => Ok(Vec::new()),
+    }
+}
+
+/// The transactions that fulfil `is`, and their ancestors: a clock that ran ahead or a merge without events loses nobody a parent.
+fn with_ancestors(present: &Epoch, is: impl Fn(u32) -> bool) -> Vec<u32> {
+    let transactions = &present.index.transactions;
+    let order: Vec<u32> = present.index.order.iter_from(0).collect();
+    let mut chosen = HashSet::new();
+    // Children come behind their parents, so one pass from the end finds all.
+    for &tx in order.iter().rev() {
+        if chosen.contains(&tx) || is(tx) {
+            chosen.insert(tx);
+            chosen.extend(transactions.parents(tx));
+        }
+    }
+    order.into_iter().filter(|tx| chosen.contains(tx)).collect()
+}

@@ -1,0 +1,208 @@
+//! The past equals a fresh store of exactly those files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::braid::git::tests::git;
+use crate::braid::tests::{append, event, everything, open, store};
+use crate::braid::{Braid, TravelError};
+use crate::model::FindingKind;
+use crate::view::{Node, Tree};
+
+/// Every file of a store that was made of these files just now.
+fn fresh(files: &[(String, Vec<u8>)]) -> Vec<(String, String)> {
+    let (_temp, dir) = store();
+    for (name, bytes) in files {
+        fs::write(dir.join("events").join(name), bytes).unwrap();
+    }
+    without_readme(&open(&dir, false).tree())
+}
+
+/// The README names the store's directory.
+fn without_readme(tree: &Tree) -> Vec<(String, String)> {
+    everything(tree).into_iter().filter(|(path, _)| path != "README.md").collect()
+}
+
+fn past(braid: &Braid, when: &str) -> Vec<(String, String)> {
+    without_readme(&Tree::of(braid.at(when).unwrap_or_else(|error| panic!("{when}: {error}"))))
+}
+
+fn files(dir: &Path, names: impl IntoIterator<Item = String>) -> Vec<(String, Vec<u8>)> {
+    names.into_iter().map(|name| (name.clone(), fs::read(dir.join("events").join(name)).unwrap())).collect()
+}
+
+fn all_names(dir: &Path) -> BTreeSet<String> {
+    fs::read_dir(dir.join("events")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Two replicas that wrote without knowing of each other, put together, and one transaction more.
+fn braided() -> (tempfile::TempDir, PathBuf, Braid) {
+    let (temp, dir) = store();
+    let ours = open(&dir, false);
+    append(&ours, &format!("{}{}", event("a", 1), event("b/c", 2)));
+    append(&ours, &event("a", 3));
+    let other = temp.path().join("other");
+    Braid::init(&other).unwrap();
+    for (name, bytes) in files(&dir, all_names(&dir)) {
+        fs::write(other.join("events").join(name), bytes).unwrap();
+    }
+    let theirs = open(&other, false);
+    for n in 4..8 {
+        append(&theirs, &event("a", n));
+        append(&ours, &event(&format!("d-{n}"), n));
+    }
+    for (name, bytes) in files(&other, all_names(&other)) {
+        fs::write(dir.join("events").join(name), bytes).unwrap();
+    }
+    ours.refresh().unwrap();
+    append(&ours, &event("b/c", 9));
+    (temp, dir, ours)
+}
+
+#[test]
+fn every_position_equals_a_fresh_store_of_the_transactions_up_to_it() {
+    let (_temp, dir, braid) = braided();
+    let epoch = braid.epoch();
+    let index = &epoch.index;
+    let last = index.log.events.len();
+    for position in 0..=last {
+        let until = position.checked_sub(1).map(|at| index.rank(index.events.transaction(index.log.events.get(at).unwrap())));
+        let names = index.order.iter_from(0).take(until.map_or(0, |rank| rank as usize + 1)).map(|tx| index.transactions.file_name(tx));
+        assert_eq!(past(&braid, &format!("position:{position}")), fresh(&files(&dir, names)), "position {position}");
+    }
+    assert!(matches!(braid.at(&format!("position:{}", last + 1)), Err(TravelError::Beyond { last: l, .. }) if l == last));
+}
+
+#[test]
+fn a_sequence_number_names_what_was_here_then() {
+    let (_temp, dir, braid) = braided();
+    // Ours before the union: six transactions with seven events.
+    let epoch = braid.epoch();
+    let own = |tx: &u32| Some(epoch.index.transactions.replica(*tx)) == epoch.replica_id;
+    let names = epoch.index.order.iter_from(0).filter(own).map(|tx| epoch.index.transactions.file_name(tx)).take(6);
+    assert_eq!(past(&braid, "seq:7"), fresh(&files(&dir, names)));
+    let last = epoch.feed_shown;
+    assert_eq!(past(&braid, &format!("seq:{last}")), fresh(&files(&dir, all_names(&dir))));
+    assert!(matches!(braid.at(&format!("seq:{}", last + 1)), Err(TravelError::Beyond { .. })));
+    assert_eq!(past(&braid, "seq:0"), fresh(&[]));
+}
+
+#[test]
+fn a_transaction_names_its_ancestors_and_a_time_what_was_written_until_then() {
+    let (_temp, dir, braid) = braided();
+    let epoch = braid.epoch();
+    let transactions = &epoch.index.transactions;
+    for tx in epoch.index.order.iter_from(0) {
+        let mut names = BTreeSet::new();
+        let mut open = vec![tx];
+        while let Some(tx) = open.pop() {
+            names.insert(transactions.file_name(tx));
+            open.extend(transactions.parents(tx));
+        }
+        let fresh = fresh(&files(&dir, names));
+        assert_eq!(past(&braid, &format!("tx:{}", transactions.id(tx))), fresh);
+        assert_eq!(past(&braid, &transactions.id(tx).to_string()), fresh);
+        let time = transactions.created_at(tx);
+        let until = epoch.index.order.iter_from(0).filter(|&other| transactions.created_at(other) <= time);
+        let names: BTreeSet<String> = until.map(|tx| transactions.file_name(tx)).collect();
+        assert_eq!(past(&braid, &format!("time:{time}")), self::fresh(&files(&dir, names)), "{time}");
+    }
+    let unknown = "tx:0199b3f0-0000-7000-8000-000000000001";
+    assert!(matches!(braid.at(unknown), Err(TravelError::UnknownTransaction(_))));
+}
+
+fn commit_all(dir: &Path, message: &str) -> String {
+    git(dir, &["add", "-A"]);
+    git(dir, &["commit", "-q", "-m", message]);
+    git(dir, &["rev-parse", "HEAD"])
+}
+
+#[test]
+fn a_revision_equals_a_fresh_store_of_the_files_in_its_tree() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    let mut revisions = Vec::new();
+    let mut note = |message: &str| {
+        let commit = commit_all(&dir, message);
+        revisions.push((commit, files(&dir, all_names(&dir))));
+    };
+    note("everything");
+    let names: Vec<String> = all_names(&dir).into_iter().collect();
+    let bytes = |n: usize| fs::read(dir.join("events").join(&names[n])).unwrap();
+    // A missing parent, a broken file, a healed one, a misnamed one with a twin, an id with two contents.
+    fs::remove_file(dir.join("events").join(&names[1])).unwrap();
+    fs::write(dir.join("events/broken.jsonl"), "no transaction\n").unwrap();
+    let mut crlf = Vec::new();
+    bytes(2).iter().for_each(|&byte| if byte == b'\n' { crlf.extend(b"\r\n") } else { crlf.push(byte) });
+    fs::write(dir.join("events").join(&names[2]), crlf).unwrap();
+    fs::write(dir.join("events/copy.jsonl"), bytes(3)).unwrap();
+    let other = String::from_utf8(bytes(4)).unwrap().replacen("\"created_at\":\"2", "\"created_at\":\"3", 1);
+    fs::write(dir.join("events/claim.jsonl"), other).unwrap();
+    note("what can go wrong");
+    fs::rename(dir.join("events").join(&names[5]), dir.join("events/odd name.jsonl")).unwrap();
+    fs::remove_file(dir.join("events/claim.jsonl")).unwrap();
+    note("misnamed");
+    git(&dir, &["rm", "-q", "-r", "events"]);
+    fs::create_dir_all(dir.join("events")).unwrap();
+    git(&dir, &["commit", "-q", "-m", "nothing"]);
+    revisions.push((git(&dir, &["rev-parse", "HEAD"]), Vec::new()));
+    // From each of the states that the work tree can be in, each revision looks the same.
+    for work_tree in ["main", "main~1", "main~3"] {
+        git(&dir, &["checkout", "-q", work_tree]);
+        fs::create_dir_all(dir.join("events")).unwrap();
+        braid.refresh().unwrap();
+        let again = open(&dir, false);
+        for (commit, files) in &revisions {
+            let expected = fresh(files);
+            assert_eq!(past(&again, commit), expected, "at {work_tree}");
+            assert_eq!(past(&braid, commit), expected, "at {work_tree}, kept");
+        }
+    }
+    let kinds: BTreeSet<FindingKind> = braid.at("main~2").unwrap().findings.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&FindingKind::Healed) && kinds.contains(&FindingKind::Dangling), "{kinds:?}");
+}
+
+#[test]
+fn a_branch_that_moves_is_resolved_anew_and_shares_the_epoch_of_its_commit() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    let first = commit_all(&dir, "first");
+    git(&dir, &["branch", "side/way"]);
+    let before = braid.at("HEAD").unwrap();
+    assert!(Arc::ptr_eq(&before, &braid.at(&first).unwrap()));
+    append(&braid, &event("z", 1));
+    let second = commit_all(&dir, "second");
+    let after = braid.at("git:HEAD").unwrap();
+    assert!(Arc::ptr_eq(&after, &braid.at(&second).unwrap()));
+    assert_eq!(after.index.transactions.valid_count(), before.index.transactions.valid_count() + 1);
+    assert!(Arc::ptr_eq(&before, &braid.at("HEAD~1").unwrap()));
+
+    let tree = braid.tree();
+    let size = |path: &str| tree.find(path).and_then(Node::into_file).map(|file| file.size());
+    assert_eq!(size("at/side%2Fway/log.jsonl"), size("at/HEAD~1/log.jsonl"));
+    assert_eq!(size("at/HEAD/log.jsonl"), size("log.jsonl"));
+    assert_eq!(tree.list("at"), Some(Vec::new()));
+    assert!(tree.list("").unwrap().iter().any(|entry| entry.name == "at" && entry.directory));
+    assert!(tree.list("at/HEAD~1/streams").unwrap().iter().any(|entry| entry.name == "a.jsonl"));
+    assert!(tree.list("at/HEAD~1").unwrap().iter().all(|entry| entry.name != "at"));
+    for nothing in ["at/none", "at/side%2fway", "at/side/way", "at/HEAD%", "at/HEAD~1/at/HEAD", "at/position:x", "at/%2E%2E"] {
+        assert!(tree.find(nothing).is_none(), "{nothing}");
+        assert!(tree.list(nothing).is_none(), "{nothing}");
+    }
+}
+
+#[test]
+fn files_that_leave_the_work_tree_stay_readable_in_the_past() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    commit_all(&dir, "first");
+    let tree = Tree::of(braid.at("HEAD").unwrap());
+    let before = everything(&tree);
+    git(&dir, &["rm", "-q", "-r", "events"]);
+    git(&dir, &["commit", "-q", "-m", "gone"]);
+    braid.refresh().unwrap();
+    assert_eq!(everything(&tree), before);
+    assert_eq!(braid.epoch().index.transactions.valid_count(), 0);
+}
