@@ -397,7 +397,7 @@ impl Keeper {
     }
 
     /// Whether a file says what the index has of this transaction.
-    fn is_same(&self, number: u32, good: &Good) -> bool {
+    pub(super) fn is_same(&self, number: u32, good: &Good) -> bool {
         let (transactions, events, pack) = (&self.index.transactions, &self.index.events, &self.index.pack);
         let header = &good.header;
         let mut parents: Vec<TransactionId> = header.parents.clone();

@@ -206,7 +206,10 @@ impl Keeper {
     fn patience(&self) -> Duration {
         if self.saving.has_unverified() {
             Duration::ZERO
-        } else if !self.pending.is_empty() || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly) {
+        } else if self.saving.has_unread()
+            || !self.pending.is_empty()
+            || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly)
+        {
             SOON
         } else if self.follow && self.watch.is_none() {
             SOON * 2

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::braid::keeper::Keeper;
-use crate::braid::load::Good;
+use crate::braid::load::{Good, Loaded, load};
 use crate::disk::Stat;
 use crate::index::saved::{self, Left, Record, Saved, SavedEvent, SavedFile, checksum};
 use crate::index::{Arrival, ArrivalEvent};
@@ -15,6 +15,9 @@ use crate::store::{Listed, ListedKind, Mode};
 /// How many files one step of the background pass compares.
 const VERIFY_STEP: usize = 512;
 
+/// How many files one step reads; a step begins every 20 ms at most, so that this stays in the background.
+const READ_STEP: usize = 32;
+
 /// The files behind it, and what was taken over without a look at the files.
 #[derive(Default)]
 pub(super) struct Saving {
@@ -22,11 +25,17 @@ pub(super) struct Saving {
     incarnations: HashMap<String, u32>,
     /// Number, size and time of files that were taken over; compared in the background.
     unverified: Vec<(u32, u64, i64)>,
+    /// Those whose size and time were right; their bytes are compared when there is nothing else to do.
+    unread: Vec<u32>,
 }
 
 impl Saving {
     pub(super) fn has_unverified(&self) -> bool {
         !self.unverified.is_empty()
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
     }
 }
 
@@ -174,8 +183,12 @@ impl Keeper {
         }
     }
 
-    /// Compares the size and time of some files that were taken over; one that differs is read again.
+    /// Compares the size and time of some files that were taken over, then the bytes; one that differs is read again.
     pub(super) fn verify_some(&mut self) {
+        if !self.saving.has_unverified() {
+            self.read_some();
+            return;
+        }
         for _ in 0..VERIFY_STEP {
             let Some((number, size, mtime_ns)) = self.saving.unverified.pop() else { return };
             if !self.index.transactions.is_present(number) {
@@ -183,6 +196,25 @@ impl Keeper {
             }
             let name = self.index.transactions.file_name(number);
             let same = self.store.stat(&name).is_ok_and(|stat| stat.size == size && stat.mtime_ns == i128::from(mtime_ns));
+            if !same {
+                self.pending.add(name);
+            } else if self.follows() {
+                self.saving.unread.push(number);
+            }
+        }
+    }
+
+    fn read_some(&mut self) {
+        for _ in 0..READ_STEP {
+            let Some(number) = self.saving.unread.pop() else { return };
+            if !self.index.transactions.is_present(number) {
+                continue;
+            }
+            let name = self.index.transactions.file_name(number);
+            let same = match self.store.load(&name) {
+                Ok((bytes, stat)) => matches!(load(&bytes, stat), Loaded::Good(good, _) if self.is_same(number, &good)),
+                Err(_) => false,
+            };
             if !same {
                 self.pending.add(name);
             }

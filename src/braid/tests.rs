@@ -461,3 +461,17 @@ fn a_group_of_commits_syncs_as_often_as_one() {
     // The first draft was taken alone; what came after it is one group, or two where a thread was late.
     assert!(syncs <= 2 + 3 * 3, "{syncs} syncs of 16 commits: {ops:?}");
 }
+
+#[test]
+fn an_edit_that_keeps_size_and_time_is_found_in_the_background() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    for n in 0..5 {
+        append(&braid, &event("s", n));
+    }
+    drop(braid);
+    bend_all(&dir);
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).unwrap();
+    let found = braid.wait(|epoch| epoch.quarantined.len() == 5, Duration::from_secs(30));
+    assert!(found.is_some(), "{:?}", braid.epoch().findings);
+}
