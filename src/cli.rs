@@ -8,7 +8,9 @@ mod events;
 mod failure;
 mod feed;
 mod fold;
+mod forks;
 mod glob;
+mod graph;
 mod harmless;
 mod import;
 mod init;
@@ -19,6 +21,7 @@ mod mount;
 mod output;
 mod progress;
 mod reader;
+mod reconcile;
 mod show;
 mod status;
 mod stream;
@@ -71,6 +74,9 @@ enum Command {
     Show(show::Arguments),
     Status(status::Arguments),
     Verify(verify::Arguments),
+    Forks(forks::Arguments),
+    Reconcile(reconcile::Arguments),
+    Graph(graph::Arguments),
     Import(import::Arguments),
     Mount(mount::Arguments),
     Umount(mount::UmountArguments),
@@ -126,6 +132,9 @@ fn dispatch(command: Command, session: &mut Session) -> Result {
         Command::Show(arguments) => show::run(&arguments, session),
         Command::Status(arguments) => status::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),
+        Command::Forks(arguments) => forks::run(&arguments, session),
+        Command::Reconcile(arguments) => reconcile::run(&arguments, session),
+        Command::Graph(arguments) => graph::run(&arguments, session),
         Command::Import(arguments) => import::run(&arguments, session),
         Command::Mount(arguments) => mount::run(&arguments),
         Command::Umount(arguments) => mount::run_umount(&arguments),

@@ -11,6 +11,8 @@ mod documents;
 mod fixtures;
 #[path = "cli/fold_worker.rs"]
 mod fold_worker;
+#[path = "cli/forks.rs"]
+mod forks;
 #[path = "cli/general.rs"]
 mod general;
 #[path = "cli/import_git.rs"]

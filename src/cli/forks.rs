@@ -1,0 +1,82 @@
+//! `braidfs forks`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::failure::Result;
+use super::harmless::harmless;
+use super::{Session, reader};
+use crate::dag::{ClosedFork, Closing};
+use crate::view::{ConflictReport, ForkReport, Node, Tree};
+
+/// List the streams that have two histories, and which of them one transaction resolves together
+///
+/// For programs (`--format json`) a line is the report.json of a conflict; with --closed, one closed fork.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// List the forks that are over instead: joined by an append that knew both sides, reconciled, or merged
+    #[arg(long)]
+    closed: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let tree = reader::tree(session)?;
+    if arguments.closed { closed(&tree, session) } else { open(&tree, session) }
+}
+
+fn open(tree: &Tree, session: &mut Session) -> Result {
+    let index = &tree.epoch().index;
+    for conflict in index.forks().conflicts().iter() {
+        let report = ConflictReport::of(index, conflict);
+        session.out.either(&json!(report), |_| told(&report))?;
+    }
+    if index.forks().conflicts().is_empty() && !session.out.is_json() {
+        session.out.line("no stream is forked")?;
+    }
+    Ok(())
+}
+
+/// A conflict for people, a line a stream.
+pub(super) fn told(report: &ConflictReport) -> String {
+    let mut text = format!("conflict {} ({})", report.conflict, report.state);
+    for fork in &report.streams {
+        text += &told_fork(fork);
+    }
+    text
+}
+
+fn told_fork(fork: &ForkReport) -> String {
+    let branches: Vec<String> = fork.branches.iter().map(|branch| format!("{} +{}", branch.name, branch.events)).collect();
+    format!("\n  {}: {} events in common, then {}", harmless(&fork.stream_id), fork.base_version, branches.join(" | "))
+}
+
+fn closed(tree: &Tree, session: &mut Session) -> Result {
+    let index = &tree.epoch().index;
+    for stream in 0..index.streams.len() {
+        let name = index.streams.text(stream);
+        let id = |tx: u32| index.transactions.id(tx).to_string();
+        for fork in index.closed_forks(stream, |tx| stated_base(tree, &id(tx), name)) {
+            let tips: Vec<String> = fork.tips.iter().map(|&tip| id(tip)).collect();
+            let line = json!({"stream_id": name, "state": state(&fork), "closer": id(fork.closer), "tips": tips});
+            session.out.either(&line, |_| format!("{}: {} by {}", harmless(name), state(&fork), id(fork.closer)))?;
+        }
+    }
+    Ok(())
+}
+
+fn state(fork: &ClosedFork) -> &'static str {
+    match fork.closing {
+        Closing::Joined => "joined",
+        Closing::Reconciled => "reconciled",
+        Closing::Merged => "merged",
+    }
+}
+
+/// What a transaction's header states of a stream: how many events of it the author had seen.
+fn stated_base(tree: &Tree, transaction: &str, stream: &str) -> Option<u64> {
+    let Some(Node::File(file)) = tree.find(&format!("transactions/{transaction}.jsonl")) else { return None };
+    let bytes = file.read_all().ok()?;
+    let header: Value = serde_json::from_slice(bytes.split(|&byte| byte == b'\n').next()?).ok()?;
+    header.get("stream_bases")?.get(stream)?.as_u64()
+}

@@ -1,0 +1,155 @@
+//! `forks`, `reconcile` and `graph`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::store::TestStore;
+
+fn on(store: &TestStore, arguments: &[&str]) -> Ran {
+    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments).env_remove("VISUAL"), b"")
+}
+
+fn forks(store: &TestStore) -> Vec<Value> {
+    on(store, &["forks", "--format", "json"]).ok().out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn script(store: &TestStore, text: &str) -> PathBuf {
+    let path = store.home().join("script");
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Two streams, each forked for itself.
+fn two_conflicts() -> TestStore {
+    let mut store = TestStore::new();
+    for replica in [1, 2] {
+        for stream in ["a", "b"] {
+            store.transaction().replica(replica).parents([]).event(stream, "T", Value::from(replica)).write();
+        }
+    }
+    store
+}
+
+#[test]
+fn forks_are_listed_for_people_and_for_programs() {
+    let (store, forked) = TestStore::forked();
+    let listed = forks(&store);
+    assert_eq!(listed.len(), 1);
+    assert_eq!((&listed[0]["state"], &listed[0]["streams"][0]["stream_id"]), (&"open".into(), &"account-0".into()));
+    assert_eq!(listed[0]["streams"][0]["fork_point"], serde_json::json!([forked.root.to_string()]));
+    let text = on(&store, &["forks"]).ok().out;
+    assert!(text.contains(listed[0]["conflict"].as_str().unwrap()) && text.contains("account-0: 1 events in common"), "{text}");
+    assert_eq!(on(&TestStore::new(), &["forks"]).ok().out, "no stream is forked\n");
+}
+
+#[test]
+fn settled_without_events_a_fork_is_closed_and_said_to_be() {
+    let (store, _) = TestStore::forked();
+    let id = forks(&store)[0]["conflict"].as_str().unwrap().to_owned();
+    let done = on(&store, &["reconcile", "--accept", "--format", "json", &id]).ok().json();
+    assert_eq!(done["resolved"], serde_json::json!([id]));
+    assert!(forks(&store).is_empty());
+    let closed = on(&store, &["forks", "--closed", "--format", "json"]).ok().json();
+    assert_eq!((&closed["state"], &closed["closer"]), (&"reconciled".into(), &done["transaction_id"]));
+    let again = on(&store, &["reconcile", "--accept", &id]).code(1);
+    assert!(again.err.contains("ESTALE") && again.err.contains("nothing is open"), "{}", again.err);
+    assert_eq!(on(&store, &["reconcile"]).ok().out, "no stream is forked\n");
+}
+
+#[test]
+fn an_append_that_knows_both_sides_joins_them() {
+    let (store, _) = TestStore::forked();
+    let event = br#"{"stream":"account-0","type":"Audited","data":{}}"#;
+    let append = |expect: &[&str]| run_with(braidfs_command().arg("--store").arg(store.path()).arg("append").args(expect), event);
+    let refused = append(&[]).code(1);
+    assert!(refused.err.contains("ESTALE") && refused.err.contains("\"expect\":{\"account-0\":4}"), "{}", refused.err);
+    append(&["--expect", "account-0=4"]).ok();
+    let closed = on(&store, &["forks", "--closed", "--format", "json"]).ok().json();
+    assert_eq!((&closed["state"], &closed["stream_id"]), (&"joined".into(), &"account-0".into()));
+}
+
+#[test]
+fn a_program_decides_with_every_event_of_every_side_before_it() {
+    let (store, _) = TestStore::forked();
+    let seen = store.home().join("seen.json");
+    let program = script(
+        &store,
+        &format!(
+            "cat > '{}'\necho '{{\"events\":[{{\"stream\":\"account-0\",\"type\":\"Settled\",\"data\":{{\"amount\":38}}}}]}}'",
+            seen.display()
+        ),
+    );
+    on(&store, &["reconcile", "--all", "--with", program.to_str().unwrap()]).ok();
+    assert!(forks(&store).is_empty());
+    let asked: Value = serde_json::from_slice(&fs::read(seen).unwrap()).unwrap();
+    let stream = &asked["streams"][0];
+    assert_eq!(stream["base"][0]["event_type"], "Opened");
+    let mut sides: Vec<usize> = stream["branches"].as_array().unwrap().iter().map(|side| side["lines"].as_array().unwrap().len()).collect();
+    sides.sort_unstable();
+    assert_eq!(sides, [1, 2]);
+    let events = on(&store, &["stream", "account-0", "--format", "json"]).ok().out;
+    assert!(events.lines().last().unwrap().contains("Settled"), "{events}");
+}
+
+#[test]
+fn what_a_program_cannot_decide_stays_open_and_what_it_can_is_settled_all_the_same() {
+    let store = two_conflicts();
+    on(&store, &["reconcile", "--accept"]).code(2);
+    let program = script(&store, "if grep -q '\"stream_id\":\"a\"'; then echo '{\"unresolvable\":\"ask Ada\"}'; else echo '[]'; fi");
+    let ran = on(&store, &["reconcile", "--all", "--with", program.to_str().unwrap()]).code(1);
+    assert!(ran.out.contains("stays open: ask Ada") && ran.out.contains("is resolved by transaction"), "{ran:?}");
+    assert_eq!(forks(&store).iter().map(|conflict| &conflict["streams"][0]["stream_id"]).collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
+fn a_program_that_fails_or_talks_nonsense_commits_nothing() {
+    let (store, _) = TestStore::forked();
+    let files = || fs::read_dir(store.events_dir()).unwrap().count();
+    let before = files();
+    for (text, code) in [("exit 3", 4), ("echo nonsense", 1), ("echo '{\"resolve\":\"0123456789ab\"}'", 1)] {
+        let program = script(&store, text);
+        on(&store, &["reconcile", "--with", program.to_str().unwrap()]).code(code);
+    }
+    on(&store, &["reconcile", "--with", "/no/such/program"]).code(4);
+    on(&store, &["reconcile"]).code(2);
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn an_editor_settles_or_leaves_a_conflict_open() {
+    let (store, _) = TestStore::forked();
+    let edit = |script: &PathBuf| {
+        let mut command = braidfs_command();
+        command.arg("--store").arg(store.path()).args(["reconcile", "--edit"]).env_remove("VISUAL").env("EDITOR", script);
+        run_with(&mut command, b"")
+    };
+    let emptied = edit(&script(&store, ": > \"$1\"")).code(1);
+    assert!(emptied.out.contains("stays open"), "{emptied:?}");
+    edit(&script(&store, "exit 1")).code(4);
+    // The first save makes no sense; it is put before its author again.
+    let state = store.home().join("state");
+    let twice = format!(
+        "if [ -e '{0}' ]; then echo '{{\"events\":[]}}' > \"$1\"; else : > '{0}'; echo x > \"$1\"; fi; grep -q Withdrawn \"$2\"",
+        state.display()
+    );
+    edit(&script(&store, &twice)).ok();
+    assert!(forks(&store).is_empty());
+}
+
+#[test]
+fn the_graph_is_drawn_as_text_and_as_a_picture() {
+    let (store, forked) = TestStore::forked();
+    let id = forks(&store)[0]["conflict"].as_str().unwrap().to_owned();
+    let text = on(&store, &["graph"]).ok().out;
+    assert_eq!(text.matches(&format!("fork {id}")).count(), 2, "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains('*')).count(), 4, "{text}");
+    assert_eq!(on(&store, &["graph", "--last", "2"]).ok().out.lines().filter(|line| line.contains('*')).count(), 2);
+    let picture = on(&store, &["graph", "--svg"]).ok().out;
+    assert!(picture.contains("<svg") && picture.contains(&forked.root.to_string()[..13]), "{picture}");
+    on(&store, &["graph", "--svg", "--last", "501"]).code(2);
+}
