@@ -34,6 +34,8 @@ pub struct Staging {
     files: store::Staging,
     kept: store::Receipts,
     ledger: Arc<dyn Ledger>,
+    /// How long a committed name still resolves.
+    grace: Duration,
     state: Mutex<State>,
     /// Signalled whenever a verdict is out.
     verdict: Condvar,
@@ -132,7 +134,13 @@ impl Staging {
     /// The files of a store; what a daemon that died has left is taken up by [`Staging::recover`].
     #[must_use]
     pub fn new(files: store::Staging, kept: store::Receipts, ledger: Arc<dyn Ledger>) -> Self {
-        Self { files, kept, ledger, state: Mutex::default(), verdict: Condvar::new() }
+        Self { files, kept, ledger, grace: GRACE, state: Mutex::default(), verdict: Condvar::new() }
+    }
+
+    /// The same with another time for which a committed name still resolves.
+    #[cfg(test)]
+    pub(super) fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
     }
 
     /// What commits drafts.
@@ -201,7 +209,7 @@ impl Staging {
         self.drop_receipts(now);
         let state = locked(&self.state);
         let graced = state.names.values().any(|file| matches!(locked(&file.inner).phase, Phase::Committed { .. }));
-        if graced { GRACE } else { IDLE }
+        if graced { self.grace } else { IDLE }
     }
 
     fn drop_committed(&self) {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::format::draft::{is_nothing, parse_draft};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
-use crate::fs::staging::{Checking, GRACE, Phase, Staged, Staging, VERDICT_WAIT_MAX, commit_kind};
+use crate::fs::staging::{Checking, Phase, Staged, Staging, VERDICT_WAIT_MAX, commit_kind};
 use crate::model::{Draft, Errno, EventId, Rejection};
 use crate::store::StagedName;
 
@@ -30,7 +30,7 @@ impl Staging {
     pub fn decide(&self, file: &Arc<Staged>, settle: impl FnOnce()) {
         let outcome = self.decide_content(file, || {
             // The name leaves the listing before anybody who waited looks.
-            locked(&file.inner).phase = Phase::Committed { until: Instant::now() + GRACE };
+            locked(&file.inner).phase = Phase::Committed { until: Instant::now() + self.grace };
             self.announce();
             settle();
         });
@@ -41,7 +41,7 @@ impl Staging {
             inner.phase = match outcome {
                 Outcome::Nothing => Phase::Open,
                 Outcome::Refused(_) => Phase::Refused,
-                Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + GRACE },
+                Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + self.grace },
             };
             inner.name.clone()
         };

@@ -23,6 +23,9 @@ impl Staging {
     /// Writes a receipt in place of the one before.
     pub(super) fn save(&self, receipt: &Receipt) -> Result<(), Errno> {
         let name = StagedName::new(&receipt.name).ok_or(Errno::EINVAL)?;
+        if receipt.state == Verdict::Refused {
+            self.drop_graced(&receipt.name)?;
+        }
         let text = receipt.to_bytes();
         self.kept.save(&name, &text).map_err(|error| error.errno())?;
         let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
@@ -102,7 +105,17 @@ impl Staging {
         }
         self.kept.forget(&staged).map_err(|error| error.errno())?;
         locked(&self.state).receipts.remove(name);
+        self.drop_graced(name)?;
         Ok(())
+    }
+
+    /// Takes away what still lies under a name that was committed: once its receipt says something else, nothing tells that it was.
+    fn drop_graced(&self, name: &str) -> Result<(), Errno> {
+        let graced = locked(&self.state).names.get(name).cloned();
+        match graced.filter(|file| matches!(locked(&file.inner).phase, Phase::Committed { .. })) {
+            Some(file) => self.remove(name, &file),
+            None => Ok(()),
+        }
     }
 
     /// Takes up the receipts that are on disk, by name only.

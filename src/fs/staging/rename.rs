@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::fs::locked;
 use crate::fs::staging::decide::Outcome;
-use crate::fs::staging::{Checking, GRACE, Phase, Staged, Staging, commit_kind};
+use crate::fs::staging::{Checking, Phase, Staged, Staging, commit_kind};
 use crate::model::Errno;
 use crate::store::StagedName;
 
@@ -31,12 +31,13 @@ impl Staging {
         if commit_kind(to).is_none() {
             return self.give_name(&file, &target, Phase::Open);
         }
+        let before = locked(&file.inner).phase;
         let outcome = self.commit_renamed(&file, &target, settle)?;
         let named = match outcome {
             Outcome::Nothing => self.give_name(&file, &target, Phase::Open),
-            Outcome::Committed => self.give_name(&file, &target, Phase::Committed { until: Instant::now() + GRACE }),
-            Outcome::SecondSave => self.keep(&file, Errno::EEXIST),
-            Outcome::Refused(errno) => self.keep(&file, errno),
+            Outcome::Committed => self.give_name(&file, &target, Phase::Committed { until: Instant::now() + self.grace }),
+            Outcome::SecondSave => Self::keep(&file, before, Errno::EEXIST),
+            Outcome::Refused(errno) => Self::keep(&file, before, errno),
         };
         self.announce();
         named
@@ -57,10 +58,8 @@ impl Staging {
     }
 
     /// The draft stays as it was.
-    fn keep(&self, file: &Staged, errno: Errno) -> Result<(), Errno> {
-        let mut inner = locked(&file.inner);
-        let named = inner.name.as_ref().is_some_and(|name| commit_kind(name.as_str()).is_some());
-        inner.phase = if named { Phase::Refused } else { Phase::Open };
+    fn keep(file: &Staged, before: Phase, errno: Errno) -> Result<(), Errno> {
+        locked(&file.inner).phase = before;
         Err(errno)
     }
 
