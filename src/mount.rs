@@ -80,8 +80,8 @@ fn run(options: &Options, place: &Place, readiness: Readiness) -> Result<(), Err
     readiness.tell(&begun.as_ref().map(|_| ()).map_err(Clone::clone));
     let (daemon, signals) = begun.inspect_err(|error| tracing::error!(%error, "cannot be mounted"))?;
     tracing::info!(store = %place.store.display(), mount_point = %place.point.display(), "mounted");
-    daemon.session.wait(&signals);
-    daemon.session.end();
+    let unused = daemon.session.wait(&signals);
+    daemon.session.end(unused);
     tracing::info!(mount_point = %place.point.display(), "unmounted");
     Ok(())
 }

@@ -479,3 +479,18 @@ fn a_refusal_under_a_committed_name_does_not_bring_the_committed_bytes_back() {
     desk.restart();
     assert_eq!(desk.list("staging"), [".draft"]);
 }
+
+/// Found by a test of signals: the kernel drops what it has not yet told when a mount ends.
+#[test]
+fn what_was_closed_is_committed_when_the_mount_ends_before_the_kernel_tells() {
+    let desk = Desk::new();
+    let closed = desk.open("closed.jsonl", NEW).unwrap();
+    desk.fs.write(closed, 0, LINE).unwrap();
+    desk.fs.flush(closed).1.unwrap();
+    let open = desk.open("open.jsonl", NEW).unwrap();
+    desk.fs.write(open, 0, OTHER).unwrap();
+    desk.fs.finish_closed();
+    assert_eq!(desk.commits(), 1);
+    assert_eq!(desk.receipt("closed.jsonl")["state"], "committed");
+    assert_eq!(desk.receipt("open.jsonl")["state"], "pending");
+}

@@ -196,6 +196,16 @@ impl Fs {
         self.decisions.decided(handle);
     }
 
+    /// The mount has ended: commits what was closed, where the kernel had no time to tell that it was for the last time.
+    pub fn finish_closed(&self) {
+        let Ok(staging) = self.staging() else { return };
+        for handle in staging.closed_handles() {
+            if let Release::Commit(file) = self.release(handle) {
+                self.decide(handle, &file, || (), || ());
+            }
+        }
+    }
+
     /// Finishes what a daemon before has begun.
     pub fn finish(&self, unfinished: Unfinished) {
         if let Ok(staging) = self.staging() {

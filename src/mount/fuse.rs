@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno as FuseErrno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
@@ -32,6 +33,7 @@ pub struct Shell {
     pub(super) queue: Arc<Queue>,
     pub(super) parking: Arc<Parking>,
     pub(super) waiting: Arc<Parking>,
+    pub(super) locking: Arc<Parking>,
     pub(super) store: PathBuf,
     /// Closed with the shell, when the last request has been served.
     pub(super) _alive: OwnedFd,
@@ -475,16 +477,15 @@ impl Filesystem for Shell {
         sleep: bool,
         reply: ReplyEmpty,
     ) {
-        guarded("setlk", || match lock_kind(typ) {
-            None => {
+        let Some(kind) = lock_kind(typ) else {
+            return guarded("setlk", || {
                 self.fs.unlock_all(ino.0, owner.0);
                 reply.ok();
-            }
-            Some(kind) => {
-                let granted: Box<dyn FnOnce(Result<(), Errno>) + Send> = Box::new(move |result| answer!(reply, result, () => reply.ok()));
-                self.fs.lock(ino.0, owner.0, Lock { kind, pid }, sleep, granted);
-            }
-        });
+            });
+        };
+        let (fs, lock) = (Arc::clone(&self.fs), Lock { kind, pid });
+        let work = move || answer!(reply, lock_patiently(&fs, ino.0, owner.0, lock, sleep), () => reply.ok());
+        self.locking.run(Box::new(move || guarded("setlk", work)));
     }
 
     fn bmap(&self, _request: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
@@ -545,11 +546,27 @@ impl Filesystem for Shell {
 }
 
 /// For how long an answer to a commit waits for the notices of its views.
-const SETTLE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The room on the store's own file system: what is mounted has none of its own.
 fn room(store: &Path) -> Result<nix::sys::statvfs::Statvfs, Errno> {
     nix::sys::statvfs::statvfs(store).map_err(|error| Errno::from_raw(error as i32))
+}
+
+/// Locks; one who waits is interrupted every second: the kernel cannot tell us that it was killed, and until it is answered it stays.
+fn lock_patiently(fs: &Fs, ino: u64, owner: u64, lock: Lock, wait: bool) -> Result<(), Errno> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(5);
+    let start = Instant::now();
+    loop {
+        let (tell, told) = channel();
+        fs.lock(ino, owner, lock, false, Box::new(move |result| tell.send(result).unwrap_or_default()));
+        match told.try_recv().unwrap_or(Err(Errno::EIO)) {
+            Err(Errno::EAGAIN) if wait && start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            Err(Errno::EAGAIN) if wait => return Err(Errno::EINTR),
+            answer => return answer,
+        }
+    }
 }
 
 /// Returns once the kernel knows what was published before.

@@ -26,9 +26,11 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A file system that the kernel knows.
 pub struct Session {
     point: PathBuf,
+    fs: Arc<Fs>,
     queue: Arc<Queue>,
     parking: Arc<Parking>,
     waiting: Arc<Parking>,
+    locking: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
     /// Hangs up when the last request has been served.
@@ -39,12 +41,13 @@ impl Session {
     /// Attaches a file system to its mount point and begins to serve.
     pub fn begin(fs: &Arc<Fs>, queue: &Arc<Queue>, attachment: &Attachment<'_>, unfinished: Option<Unfinished>) -> Result<Self, Error> {
         let (alive, held) = nix::unistd::pipe().map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
-        let (parking, waiting) = (Arc::new(Parking::default()), Arc::new(Parking::default()));
+        let (parking, waiting, locking) = (Arc::new(Parking::default()), Arc::new(Parking::default()), Arc::new(Parking::default()));
         let shell = Shell {
             fs: Arc::clone(fs),
             queue: Arc::clone(queue),
             parking: Arc::clone(&parking),
             waiting: Arc::clone(&waiting),
+            locking: Arc::clone(&locking),
             store: attachment.source.to_path_buf(),
             _alive: held,
         };
@@ -60,9 +63,11 @@ impl Session {
         };
         let mut session = Self {
             point: attachment.point.to_path_buf(),
+            fs: Arc::clone(fs),
             queue: Arc::clone(queue),
             parking,
             waiting,
+            locking,
             tending: Arc::default(),
             threads: Vec::new(),
             alive,
@@ -98,17 +103,19 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until the mount has ended: by an unmount, or by a signal, after which it is detached.
-    pub fn wait(&self, signals: &Signals) {
+    /// Waits until the mount has ended: by an unmount, or by a signal, after which it is detached. False if somebody still uses it.
+    pub fn wait(&self, signals: &Signals) -> bool {
         if self.ends_within(None, Some(signals)) {
-            return;
+            return true;
         }
         tracing::info!("ending on a signal");
         self.parking.drain();
         self.let_go();
-        if !self.ends_within(Some(GRACE), Some(signals)) {
+        let ended = self.ends_within(Some(GRACE), Some(signals));
+        if !ended {
             tracing::warn!("still in use: the connection is cut");
         }
+        ended
     }
 
     fn let_go(&self) {
@@ -138,11 +145,15 @@ impl Session {
         ready(0) && !signalled
     }
 
-    /// Finishes the commits that have come in and ends the threads.
-    pub fn end(mut self) {
+    /// Finishes the commits that have come in and ends the threads. If nobody uses it any more, what was closed is committed too.
+    pub fn end(mut self, unused: bool) {
         self.parking.drain();
+        if unused {
+            self.fs.finish_closed();
+        }
         self.parking.end();
         self.waiting.end();
+        self.locking.end();
         self.tending.end();
         self.queue.end();
         for thread in self.threads.drain(..) {

@@ -204,3 +204,17 @@ fn everything_else_answers_while_a_request_cannot() {
     assert_eq!(mount.read("log.jsonl").lines().count(), 1);
     mount.unmount();
 }
+
+#[test]
+fn one_who_waits_for_a_lock_can_be_killed() {
+    let mount = Mount::start(&TestStore::new().path());
+    let file = mount.join("staging/.lock");
+    fs::write(&file, "").unwrap();
+    let mut holder = std::process::Command::new("flock").args(["--no-fork", text(&file), "sleep", "600"]).spawn().unwrap();
+    eventually("the lock is held", || run("flock", ["-n", text(&file), "true"]).code == 1);
+    run("timeout", ["-s", "KILL", "0.2", "flock", text(&file), "true"]).code(137);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    run("flock", [text(&file), "true"]).ok();
+    mount.unmount();
+}

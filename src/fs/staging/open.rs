@@ -147,6 +147,15 @@ impl Staging {
         if commits { Release::Commit(file) } else { Release::Done }
     }
 
+    /// The mount has ended, so nobody has anything open any more: the handles of files that were closed after their last write, whose
+    /// last close the kernel did not tell.
+    #[must_use]
+    pub fn closed_handles(&self) -> Vec<u64> {
+        let handles: Vec<(u64, Handle)> = locked(&self.state).handles.iter().map(|(number, handle)| (*number, handle.clone())).collect();
+        let is_closed = |handle: &Handle| matches!(handle, Handle::Staged { file, writes: true, .. } if locked(&file.inner).closed);
+        handles.into_iter().filter(|(_, handle)| is_closed(handle)).map(|(number, _)| number).collect()
+    }
+
     /// Removes a name.
     ///
     /// # Errors
