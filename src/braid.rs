@@ -49,7 +49,7 @@ use crate::disk::{self, Disk};
 use crate::epoch::Epoch;
 use crate::model::{Draft, Errno, EventId, Rejection, ReplicaId, TransactionId};
 use crate::store::{Mode, OpenError, SnapshotMeta, Store};
-use crate::view::Tree;
+use crate::view::{Past, Tree};
 
 pub use cursors::Leadership;
 use forked::Proposal;
@@ -275,7 +275,13 @@ impl Braid {
     /// The tree of the newest published state.
     #[must_use]
     pub fn tree(&self) -> Tree {
-        Tree::of(self.epoch()).with_past(Arc::clone(&self.inner.travel) as Arc<dyn crate::view::Past>)
+        Tree::of(self.epoch()).with_past(self.past())
+    }
+
+    /// Where trees of the past come from; it does not keep the store open.
+    #[must_use]
+    pub fn past(&self) -> Arc<dyn Past> {
+        Arc::clone(&self.inner.travel) as Arc<dyn Past>
     }
 
     /// The epoch of exactly those files that a moment names: `position:N`, `seq:N`, `time:<RFC 3339 with zone>`, `tx:<id>`,

@@ -105,7 +105,10 @@ impl Daemon {
         let manner = Manner { read_only: options.read_only, uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
         let queue = Arc::new(Queue::default());
         let told = Arc::clone(&queue);
-        braid.on_publish(Box::new(move |_, epoch| told.publish(Arc::new(view::Tree::of(Arc::clone(epoch))))));
+        let past = braid.past();
+        braid.on_publish(Box::new(move |_, epoch| {
+            told.publish(Arc::new(view::Tree::of(Arc::clone(epoch)).with_past(Arc::clone(&past))));
+        }));
         // After the listener: an epoch in between is shown twice rather than never.
         let fs = Arc::new(Fs::new(manner, Arc::new(braid.tree()), staging));
         let attachment =
