@@ -67,6 +67,8 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Whether changes by other programs are followed while it is open.
     pub follow: bool,
+    /// Whether what an earlier process saved is set aside, so that every byte is read and checked again.
+    pub from_scratch: bool,
     /// How many threads read files at the start.
     pub threads: usize,
     /// Whether files are compared with what was saved of them before the store is ready, instead of soon after.
@@ -80,7 +82,7 @@ pub struct OpenOptions {
 impl Default for OpenOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 32);
-        Self { read_only: false, follow: false, threads, verify: false, disk: Disk::real(), replica_id: None }
+        Self { read_only: false, follow: false, from_scratch: false, threads, verify: false, disk: Disk::real(), replica_id: None }
     }
 }
 

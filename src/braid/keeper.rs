@@ -69,6 +69,7 @@ pub(super) struct Keeper {
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
+    from_scratch: bool,
     verify: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// What to look at, as soon as git lets us.
@@ -106,6 +107,7 @@ impl Keeper {
             checkpoint_findings: Vec::new(),
             checkpoints_seen: None,
             follow: options.follow,
+            from_scratch: options.from_scratch,
             verify: options.verify,
             watch: None,
             pending: Look::default(),
@@ -247,7 +249,9 @@ impl Keeper {
     /// What was saved is taken over where a name and its inode are still there; the rest is read.
     fn first_take_in(&mut self, shared: &Shared) -> Result<(), Failure> {
         let listed = self.store.list()?;
-        self.restore(&listed);
+        if !self.from_scratch {
+            self.restore(&listed);
+        }
         while self.verify && self.saving.has_unverified() {
             self.verify_some();
         }

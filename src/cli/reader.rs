@@ -34,9 +34,14 @@ pub(super) fn numbered_tree(session: &Session) -> Result<Tree> {
 
 /// Opens a store and waits until everything in it is taken in.
 pub(super) fn open(session: &Session, directory: &Path, read_only: bool) -> Result<(Braid, Arc<Epoch>)> {
+    open_by(session, directory, &OpenOptions { read_only, ..OpenOptions::default() })
+}
+
+/// The same by any options.
+pub(super) fn open_by(session: &Session, directory: &Path, options: &OpenOptions) -> Result<(Braid, Arc<Epoch>)> {
     // Asked first, because it tells what is no store from what cannot be read.
     Store::open(directory, &Disk::real(), Mode::ReadOnly)?;
-    let braid = Braid::open(directory, &OpenOptions { read_only, ..OpenOptions::default() })?;
+    let braid = Braid::open(directory, options)?;
     let progress = bar(session.format, "reading transactions", Some(0));
     while braid.wait(|epoch| epoch.progress.ready, LOOK).is_none() {
         let now = braid.epoch().progress;

@@ -46,7 +46,10 @@ fn print(session: &mut Session, status: &Value) -> Result {
         session.out.line(format!("{:<9} and {} more", "", heads.len() - HEADS_SHOWN_MAX))?;
     }
     let forks = |key: &str| number(at("forks").get(key).unwrap_or(&Value::Null));
-    session.out.line(format!("forks     {} streams are forked, {} provisionally", forks("open"), forks("provisional")))?;
+    let (open, provisional) = (forks("open"), forks("provisional"));
+    let counted = if open == 1 { "1 stream is forked".to_owned() } else { format!("{open} streams are forked") };
+    let more = if provisional == 0 { String::new() } else { format!(", {provisional} more provisionally: a parent is missing") };
+    session.out.line(format!("forks     {counted}{more}"))?;
     let findings: Vec<&Value> = at("findings").as_array().into_iter().flatten().collect();
     session.out.line(format!("findings  {}", findings.len()))?;
     for finding in findings.iter().take(FINDINGS_SHOWN_MAX) {

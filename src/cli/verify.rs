@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::failure::{Failure, Kind, Result};
 use super::status::render_finding;
 use super::{Session, locate, reader};
+use crate::braid::OpenOptions;
 use crate::disk::Disk;
 use crate::model::Severity;
 use crate::view::status_json;
@@ -28,7 +29,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         Some(directory) => directory.clone(),
         None => locate::named_or_found(session, &Disk::real())?,
     };
-    let (_, epoch) = reader::open(session, &directory, true)?;
+    let (_, epoch) = reader::open_by(session, &directory, &OpenOptions { read_only: true, from_scratch: true, ..OpenOptions::default() })?;
     let status: Value = serde_json::from_str(&status_json(&epoch))
         .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;
     let findings = status.get("findings").cloned().unwrap_or_default();

@@ -125,6 +125,21 @@ fn one_changed_byte_is_found_and_hides_nothing_else() {
     assert_eq!(json_lines(&on(&store, &["log", "--format", "json"]).ok()).len(), 6);
 }
 
+/// Story: what was verified once is taken over by name and inode, so a file changed in place looked whole.
+#[test]
+fn verify_trusts_nothing_that_was_saved() {
+    let (store, forked) = TestStore::forked();
+    on(&store, &["feed"]).ok();
+    let path = store.events_dir().join(format!("{}.jsonl", forked.ours));
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let place = text.find("\"amount\":50").unwrap() as u64;
+    std::os::unix::fs::FileExt::write_all_at(&file, b"\"amount\":51", place).unwrap();
+    file.set_modified(time).unwrap();
+    assert_eq!(on(&store, &["verify", "--format", "json"]).code(1).json()["findings"][0]["kind"], "quarantined");
+}
+
 #[test]
 fn names_of_other_people_do_not_reach_the_terminal() {
     let mut store = TestStore::new();
