@@ -1,12 +1,14 @@
 //! The command line: one file a subcommand, output for people and for programs, exit codes.
 
 mod append;
+mod checkpoint;
 mod completions;
 mod convert;
 mod draft;
 mod events;
 mod failure;
 mod feed;
+mod filter;
 mod fold;
 mod forks;
 mod glob;
@@ -23,10 +25,13 @@ mod progress;
 mod reader;
 mod reconcile;
 mod show;
+mod signals;
+mod snapshot;
 mod status;
 mod stream;
 mod streams;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -71,6 +76,9 @@ enum Command {
     Stream(stream::Arguments),
     Streams(streams::Arguments),
     Feed(feed::Arguments),
+    Watch(watch::Arguments),
+    Checkpoint(checkpoint::Arguments),
+    Snapshot(snapshot::Arguments),
     Show(show::Arguments),
     Status(status::Arguments),
     Verify(verify::Arguments),
@@ -129,6 +137,9 @@ fn dispatch(command: Command, session: &mut Session) -> Result {
         Command::Stream(arguments) => stream::run(&arguments, session),
         Command::Streams(arguments) => streams::run(&arguments, session),
         Command::Feed(arguments) => feed::run(&arguments, session),
+        Command::Watch(arguments) => watch::run(&arguments, session),
+        Command::Checkpoint(arguments) => checkpoint::run(&arguments, session),
+        Command::Snapshot(arguments) => snapshot::run(&arguments, session),
         Command::Show(arguments) => show::run(&arguments, session),
         Command::Status(arguments) => status::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),

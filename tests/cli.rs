@@ -5,6 +5,8 @@
 #[path = "support/all.rs"]
 mod support;
 
+#[path = "cli/cursors.rs"]
+mod cursors;
 #[path = "cli/documents.rs"]
 mod documents;
 #[path = "cli/fixtures.rs"]

@@ -111,7 +111,7 @@ pub(super) fn print(session: &mut Session, view: &File, choice: &Choice, stream:
 }
 
 /// Prints a line if it is chosen; tells whether it was.
-fn print_line(session: &mut Session, bytes: &[u8], choice: &Choice, stream: Option<&str>) -> Result<bool> {
+pub(super) fn print_line(session: &mut Session, bytes: &[u8], choice: &Choice, stream: Option<&str>) -> Result<bool> {
     let line: Line<'_> =
         serde_json::from_slice(bytes).map_err(|error| Failure::new(Kind::Failed, "a line of a view is damaged").because(&error))?;
     if !line.is_chosen(choice, stream) {

@@ -11,8 +11,10 @@ const MOUNT_TYPE: &str = "fuse.braidfs";
 
 /// The store that the session names, else the one that the current directory lies in, or whose mount it lies in.
 pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> {
-    if let Some(store) = &session.store {
-        return Ok(store.clone());
+    if let Some(named) = &session.store {
+        let mounts = disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+        let real = disk.canonical(named).unwrap_or_else(|_| named.clone());
+        return Ok(store_of_mount(&String::from_utf8_lossy(&mounts), &real).unwrap_or_else(|| named.clone()));
     }
     let here =
         std::env::current_dir().map_err(|error| Failure::new(Kind::Failed, "the current directory cannot be found").because(&error))?;
@@ -25,6 +27,16 @@ pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> 
             .hint("name one: --store DIR, or BRAIDFS_STORE=DIR in the environment")
             .hint("make one: braidfs init DIR")
     })
+}
+
+/// Leaves a mount that the current directory lies in for its store, so that the mount may go while this process runs.
+pub(super) fn leave_mount(disk: &Disk, store: &Path) {
+    let mounts = disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let lies_in = |here: PathBuf| store_of_mount(&String::from_utf8_lossy(&mounts), &here).is_some();
+    if std::env::current_dir().is_ok_and(lies_in) {
+        // Where that is not allowed, the mount is in use by us, and says so.
+        let _ = std::env::set_current_dir(store);
+    }
 }
 
 /// A store has `events/`, and what tells it from any other directory with such a name: what a store keeps beside, what `init` wrote, or a transaction.

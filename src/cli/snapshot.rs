@@ -1,0 +1,188 @@
+//! `braidfs snapshot`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::failure::{Failure, Kind, Result};
+use super::harmless::harmless;
+use super::{Session, locate, reader};
+use crate::braid::Braid;
+use crate::disk::Disk;
+use crate::epoch::SavedSnapshot;
+use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, parse_draft};
+use crate::format::names::directory_name;
+use crate::store::Coverage;
+use crate::view::Tree;
+
+/// Saved states: start from one and replay only what came after
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Save a state: one JSON value, from a file or standard input
+    Save {
+        /// The snapshot's name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The state; none or `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// It covers the feed up to this number
+        #[arg(long, value_name = "N", required_unless_present = "covers", conflicts_with = "covers")]
+        seq_nr: Option<u64>,
+        /// It covers this stream up to that version; once for each stream
+        #[arg(long, value_name = "STREAM=VERSION", value_parser = parse_version)]
+        covers: Vec<(String, u64)>,
+    },
+    /// Print the newest state that still holds, with what it covers
+    Show {
+        /// The snapshot's name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The one that covers the feed up to this number, whether it holds or not
+        #[arg(long, value_name = "N")]
+        seq_nr: Option<u64>,
+        /// Print the state's bytes and nothing else
+        #[arg(long)]
+        state: bool,
+    },
+    /// Print the events to put on top of the newest state that still holds
+    After {
+        /// The snapshot's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// List the saved states
+    List {
+        /// Only those of this name
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Forget every state of a name
+    Forget {
+        /// The snapshot's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+fn parse_version(text: &str) -> std::result::Result<(String, u64), String> {
+    let (stream, version) = text.rsplit_once('=').ok_or_else(|| format!("'{text}' is not of the form STREAM=VERSION"))?;
+    Ok((stream.to_owned(), version.parse().map_err(|_| format!("'{version}' is no version"))?))
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    match &arguments.action {
+        Action::Save { name, file, seq_nr, covers } => save(name, file.as_deref(), *seq_nr, covers, session),
+        Action::Show { name, seq_nr, state } => show(name, *seq_nr, *state, session),
+        Action::After { name } => print(name, "after.jsonl", session),
+        Action::List { name } => list(name.as_deref(), session),
+        Action::Forget { name } => forget(name, session),
+    }
+}
+
+fn open(session: &Session, read_only: bool) -> Result<Braid> {
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    Ok(reader::open(session, &directory, read_only)?.0)
+}
+
+fn read_state(file: Option<&Path>) -> Result<String> {
+    let bytes = match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => {
+            let cannot = |error: crate::disk::Error| {
+                Failure::new(Kind::Refused, format!("state '{}' cannot be read", file.display())).because(&error)
+            };
+            Disk::real().read_at(file, 0, DRAFT_LEN_MAX + 1).map_err(cannot)?
+        }
+        None => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().lock().take(DRAFT_LEN_MAX as u64 + 1).read_to_end(&mut bytes);
+            read.map_err(|error| Failure::new(Kind::Failed, "standard input cannot be read").because(&error))?;
+            bytes
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|error| Failure::new(Kind::Refused, "state is not UTF-8").because(&error))?;
+    let value: std::result::Result<&serde_json::value::RawValue, _> = serde_json::from_str(&text);
+    let value = value.map_err(|error| Failure::new(Kind::Refused, "state is not one JSON value").because(&error))?;
+    Ok(value.get().to_owned())
+}
+
+fn save(name: &str, file: Option<&Path>, seq_nr: Option<u64>, covers: &[(String, u64)], session: &mut Session) -> Result {
+    let state = read_state(file)?;
+    let mut snapshot = Map::from_iter([("name".to_owned(), json!(name))]);
+    match seq_nr {
+        Some(seq_nr) => snapshot.insert("seq_nr".to_owned(), json!(seq_nr)),
+        None => snapshot.insert("versions".to_owned(), covers.iter().map(|(stream, version)| (stream.clone(), json!(version))).collect()),
+    };
+    // The same way as through staging, so that the same is refused.
+    let draft = parse_draft(format!("{{\"snapshot\":{},\"state\":{state}}}", Value::from(snapshot)).as_bytes(), DraftKind::Document)?;
+    let committed = open(session, false)?.append(draft)?;
+    let Some(meta) = committed.snapshot else { return Err(Failure::new(Kind::Failed, "no state was saved")) };
+    let saved = json!({"name": name, "ordinal": meta.ordinal, "digest": meta.digest});
+    session.out.either(&saved, |_| format!("saved state {} of snapshot {}", meta.ordinal, harmless(name)))
+}
+
+fn missing(name: &str, tree: &Tree) -> Failure {
+    let is_there = tree.epoch().snapshots.iter().any(|saved| saved.meta.name == name);
+    let why = if is_there { "has no state that still holds" } else { "does not exist" };
+    Failure::new(Kind::Refused, format!("snapshot '{name}' {why}")).hint("list them: braidfs snapshot list")
+}
+
+fn print(name: &str, file: &str, session: &mut Session) -> Result {
+    let tree = reader::numbered_tree(session)?;
+    let path = format!("snapshots/{}/{file}", directory_name(name));
+    let Some(view) = tree.find(&path).and_then(crate::view::Node::into_file) else { return Err(missing(name, &tree)) };
+    let bytes = view.read_all().map_err(|error| Failure::new(Kind::Failed, format!("snapshot '{name}' cannot be read")).because(&error))?;
+    session.out.bytes(&bytes)
+}
+
+fn show(name: &str, seq_nr: Option<u64>, state: bool, session: &mut Session) -> Result {
+    if !state {
+        return print(name, &seq_nr.map_or_else(|| "latest.json".to_owned(), |seq_nr| format!("{seq_nr}.json")), session);
+    }
+    let braid = open(session, true)?;
+    let wanted = |saved: &SavedSnapshot| {
+        saved.meta.name == name && seq_nr.map_or(saved.valid, |seq_nr| saved.meta.coverage == Coverage::SeqNr(seq_nr))
+    };
+    let found = braid.snapshots().iter().rev().find(|saved| wanted(saved)).cloned();
+    let Some(saved) = found else { return Err(missing(name, &braid.tree())) };
+    let snapshot = braid.store().snapshot(name, saved.meta.ordinal);
+    match snapshot.map_err(|error| Failure::new(Kind::Failed, format!("snapshot '{name}' cannot be read")).because(&error))? {
+        Some(snapshot) => {
+            session.out.bytes(&snapshot.state)?;
+            session.out.bytes(b"\n")
+        }
+        None => Err(missing(name, &braid.tree())),
+    }
+}
+
+fn list(name: Option<&str>, session: &mut Session) -> Result {
+    let braid = open(session, true)?;
+    braid.snapshots().iter().filter(|saved| name.is_none_or(|name| saved.meta.name == name)).try_for_each(|saved| {
+        let meta = &saved.meta;
+        let (seq_nr, covers) = match &meta.coverage {
+            Coverage::SeqNr(seq_nr) => (Some(*seq_nr), format!("the feed up to {seq_nr}")),
+            Coverage::Versions(versions) => (None, format!("{} streams", versions.len())),
+        };
+        let value = json!({
+            "name": meta.name, "ordinal": meta.ordinal, "seq_nr": seq_nr, "stale": !saved.valid, "digest": meta.digest,
+            "saved_at": meta.saved_at,
+        });
+        let remark = if saved.valid { "" } else { "  stale: what it covers has changed" };
+        session.out.either(&value, |_| format!("{:>4}  {}  {covers}{remark}", meta.ordinal, harmless(&meta.name)))
+    })
+}
+
+fn forget(name: &str, session: &mut Session) -> Result {
+    if open(session, false)?.forget_snapshots(name)? {
+        return session.out.either(&json!({"name": name, "forgotten": true}), |_| format!("snapshot {} is forgotten", harmless(name)));
+    }
+    Err(Failure::new(Kind::Refused, format!("snapshot '{name}' does not exist")).hint("list them: braidfs snapshot list"))
+}
