@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::index::{Index, Touched};
 use crate::model::{Finding, ReplicaId};
-use crate::store::{SnapshotMeta, Store};
+use crate::store::{Checkpoint, SnapshotMeta, Store};
 
 /// A file of `events/` that the store refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub struct Epoch {
     pub findings: Arc<Vec<Finding>>,
     /// The saved states, by name and then in the order in which they were saved.
     pub snapshots: Arc<Vec<SavedSnapshot>>,
+    /// The subscriptions' checkpoints, by number.
+    pub checkpoints: Arc<Vec<Checkpoint>>,
     /// The identity of this working copy, once it has one.
     pub replica_id: Option<ReplicaId>,
     /// What the writer may do.

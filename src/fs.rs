@@ -3,6 +3,7 @@
 //! No kernel is needed to test it: the row `mount` unpacks requests, calls here and replies.
 
 mod attr;
+mod checkpoints;
 mod decisions;
 mod ledger;
 mod listing;
@@ -22,6 +23,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use attr::{Attr, Found, Ttl};
+pub use checkpoints::{Checkpoints, Cursors};
 pub use ledger::{Failure, Ledger};
 pub use listing::Child;
 pub use locks::{Granted, Lock, LockKind};
@@ -57,6 +59,7 @@ pub struct Fs {
     nodes: Mutex<Nodes>,
     listings: Mutex<Listings>,
     locks: Mutex<Locks>,
+    checkpoints: Option<Arc<Checkpoints>>,
     decisions: Decisions,
     /// The newest inode when the tree before this one was published.
     newest: AtomicU64,
@@ -83,9 +86,17 @@ impl Fs {
             nodes: Mutex::default(),
             listings: Mutex::default(),
             locks: Mutex::default(),
+            checkpoints: None,
             decisions: Decisions::default(),
             newest: AtomicU64::new(0),
         }
+    }
+
+    /// The same with checkpoints that can be written and locked.
+    #[must_use]
+    pub fn with_checkpoints(mut self, checkpoints: Arc<Checkpoints>) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
     }
 
     /// How it is shown.

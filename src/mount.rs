@@ -25,7 +25,7 @@ pub use umount::umount;
 
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::LockGuard;
-use crate::fs::{Fs, Manner, Staging, Unfinished};
+use crate::fs::{Checkpoints, Fs, Manner, Staging, Unfinished};
 use crate::view;
 use attach::Attachment;
 use background::{Readiness, Side};
@@ -110,7 +110,11 @@ impl Daemon {
             told.publish(Arc::new(view::Tree::of(Arc::clone(epoch)).with_past(Arc::clone(&past))));
         }));
         // After the listener: an epoch in between is shown twice rather than never.
-        let fs = Arc::new(Fs::new(manner, Arc::new(braid.tree()), staging));
+        let mut fs = Fs::new(manner, Arc::new(braid.tree()), staging);
+        if !options.read_only {
+            fs = fs.with_checkpoints(Checkpoints::new(Arc::new(braid.clone())));
+        }
+        let fs = Arc::new(fs);
         let attachment =
             Attachment { source: &place.store, point: &place.point, read_only: options.read_only, allow_other: options.allow_other };
         let session = Session::begin(&fs, &queue, &attachment, unfinished)?;

@@ -1,5 +1,6 @@
 //! What each virtual file is: the tree of one epoch, names, exact sizes, rendered ranges.
 
+mod checkpoints;
 mod file;
 mod forks;
 mod graph;

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "mounted/appending.rs"]
 mod appending;
+#[path = "mounted/checkpoints.rs"]
+mod checkpoints;
 #[path = "mounted/daemon.rs"]
 mod daemon;
 #[path = "mounted/following.rs"]

@@ -1,5 +1,6 @@
 //! Cursors: pages of the feed, checkpoints, and leadership of a subscription.
 
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use crate::braid::keeper::{Keeper, Request};
@@ -65,7 +66,8 @@ impl Braid {
         self.at_keeper_for(name, move |keeper, name| {
             keeper.follow_checkpoints();
             let saved = keeper.store.save_checkpoint(name, seq_nr, &mut keeper.log, force);
-            keeper.note_checkpoints();
+            let saved_at = saved.is_ok().then_some(seq_nr);
+            keeper.note_checkpoint(name, saved_at);
             saved
         })
     }
@@ -78,7 +80,7 @@ impl Braid {
         self.at_keeper_for(name, |keeper, name| {
             keeper.follow_checkpoints();
             let forgotten = keeper.store.forget_checkpoint(name);
-            keeper.note_checkpoints();
+            keeper.note_checkpoint(name, None);
             forgotten
         })
     }
@@ -137,13 +139,15 @@ impl Keeper {
         }
     }
 
-    /// We changed a checkpoint ourselves: only one that is orphaned may have become another.
-    fn note_checkpoints(&mut self) {
-        if self.checkpoint_findings.is_empty() {
-            self.checkpoints_seen = self.checkpoints_mark();
-        } else {
-            self.look_at_checkpoints();
-        }
+    /// We saved a checkpoint at a number, or forgot or failed to save it; the others are as they were.
+    fn note_checkpoint(&mut self, name: &str, saved_at: Option<u64>) {
+        let Some(seq_nr) = saved_at else { return self.follow_checkpoints() };
+        self.checkpoints_seen = self.checkpoints_mark();
+        let all = Arc::make_mut(&mut self.checkpoints);
+        all.retain(|checkpoint| checkpoint.name != name);
+        let at = all.partition_point(|checkpoint| (checkpoint.seq_nr, checkpoint.name.as_str()) < (seq_nr, name));
+        all.insert(at, Checkpoint { name: name.to_owned(), seq_nr, standing: Standing::Belongs });
+        self.mark_dirty();
     }
 
     fn checkpoints_mark(&self) -> Option<(u64, i128)> {
@@ -161,12 +165,16 @@ impl Keeper {
                 return;
             }
         };
-        let orphaned = all.into_iter().filter(|checkpoint| checkpoint.standing == Standing::Orphaned);
-        let findings: Vec<Finding> = orphaned.map(|checkpoint| orphaned_finding(&checkpoint)).collect();
-        if findings != self.checkpoint_findings {
-            self.checkpoint_findings = findings;
+        if all != *self.checkpoints {
+            self.checkpoints = Arc::new(all);
             self.mark_dirty();
         }
+    }
+
+    /// The checkpoints that belong to another ingestion log.
+    pub(super) fn checkpoint_findings(&self) -> Vec<Finding> {
+        let orphaned = self.checkpoints.iter().filter(|checkpoint| checkpoint.standing == Standing::Orphaned);
+        orphaned.map(orphaned_finding).collect()
     }
 }
 

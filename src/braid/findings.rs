@@ -22,7 +22,7 @@ impl Keeper {
         findings.extend(self.delivered_twice_findings());
         findings.extend(self.stale_read_findings());
         findings.extend(self.log_findings.iter().cloned());
-        findings.extend(self.checkpoint_findings.iter().cloned());
+        findings.extend(self.checkpoint_findings());
         findings.extend(self.shelf.findings());
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
         findings.dedup();

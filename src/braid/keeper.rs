@@ -15,7 +15,7 @@ use crate::disk::{Change, Watch, WatchedDir};
 use crate::epoch::{Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::model::Finding;
-use crate::store::{Identity, IngestionLog, Mode, Store};
+use crate::store::{Checkpoint, Identity, IngestionLog, Mode, Store};
 
 /// How many drafts make one group at most.
 const GROUP_MAX: usize = 64;
@@ -65,7 +65,7 @@ pub(super) struct Keeper {
     pub(super) delivered_twice: BTreeSet<u32>,
     pub(super) saving: Saving,
     pub(super) shelf: Shelf,
-    pub(super) checkpoint_findings: Vec<Finding>,
+    pub(super) checkpoints: Arc<Vec<Checkpoint>>,
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
@@ -104,7 +104,7 @@ impl Keeper {
             delivered_twice: BTreeSet::new(),
             saving: Saving::default(),
             shelf: Shelf::default(),
-            checkpoint_findings: Vec::new(),
+            checkpoints: Arc::default(),
             checkpoints_seen: None,
             follow: options.follow,
             from_scratch: options.from_scratch,
@@ -130,6 +130,7 @@ impl Keeper {
             quarantined: Arc::new(self.roster.quarantined(&self.index)),
             findings: Arc::new(self.findings()),
             snapshots: self.shelf.shown(),
+            checkpoints: Arc::clone(&self.checkpoints),
             replica_id: self.identity.replica_id,
             writer: self.writer.clone(),
             progress: self.progress,

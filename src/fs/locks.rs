@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::fs::own::CHECKPOINTS;
 use crate::fs::{Fs, locked};
 use crate::model::Errno;
 
@@ -59,9 +60,26 @@ impl FileLocks {
     }
 }
 
+/// The file in `checkpoints/` that a path names: its lock is the leadership of a subscription.
+fn checkpoint_of(path: &str) -> Option<&str> {
+    path.split_once('/').filter(|(directory, _)| *directory == CHECKPOINTS).map(|(_, file)| file)
+}
+
 impl Fs {
     /// Locks a file for an owner, or answers `EAGAIN`; one who waits is answered when its turn has come.
     pub fn lock(&self, ino: u64, owner: u64, lock: Lock, wait: bool, granted: Granted) {
+        if let Ok(held) = self.held(ino)
+            && let Some(file) = checkpoint_of(&held.identity.path)
+        {
+            return match &self.checkpoints {
+                Some(checkpoints) => checkpoints.lock(file, owner, lock, wait, granted),
+                None => granted(Err(Errno::ENOLCK)),
+            };
+        }
+        if self.manner.read_only {
+            // Nothing is released there, so nothing is counted: whoever asks has it.
+            return granted(Ok(()));
+        }
         let (own, others) = {
             let mut locks = locked(&self.locks);
             let file = locks.files.entry(ino).or_default();
@@ -88,6 +106,12 @@ impl Fs {
 
     /// Gives up what an owner holds or waits for.
     pub fn unlock_all(&self, ino: u64, owner: u64) {
+        if let Some(checkpoints) = &self.checkpoints
+            && let Ok(held) = self.held(ino)
+            && let Some(file) = checkpoint_of(&held.identity.path)
+        {
+            return checkpoints.unlock(file, owner);
+        }
         let (cancelled, granted) = {
             let mut locks = locked(&self.locks);
             let Some(file) = locks.files.get_mut(&ino) else { return };

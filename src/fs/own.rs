@@ -1,6 +1,9 @@
 //! What a writable mount has besides the views: `append`, `staging/` and `receipts/`.
 
+use std::sync::Arc;
+
 use crate::fs::attr::{Attr, Found, Ttl};
+use crate::fs::checkpoints::Checkpoints;
 use crate::fs::nodes::Identity;
 use crate::fs::receipt::ENDING;
 use crate::fs::source::Entry;
@@ -14,6 +17,9 @@ pub const APPEND: &str = "append";
 pub const STAGING: &str = "staging";
 /// The name of the directory that says what became of them.
 pub const RECEIPTS: &str = "receipts";
+
+/// The name of the directory of subscriptions' cursors.
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// What an inode of ours is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +36,10 @@ pub enum Own {
     Receipts,
     /// A receipt, by the staged name.
     Receipt(String),
+    /// `checkpoints/`.
+    Checkpoints,
+    /// A checkpoint, by its name there.
+    Checkpoint(String),
 }
 
 impl Own {
@@ -40,9 +50,11 @@ impl Own {
             None if path == APPEND => Some(Self::Append),
             None if path == STAGING => Some(Self::Staging),
             None if path == RECEIPTS => Some(Self::Receipts),
+            None if path == CHECKPOINTS => Some(Self::Checkpoints),
             Some((STAGING, "/")) => Some(Self::Staged(identity.incarnation)),
             Some((STAGING, of)) => Some(Self::Error(of.to_owned())),
             Some((RECEIPTS, of)) => Some(Self::Receipt(of.to_owned())),
+            Some((CHECKPOINTS, of)) => Some(Self::Checkpoint(of.to_owned())),
             _ => None,
         }
     }
@@ -56,8 +68,10 @@ impl Own {
             Self::Staged(id) => (format!("{STAGING}//"), *id),
             Self::Error(of) => (format!("{STAGING}/{of}"), 0),
             Self::Receipt(of) => (format!("{RECEIPTS}/{of}"), 0),
+            Self::Checkpoints => (CHECKPOINTS.to_owned(), 0),
+            Self::Checkpoint(of) => (format!("{CHECKPOINTS}/{of}"), 0),
         };
-        let directory = matches!(self, Self::Staging | Self::Receipts);
+        let directory = matches!(self, Self::Staging | Self::Receipts | Self::Checkpoints);
         Identity { path: path.into(), incarnation, directory }
     }
 }
@@ -74,6 +88,11 @@ impl Fs {
         self.staging.as_ref().ok_or(Errno::EROFS)
     }
 
+    /// The checkpoints that can be written; none on a read-only mount.
+    pub(super) fn checkpoints(&self) -> Result<&Arc<Checkpoints>, Errno> {
+        self.checkpoints.as_ref().ok_or(Errno::EROFS)
+    }
+
     /// What of ours a name in a directory is; none if the directory is one of the views'.
     pub(super) fn find_own(&self, directory: &str, name: &str) -> Option<Result<Own, Errno>> {
         let staging = self.staging.as_ref()?;
@@ -81,6 +100,11 @@ impl Fs {
             ("", APPEND) => Some(Ok(Own::Append)),
             ("", STAGING) => Some(Ok(Own::Staging)),
             ("", RECEIPTS) => Some(Ok(Own::Receipts)),
+            ("", CHECKPOINTS) if self.checkpoints.is_some() => Some(Ok(Own::Checkpoints)),
+            (CHECKPOINTS, name) => {
+                let found = self.checkpoints.as_ref()?.size(name);
+                Some(found.map(|_| Own::Checkpoint(name.to_owned())))
+            }
             (STAGING, name) => {
                 let file = staging.find(name).map(|file| Own::Staged(file.id()));
                 Some(file.or_else(|| staging.error(name).map(Own::Error)).ok_or(Errno::ENOENT))
@@ -97,8 +121,9 @@ impl Fs {
     pub(super) fn look_up_own(&self, own: &Own) -> Result<(Found, u64), Errno> {
         let ino = locked(&self.nodes).look_up(own.identity());
         let attr = self.own_attributes(ino, own).inspect_err(|_| self.forget(ino, 1))?;
-        // These three always stand for the same.
-        let entry_ttl = if matches!(own, Own::Append | Own::Staging | Own::Receipts) { Ttl::UntilTold } else { Ttl::Ask };
+        // These always stand for the same.
+        let entry_ttl =
+            if matches!(own, Own::Append | Own::Staging | Own::Receipts | Own::Checkpoints) { Ttl::UntilTold } else { Ttl::Ask };
         Ok((Found { attr, attr_ttl: Ttl::Ask, entry_ttl }, self.serial()))
     }
 
@@ -115,7 +140,9 @@ impl Fs {
         match own {
             Own::Append => Ok(file((0, self.begun_ns), 0o644)),
             Own::Staging => Ok(directory(0o755)),
-            Own::Receipts => Ok(directory(0o755)),
+            Own::Receipts | Own::Checkpoints => Ok(directory(0o755)),
+            // Its size changes at every save, and nobody counts the time of a number.
+            Own::Checkpoint(of) => Ok(file((self.checkpoints()?.size(of)?, self.begun_ns), 0o644)),
             Own::Staged(id) => {
                 let staged = staging.find_id(*id).ok_or(Errno::ESTALE)?;
                 Ok(file(staging.facts(&staged), 0o644))
@@ -134,6 +161,7 @@ impl Fs {
         let file = |name: String| Entry { name, directory: false };
         match path {
             STAGING => Some(staging.list().into_iter().map(file).collect()),
+            CHECKPOINTS => Some(self.checkpoints.as_ref()?.list().into_iter().map(file).collect()),
             RECEIPTS => Some(staging.receipt_names().into_iter().map(|name| file(name + ENDING)).collect()),
             _ => None,
         }
@@ -143,7 +171,11 @@ impl Fs {
     pub(super) fn own_of_root(&self) -> Vec<Entry> {
         let entry = |name: &str, directory| Entry { name: name.to_owned(), directory };
         match self.staging {
-            Some(_) => vec![entry(APPEND, false), entry(STAGING, true), entry(RECEIPTS, true)],
+            Some(_) => {
+                let mut own = vec![entry(APPEND, false), entry(STAGING, true), entry(RECEIPTS, true)];
+                own.extend(self.checkpoints.as_ref().map(|_| entry(CHECKPOINTS, true)));
+                own
+            }
             None => Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What is refused, and with which errno: the views to everyone, odd things in staging.
 
-use crate::fs::own::{APPEND, Own, RECEIPTS, STAGING};
+use crate::fs::own::{APPEND, CHECKPOINTS, Own, RECEIPTS, STAGING};
 use crate::fs::{Fs, ROOT};
 use crate::model::Errno;
 
@@ -54,7 +54,9 @@ impl Fs {
         let held = self.held(ino)?;
         if mask & libc::W_OK != 0 {
             match self.own(ino)? {
-                Some(Own::Append | Own::Staging | Own::Staged(_) | Own::Receipts) => self.may_append(caller)?,
+                Some(Own::Append | Own::Staging | Own::Staged(_) | Own::Receipts | Own::Checkpoints | Own::Checkpoint(_)) => {
+                    self.may_append(caller)?
+                }
                 _ => return Err(Errno::EROFS),
             }
         }
@@ -67,7 +69,7 @@ impl Fs {
     /// Whether a path is none of the views.
     pub(super) fn is_own_path(&self, path: &str) -> bool {
         let first = path.split_once('/').map_or(path, |(first, _)| first);
-        self.staging.is_some() && matches!(first, APPEND | STAGING | RECEIPTS)
+        self.staging.is_some() && matches!(first, APPEND | STAGING | RECEIPTS | CHECKPOINTS)
     }
 
     /// Only the mounting user and root may append.

@@ -193,7 +193,10 @@ impl Fs {
         }
         let mut names = self.shown().sizes.list(path)?;
         if path.is_empty() {
-            names.extend(self.own_of_root());
+            let own = self.own_of_root();
+            // What a read-only mount shows as a view may be ours where it can be written.
+            names.retain(|entry| !own.iter().any(|ours| ours.name == entry.name));
+            names.extend(own);
         }
         Some(names)
     }

@@ -7,8 +7,9 @@ use crate::format::draft::{DraftKind, parse_draft};
 use crate::format::names::{ENDING, category_of, file_name, stream_path};
 use crate::fs::Fs;
 use crate::fs::attr::{Attr, Found, Ttl};
+use crate::fs::checkpoints::{Checkpoints, HANDLES_FROM};
 use crate::fs::ledger::Failure;
-use crate::fs::own::{Own, RECEIPTS, STAGING};
+use crate::fs::own::{CHECKPOINTS, Own, RECEIPTS, STAGING};
 use crate::fs::publish::Notice;
 use crate::fs::receipt;
 use crate::fs::refuse::Caller;
@@ -48,7 +49,7 @@ impl Fs {
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
         let own = self.own(ino)?;
         match own {
-            Some(Own::Append | Own::Staged(_)) if writes => self.may_append(caller)?,
+            Some(Own::Append | Own::Staged(_) | Own::Checkpoint(_)) if writes => self.may_append(caller)?,
             _ if writes => return Err(Errno::EROFS),
             _ => {}
         }
@@ -62,7 +63,8 @@ impl Fs {
                 staging.wait_verdict(&of);
                 staging.open_text(staging.receipt(&of).ok_or(Errno::ENOENT)?)
             }
-            Own::Staging | Own::Receipts => return Err(Errno::EISDIR),
+            Own::Checkpoint(of) => self.checkpoints()?.open(&of, flags, false)?,
+            Own::Staging | Own::Receipts | Own::Checkpoints => return Err(Errno::EISDIR),
         };
         Ok(Opened { handle, direct: true })
     }
@@ -82,6 +84,15 @@ impl Fs {
     /// # Errors
     /// `EROFS` among the views, `EEXIST` for a name that is taken, `EACCES` for others than the mounting user and root.
     pub fn create(&self, parent: u64, name: &str, flags: i32, caller: Caller) -> Result<(Found, Opened), Errno> {
+        if let Some(checkpoints) = self.checkpoints_at(parent)? {
+            self.may_append(caller)?;
+            if flags & libc::O_EXCL != 0 && checkpoints.size(name).is_ok() {
+                return Err(Errno::EEXIST);
+            }
+            let handle = checkpoints.open(name, flags, true)?;
+            let looked = self.look_up_own(&Own::Checkpoint(name.to_owned())).inspect_err(|_| checkpoints.release(handle))?;
+            return Ok((looked.0, Opened { handle, direct: true }));
+        }
         let staging = self.staging_at(parent, caller)?;
         let file = match staging.create(name) {
             // Somebody was faster.
@@ -106,6 +117,17 @@ impl Fs {
         self.look_up_own(&Own::Staged(file.id()))
     }
 
+    /// The checkpoints if that is what a directory is.
+    fn checkpoints_at(&self, parent: u64) -> Result<Option<&Arc<Checkpoints>>, Errno> {
+        let path = self.directory_path(parent)?;
+        Ok(self.checkpoints.as_ref().filter(|_| &*path == CHECKPOINTS))
+    }
+
+    /// The checkpoints if that is what a handle is of.
+    fn checkpoints_of(&self, handle: u64) -> Option<&Arc<Checkpoints>> {
+        self.checkpoints.as_ref().filter(|_| handle > HANDLES_FROM)
+    }
+
     /// The staging area if that is what a directory is and someone may change it.
     fn staging_at(&self, parent: u64, caller: Caller) -> Result<&crate::fs::Staging, Errno> {
         if &*self.directory_path(parent)? != STAGING || self.staging.is_none() {
@@ -120,7 +142,11 @@ impl Fs {
     /// # Errors
     /// `EISDIR` for a directory, `EIO` and its like when the store cannot be read.
     pub fn read(&self, ino: u64, handle: u64, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
-        if handle == 0 { self.read_view(ino, offset, len) } else { self.staging()?.read(handle, offset, len) }
+        match self.checkpoints_of(handle) {
+            Some(checkpoints) => checkpoints.read(handle, offset, len),
+            None if handle == 0 => self.read_view(ino, offset, len),
+            None => self.staging()?.read(handle, offset, len),
+        }
     }
 
     /// Writes to an open staged file.
@@ -128,7 +154,10 @@ impl Fs {
     /// # Errors
     /// Why the file will not be committed, as far as can be told now.
     pub fn write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
-        self.staging()?.write(handle, offset, bytes)
+        match self.checkpoints_of(handle) {
+            Some(checkpoints) => checkpoints.write(handle, offset, bytes),
+            None => self.staging()?.write(handle, offset, bytes),
+        }
     }
 
     /// Whether an inode is `append`.
@@ -157,6 +186,9 @@ impl Fs {
     /// A file was closed, perhaps not for the last time. From now on who looks at the views that it concerns waits for the verdict;
     /// the notices make the kernel ask.
     pub fn flush(&self, handle: u64) -> (Vec<Notice>, Result<(), Errno>) {
+        if self.checkpoints_of(handle).is_some() {
+            return (Vec::new(), Ok(()));
+        }
         let Ok(staging) = self.staging() else { return (Vec::new(), Ok(())) };
         match staging.flush(handle) {
             Err(errno) => {
@@ -174,6 +206,10 @@ impl Fs {
 
     /// Closes a handle.
     pub fn release(&self, handle: u64) -> Release {
+        if let Some(checkpoints) = self.checkpoints_of(handle) {
+            checkpoints.release(handle);
+            return Release::Done;
+        }
         let released = self.staging().map_or(Release::Done, |staging| staging.release(handle));
         match &released {
             Release::Done => self.decisions.decided(handle),
@@ -224,7 +260,12 @@ impl Fs {
     /// # Errors
     /// What the disk answers.
     pub fn sync(&self, handle: u64) -> Result<(), Errno> {
-        if handle == 0 { Ok(()) } else { self.staging()?.sync(handle) }
+        match self.checkpoints_of(handle) {
+            // Each number was durable when it was written.
+            Some(_) => Ok(()),
+            None if handle == 0 => Ok(()),
+            None => self.staging()?.sync(handle),
+        }
     }
 
     /// Makes an open file at least so long.
@@ -234,6 +275,7 @@ impl Fs {
     pub fn allocate(&self, handle: u64, offset: u64, length: u64, mode: i32) -> Result<(), Errno> {
         match (handle, mode) {
             (0, _) => Err(Errno::EBADF),
+            _ if self.checkpoints_of(handle).is_some() => Err(Errno::EOPNOTSUPP),
             (_, 0) => self.staging()?.extend(handle, offset.checked_add(length).ok_or(Errno::EFBIG)?),
             (_, libc::FALLOC_FL_KEEP_SIZE) => Ok(()),
             _ => Err(Errno::EOPNOTSUPP),
@@ -259,8 +301,8 @@ impl Fs {
                 }
             }
             // Truncating it does nothing.
-            Own::Append => self.may_append(caller)?,
-            Own::Staging | Own::Receipts => return Err(Errno::EPERM),
+            Own::Append | Own::Checkpoint(_) => self.may_append(caller)?,
+            Own::Staging | Own::Receipts | Own::Checkpoints => return Err(Errno::EPERM),
             Own::Error(_) | Own::Receipt(_) => return Err(Errno::EROFS),
         }
         Ok((self.own_attributes(ino, &own)?, Ttl::Ask))
@@ -271,6 +313,10 @@ impl Fs {
     /// # Errors
     /// `EROFS` for a view.
     pub fn unlink(&self, parent: u64, name: &str, caller: Caller) -> Result<(), Errno> {
+        if let Some(checkpoints) = self.checkpoints_at(parent)? {
+            self.may_append(caller)?;
+            return checkpoints.unlink(name);
+        }
         let directory = self.directory_path(parent)?;
         let own = self.staging.is_some() && matches!(&*directory, STAGING | RECEIPTS);
         if !own {

@@ -106,16 +106,15 @@ fn open_flags(direct: bool) -> FopenFlags {
 
 impl Filesystem for Shell {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let mut wanted = vec![
+        let wanted = [
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_ASYNC_READ,
             InitFlags::FUSE_ATOMIC_O_TRUNC,
+            // Also read-only: there a lock on a checkpoint is refused, which the kernel alone would grant.
+            InitFlags::FUSE_FLOCK_LOCKS,
         ];
-        if !self.fs.manner().read_only {
-            wanted.push(InitFlags::FUSE_FLOCK_LOCKS);
-        }
         for capability in wanted {
             if config.add_capabilities(capability).is_err() {
                 tracing::info!(?capability, "the kernel does not offer a capability");

@@ -76,7 +76,8 @@ pub struct Tree {
 /// The files of the root, in the order in which `ls -U` shows them.
 const ROOT_FILES: [&str; 7] = ["README.md", ".ignore", "status.json", "metrics", "log.jsonl", "feed.jsonl", "graph.txt"];
 /// The directories of the root that every epoch has.
-const ROOT_DIRECTORIES: [&str; 8] = ["feed", "streams", "types", "categories", "transactions", "quarantine", "forks", "snapshots"];
+const ROOT_DIRECTORIES: [&str; 9] =
+    ["feed", "streams", "types", "categories", "transactions", "quarantine", "forks", "snapshots", "checkpoints"];
 
 impl Tree {
     /// The tree of an epoch.
@@ -140,6 +141,7 @@ impl Tree {
             ("categories", Some(rest)) => self.find_category(rest),
             ("transactions", Some(rest)) => self.find_transaction(rest),
             ("quarantine", Some(rest)) => self.find_quarantined(rest),
+            ("checkpoints", Some(rest)) => self.find_checkpoint(rest),
             ("snapshots", Some(rest)) => self.find_snapshot(rest),
             _ => None,
         }
@@ -164,6 +166,7 @@ impl Tree {
             }
             ("transactions", "") => Some(self.list_transactions()),
             ("quarantine", "") => Some(self.list_quarantined()),
+            ("checkpoints", "") => Some(self.list_checkpoints()),
             ("snapshots", directory) => self.list_snapshots(directory),
             ("forks", rest) => forks::list(self, rest),
             _ => None,

@@ -101,6 +101,7 @@ fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findi
         findings: Arc::new(findings),
         // A fresh store has none.
         snapshots: Arc::default(),
+        checkpoints: Arc::default(),
         replica_id: None,
         writer: WriterState::ReadOnly,
         progress: Progress { done: count, of: count, ready: true },

@@ -1,0 +1,124 @@
+//! `checkpoints/` and `snapshots/` with a shell's tools.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::mount::Mount;
+use crate::support::run::{bash, braidfs};
+use crate::support::store::TestStore;
+use crate::support::wait::eventually;
+
+fn desk() -> (TestStore, Mount) {
+    let mut store = TestStore::new();
+    for n in 0..4 {
+        store.transaction().event("s", "T", json!(n)).write();
+    }
+    let mount = Mount::start(&store.path());
+    (store, mount)
+}
+
+#[test]
+fn a_checkpoint_is_a_file_with_a_number() {
+    let (store, mount) = desk();
+    let sh = |script: &str| bash(mount.path(), script);
+    assert_eq!(sh("ls checkpoints").ok().out, "");
+    sh("cat checkpoints/mail").code(1);
+    sh("echo 2 > checkpoints/mail && printf 3 > checkpoints/mail && echo 1 > checkpoints/a%2Fb").ok();
+    assert_eq!(sh("cat checkpoints/mail; wc -c < checkpoints/mail; ls checkpoints").ok().out, "3\n2\na%2Fb\nmail\n");
+    for wrong in ["echo x", "echo 5", "echo 2", "echo -1", "printf 2"] {
+        // Each is told by write(2): a shell does not listen to close(2).
+        let ran = sh(&format!("{wrong} > checkpoints/mail"));
+        assert!(ran.code == 1 && ran.err.contains("Invalid argument"), "{wrong}: {ran:?}");
+    }
+    let position = fs::read_to_string(store.path().join("checkpoints/6d61696c.json")).unwrap();
+    assert!(position.starts_with("00000000-0000-0003-"), "{position}");
+    let dir = store.path();
+    let get = ["--store", dir.to_str().unwrap(), "checkpoint", "get", "mail"];
+    assert_eq!(braidfs(get).ok().out, "3\n");
+    braidfs(["--store", dir.to_str().unwrap(), "checkpoint", "set", "mail", "4"]).ok();
+    assert_eq!(sh("cat checkpoints/mail && rm checkpoints/mail && ls checkpoints").ok().out, "4\na%2Fb\n");
+    sh("rm checkpoints/mail").code(1);
+    sh("mkdir checkpoints/d").code(1);
+    sh("touch checkpoints/empty && test ! -e checkpoints/empty").ok();
+    mount.unmount();
+    assert_eq!(braidfs(["--store", dir.to_str().unwrap(), "checkpoint", "get", "a/b"]).ok().out, "1\n");
+}
+
+#[test]
+fn flock_on_a_checkpoint_is_its_leadership() {
+    let (store, mount) = desk();
+    let dir = store.path();
+    let lead = || braidfs(["--store", dir.to_str().unwrap(), "checkpoint", "lead", "mail", "--", "true"]).code;
+    let sh = |script: &str| bash(mount.path(), script);
+    assert_eq!(lead(), 0);
+    // Held by a shell that waits for a line; it waits for the lock too, which the question who leads takes for a moment.
+    let script = "exec 9> checkpoints/mail; flock 9 && echo got; read -r line; echo 4 >&9; cat checkpoints/mail";
+    let mut holder = Command::new("bash");
+    holder.args(["-c", script]).current_dir(mount.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    eventually("the shell leads", || lead() == 3);
+    sh("flock -n -E 7 checkpoints/mail true").code(7);
+    sh("flock -n -E 7 checkpoints/other true").ok();
+    let mut waiter = Command::new("flock");
+    let mut waiter =
+        waiter.args(["checkpoints/mail", "cat", "checkpoints/mail"]).current_dir(mount.path()).stdout(Stdio::piped()).spawn().unwrap();
+    holder.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+    assert_eq!(String::from_utf8(holder.wait_with_output().unwrap().stdout).unwrap(), "got\n4\n");
+    assert!(waiter.wait().unwrap().success());
+    eventually("the lead is free", || lead() == 0);
+    // A dead holder loses it; one outside the mount keeps those inside out.
+    let mut killed = Command::new("flock");
+    let mut killed = killed.args(["--no-fork", "checkpoints/mail", "sleep", "60"]).current_dir(mount.path()).spawn().unwrap();
+    eventually("the killed one leads", || lead() == 3);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    eventually("the dead one leads no more", || lead() == 0);
+    let outside = fs::File::create(dir.join("locks/6d61696c.lock")).unwrap();
+    outside.try_lock().unwrap();
+    sh("flock -n -E 7 checkpoints/mail true").code(7);
+    drop(outside);
+    sh("flock checkpoints/mail true").ok();
+    mount.unmount();
+}
+
+#[test]
+fn a_read_only_mount_shows_checkpoints_and_refuses_locks() {
+    let (store, mount) = desk();
+    bash(mount.path(), "echo 2 > checkpoints/mail").ok();
+    mount.unmount();
+    let mount = Mount::options(&store.path()).arg("--read-only").start();
+    assert_eq!(bash(mount.path(), "ls checkpoints; cat checkpoints/mail").ok().out, "mail\n2\n");
+    let ran = bash(mount.path(), "flock -n checkpoints/mail true");
+    assert!(ran.code != 0 && ran.err.contains("No locks available"), "{ran:?}");
+    bash(mount.path(), "flock -n log.jsonl true").ok();
+    bash(mount.path(), "echo 3 > checkpoints/mail").code(1);
+    mount.unmount();
+}
+
+#[test]
+fn a_state_is_saved_by_dropping_it_and_recovered_by_cat() {
+    let (_store, mount) = desk();
+    let sh = |script: &str| bash(mount.path(), script);
+    assert_eq!(sh("ls snapshots").ok().out, "");
+    let draft = r#"{"snapshot":{"name":"sum","seq_nr":2},"state":{"total": 1.50}}"#;
+    sh(&format!("echo '{draft}' > staging/state.jsonl")).ok();
+    let receipt: serde_json::Value = serde_json::from_str(&sh("cat receipts/state.jsonl.json").ok().out).unwrap();
+    assert_eq!(
+        (&receipt["state"], &receipt["transaction_id"], &receipt["snapshot"]["seq_nr"]),
+        (&json!("committed"), &json!(null), &json!(2))
+    );
+    eventually("the state is shown", || sh("test -e snapshots/sum/latest.json").code == 0);
+    assert!(sh("cat snapshots/sum/latest.json").ok().out.ends_with("\"state\":{\"total\": 1.50}}\n"));
+    assert_eq!(sh("cat snapshots/sum/latest.json snapshots/sum/after.jsonl").ok().lines().len(), 3);
+    assert_eq!(sh("ls snapshots/sum").ok().out, "2.json\nafter.jsonl\nlatest.json\n");
+    let older = draft.replace("\"seq_nr\":2", "\"seq_nr\":1");
+    sh(&format!("echo '{older}' > staging/.older && mv staging/.older staging/older.jsonl")).code(1);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&sh("cat receipts/older.jsonl.json").ok().out).unwrap()["reasons"][0]["errno"],
+        "ESTALE"
+    );
+    mount.unmount();
+}
