@@ -30,6 +30,7 @@ mod commit;
 mod cursors;
 mod findings;
 mod forked;
+mod gone;
 mod hold;
 mod intake;
 mod keeper;

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 pub mod git;
+mod gone;
 mod identity;
 mod ingestion;
 mod layout;

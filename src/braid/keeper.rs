@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::braid::forked::Proposal;
+use crate::braid::gone::Gone;
 use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
 use crate::braid::saving::Saving;
@@ -66,6 +67,7 @@ pub(super) struct Keeper {
     pub(super) saving: Saving,
     pub(super) shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
+    pub(super) gone: Gone,
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
@@ -86,6 +88,7 @@ impl Keeper {
             Some(id) => own.given(id),
             None => own,
         };
+        let gone = Gone::read(&store)?;
         let writer = if store.mode() == Mode::ReadOnly { WriterState::ReadOnly } else { WriterState::Ready };
         Ok(Self {
             hold: Hold::new(&store),
@@ -105,6 +108,7 @@ impl Keeper {
             saving: Saving::default(),
             shelf: Shelf::default(),
             checkpoints: Arc::default(),
+            gone,
             checkpoints_seen: None,
             follow: options.follow,
             from_scratch: options.from_scratch,
@@ -141,6 +145,7 @@ impl Keeper {
 
     /// Publishes what changed since the last time.
     pub(super) fn publish(&mut self, shared: &Shared) {
+        self.record_gone();
         self.check_snapshots();
         self.number += 1;
         self.save_incarnations();

@@ -146,8 +146,9 @@ impl Keeper {
         let mut superseded = Vec::new();
         let mut slots = Vec::with_capacity(ids.len());
         for (at, &id) in ids.iter().enumerate() {
-            // Of several lines for one id the last counts.
-            let event = if last_line.get(&id) == Some(&at) { self.index.find_event(id) } else { None };
+            // Of several lines for one id the last counts, unless it was passed as gone: then the event gets a fresh number.
+            let counts = last_line.get(&id) == Some(&at) && !self.gone.has(from + at as u64, id);
+            let event = if counts { self.index.find_event(id) } else { None };
             if let Some(event) = event {
                 superseded.extend(Some(self.index.events.seq_nr(event)).filter(|&seq| seq > 0));
             }

@@ -60,6 +60,12 @@ impl Feed {
         Slot::Gone(EventId(Uuid::from_bytes(self.gone.at(item & !GONE))))
     }
 
+    /// How many numbers stand for events that are gone.
+    #[must_use]
+    pub fn gone_count(&self) -> usize {
+        self.gone_seqs.len()
+    }
+
     /// The numbers up to one whose events are gone, ascending.
     pub fn gone_upto(&self, seq_nr: u64) -> impl Iterator<Item = u64> {
         self.gone_seqs.iter().map(|&seq| u64::from(seq)).take_while(move |&seq| seq <= seq_nr)

@@ -1,0 +1,58 @@
+//! What was shown as gone is remembered on disk before it is shown: see [`crate::store::Store::gone`].
+
+use std::collections::BTreeMap;
+
+use crate::braid::keeper::Keeper;
+use crate::disk;
+use crate::epoch::WriterState;
+use crate::model::EventId;
+use crate::store::Store;
+
+/// The numbers that were passed as gone.
+#[derive(Default)]
+pub(super) struct Gone {
+    recorded: BTreeMap<u64, EventId>,
+    /// The feed's incarnation and its gone numbers when they were last compared.
+    compared: Option<(u32, usize)>,
+}
+
+impl Gone {
+    pub(super) fn read(store: &Store) -> disk::Result<Self> {
+        Ok(Self { recorded: store.gone()?, compared: None })
+    }
+
+    /// Whether a line of the log was passed as gone.
+    pub(super) fn has(&self, seq_nr: u64, id: EventId) -> bool {
+        self.recorded.get(&seq_nr) == Some(&id)
+    }
+}
+
+impl Keeper {
+    /// Records what is about to be shown as gone; costs nothing while no more goes.
+    pub(super) fn record_gone(&mut self) {
+        let feed = &self.index.feed;
+        let now = Some((feed.incarnation, feed.gone_count()));
+        // A reader who may write nothing saves no checkpoint either.
+        if self.gone.compared == now || self.writer == WriterState::ReadOnly || !self.progress.ready {
+            return;
+        }
+        let ids = self.log.ids();
+        let id_of = |seq_nr: u64| ids.get(usize::try_from(seq_nr).ok()?.checked_sub(1)?).copied();
+        let new: Vec<(u64, EventId)> = feed
+            .gone_upto(feed.latest())
+            .filter_map(|seq| Some((seq, id_of(seq)?)))
+            .filter(|(seq, id)| !self.gone.has(*seq, *id))
+            .collect();
+        // Numbers of a log that was removed or replaced would be taken for those of this one.
+        let is_stale = self.gone.recorded.iter().any(|(seq, id)| id_of(*seq) != Some(*id));
+        if new.is_empty() && !is_stale {
+            self.gone.compared = now;
+            return;
+        }
+        match self.store.update_gone(|seq, id| id_of(seq) == Some(id), &new) {
+            Ok(Some(recorded)) => self.gone = Gone { recorded, compared: now },
+            Ok(None) => tracing::warn!("what is gone cannot be recorded: another process is at it"),
+            Err(error) => tracing::warn!(%error, "what is gone cannot be recorded"),
+        }
+    }
+}
