@@ -195,4 +195,7 @@ fn orphaned_finding(checkpoint: &Checkpoint) -> Finding {
 mod interleavings;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod power;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;

@@ -191,3 +191,37 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     assert!(on_with(&dir, &["append"], draft).ok().out.contains("saved state 1 of snapshot sum"));
     assert_eq!(on(&dir, &["snapshot", "show", "sum", "--state"]).ok().out, "7\n");
 }
+
+#[test]
+fn of_saves_at_once_the_largest_that_was_acknowledged_stands() {
+    let streams: Vec<String> = (0..8).map(|n| format!("s-{n}")).collect();
+    let (home, dir) = store_of(&streams.iter().map(String::as_str).collect::<Vec<_>>());
+    let state = home.path().join("state");
+    fs::write(&state, "0").unwrap();
+    for round in 0..3u64 {
+        let mut running: Vec<(u64, bool, Running)> = Vec::new();
+        for seq_nr in 1..=8u64 {
+            let number = seq_nr.to_string();
+            let checkpoint = Running::start(&dir, &["checkpoint", "set", "s", &number]);
+            let snapshot = Running::start(&dir, &["snapshot", "save", "s", state.to_str().unwrap(), "--seq-nr", &number]);
+            running.push((seq_nr, true, checkpoint));
+            running.push((seq_nr, false, snapshot));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10 + round * 15));
+        let (mut saved, mut stated) = (0, 0);
+        for (n, (seq_nr, is_checkpoint, mut process)) in running.into_iter().enumerate() {
+            if n % 3 == 0 {
+                process.signal(Signal::SIGKILL);
+            }
+            // Refused: a larger one was faster, or the lock was busy.
+            if process.0.wait().unwrap().success() {
+                let largest = if is_checkpoint { &mut saved } else { &mut stated };
+                *largest = seq_nr.max(*largest);
+            }
+        }
+        let number = on(&dir, &["checkpoint", "get", "s"]);
+        assert!(saved == 0 || number.ok().out.trim().parse::<u64>().unwrap() >= saved);
+        let shown = on(&dir, &["snapshot", "show", "s"]);
+        assert!(stated == 0 || shown.ok().json()["snapshot"]["seq_nr"].as_u64().unwrap() >= stated);
+    }
+}
