@@ -61,6 +61,9 @@ fn streams_are_counted() {
     let streams = json_lines(&on(&store, &["streams", "--format", "json"]).ok());
     let counts: Vec<(&str, u64)> = streams.iter().map(|s| (s["stream_id"].as_str().unwrap(), s["events"].as_u64().unwrap())).collect();
     assert_eq!(counts, [("account-0", 4), ("account-1", 1), ("account/2", 1), ("audit", 1)]);
+    let forked: Vec<bool> = streams.iter().map(|s| s["forked"].as_bool().unwrap()).collect();
+    assert_eq!(forked, [true, false, false, false]);
+    assert_eq!(on(&store, &["streams", "account-0"]).ok().out, "      4  account-0  (forked)\n");
     assert_eq!(on(&store, &["streams", "aud*"]).ok().out, "      1  audit\n");
 }
 
@@ -99,8 +102,9 @@ fn the_status_counts() {
     let mut heads = vec![forked.ours.to_string(), forked.theirs[1].to_string()];
     heads.sort();
     assert_eq!(status["heads"], json!(heads));
+    assert_eq!(status["forks"]["open"], 1);
     let text = on(&store, &["status"]).ok().out;
-    assert!(text.contains("4 transactions with 7 events in 4 streams"), "{text}");
+    assert!(text.contains("4 transactions with 7 events in 4 streams") && text.contains("1 stream is forked"), "{text}");
 }
 
 #[test]

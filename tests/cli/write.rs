@@ -83,6 +83,16 @@ fn a_bad_draft_is_refused_with_every_reason_and_commits_nothing() {
 }
 
 #[test]
+fn a_forked_stream_needs_a_version() {
+    let (store, _) = TestStore::forked();
+    let event = "{\"stream\":\"account-0\",\"type\":\"Deposited\",\"data\":1}\n";
+    let ran = on(&store, &["append"], event).code(1);
+    assert!(ran.err.contains("ESTALE") && ran.err.contains("fork"), "{}", ran.err);
+    on(&store, &["append", "--expect", "account-0=4"], event).ok();
+    assert_eq!(on(&store, &["status", "--format", "json"], "").ok().json()["forks"]["open"], 0);
+}
+
+#[test]
 fn a_draft_is_ready_but_for_its_type() {
     let store = TestStore::new();
     let draft = on(&store, &["draft", "a/b"], "").ok().out;
