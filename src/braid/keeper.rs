@@ -73,7 +73,6 @@ pub(super) struct Keeper {
     follow: bool,
     from_scratch: bool,
     verify: bool,
-    from_scratch: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// What to look at, as soon as git lets us.
     pub(super) pending: Look,
@@ -114,7 +113,6 @@ impl Keeper {
             follow: options.follow,
             from_scratch: options.from_scratch,
             verify: options.verify,
-            from_scratch: options.from_scratch,
             watch: None,
             pending: Look::default(),
             number: 0,
