@@ -22,7 +22,12 @@
 //! # }
 //! ```
 
+mod difference;
 pub mod git;
+mod memory;
+mod mend;
+mod restore;
+mod survey;
 mod travel;
 
 mod check;
@@ -53,7 +58,9 @@ use crate::store::{Mode, OpenError, SnapshotMeta, Store};
 use crate::view::{Past, Tree};
 
 pub use cursors::Leadership;
+pub use difference::{Arrived, Difference, StreamDifference, difference};
 use forked::Proposal;
+pub use restore::{Restoration, Restored};
 pub use travel::{TravelError, When};
 
 use keeper::{Keeper, Request};
@@ -265,6 +272,13 @@ impl Braid {
         let (to_self, for_keeper) = (requests.clone(), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&for_keeper, &inbox, to_self));
         let thread = thread.map_err(|error| Failure { message: format!("no thread could be started: {error}"), hint: String::new() })?;
+        if options.follow {
+            let (shared, store, keeper) = (Arc::downgrade(&shared), Arc::downgrade(&store), requests.clone());
+            let started = std::thread::Builder::new().name("survey".to_owned()).spawn(move || survey::follow(shared, store, keeper));
+            if let Err(error) = started {
+                tracing::warn!(%error, "no thread to survey with");
+            }
+        }
         let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store));
         Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, keeper: Mutex::new(Some(thread)) }) })
     }

@@ -4,6 +4,8 @@ mod append;
 mod checkpoint;
 mod completions;
 mod convert;
+mod diff;
+mod doctor;
 mod draft;
 mod events;
 mod failure;
@@ -11,6 +13,7 @@ mod feed;
 mod filter;
 mod fold;
 mod forks;
+mod git;
 mod glob;
 mod graph;
 mod harmless;
@@ -24,12 +27,14 @@ mod output;
 mod progress;
 mod reader;
 mod reconcile;
+mod restore;
 mod show;
 mod signals;
 mod snapshot;
 mod status;
 mod stream;
 mod streams;
+mod sync;
 mod verify;
 mod watch;
 
@@ -85,6 +90,11 @@ enum Command {
     Forks(forks::Arguments),
     Reconcile(reconcile::Arguments),
     Graph(graph::Arguments),
+    Doctor(doctor::Arguments),
+    Diff(diff::Arguments),
+    Restore(restore::Arguments),
+    Sync(sync::Arguments),
+    Git(git::Arguments),
     Import(import::Arguments),
     Mount(mount::Arguments),
     Umount(mount::UmountArguments),
@@ -146,6 +156,11 @@ fn dispatch(command: Command, session: &mut Session) -> Result {
         Command::Forks(arguments) => forks::run(&arguments, session),
         Command::Reconcile(arguments) => reconcile::run(&arguments, session),
         Command::Graph(arguments) => graph::run(&arguments, session),
+        Command::Doctor(arguments) => doctor::run(&arguments, session),
+        Command::Diff(arguments) => diff::run(&arguments, session),
+        Command::Restore(arguments) => restore::run(&arguments, session),
+        Command::Sync(arguments) => sync::run(&arguments, session),
+        Command::Git(arguments) => git::run(&arguments, session),
         Command::Import(arguments) => import::run(&arguments, session),
         Command::Mount(arguments) => mount::run(&arguments),
         Command::Umount(arguments) => mount::run_umount(&arguments),

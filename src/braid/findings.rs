@@ -1,11 +1,12 @@
 //! What is worth a report, put together for an epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
 use crate::dag::StaleRead;
 use crate::index::Index;
-use crate::model::{Finding, FindingKind, Severity};
+use crate::model::{Finding, FindingKind, Severity, TransactionId};
 
 /// How many findings of one kind are told one by one; the rest is counted.
 const TOLD_MAX: usize = 100;
@@ -18,14 +19,16 @@ impl Keeper {
         let mut findings: Vec<Finding> = self.roster.findings.values().flatten().cloned().collect();
         findings.extend(self.roster.odd_findings());
         findings.extend(self.quarantine_findings());
-        findings.extend(dangling_findings(&self.index));
         findings.extend(self.delivered_twice_findings());
         findings.extend(self.stale_read_findings());
+        findings.extend(dangling_findings(&self.index, &self.memory.parents));
+        findings.extend(self.memory.findings());
         findings.extend(self.log_findings.iter().cloned());
         findings.extend(self.checkpoint_findings());
         findings.extend(self.shelf.findings());
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
-        findings.dedup();
+        // Memory and git may both tell that a file has gone or was changed.
+        findings.dedup_by(|b, a| a == b || (told_once(a.kind) && a.kind == b.kind && a.file.is_some() && a.file == b.file));
         shorten(findings)
     }
 
@@ -101,24 +104,36 @@ impl Keeper {
     }
 }
 
+fn told_once(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::Edited | FindingKind::Vanished)
+}
+
 /// Transactions of which a parent is missing.
-pub(super) fn dangling_findings(index: &Index) -> Vec<Finding> {
+pub(super) fn dangling_findings(index: &Index, in_git: &HashMap<TransactionId, Commit>) -> Vec<Finding> {
     let transactions = &index.transactions;
-    let mut by_child: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    let mut by_child: BTreeMap<u32, Vec<TransactionId>> = BTreeMap::new();
     for (&parent, children) in transactions.missing() {
         for &child in children.iter().filter(|&&child| transactions.is_valid(child)) {
-            by_child.entry(child).or_default().push(transactions.id(parent).to_string());
+            by_child.entry(child).or_default().push(transactions.id(parent));
         }
     }
     by_child
         .into_iter()
-        .map(|(child, parents)| Finding {
-            kind: FindingKind::Dangling,
-            severity: Severity::Warning,
-            file: Some(transactions.file_name(child)),
-            transaction_id: Some(transactions.id(child)),
-            message: format!("transaction \"{}\" names parents that are not here: {}", transactions.id(child), parents.join(", ")),
-            hint: format!("git log --all --oneline -- events/{}.jsonl", parents.first().map_or("", String::as_str)),
+        .map(|(child, parents)| {
+            let names: Vec<String> = parents.iter().map(ToString::to_string).collect();
+            let held = parents.iter().find_map(|parent| in_git.get(parent).map(|commit| (parent, commit)));
+            let hint = match held {
+                Some((parent, commit)) => format!("braidfs restore {parent}.jsonl   # git has it in commit {}", commit.oid.short()),
+                None => format!("git log --all --oneline -- events/{}.jsonl", names.first().map_or("", String::as_str)),
+            };
+            Finding {
+                kind: FindingKind::Dangling,
+                severity: Severity::Warning,
+                file: Some(transactions.file_name(child)),
+                transaction_id: Some(transactions.id(child)),
+                message: format!("transaction \"{}\" names parents that are not here: {}", transactions.id(child), names.join(", ")),
+                hint,
+            }
         })
         .collect()
 }

@@ -1,6 +1,8 @@
 //! Runs the real `git` in a store: it asks nobody, takes no optional lock, and answers in typed values.
 
 mod blobs;
+mod exchange;
+mod setup;
 mod status;
 
 use std::ffi::OsStr;
@@ -12,6 +14,8 @@ use std::process::{Command, Stdio};
 
 use crate::disk::{os_name, shown_name};
 
+pub use exchange::Exchange;
+pub use setup::{Lacks, SETTINGS, Setting};
 pub use status::{Change, State};
 
 /// What a repository in the environment would lead astray: braidfs may itself be run by a hook.
@@ -158,6 +162,23 @@ impl Program {
     /// If it cannot be run or ends with another code than 0.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Vec<u8>, GitError> {
         self.run_command(self.command().args(arguments), arguments)
+    }
+
+    /// Whether a file in `events/` has the bytes with which git first got it; false if git never had it.
+    ///
+    /// # Errors
+    /// If git cannot be run.
+    pub fn is_original(&self, name: &str) -> Result<bool, GitError> {
+        let mut path = std::ffi::OsString::from("events/");
+        path.push(os_name(name));
+        let words = ["log", "--all", "--no-renames", "--diff-filter=A", "--raw", "--no-abbrev", "--format=", "--"];
+        let added = self.run_command(self.command().args(words).arg(&path), &words)?;
+        let added = String::from_utf8_lossy(&added);
+        // ":000000 100644 <nothing> <blob> A", the oldest last.
+        let Some(first) = added.lines().last().and_then(|line| line.split(' ').nth(3)) else { return Ok(false) };
+        let words = ["hash-object", "--"];
+        let now = self.run_command(self.command().args(words).arg(&path), &words)?;
+        Ok(String::from_utf8_lossy(&now).trim_end() == first)
     }
 
     fn run_command<S: AsRef<OsStr>>(&self, command: &mut Command, arguments: &[S]) -> Result<Vec<u8>, GitError> {

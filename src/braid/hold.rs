@@ -22,6 +22,14 @@ impl Hold {
         Self { store: Arc::clone(store), git: store.git().unwrap_or_default(), last_change: None }
     }
 
+    /// Where git's lock lies while there is one; none outside of a repository.
+    pub(super) fn lock_path(&mut self) -> Option<std::path::PathBuf> {
+        if self.git.is_none() {
+            self.git = self.store.git().unwrap_or_default();
+        }
+        self.git.as_ref().map(Git::index_lock)
+    }
+
     /// Something in `events/` changed, and not by us.
     pub(super) fn note_change(&mut self) {
         self.last_change = Some(Instant::now());

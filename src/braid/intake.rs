@@ -276,6 +276,7 @@ impl Keeper {
         let mut gone = Vec::new();
         for name in names {
             self.roster.findings.remove(&name);
+            self.memory.forget_file(&name);
             self.mark_dirty();
             if let Some(odd) = self.roster.odd.remove(&name) {
                 if let OddKind::Refused(_, Some(id)) = odd.kind {
@@ -376,6 +377,7 @@ impl Keeper {
                 Loaded::Gone => continue,
             };
             if !same {
+                self.note_edit(name, number, if let Loaded::Good(good, _) = loaded { Some(good) } else { None });
                 self.roster.misnamed.remove(name);
                 self.roster.findings.remove(name);
                 gone.push(number);

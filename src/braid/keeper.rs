@@ -9,6 +9,7 @@ use crate::braid::forked::Proposal;
 use crate::braid::gone::Gone;
 use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
+use crate::braid::memory::Memory;
 use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
@@ -64,6 +65,7 @@ pub(super) struct Keeper {
     pub(super) log_findings: Vec<Finding>,
     /// Transactions whose draft's key another one has as well.
     pub(super) delivered_twice: BTreeSet<u32>,
+    pub(super) memory: Memory,
     pub(super) saving: Saving,
     pub(super) shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
@@ -74,6 +76,8 @@ pub(super) struct Keeper {
     from_scratch: bool,
     verify: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
+    /// Whether `events/` itself went, so that nothing is watched until it is back.
+    is_watch_lost: bool,
     /// What to look at, as soon as git lets us.
     pub(super) pending: Look,
     number: u64,
@@ -105,6 +109,7 @@ impl Keeper {
             touched: Touched::default(),
             log_findings: Vec::new(),
             delivered_twice: BTreeSet::new(),
+            memory: Memory::default(),
             saving: Saving::default(),
             shelf: Shelf::default(),
             checkpoints: Arc::default(),
@@ -114,6 +119,7 @@ impl Keeper {
             from_scratch: options.from_scratch,
             verify: options.verify,
             watch: None,
+            is_watch_lost: false,
             pending: Look::default(),
             number: 0,
             dirty: false,
@@ -214,7 +220,8 @@ impl Keeper {
     fn patience(&self) -> Duration {
         if self.saving.has_unverified() {
             Duration::ZERO
-        } else if self.saving.has_unread()
+        } else if self.is_watch_lost
+            || self.saving.has_unread()
             || !self.pending.is_empty()
             || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly)
         {
@@ -230,9 +237,17 @@ impl Keeper {
         if self.follow && self.watch.is_none() {
             self.pending = Look::Everything;
         }
+        if self.is_watch_lost {
+            self.watch_again();
+            if !self.is_watch_lost {
+                self.hold.note_change();
+                self.pending = Look::Everything;
+            }
+        }
         if self.follow {
             self.follow_log();
             self.follow_snapshots();
+            self.look_at_git_lock();
         }
         self.verify_some();
         self.look_and_log(shared);
@@ -240,6 +255,10 @@ impl Keeper {
 
     fn first_look(&mut self, shared: &Shared) {
         self.hold.forget_changes();
+        if self.follow {
+            self.probe_disk();
+            self.look_at_git_lock();
+        }
         if let Err(failure) = self.first_take_in(shared) {
             tracing::error!(%failure, "the store could not be read");
         }
@@ -289,6 +308,7 @@ impl Keeper {
             self.take_in(look, Some(shared))?;
         }
         self.number_new();
+        self.look_for_vanished();
         self.follow_checkpoints();
         if now {
             self.follow_snapshots();
@@ -343,10 +363,12 @@ impl Keeper {
 
     fn watch_again(&mut self) {
         let events = self.store.layout().events();
-        if let Some((watch, dir)) = &mut self.watch
-            && let Ok(again) = watch.add(&events)
-        {
-            *dir = again;
+        if let Some((watch, dir)) = &mut self.watch {
+            match watch.add(&events) {
+                Ok(again) => (*dir, self.is_watch_lost) = (again, false),
+                // Git removes a directory that it has emptied, and makes it again.
+                Err(_) => self.is_watch_lost = true,
+            }
         }
     }
 

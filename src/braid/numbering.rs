@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::braid::Failure;
 use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
 use crate::epoch::WriterState;
@@ -271,6 +272,18 @@ impl Keeper {
             self.log_findings.push(finding);
             self.mark_dirty();
         }
+    }
+
+    /// Writes a damaged log anew; answers whether it was damaged.
+    pub(super) fn mend_log(&mut self, lock: &CommitLock) -> Result<bool, Failure> {
+        self.follow_log();
+        if self.log.problems().is_empty() {
+            return Ok(false);
+        }
+        self.log.rewrite(lock)?;
+        self.note_log_problems();
+        self.mark_dirty();
+        Ok(true)
     }
 
     fn note_log_problems(&mut self) {

@@ -167,11 +167,16 @@ fn one_bad_file_of_each_kind_is_reported_and_the_rest_works() {
     assert!(!text(&braid.tree(), "quarantine/notes.jsonl.reason").is_empty());
     // A fresh look comes to the same.
     let before = everything(&braid.tree());
-    let findings = braid.epoch().findings.clone();
+    // Only who saw it happen knows what was there before.
+    let of_files = |braid: &Braid| -> Vec<_> {
+        let remembered = [FindingKind::Edited, FindingKind::Vanished];
+        braid.epoch().findings.iter().filter(|finding| !remembered.contains(&finding.kind)).cloned().collect()
+    };
+    let findings = of_files(&braid);
     drop(braid);
     let again = open(&dir, false);
     assert_eq!(everything(&again.tree()), before);
-    assert_eq!(again.epoch().findings, findings);
+    assert_eq!(of_files(&again), findings);
 }
 
 #[test]

@@ -14,9 +14,11 @@ pub(super) struct Arguments {
     /// Only events of streams that match; `*` and `?` match any text and any character
     #[arg(long, value_name = "GLOB")]
     stream: Option<String>,
+    #[command(flatten)]
+    moment: reader::Moment,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::tree(session)?;
+    let tree = reader::tree_at(session, &arguments.moment)?;
     print(session, &tree.log(), &arguments.choice, arguments.stream.as_deref())
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::failure::Result;
+use clap::Args;
+
+use super::failure::{Failure, Kind, Result};
 use super::progress::bar;
 use super::{Session, locate};
 use crate::braid::{Braid, OpenOptions};
@@ -15,6 +17,23 @@ use crate::view::Tree;
 
 /// How often the progress is looked at; the end is noticed at once.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Which state a command reads.
+#[derive(Args)]
+pub(super) struct Moment {
+    /// As of then: a git revision, a transaction, position:N, seq:N or time:2026-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
+}
+
+/// The tree of the session's store as of a moment.
+pub(super) fn tree_at(session: &Session, moment: &Moment) -> Result<Tree> {
+    let Some(when) = &moment.at else { return tree(session) };
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    let (braid, _) = open(session, &directory, true)?;
+    let epoch = braid.at(when).map_err(|error| Failure::new(Kind::Refused, error.to_string()).hint(error.hint()))?;
+    Ok(Tree::of(epoch))
+}
 
 /// The tree of the session's store, for commands that change nothing.
 pub(super) fn tree(session: &Session) -> Result<Tree> {

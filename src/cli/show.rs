@@ -23,10 +23,12 @@ pub(super) struct Arguments {
     /// The transaction's id, or its beginning
     #[arg(value_name = "TRANSACTION")]
     transaction: String,
+    #[command(flatten)]
+    moment: reader::Moment,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::tree(session)?;
+    let tree = reader::tree_at(session, &arguments.moment)?;
     let name = find(&tree, &arguments.transaction.to_ascii_lowercase())?;
     let Some(Node::File(file)) = tree.find(&format!("transactions/{name}")) else {
         return Err(Failure::new(Kind::Refused, format!("transaction '{name}' has just gone")));

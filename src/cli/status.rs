@@ -19,10 +19,13 @@ const HEADS_SHOWN_MAX: usize = 5;
 /// For programs (`--format json`) it is what `status.json` shows in a mount.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    #[command(flatten)]
+    moment: reader::Moment,
+}
 
-pub(super) fn run(_arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::tree(session)?;
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let tree = reader::tree_at(session, &arguments.moment)?;
     let text = status_json(tree.epoch());
     if session.out.is_json() {
         return session.out.bytes(text.as_bytes());

@@ -14,10 +14,12 @@ pub(super) struct Arguments {
     stream: String,
     #[command(flatten)]
     choice: Choice,
+    #[command(flatten)]
+    moment: reader::Moment,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::tree(session)?;
+    let tree = reader::tree_at(session, &arguments.moment)?;
     let view = tree.stream(&arguments.stream).ok_or_else(|| no_such(&arguments.stream))?;
     print(session, &view, &arguments.choice, None)
 }

@@ -13,10 +13,12 @@ pub(super) struct Arguments {
     /// Only streams that match; `*` and `?` match any text and any character
     #[arg(value_name = "GLOB")]
     pattern: Option<String>,
+    #[command(flatten)]
+    moment: reader::Moment,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::tree(session)?;
+    let tree = reader::tree_at(session, &arguments.moment)?;
     let index = &tree.epoch().index;
     let is_chosen = |stream: &str| arguments.pattern.as_deref().is_none_or(|pattern| glob::matches(pattern, stream));
     let numbers = (0..index.streams.len()).map(|number| (index.streams.text(number), number));

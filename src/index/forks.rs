@@ -267,6 +267,12 @@ fn streams_of(index: &Index, tx: u32) -> BTreeSet<u32> {
 }
 
 impl Index {
+    /// Whether a transaction descends from another one; nothing descends from itself.
+    #[must_use]
+    pub fn is_ancestor(&self, ancestor: u32, descendant: u32) -> bool {
+        Reach::default().is_ancestor(&Past::of(self, &self.forks.cuts), ancestor, descendant)
+    }
+
     /// Makes everything about forks anew, as for an index whose orders were loaded.
     pub fn rebuild_forks(&mut self) {
         let all: Vec<u32> = self.order.iter_from(0).collect();

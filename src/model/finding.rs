@@ -46,6 +46,7 @@ kinds! {
     BrokenProjection "broken-projection"
     OrphanedCheckpoint "orphaned-checkpoint"
     StaleSnapshot "stale-snapshot"
+    GitSetup "git-setup"
 }
 
 /// How grave a finding is.

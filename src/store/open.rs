@@ -103,6 +103,33 @@ impl Store {
         Ok(Self { layout, disk: disk.clone(), mode })
     }
 
+    /// Adds to `.gitattributes` and `.gitignore` the lines that they lack; answers which file got which line.
+    ///
+    /// A line that is there and has no effect, since a later one undoes it, is added at the end again.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn amend_git_files(&self, attributes: bool, ignores: bool) -> disk::Result<Vec<(&'static str, &'static str)>> {
+        let mut added = Vec::new();
+        for (lacks, name, wanted) in [(attributes, ".gitattributes", ATTRIBUTES), (ignores, ".gitignore", IGNORED)] {
+            if !lacks {
+                continue;
+            }
+            let path = self.layout().root().join(name);
+            let mut bytes = self.disk().read_if_present(&path)?.unwrap_or_default();
+            let has = |line: &str| bytes.split(|byte| *byte == b'\n').any(|held| held.trim_ascii_end() == line.as_bytes());
+            let missing: Vec<&'static str> = wanted.lines().filter(|line| !has(line)).collect();
+            let lines = if missing.is_empty() { wanted.lines().collect() } else { missing };
+            if bytes.last().is_some_and(|last| *last != b'\n') {
+                bytes.push(b'\n');
+            }
+            lines.iter().for_each(|line| bytes.extend_from_slice(format!("{line}\n").as_bytes()));
+            self.disk().replace_durably(&path, &self.temporary("git")?, &bytes)?;
+            added.extend(lines.into_iter().map(|line| (name, line)));
+        }
+        Ok(added)
+    }
+
     /// The store's directory, every link resolved.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -98,6 +98,15 @@ impl Store {
         moved.map_err(|error| WriteError::of(error, Published::First(renamed)))
     }
 
+    /// Gives a file in `events/` other bytes, durably: only for one that is not what its writer wrote.
+    ///
+    /// # Errors
+    /// What the disk answered; the file is then as it was.
+    pub fn replace(&self, _lock: &CommitLock, name: &str, bytes: &[u8]) -> disk::Result<()> {
+        let temporary = self.temporary("mended")?;
+        self.disk().replace_durably(&disk::Disk::entry_path(&self.layout().events(), name), &temporary, bytes)
+    }
+
     fn passages(&self, files: &[(String, Vec<u8>)], events: &Path) -> Vec<Passage> {
         let tmp = self.layout().tmp();
         files.iter().map(|(name, _)| Passage { from: tmp.join(format!("{name}.tmp")), to: events.join(name) }).collect()

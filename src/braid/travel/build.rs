@@ -1,6 +1,6 @@
 //! Makes a past epoch of the present one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::braid::findings::dangling_findings;
@@ -90,7 +90,7 @@ fn quarantined(index: &Index, revision: &Revision) -> Vec<Quarantined> {
 }
 
 fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findings: Vec<Finding>) -> Epoch {
-    findings.extend(dangling_findings(&index));
+    findings.extend(dangling_findings(&index, &HashMap::new()));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
     let count = u64::from(index.transactions.valid_count());
     Epoch {

@@ -1,0 +1,153 @@
+//! Commits, pulls and pushes: the parts of git that change something.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use super::{GitError, Program, State, of_spawn};
+use crate::disk::os_name;
+
+/// Where a store is pulled from and pushed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The remote's name.
+    pub remote: String,
+    /// The branch there, without `refs/heads/`.
+    pub branch: String,
+    /// Whether git knows of it already.
+    pub is_upstream: bool,
+}
+
+impl Program {
+    /// The transaction files that no commit has, by name; not those that were changed.
+    ///
+    /// # Errors
+    /// If git cannot be run or the store lies in no repository.
+    pub fn uncommitted(&self) -> Result<Vec<String>, GitError> {
+        let mut names: Vec<String> = self
+            .changes()?
+            .into_iter()
+            .filter(|change| matches!(change.state, State::Untracked | State::Added) && change.name.ends_with(".jsonl"))
+            .map(|change| change.name)
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether a merge is not finished.
+    ///
+    /// # Errors
+    /// If git cannot be run or the store lies in no repository.
+    pub fn is_merging(&self) -> Result<bool, GitError> {
+        match self.run(&["rev-parse", "--verify", "--quiet", "MERGE_HEAD"]) {
+            Ok(_) => Ok(true),
+            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Commits these files of `events/` and nothing else.
+    ///
+    /// # Errors
+    /// What git said.
+    pub fn commit_files(&self, names: &[String], message: &str) -> Result<(), GitError> {
+        let mut paths = Vec::new();
+        for name in names {
+            paths.extend_from_slice(b"events/");
+            paths.extend_from_slice(std::os::unix::ffi::OsStrExt::as_bytes(os_name(name).as_os_str()));
+            paths.push(0);
+        }
+        self.feed(&["add", "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)?;
+        self.feed(&["commit", "-q", "-m", message, "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)
+    }
+
+    /// Commits what changed of these paths, if anything did.
+    ///
+    /// # Errors
+    /// What git said.
+    pub fn commit_beside(&self, paths: &[&str], message: &str) -> Result<(), GitError> {
+        let mut words = vec!["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"];
+        words.extend(paths);
+        let listed = self.run(&words)?;
+        let prefix = self.text(&["rev-parse", "--show-prefix"])?;
+        let changed: Vec<String> = listed
+            .split(|byte| *byte == 0)
+            .filter_map(|entry| entry.get(3..)?.strip_prefix(prefix.as_bytes()))
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut paths = changed.join("\0").into_bytes();
+        paths.push(0);
+        self.feed(&["add", "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)?;
+        self.feed(&["commit", "-q", "-m", message, "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)
+    }
+
+    /// Where to pull from and push to: the upstream of the present branch, else the branch of its name at the first remote;
+    /// none without a remote.
+    ///
+    /// # Errors
+    /// If git cannot be run, or no branch is checked out.
+    pub fn exchange(&self) -> Result<Option<Exchange>, GitError> {
+        let remotes = self.text(&["remote"])?;
+        let Some(first) = remotes.lines().next() else { return Ok(None) };
+        let branch = self.text(&["symbolic-ref", "--short", "HEAD"])?;
+        let setting = |key: &str| self.setting(&format!("branch.{branch}.{key}"));
+        if let (Some(remote), Some(merge)) = (setting("remote"), setting("merge")) {
+            let merge = merge.strip_prefix("refs/heads/").unwrap_or(&merge).to_owned();
+            return Ok(Some(Exchange { remote, branch: merge, is_upstream: true }));
+        }
+        Ok(Some(Exchange { remote: first.to_owned(), branch, is_upstream: false }))
+    }
+
+    /// Merges what the remote has; does nothing if it has no such branch yet.
+    ///
+    /// # Errors
+    /// What git said, such as a conflict.
+    pub fn pull(&self, exchange: &Exchange) -> Result<(), GitError> {
+        let there = self.ask(&["ls-remote", "--heads", "--", &exchange.remote, &format!("refs/heads/{}", exchange.branch)])?;
+        if there.is_empty() {
+            return Ok(());
+        }
+        self.ask(&["pull", "-q", "--no-rebase", "--no-edit", "--no-stat", "--", &exchange.remote, &exchange.branch]).map(drop)
+    }
+
+    /// Pushes the present branch.
+    ///
+    /// # Errors
+    /// What git said; `[rejected]` is in it when somebody else was faster.
+    pub fn push(&self, exchange: &Exchange) -> Result<(), GitError> {
+        let target = format!("HEAD:refs/heads/{}", exchange.branch);
+        let mut words = vec!["push", "-q"];
+        if !exchange.is_upstream {
+            words.push("-u");
+        }
+        words.extend(["--", &exchange.remote, &target]);
+        self.ask(&words).map(drop)
+    }
+
+    /// Runs a command that may ask the person at the terminal for a password.
+    fn ask(&self, words: &[&str]) -> Result<Vec<u8>, GitError> {
+        let mut command = self.command();
+        command.env_remove("GIT_TERMINAL_PROMPT").args(words);
+        let output = command.output().map_err(of_spawn)?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        // Git tells of conflicts on standard output.
+        Err(self.failed(words, &[output.stderr, output.stdout].concat()))
+    }
+
+    /// Runs a command with bytes on its standard input.
+    fn feed(&self, words: &[&str], input: &[u8]) -> Result<(), GitError> {
+        let mut command = self.command();
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(of_spawn)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // These commands read everything before they write, so neither pipe fills up; one that fails early says why.
+            let _ = stdin.write_all(input);
+        }
+        let output = child.wait_with_output()?;
+        if output.status.success() { Ok(()) } else { Err(self.failed(words, &output.stderr)) }
+    }
+}

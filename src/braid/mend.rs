@@ -1,0 +1,85 @@
+//! Mends what can be mended without a question.
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, SystemTime};
+
+use crate::braid::git::Program;
+use crate::braid::keeper::Request;
+use crate::braid::restore::failure_of_lock;
+use crate::braid::{Braid, Failure};
+use crate::format::transaction::normalize;
+use crate::model::FindingKind;
+use crate::store::CommitLock;
+
+/// How long it is waited for the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+impl Braid {
+    /// Mends what is safe: files whose line ends were changed get the bytes back that their hash is of, what a killed program
+    /// left in `tmp/` goes, a damaged ingestion log is written anew, `.gitattributes` and `.gitignore` get the lines they lack.
+    ///
+    /// Gives a sentence for each thing that was done.
+    ///
+    /// # Errors
+    /// If another program has the lock, or the disk fails.
+    pub fn mend(&self) -> Result<Vec<String>, Failure> {
+        self.wait_ready()?;
+        let mut done = self.mend_line_ends()?;
+        let store = &self.inner.store;
+        let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
+        match store.remove_stale_temporaries(&lock, SystemTime::now())? {
+            0 => {}
+            count => done.push(format!("removed {count} files that a killed program left in tmp/")),
+        }
+        if let Some(lacks) = store.git()?.and_then(|_| Program::new(store.dir()).lacks().ok()) {
+            let amended = store.amend_git_files(lacks.attributes, lacks.ignores)?;
+            done.extend(amended.into_iter().map(|(file, line)| format!("added \"{line}\" to {file}")));
+        }
+        done.extend(self.mend_log(lock)?);
+        self.survey()?;
+        Ok(done)
+    }
+
+    fn mend_line_ends(&self) -> Result<Vec<String>, Failure> {
+        let mut done = Vec::new();
+        loop {
+            let epoch = self.refresh()?;
+            let healed = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Healed);
+            let names: Vec<String> = healed.filter_map(|finding| finding.file.clone()).collect();
+            let before = done.len();
+            let store = &self.inner.store;
+            let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
+            for name in names {
+                let (bytes, _) = store.load(&name)?;
+                if let Ok(normal) = normalize(&bytes)
+                    && let Some(healing) = &normal.healing
+                {
+                    store.replace(&lock, &name, &normal.text)?;
+                    done.push(format!("gave file \"{name}\" its bytes back ({healing})"));
+                }
+            }
+            drop(lock);
+            // Only so many findings are told at a time.
+            if done.len() == before {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Writes the ingestion log anew where it is damaged; every number stays what it is.
+    fn mend_log(&self, lock: CommitLock) -> Result<Option<String>, Failure> {
+        let closed = || Failure { message: "the store was closed".to_owned(), hint: String::new() };
+        let (reply, answer) = channel();
+        let job = Request::Job(Box::new(move |keeper, shared| {
+            let result = keeper.mend_log(&lock);
+            drop(lock);
+            if keeper.is_dirty() {
+                keeper.publish(shared);
+            }
+            let _ = reply.send(result);
+        }));
+        self.inner.requests.send(job).map_err(|_| closed())?;
+        let mended = answer.recv().map_err(|_| closed())??;
+        Ok(mended.then(|| "wrote index/ingestion.log anew; every number is what it was".to_owned()))
+    }
+}

@@ -1,0 +1,144 @@
+//! Brings back from git what was in `events/` and is gone.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use crate::braid::git::{Commit, GitError, Oid, Program, State};
+use crate::braid::load;
+use crate::braid::memory::vanished_events;
+use crate::braid::{Braid, Failure};
+use crate::disk::shown_name;
+use crate::epoch::Epoch;
+use crate::model::EventId;
+use crate::store::LockError;
+
+/// How long it is waited for the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// A file that was brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Its name in `events/`.
+    pub name: String,
+    /// The commit that it came from.
+    pub commit: Commit,
+}
+
+/// What a restoration did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restoration {
+    /// What is back.
+    pub restored: Vec<Restored>,
+    /// Names that git has never had.
+    pub unknown: Vec<String>,
+}
+
+impl Braid {
+    /// Brings files back into `events/` from the newest commit, of any branch, that holds them.
+    ///
+    /// Without names: everything that this replica has seen and has no more, what git's last commit has and `events/` has
+    /// not, and parents that are missing. A file that is there is left alone.
+    ///
+    /// # Errors
+    /// If git gives no answer, or the store cannot be written.
+    pub fn restore(&self, names: &[String]) -> Result<Restoration, Failure> {
+        let epoch = self.wait_ready()?;
+        let git = Program::new(self.inner.store.dir());
+        let wanted = if names.is_empty() { gone(&git, &epoch)? } else { names.iter().map(|name| file_name(name)).collect() };
+        let mut restoration = Restoration::default();
+        let mut found = Vec::new();
+        for name in wanted {
+            if self.inner.store.stat(&name).is_ok() {
+                continue;
+            }
+            match git.last_commit_with(&name)? {
+                Some(commit) => found.push(Restored { name, commit }),
+                None => restoration.unknown.push(name),
+            }
+        }
+        let files = contents(&git, &found)?;
+        let store = &self.inner.store;
+        let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
+        store.publish(&lock, &files).map_err(|error| Failure { message: error.to_string(), hint: String::new() })?;
+        drop(lock);
+        restoration.restored = found;
+        self.refresh()?;
+        Ok(restoration)
+    }
+}
+
+pub(super) fn failure_of_lock(error: &LockError) -> Failure {
+    Failure { message: error.to_string(), hint: "try again when it has ended".to_owned() }
+}
+
+impl From<GitError> for Failure {
+    fn from(error: GitError) -> Self {
+        Self { message: error.to_string(), hint: error.hint() }
+    }
+}
+
+/// The name in `events/` that a person means by a transaction's id, a path or a name.
+fn file_name(text: &str) -> String {
+    let name = text.rsplit('/').next().unwrap_or(text);
+    if name.ends_with(".jsonl") { name.to_owned() } else { format!("{name}.jsonl") }
+}
+
+/// The names of the files that are gone.
+fn gone(git: &Program, epoch: &Epoch) -> Result<BTreeSet<String>, GitError> {
+    let deleted = git.changes()?.into_iter().filter(|change| change.state == State::Deleted);
+    let mut names: BTreeSet<String> = deleted.map(|change| change.name).collect();
+    let transactions = &epoch.index.transactions;
+    let missing = transactions.missing().keys().map(|&parent| format!("{}.jsonl", transactions.id(parent)));
+    names.extend(missing);
+    let vanished: HashSet<EventId> = vanished_events(&epoch.index).into_iter().collect();
+    if !vanished.is_empty() {
+        names.extend(holding(git, epoch, &vanished)?);
+    }
+    Ok(names)
+}
+
+/// The files of git's whole history, and not of `events/`, that hold one of these events.
+fn holding(git: &Program, epoch: &Epoch, vanished: &HashSet<EventId>) -> Result<Vec<String>, GitError> {
+    let mut known: BTreeMap<String, Oid> = BTreeMap::new();
+    let words = ["log", "--all", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=AM", "-z", "--format=", "--", "events"];
+    let prefix = git.text(&["rev-parse", "--show-prefix"])?;
+    let listed = git.run(&words)?;
+    let mut fields = listed.split(|byte| *byte == 0).map(|field| field.trim_ascii_start());
+    while let Some(facts) = fields.next() {
+        // ":100644 100644 <before> <after> M", then the path.
+        let facts = String::from_utf8_lossy(facts).into_owned();
+        let (true, Some(path)) = (facts.starts_with(':'), fields.next()) else { continue };
+        let name = path.strip_prefix(prefix.as_bytes()).and_then(|path| path.strip_prefix(b"events/"));
+        let oid = facts.split(' ').nth(3).and_then(Oid::parse);
+        if let (Some(name), Some(oid)) = (name.map(|name| shown_name(OsStr::from_bytes(name))), oid)
+            && name.ends_with(".jsonl")
+            && epoch.store.stat(&name).is_err()
+        {
+            // The log begins with the newest.
+            known.entry(name).or_insert(oid);
+        }
+    }
+    let (names, oids): (Vec<String>, Vec<Oid>) = known.into_iter().unzip();
+    let mut holding = Vec::new();
+    git.read_blobs(&oids, |n, blob| {
+        let events = blob.and_then(|bytes| load::read(&bytes).ok()).map(|good| good.events).unwrap_or_default();
+        if events.iter().any(|event| vanished.contains(&event.event_id)) {
+            holding.extend(names.get(n).cloned());
+        }
+        Ok::<(), GitError>(())
+    })?;
+    Ok(holding)
+}
+
+fn contents(git: &Program, found: &[Restored]) -> Result<Vec<(String, Vec<u8>)>, GitError> {
+    let mut files = Vec::with_capacity(found.len());
+    for restored in found {
+        let mut object = std::ffi::OsString::from(format!("{}:./events/", restored.commit.oid));
+        object.push(crate::disk::os_name(&restored.name));
+        let words = [std::ffi::OsString::from("cat-file"), "blob".into(), object];
+        files.push((restored.name.clone(), git.run(&words)?));
+    }
+    Ok(files)
+}

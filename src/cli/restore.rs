@@ -1,0 +1,43 @@
+//! `braidfs restore`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::{Failure, Kind, Result};
+use super::harmless::harmless;
+use super::{Session, locate, reader};
+use crate::disk::Disk;
+
+/// Bring back from git what was in events/ and is gone
+///
+/// Each file comes from the newest commit, of any branch, that holds it. Without names: everything that this replica has seen
+/// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing.
+/// A file that is there is left alone.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// Names in events/, or ids of transactions
+    #[arg(value_name = "FILE")]
+    names: Vec<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    let (braid, _) = reader::open(session, &directory, false)?;
+    let restoration = braid.restore(&arguments.names)?;
+    if session.out.is_json() {
+        let restored = restoration.restored.iter().map(|file| json!({"file": file.name, "commit": file.commit.oid.as_str()}));
+        session.out.json(&json!({"restored": restored.collect::<Vec<_>>(), "unknown": restoration.unknown}))?;
+    } else {
+        for file in &restoration.restored {
+            let (name, subject) = (harmless(&file.name), harmless(&file.commit.subject));
+            session.out.line(format!("restored {name} from commit {} ({subject})", file.commit.oid.short()))?;
+        }
+        session.out.line(format!("{} files are back", restoration.restored.len()))?;
+    }
+    if restoration.unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!("git has never had {} of the files: {}", restoration.unknown.len(), restoration.unknown.join(", "));
+    Err(Failure::new(Kind::Refused, message).hint("fetch from where they may be: git fetch --all; then run it again"))
+}

@@ -1,0 +1,141 @@
+//! `braidfs sync`.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::{Failure, Kind, Result};
+use super::{Session, locate, reader};
+use crate::braid::Braid;
+use crate::braid::git::{Exchange, GitError, Program};
+use crate::disk::Disk;
+use crate::epoch::Epoch;
+
+/// So many transaction files make one commit of git.
+const BATCH: usize = 10_000;
+
+/// So often a push is tried again that somebody else was faster with.
+const PUSHES_MAX: usize = 5;
+
+/// Commit to git, pull, report forks, push
+///
+/// Git carries the store between machines; this only drives it. New transaction files are committed, what others pushed is
+/// merged, streams that the merge forked are told, and everything is pushed. Files that were changed or are gone are never
+/// committed: see `braidfs doctor`.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// Only commit and pull
+    #[arg(long)]
+    no_push: bool,
+    /// Only commit
+    #[arg(long, conflicts_with = "no_push")]
+    offline: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    let (braid, _) = reader::open(session, &directory, false)?;
+    let git = Program::new(braid.store().dir());
+    let before = braid.refresh()?;
+    if git.is_merging().map_err(|error| of_git("commit", &error))? {
+        return Err(Failure::new(Kind::Refused, "a merge of git is not finished")
+            .hint("finish it: git add -A && git merge --continue")
+            .hint("or give it up: git merge --abort"));
+    }
+    let committed = commit(&git)?;
+    say(session, &format!("committed {committed} transaction files"))?;
+    let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("pull", &error))? };
+    let mut pushed = false;
+    if let Some(exchange) = &exchange {
+        pull(&git, exchange)?;
+        if !arguments.no_push {
+            push(&git, exchange)?;
+            pushed = true;
+        }
+    }
+    let after = braid.refresh()?;
+    report(session, &before, &after, &Report { committed, exchange: exchange.is_some(), pushed, braid: &braid })
+}
+
+fn say(session: &mut Session, text: &str) -> Result {
+    if session.out.is_json() { Ok(()) } else { session.out.line(text) }
+}
+
+fn of_git(step: &str, error: &GitError) -> Failure {
+    let failure = Failure::new(Kind::Failed, format!("git could not {step}")).because(error).hint(error.hint());
+    let said = error.to_string();
+    if said.contains("tell me who you are") {
+        return failure.hint("git config user.name NAME && git config user.email ADDRESS");
+    }
+    if said.contains("CONFLICT") || said.contains("not possible because you have unmerged files") {
+        return failure.hint("see the files: git status").hint("give the merge up: git merge --abort");
+    }
+    failure
+}
+
+/// Commits the transaction files that git does not have; answers how many.
+fn commit(git: &Program) -> Result<usize> {
+    let failed = |error: GitError| of_git("commit", &error);
+    git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store").map_err(failed)?;
+    let names = git.uncommitted().map_err(failed)?;
+    for batch in names.chunks(BATCH) {
+        git.commit_files(batch, &format!("events: {} transactions", batch.len())).map_err(failed)?;
+    }
+    Ok(names.len())
+}
+
+fn pull(git: &Program, exchange: &Exchange) -> Result {
+    git.pull(exchange).map_err(|error| of_git("pull", &error))
+}
+
+fn push(git: &Program, exchange: &Exchange) -> Result {
+    for _ in 1..PUSHES_MAX {
+        match git.push(exchange) {
+            Ok(()) => return Ok(()),
+            // Somebody pushed since: what they brought is merged, and then it is our turn again.
+            Err(error) if error.to_string().contains("[rejected]") => pull(git, exchange)?,
+            Err(error) => return Err(of_git("push", &error)),
+        }
+    }
+    git.push(exchange).map_err(|error| of_git("push", &error))
+}
+
+struct Report<'a> {
+    committed: usize,
+    exchange: bool,
+    pushed: bool,
+    braid: &'a Braid,
+}
+
+fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<'_>) -> Result {
+    let conflicts =
+        |epoch: &Epoch| -> BTreeSet<String> { epoch.index.forks().conflicts().iter().map(|conflict| conflict.id.clone()).collect() };
+    let (old, open) = (conflicts(before), conflicts(after));
+    let fresh: Vec<&String> = open.difference(&old).collect();
+    let brought = crate::braid::difference(before, after).came.len();
+    if session.out.is_json() {
+        return session.out.json(&json!({
+            "committed": report.committed, "brought": brought, "pushed": report.pushed, "forks": {"open": open, "opened": fresh},
+        }));
+    }
+    if report.exchange {
+        session
+            .out
+            .line(format!("{brought} transactions came from others{}", if report.pushed { "; everything is pushed" } else { "" }))?;
+    } else {
+        session.out.line("there is no remote to exchange with: git remote add origin URL")?;
+    }
+    for id in &fresh {
+        session.out.line(format!("conflict {id} opened: see forks/{id}/README.md in a mount, or braidfs forks"))?;
+    }
+    if !open.is_empty() {
+        session.out.line(format!("{} conflicts are open", open.len()))?;
+    }
+    let wrong = report.braid.epoch().findings.iter().filter(|finding| finding.severity > crate::model::Severity::Info).count();
+    if wrong > 0 {
+        session.out.line(format!("{wrong} things should be mended: braidfs doctor"))?;
+    }
+    Ok(())
+}

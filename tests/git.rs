@@ -1,0 +1,17 @@
+//! Real git on stores that are open, followed or mounted while it happens.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/all.rs"]
+mod support;
+
+#[path = "git/cures.rs"]
+mod cures;
+#[path = "git/following.rs"]
+mod following;
+#[path = "git/mounted.rs"]
+mod mounted;
+#[path = "git/people.rs"]
+mod people;
+#[path = "git/stage.rs"]
+mod stage;

@@ -1,0 +1,64 @@
+//! The past below `at/`, and git at work below a mount.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use crate::stage::repository;
+use crate::support::git::git;
+use crate::support::mount::Mount;
+use crate::support::run::run_with;
+use crate::support::wait::eventually_eq;
+
+#[test]
+fn a_branch_below_at_leads_to_the_inodes_of_its_commit_and_moves_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let copy = repository(&dir);
+    copy.commit("a/b", 1);
+    copy.commit("c", 2);
+    git(&dir, ["branch", "side/way", "HEAD~1"]);
+    let mount = Mount::start(&dir);
+    let head = || git(&dir, ["rev-parse", "HEAD"]).out.trim().to_owned();
+    let ino = |path: &str| fs::metadata(mount.join(path)).unwrap().ino();
+    let first = head();
+    assert_eq!(mount.read("at/HEAD/log.jsonl"), mount.read("log.jsonl"));
+    assert_eq!(mount.read("at/side%2Fway/log.jsonl"), mount.read("at/HEAD~1/log.jsonl"));
+    assert_eq!(ino("at/HEAD/log.jsonl"), ino(&format!("at/{first}/log.jsonl")));
+    assert_eq!(ino("at/main"), ino(&format!("at/git:{first}")));
+    assert_eq!(mount.list("at"), Vec::<String>::new());
+    assert!(fs::metadata(mount.join("at/nothing")).is_err());
+    let before = mount.read("at/HEAD/log.jsonl");
+
+    copy.commit("c", 3);
+    assert_ne!(head(), first);
+    assert_eq!(mount.read(format!("at/{first}/log.jsonl").as_str()), before);
+    eventually_eq(&copy.text("log.jsonl"), || mount.read("log.jsonl"));
+    assert_eq!(mount.read("at/HEAD/log.jsonl"), mount.read("log.jsonl"));
+    let mut diff = std::process::Command::new("diff");
+    let same = run_with(diff.arg("-r").arg(mount.join("at/HEAD/streams")).arg(mount.join("streams")), b"");
+    same.ok();
+    let mut diff = std::process::Command::new("diff");
+    let other = run_with(diff.arg("-r").arg(mount.join("at/HEAD~1/streams")).arg(mount.join("streams")), b"").code(1);
+    assert!(other.out.contains("\"n\":3") && !other.out.contains("\"n\":1"), "{}", other.out);
+    assert!(fs::write(mount.join("at/HEAD/new"), "x").is_err());
+}
+
+#[test]
+fn a_mount_follows_branches_and_keeps_the_past_of_the_other_one() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let copy = repository(&dir);
+    copy.commit("a", 1);
+    git(&dir, ["switch", "-q", "-c", "side"]);
+    copy.commit("b", 2);
+    let side = copy.text("log.jsonl");
+    let mount = Mount::start(&dir);
+    assert_eq!(mount.read("log.jsonl"), side);
+    git(&dir, ["switch", "-q", "main"]);
+    let main = side.lines().next().unwrap().to_owned() + "\n";
+    eventually_eq(&main, || mount.read("log.jsonl"));
+    assert_eq!(mount.read("at/side/log.jsonl"), side);
+    git(&dir, ["merge", "-q", "side"]);
+    eventually_eq(&side, || mount.read("log.jsonl"));
+    assert_eq!(mount.read("at/main~1/log.jsonl"), main);
+}

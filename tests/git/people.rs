@@ -1,0 +1,96 @@
+//! Two people, two clones and a bare remote, by `braidfs sync`; and what `diff` and `--at` tell of it.
+
+use std::path::Path;
+
+use crate::stage::{clone, repository};
+use crate::support::git::git;
+use crate::support::run::{Ran, braidfs_command, run_with};
+
+fn braidfs(dir: &Path, arguments: &[&str]) -> Ran {
+    run_with(braidfs_command().arg("--store").arg(dir).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null"), b"")
+}
+
+#[test]
+fn two_people_meet_by_sync_and_are_told_of_the_fork() {
+    let home = tempfile::tempdir().unwrap();
+    let remote = home.path().join("remote.git");
+    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
+    let ada = repository(&home.path().join("ada"));
+    git(&ada.dir, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    ada.append("a", 1);
+    let said = braidfs(&ada.dir, &["--format", "json", "sync"]).ok().json();
+    assert_eq!((&said["committed"], &said["pushed"]), (&1.into(), &true.into()), "{said}");
+    let bo = clone(&remote, &home.path().join("bo"));
+    ada.append("a", 2);
+    bo.append("a", 3);
+    bo.append("b", 4);
+    braidfs(&bo.dir, &["sync"]).ok();
+    let said = braidfs(&ada.dir, &["--format", "json", "sync"]).ok().json();
+    assert_eq!(said["brought"], 2, "{said}");
+    assert_eq!(said["forks"]["opened"].as_array().unwrap().len(), 1, "{said}");
+    braidfs(&bo.dir, &["sync"]).ok();
+    for copy in [&ada, &bo] {
+        copy.follows();
+    }
+    assert_eq!(ada.text("log.jsonl"), bo.text("log.jsonl"));
+    let nothing = braidfs(&bo.dir, &["--format", "json", "sync"]).ok().json();
+    assert_eq!((&nothing["committed"], &nothing["brought"]), (&0.into(), &0.into()), "{nothing}");
+}
+
+#[test]
+fn sync_without_a_remote_commits_and_an_unfinished_merge_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.append("a", 1);
+    let said = braidfs(&copy.dir, &["sync"]).ok();
+    assert!(said.out.contains("committed 1 transaction files") && said.out.contains("no remote"), "{}", said.out);
+    assert_eq!(git(&copy.dir, ["status", "--porcelain"]).out, "");
+    git(&copy.dir, ["switch", "-q", "-c", "side"]);
+    copy.commit("a", 2);
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    copy.commit("a", 3);
+    git(&copy.dir, ["merge", "-q", "--no-commit", "side"]);
+    let refused = braidfs(&copy.dir, &["sync"]).code(1);
+    assert!(refused.err.contains("git merge --abort"), "{}", refused.err);
+}
+
+#[test]
+fn diff_tells_what_a_merge_brought_and_what_it_did_to_the_streams() {
+    let home = tempfile::tempdir().unwrap();
+    let ours = repository(&home.path().join("ours"));
+    ours.commit("a", 1);
+    let theirs = clone(&ours.dir, &home.path().join("theirs"));
+    theirs.commit("a", 2);
+    theirs.commit("c", 3);
+    ours.commit("a", 4);
+    ours.commit("a", 5);
+    git(&ours.dir, ["pull", "-q", "--no-rebase", "--no-edit", theirs.dir.to_str().unwrap(), "main"]);
+    let said = braidfs(&ours.dir, &["--format", "json", "diff", "HEAD^1", "HEAD"]).ok().json();
+    assert_eq!(said["came"].as_array().unwrap().len(), 2, "{said}");
+    let streams = said["streams"].as_array().unwrap();
+    let a = streams.iter().find(|stream| stream["stream_id"] == "a").unwrap();
+    assert_eq!((&a["old_version"], &a["new_version"], &a["came"], &a["went"]), (&3.into(), &4.into(), &1.into(), &0.into()), "{said}");
+    // Theirs has the depth of our second and was written before it.
+    assert_eq!((&a["shifted"], &a["first_shifted"], &a["reordered"]), (&2.into(), &2.into(), &false.into()), "{said}");
+    assert_eq!(said["forks"]["opened"].as_array().unwrap().len(), 1, "{said}");
+    let back = braidfs(&ours.dir, &["diff", "HEAD", "HEAD^1"]).ok();
+    assert!(back.out.starts_with("0 transactions came, 2 went"), "{}", back.out);
+    assert_eq!(braidfs(&ours.dir, &["diff", "HEAD"]).ok().out, "0 transactions came, 0 went\n0 streams changed\n");
+}
+
+#[test]
+fn reading_commands_read_the_past_too() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    let before = copy.text("log.jsonl");
+    copy.commit("a", 2);
+    for when in ["HEAD~1", "position:1", "seq:1"] {
+        assert_eq!(braidfs(&copy.dir, &["--format", "json", "log", "--at", when]).ok().out, before, "{when}");
+    }
+    assert_eq!(braidfs(&copy.dir, &["--format", "json", "status", "--at", "HEAD~1"]).ok().json()["transactions"], 1);
+    assert_eq!(braidfs(&copy.dir, &["--format", "json", "streams", "--at", "HEAD~1"]).ok().json()["events"], 1);
+    let refused = braidfs(&copy.dir, &["log", "--at", "no-such-branch"]).code(1);
+    assert!(refused.err.contains("names no commit"), "{}", refused.err);
+}
