@@ -33,6 +33,7 @@ mod travel;
 mod check;
 mod commit;
 mod cursors;
+mod cutover;
 mod findings;
 mod forked;
 mod gone;
@@ -41,11 +42,13 @@ mod intake;
 mod keeper;
 mod load;
 mod numbering;
+mod projections;
 mod reconcile;
+mod record;
 mod saving;
 mod snapshots;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -53,6 +56,7 @@ use std::time::Duration;
 
 use crate::disk::{self, Disk};
 use crate::epoch::Epoch;
+use crate::fold::Limits;
 use crate::model::{Draft, Errno, EventId, Rejection, ReplicaId, TransactionId};
 use crate::store::{Mode, OpenError, SnapshotMeta, Store};
 use crate::view::{Past, Tree};
@@ -63,7 +67,10 @@ use forked::Proposal;
 pub use restore::{Restoration, Restored};
 pub use travel::{TravelError, When};
 
+pub use cutover::CutOver;
 use keeper::{Keeper, Request};
+use projections::Projections;
+pub use projections::{check_definition, worker_exe};
 use travel::Travel;
 
 pub use reconcile::{OpenBranch, OpenConflict, OpenFork, ReconcileOptions, Reconciled, Resolution, Resolver};
@@ -85,12 +92,26 @@ pub struct OpenOptions {
     pub disk: Disk,
     /// Under which replica id is written, instead of the working copy's own; whoever gives it keeps writers apart.
     pub replica_id: Option<ReplicaId>,
+    /// The program that runs user-defined folds; by default the one that [`worker_exe`] finds.
+    pub worker: Option<PathBuf>,
+    /// What a fold may use.
+    pub fold_limits: Limits,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 32);
-        Self { read_only: false, follow: false, from_scratch: false, threads, verify: false, disk: Disk::real(), replica_id: None }
+        Self {
+            read_only: false,
+            follow: false,
+            from_scratch: false,
+            threads,
+            verify: false,
+            disk: Disk::real(),
+            replica_id: None,
+            worker: None,
+            fold_limits: Limits::default(),
+        }
     }
 }
 
@@ -225,6 +246,7 @@ struct Inner {
     store: Arc<Store>,
     travel: Arc<Travel>,
     requests: Sender<Request>,
+    projections: Arc<Projections>,
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -263,7 +285,8 @@ impl Braid {
         let mode = if options.read_only { Mode::ReadOnly } else { Mode::Writable };
         let store = Arc::new(Store::open(dir, &options.disk, mode)?);
         let (requests, inbox) = channel();
-        let keeper = Keeper::new(Arc::clone(&store), options)?;
+        let projections = Arc::new(Projections::new(Arc::clone(&store), options, requests.clone()));
+        let keeper = Keeper::new(Arc::clone(&store), options, Arc::clone(&projections))?;
         let shared = Arc::new(Shared {
             current: RwLock::new(keeper.first_epoch()),
             published: (Mutex::new(()), Condvar::new()),
@@ -279,8 +302,9 @@ impl Braid {
                 tracing::warn!(%error, "no thread to survey with");
             }
         }
-        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store));
-        Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, keeper: Mutex::new(Some(thread)) }) })
+        let past_states = projections::Past::of(&projections);
+        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states));
+        Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, projections, keeper: Mutex::new(Some(thread)) }) })
     }
 
     /// The newest published state.
@@ -292,7 +316,7 @@ impl Braid {
     /// The tree of the newest published state.
     #[must_use]
     pub fn tree(&self) -> Tree {
-        Tree::of(self.epoch()).with_past(self.past())
+        Tree::of(self.epoch()).with_past(self.past()).with_states(self.states())
     }
 
     /// Where trees of the past come from; it does not keep the store open.

@@ -8,6 +8,7 @@ mod diff;
 mod doctor;
 mod draft;
 mod events;
+mod export;
 mod failure;
 mod feed;
 mod filter;
@@ -25,6 +26,7 @@ mod man;
 mod mount;
 mod output;
 mod progress;
+mod projection;
 mod reader;
 mod reconcile;
 mod restore;
@@ -98,6 +100,8 @@ enum Command {
     Import(import::Arguments),
     Mount(mount::Arguments),
     Umount(mount::UmountArguments),
+    Export(export::Arguments),
+    Projection(projection::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -164,6 +168,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result {
         Command::Import(arguments) => import::run(&arguments, session),
         Command::Mount(arguments) => mount::run(&arguments),
         Command::Umount(arguments) => mount::run_umount(&arguments),
+        Command::Export(arguments) => export::run(&arguments, session),
+        Command::Projection(arguments) => projection::run(&arguments, session),
         Command::Completions(arguments) => completions::run(&arguments, session),
         Command::Man(arguments) => man::run(&arguments, session),
     }

@@ -1,10 +1,14 @@
 //! One immutable published state: readers hold an `Arc` of it and never lock.
 
+mod counters;
+
 use std::sync::Arc;
 
 use crate::index::{Index, Touched};
 use crate::model::{Finding, ReplicaId};
 use crate::store::{Checkpoint, SnapshotMeta, Store};
+
+pub use counters::{Counters, Timed};
 
 /// A file of `events/` that the store refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +105,8 @@ pub struct Epoch {
     pub writer: WriterState,
     /// How far the index is.
     pub progress: Progress,
+    /// What this process has done.
+    pub counters: Counters,
     /// The files behind it.
     pub store: Arc<Store>,
     /// Set in an epoch of the past.

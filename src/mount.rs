@@ -105,9 +105,10 @@ impl Daemon {
         let manner = Manner { read_only: options.read_only, uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
         let queue = Arc::new(Queue::default());
         let told = Arc::clone(&queue);
-        let past = braid.past();
+        let (past, states) = (braid.past(), braid.states());
         braid.on_publish(Box::new(move |_, epoch| {
-            told.publish(Arc::new(view::Tree::of(Arc::clone(epoch)).with_past(Arc::clone(&past))));
+            let tree = view::Tree::of(Arc::clone(epoch)).with_past(Arc::clone(&past)).with_states(Arc::clone(&states));
+            told.publish(Arc::new(tree));
         }));
         // After the listener: an epoch in between is shown twice rather than never.
         let mut fs = Fs::new(manner, Arc::new(braid.tree()), staging);

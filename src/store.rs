@@ -12,6 +12,7 @@ mod layout;
 mod lock;
 mod open;
 mod probe;
+mod projections;
 mod publish;
 mod receipts;
 mod scan;

@@ -23,6 +23,12 @@ mod import_git;
 mod init;
 #[path = "cli/mounted.rs"]
 mod mounted;
+#[path = "cli/moving.rs"]
+mod moving;
+#[path = "cli/observed.rs"]
+mod observed;
+#[path = "cli/projections.rs"]
+mod projections;
 #[path = "cli/read.rs"]
 mod read;
 #[path = "cli/write.rs"]

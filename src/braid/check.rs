@@ -110,7 +110,7 @@ fn known_events(index: &Index, draft: &Draft) -> Result<Vec<Reason>, Rejection> 
     Ok(reasons)
 }
 
-fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {
+pub(super) fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {
     let mut line = Vec::new();
     line.extend_from_slice(stream_prefix(1).as_bytes());
     line.extend_from_slice(index.events.tail(event, &index.pack));

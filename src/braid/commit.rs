@@ -3,12 +3,13 @@
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::braid::check::{Verdict, bases, check, committed};
 use crate::braid::forked::Proposal;
 use crate::braid::intake::Look;
-use crate::braid::keeper::Keeper;
+use crate::braid::keeper::{Keeper, micros};
 use crate::braid::load::load;
 use crate::braid::load::{Good, Loaded};
 use crate::braid::{AppendError, Committed, Failure, Shared};
@@ -41,12 +42,17 @@ impl Keeper {
         let span = tracing::info_span!(
             "append",
             drafts = group.len(),
-            events = group.iter().map(|(proposal, _)| proposal.draft.events.len()).sum::<usize>()
+            events = group.iter().map(|(proposal, _)| proposal.draft.events.len()).sum::<usize>(),
+            committed = Empty,
+            refused = Empty,
+            duration_us = Empty
         );
-        let _entered = span.enter();
+        let span = span.entered();
+        let begun = Instant::now();
         let lock = match self.enter_section(shared) {
             Ok(lock) => lock,
             Err(error) => {
+                self.counters.failed += group.len() as u64;
                 for (_, reply) in group {
                     let _ = reply.send(Err(error.clone()));
                 }
@@ -69,10 +75,32 @@ impl Keeper {
         }
         self.write(&lock, next, prepared, &mut done);
         drop(lock);
+        self.count(&done, begun, &span);
         self.publish_if_dirty(shared);
         for (reply, result) in done {
             let _ = reply.send(result);
         }
+    }
+
+    fn count(&mut self, done: &[(Reply, Result<Committed, AppendError>)], begun: Instant, span: &tracing::Span) {
+        let (mut committed, mut refused) = (0, 0);
+        for (_, result) in done {
+            match result {
+                Ok(one) if one.repeated => {}
+                Ok(one) => {
+                    committed += 1;
+                    self.counters.committed_events += one.events.len() as u64;
+                }
+                Err(AppendError::Rejected(_)) => refused += 1,
+                Err(_) => self.counters.failed += 1,
+            }
+        }
+        self.counters.committed += committed;
+        self.counters.refused += refused;
+        self.counters.append.add(begun.elapsed());
+        span.record("committed", committed);
+        span.record("refused", refused);
+        span.record("duration_us", micros(begun));
     }
 
     pub(super) fn publish_if_dirty(&mut self, shared: &Shared) {

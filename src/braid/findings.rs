@@ -25,6 +25,7 @@ impl Keeper {
         findings.extend(self.memory.findings());
         findings.extend(self.log_findings.iter().cloned());
         findings.extend(self.checkpoint_findings());
+        findings.extend(self.projections.findings());
         findings.extend(self.shelf.findings());
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
         // Memory and git may both tell that a file has gone or was changed.

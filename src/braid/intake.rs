@@ -1,10 +1,12 @@
 //! Files come and go: what of them counts, and why the rest does not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::field::Empty;
 
 use crate::braid::findings::quoted;
-use crate::braid::keeper::Keeper;
+use crate::braid::keeper::{Keeper, micros};
 use crate::braid::load::{Good, Loaded, load};
 use crate::braid::{Failure, Shared};
 use crate::disk::{Disk, EntryKind, Stat};
@@ -156,10 +158,11 @@ impl Keeper {
 
     /// Reads what came and forgets what went.
     pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: Option<&Shared>) {
-        let span = tracing::info_span!("take_in", came = tracing::field::Empty, went = tracing::field::Empty);
+        let span = tracing::info_span!("take_in", came = came.len(), went = went.len(), events = Empty, duration_us = Empty);
         let _entered = span.enter();
-        span.record("came", came.len());
-        span.record("went", went.len());
+        let (begun, events_before) = (Instant::now(), self.index.events.len());
+        self.counters.came += came.len() as u64;
+        self.counters.went += went.len() as u64;
         if !went.is_empty() {
             let mut round = Round::default();
             self.depart(went, &mut round);
@@ -189,6 +192,9 @@ impl Keeper {
             came = round.again.into_iter().collect();
         }
         self.progress.of = self.progress.done;
+        self.counters.take_in.add(begun.elapsed());
+        span.record("events", self.index.events.len() - events_before);
+        span.record("duration_us", micros(begun));
     }
 
     /// What of a listing is new, and what is missing from it.

@@ -5,16 +5,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use tracing::field::Empty;
+
 use crate::braid::forked::Proposal;
 use crate::braid::gone::Gone;
 use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
 use crate::braid::memory::Memory;
+use crate::braid::projections::Projections;
 use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Change, Watch, WatchedDir};
-use crate::epoch::{Epoch, Progress, WriterState};
+use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::model::Finding;
 use crate::store::{Checkpoint, Identity, IngestionLog, Mode, Store};
@@ -63,6 +66,8 @@ pub(super) struct Keeper {
     pub(super) progress: Progress,
     pub(super) touched: Touched,
     pub(super) log_findings: Vec<Finding>,
+    pub(super) projections: Arc<Projections>,
+    pub(super) counters: Counters,
     /// Transactions whose draft's key another one has as well.
     pub(super) delivered_twice: BTreeSet<u32>,
     pub(super) memory: Memory,
@@ -85,7 +90,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(store: Arc<Store>, options: &OpenOptions) -> Result<Self, Failure> {
+    pub(super) fn new(store: Arc<Store>, options: &OpenOptions, projections: Arc<Projections>) -> Result<Self, Failure> {
         let log = IngestionLog::read(&store)?;
         let own = store.identity()?;
         let identity = match options.replica_id {
@@ -108,6 +113,8 @@ impl Keeper {
             progress: Progress::default(),
             touched: Touched::default(),
             log_findings: Vec::new(),
+            projections,
+            counters: Counters::default(),
             delivered_twice: BTreeSet::new(),
             memory: Memory::default(),
             saving: Saving::default(),
@@ -144,6 +151,7 @@ impl Keeper {
             replica_id: self.identity.replica_id,
             writer: self.writer.clone(),
             progress: self.progress,
+            counters: Counters { folded: self.projections.folded(), ..self.counters },
             store: Arc::clone(&self.store),
             past: None,
         }
@@ -254,6 +262,8 @@ impl Keeper {
     }
 
     fn first_look(&mut self, shared: &Shared) {
+        let begun = Instant::now();
+        let span = tracing::info_span!("load", transactions = Empty, events = Empty, duration_us = Empty).entered();
         self.hold.forget_changes();
         if self.follow {
             self.probe_disk();
@@ -262,6 +272,10 @@ impl Keeper {
         if let Err(failure) = self.first_take_in(shared) {
             tracing::error!(%failure, "the store could not be read");
         }
+        self.counters.load.add(begun.elapsed());
+        span.record("transactions", self.index.transactions.valid_count());
+        span.record("events", self.index.log.events.len());
+        span.record("duration_us", micros(begun));
         if let Err(failure) = self.look(shared, true) {
             tracing::error!(%failure, "the store could not be read");
         }
@@ -395,6 +409,11 @@ impl Keeper {
             self.watch = None;
         }
     }
+}
+
+/// Microseconds since then, as the spans of operations say them.
+pub(super) fn micros(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The drafts that wait together, and the first other request behind them.

@@ -1,11 +1,14 @@
 //! Reconciliation: what is open is shown to a resolver, and what it answers becomes one transaction.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tracing::field::Empty;
 
 use crate::braid::forked::Proposal;
+use crate::braid::keeper::micros;
 use crate::braid::{AppendError, Braid, Committed};
 use crate::dag::{Conflict, Fork};
 use crate::epoch::Epoch;
@@ -107,6 +110,18 @@ impl Braid {
     /// # Errors
     /// See [`AppendError`]; refused with ESTALE if a conflict has changed meanwhile. Nothing is committed then.
     pub fn reconcile(&self, mut resolver: impl Resolver, options: &ReconcileOptions) -> Result<Reconciled, AppendError> {
+        let span = tracing::info_span!("reconcile", resolved = Empty, declined = Empty, duration_us = Empty).entered();
+        let begun = Instant::now();
+        let pass = self.reconcile_now(&mut resolver, options);
+        if let Ok(pass) = &pass {
+            span.record("resolved", pass.resolved.len());
+            span.record("declined", pass.declined.len());
+        }
+        span.record("duration_us", micros(begun));
+        pass
+    }
+
+    fn reconcile_now(&self, resolver: &mut impl Resolver, options: &ReconcileOptions) -> Result<Reconciled, AppendError> {
         let epoch = self.epoch();
         let mut pass = Reconciled::default();
         let mut proposal = Proposal { force: options.force, ..Proposal::default() };

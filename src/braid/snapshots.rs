@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::braid::commit::storage;
-use crate::braid::keeper::Keeper;
+use crate::braid::keeper::{Keeper, micros};
 use crate::braid::{AppendError, Braid, Failure, Shared};
 use crate::epoch::SavedSnapshot;
 use crate::format::time::created_at;
@@ -206,8 +206,9 @@ impl Keeper {
     }
 
     fn save_snapshot(&mut self, request: &SnapshotRequest, shared: &Shared) -> Result<SnapshotMeta, AppendError> {
-        let span = tracing::info_span!("snapshot", name = request.name, bytes = request.state.len());
+        let span = tracing::info_span!("snapshot", name = request.name, bytes = request.state.len(), duration_us = tracing::field::Empty);
         let _entered = span.enter();
+        let begun = Instant::now();
         let lock = self.enter_quietly(shared)?;
         self.follow_snapshots();
         self.check_snapshots();
@@ -219,6 +220,8 @@ impl Keeper {
             self.shelf.kept.iter().filter(|kept| !kept.valid && kept.meta.name == request.name).map(|kept| kept.meta.ordinal).collect();
         let saved = self.store.save_snapshot(&lock, &new, SNAPSHOTS_KEPT, |meta| stale.contains(&meta.ordinal));
         drop(lock);
+        self.counters.snapshot.add(begun.elapsed());
+        span.record("duration_us", micros(begun));
         self.follow_snapshots();
         self.publish_if_dirty(shared);
         saved.map_err(|error| match error {

@@ -21,7 +21,7 @@ use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};
 use crate::model::TransactionId;
 use crate::store::Store;
-use crate::view::{Past, Tree};
+use crate::view::{Past, States, Tree};
 
 pub use when::When;
 
@@ -115,6 +115,7 @@ pub(super) struct Travel {
     present: Weak<Shared>,
     store: Arc<Store>,
     git: Program,
+    states: Arc<dyn States>,
     cache: Mutex<Cache>,
     /// Held while an epoch is built, so that many who ask for one build it once.
     building: Mutex<()>,
@@ -127,9 +128,16 @@ impl std::fmt::Debug for Travel {
 }
 
 impl Travel {
-    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>) -> Self {
+    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>, states: Arc<dyn States>) -> Self {
         let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX) };
-        Self { present, git: Program::new(store.dir()), store: Arc::clone(store), cache: Mutex::new(cache), building: Mutex::default() }
+        Self {
+            present,
+            git: Program::new(store.dir()),
+            store: Arc::clone(store),
+            states,
+            cache: Mutex::new(cache),
+            building: Mutex::default(),
+        }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -201,7 +209,7 @@ impl Travel {
 impl Past for Travel {
     fn resolve(&self, when: &str) -> Option<Tree> {
         match self.at(when) {
-            Ok(epoch) => Some(Tree::of(epoch)),
+            Ok(epoch) => Some(Tree::of(epoch).with_states(Arc::clone(&self.states))),
             Err(error) => {
                 tracing::debug!(%error, when, "no such past");
                 None

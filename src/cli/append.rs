@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Make a retry safe: the same key with the same content commits once
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// Record a session: each event gets its id in the metadata and names the session's event before it as its cause
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
     /// Read each draft as one JSON document, whatever its name
     #[arg(long)]
     document: bool,
@@ -64,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let drafts = files.iter().map(|file| read_draft(&disk, file, arguments)).collect::<Result<Vec<_>>>()?;
     let directory = locate::named_or_found(session, &disk)?;
     let (braid, _) = reader::open(session, &directory, false)?;
-    files.iter().zip(drafts).try_for_each(|(file, draft)| append(session, &braid, file, draft))
+    files.iter().zip(drafts).try_for_each(|(file, draft)| append(session, &braid, file, draft, arguments.session.as_deref()))
 }
 
 fn read_draft(disk: &Disk, file: &Path, arguments: &Arguments) -> Result<Draft> {
@@ -98,9 +101,13 @@ fn read_file(disk: &Disk, file: &Path) -> Result<Vec<u8>> {
     disk.read_at(file, 0, DRAFT_LEN_MAX + 1).map_err(cannot)
 }
 
-fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft) -> Result {
+fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recorded: Option<&str>) -> Result {
     let name = file.display().to_string();
-    let committed = braid.append(draft).map_err(|error| Failure::from(error).about(&format!("draft '{name}'")))?;
+    let committed = match recorded {
+        Some(recorded) => braid.record(recorded, draft),
+        None => braid.append(draft),
+    };
+    let committed = committed.map_err(|error| Failure::from(error).about(&format!("draft '{name}'")))?;
     session.out.either(&to_json(&name, &committed), |_| to_text(&committed))
 }
 

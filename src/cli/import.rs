@@ -2,6 +2,7 @@
 
 mod git;
 mod history;
+mod jsonl;
 mod log;
 mod names;
 mod render;
@@ -21,10 +22,12 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 enum Source {
     Git(git::Arguments),
+    Jsonl(jsonl::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     match &arguments.source {
         Source::Git(arguments) => git::run(arguments, session),
+        Source::Jsonl(arguments) => jsonl::run(arguments, session),
     }
 }

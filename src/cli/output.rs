@@ -58,12 +58,13 @@ impl Output {
 
     /// Writes bytes that are JSON or text: as they are, but harmless if a person may see them on a terminal.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result {
-        if self.is_terminal {
-            self.writer.write_all(&harmless_json(bytes))?;
-        } else {
-            self.writer.write_all(bytes)?;
-        }
+        self.write(bytes)?;
         Ok(())
+    }
+
+    /// As [`Output::bytes`], with the error as the system reported it.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_terminal { self.writer.write_all(&harmless_json(bytes)) } else { self.writer.write_all(bytes) }
     }
 
     /// Hands everything over; must be called last, for an error to be seen.

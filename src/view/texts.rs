@@ -1,7 +1,5 @@
 //! The texts of a mount: its README, the ignore file for searches, the metrics.
 
-use std::fmt::Write;
-
 use crate::epoch::Epoch;
 
 /// Makes `rg` and `fd` at the root read every event once, through `streams/`.
@@ -56,29 +54,4 @@ Programs that watch by inotify see no change that is made elsewhere: use `braidf
 ",
         epoch.store.dir().display()
     )
-}
-
-/// The state for Prometheus.
-#[must_use]
-pub fn metrics(epoch: &Epoch) -> String {
-    let index = &epoch.index;
-    let (open, provisional) = index.forks().counts();
-    let gauges: [(&str, &str, u64); 10] = [
-        ("braidfs_epoch", "The number of the published state.", epoch.number),
-        ("braidfs_transactions", "Transactions in the views.", u64::from(index.transactions.valid_count())),
-        ("braidfs_events", "Events in the views.", index.log.events.len()),
-        ("braidfs_streams", "Streams with events.", index.directories.live()),
-        ("braidfs_heads", "Transactions without a child.", index.transactions.head_numbers().len() as u64),
-        ("braidfs_latest_seq_nr", "The largest sequence number shown.", epoch.feed_shown),
-        ("braidfs_quarantined_files", "Files that the store refused.", epoch.quarantined.len() as u64),
-        ("braidfs_forked_streams", "Streams with an open fork that is not provisional.", open),
-        ("braidfs_provisional_streams", "Streams with a fork in whose past a parent is missing.", provisional),
-        ("braidfs_findings", "Things worth a report.", epoch.findings.len() as u64),
-    ];
-    let mut text = String::new();
-    for (name, help, value) in gauges {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
-    }
-    text
 }

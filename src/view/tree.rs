@@ -11,7 +11,8 @@ use crate::index::sequence::Sequence;
 use crate::model::TransactionId;
 use crate::view::file::File;
 use crate::view::lines::{Lines, Numbers};
-use crate::view::{forks, graph, status, texts};
+use crate::view::states::States;
+use crate::view::{forks, graph, metrics, status, texts};
 
 /// What a path of the tree is.
 #[derive(Clone, Debug)]
@@ -69,6 +70,7 @@ pub trait Past: Send + Sync + std::fmt::Debug {
 /// The read-only tree as of one epoch; paths have no leading `/`, the root is `""`.
 #[derive(Clone, Debug)]
 pub struct Tree {
+    pub(super) states: Option<Arc<dyn States>>,
     epoch: Arc<Epoch>,
     past: Option<Arc<dyn Past>>,
 }
@@ -83,7 +85,7 @@ impl Tree {
     /// The tree of an epoch.
     #[must_use]
     pub fn of(epoch: Arc<Epoch>) -> Self {
-        Self { epoch, past: None }
+        Self { epoch, past: None, states: None }
     }
 
     /// The same tree with the past below `at/`.
@@ -130,7 +132,7 @@ impl Tree {
             ("README.md", None) => Some(self.bytes(texts::readme(&self.epoch))),
             (".ignore", None) => Some(self.bytes(texts::IGNORE.to_owned())),
             ("status.json", None) => Some(self.bytes(status::status_json(&self.epoch))),
-            ("metrics", None) => Some(self.bytes(texts::metrics(&self.epoch))),
+            ("metrics", None) => Some(self.bytes(metrics::metrics(&self.epoch))),
             ("log.jsonl", None) => Some(Node::File(self.log())),
             ("feed.jsonl", None) => Some(Node::File(self.feed(0))),
             ("graph.txt", None) => Some(self.bytes(graph::graph_text(&self.epoch.index))),
@@ -142,6 +144,8 @@ impl Tree {
             ("transactions", Some(rest)) => self.find_transaction(rest),
             ("quarantine", Some(rest)) => self.find_quarantined(rest),
             ("checkpoints", Some(rest)) => self.find_checkpoint(rest),
+            ("views", None) => self.states.is_some().then(|| self.directory()),
+            ("views", Some(rest)) => self.find_view(rest),
             ("snapshots", Some(rest)) => self.find_snapshot(rest),
             _ => None,
         }
@@ -167,6 +171,7 @@ impl Tree {
             ("transactions", "") => Some(self.list_transactions()),
             ("quarantine", "") => Some(self.list_quarantined()),
             ("checkpoints", "") => Some(self.list_checkpoints()),
+            ("views", directory) => self.list_views(directory),
             ("snapshots", directory) => self.list_snapshots(directory),
             ("forks", rest) => forks::list(self, rest),
             _ => None,
@@ -174,9 +179,10 @@ impl Tree {
     }
 
     fn list_root(&self) -> Vec<Entry> {
+        let views = self.states.iter().map(|_| Entry::directory("views"));
         let files = ROOT_FILES.iter().map(|&name| Entry::file(name));
         let directories = ROOT_DIRECTORIES.iter().copied().chain(self.past.as_ref().map(|_| "at"));
-        files.chain(directories.map(Entry::directory)).collect()
+        files.chain(directories.map(Entry::directory)).chain(views).collect()
     }
 
     pub(super) fn directory(&self) -> Node {
@@ -189,7 +195,7 @@ impl Tree {
     }
 
     /// When an event was written, in nanoseconds since 1970; 0 without one, or where its time is odd.
-    fn mtime_of(&self, event: Option<u32>) -> i64 {
+    pub(super) fn mtime_of(&self, event: Option<u32>) -> i64 {
         let Some(event) = event else { return 0 };
         let created_at = self.epoch.index.transactions.created_at(self.epoch.index.events.transaction(event));
         parse_rfc3339(&created_at).and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or(0)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::braid::findings::dangling_findings;
 use crate::braid::travel::revision::{FromGit, Revision, names};
-use crate::epoch::{Epoch, PastFacts, Progress, Quarantined, WriterState};
+use crate::epoch::{Counters, Epoch, PastFacts, Progress, Quarantined, WriterState};
 use crate::index::feed::{Feed, Slot};
 use crate::index::{Arrival, ArrivalEvent, Index, Touched};
 use crate::model::{EventId, Finding, FindingKind};
@@ -105,6 +105,7 @@ fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findi
         replica_id: None,
         writer: WriterState::ReadOnly,
         progress: Progress { done: count, of: count, ready: true },
+        counters: Counters::default(),
         store: Arc::clone(&present.store),
         past: None,
         index,

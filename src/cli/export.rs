@@ -1,0 +1,153 @@
+//! `braidfs export`.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use super::failure::{Failure, Kind, Result};
+use super::output::Output;
+use super::{Session, glob, reader};
+use crate::format::csv::{CsvError, CsvWriter};
+use crate::view::{Lines, Node};
+
+/// So much is rendered at a time, whatever the size of the view.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Print a view's events for other tools, as JSON lines or as a table
+///
+/// VIEW is a path in the mount: log.jsonl, feed.jsonl, streams/account-1.jsonl, types/Deposited.jsonl.
+/// JSON lines are the view's own bytes; a table has a header, and payloads as JSON in their cells.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// In which form
+    #[arg(value_name = "FORM", value_enum)]
+    form: Form,
+    /// What is printed
+    #[arg(value_name = "VIEW", default_value = "log.jsonl")]
+    view: String,
+    /// Only events of streams that match; `*` and `?` match any text and any character
+    #[arg(long, value_name = "GLOB")]
+    stream: Option<String>,
+    /// Only events of this type; `*` and `?` match any text and any character
+    #[arg(long = "type", value_name = "GLOB")]
+    event_type: Option<String>,
+    /// Only what comes after this line of the view
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    after: u64,
+    /// At most so many events
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// JSON, one object a line
+    Jsonl,
+    /// A table, RFC 4180
+    Csv,
+}
+
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
+    let tree = reader::numbered_tree(session)?;
+    let view = tree.find(arguments.view.trim_start_matches("./")).and_then(Node::into_file);
+    let view = view.ok_or_else(|| Failure::new(Kind::Refused, format!("view '{}' does not exist", arguments.view)))?;
+    let not_lines =
+        || Failure::new(Kind::Refused, format!("view '{}' has no events", arguments.view)).hint("name one such as streams/account-1.jsonl");
+    let lines = view.lines().ok_or_else(not_lines)?.clone().after(arguments.after);
+    let mut sink = Sink(&mut session.out);
+    match arguments.form {
+        Form::Jsonl => {
+            if is_whole(arguments) {
+                return copy(&lines, &mut sink);
+            }
+            each_line(&lines, arguments, |line| Ok(sink.write_all(line)?))
+        }
+        Form::Csv => {
+            let mut rows = CsvWriter::new(sink).map_err(of_csv)?;
+            each_line(&lines, arguments, |line| rows.write_line(line).map_err(of_csv))?;
+            rows.finish().map_err(of_csv).map(drop)
+        }
+    }
+}
+
+fn is_whole(arguments: &Arguments) -> bool {
+    arguments.stream.is_none() && arguments.event_type.is_none() && arguments.limit.is_none()
+}
+
+/// Standard output as a writer.
+struct Sink<'o>(&'o mut Output);
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn of_csv(error: CsvError) -> Failure {
+    match error {
+        CsvError::Write(error) => error.into(),
+        CsvError::Line(error) => Failure::new(Kind::Failed, "a line of a view is damaged").because(&error),
+    }
+}
+
+fn copy(lines: &Lines, sink: &mut Sink<'_>) -> Result {
+    let mut offset = 0;
+    while offset < lines.size() {
+        let bytes = lines.read(offset, CHUNK_BYTES);
+        if bytes.is_empty() {
+            break;
+        }
+        offset += bytes.len() as u64;
+        sink.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// What a line is chosen by.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(default, borrow)]
+    stream_id: Cow<'a, str>,
+    #[serde(default, borrow)]
+    event_type: Cow<'a, str>,
+}
+
+impl Line<'_> {
+    fn is_chosen(&self, arguments: &Arguments) -> bool {
+        let fits = |pattern: Option<&str>, text: &str| pattern.is_none_or(|pattern| glob::matches(pattern, text));
+        fits(arguments.stream.as_deref(), &self.stream_id) && fits(arguments.event_type.as_deref(), &self.event_type)
+    }
+}
+
+fn each_line(lines: &Lines, arguments: &Arguments, mut write: impl FnMut(&[u8]) -> Result) -> Result {
+    let mut left = arguments.limit.unwrap_or(u64::MAX);
+    let (mut offset, mut rest) = (0, Vec::new());
+    while offset < lines.size() && left > 0 {
+        let bytes = lines.read(offset, CHUNK_BYTES);
+        if bytes.is_empty() {
+            break;
+        }
+        offset += bytes.len() as u64;
+        rest.extend_from_slice(&bytes);
+        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |end| end + 1);
+        let tail = rest.split_off(whole);
+        for line in rest.split_inclusive(|byte| *byte == b'\n') {
+            let head: Line<'_> =
+                serde_json::from_slice(line).map_err(|error| Failure::new(Kind::Failed, "a line of a view is damaged").because(&error))?;
+            if left > 0 && head.is_chosen(arguments) {
+                write(line)?;
+                left -= 1;
+            }
+        }
+        rest = tail;
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Moving in and out: `import jsonl`, `append --session`, `export`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::store::TestStore;
+
+fn on(store: &TestStore, arguments: &[&str], input: &str) -> Ran {
+    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), input.as_bytes())
+}
+
+fn log(store: &TestStore) -> Vec<Value> {
+    on(store, &["log", "--format", "json"], "").ok().out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A source with so many events in each of two sessions and three corrupt lines; gives their number.
+fn source(store: &TestStore, events: usize) -> (PathBuf, usize) {
+    let dir = store.home().join("legacy");
+    let line = |session: &str, n: usize| {
+        format!(
+            "{{\"schema_version\":1,\"id\":\"{session}-{n}\",\"type\":\"step.taken\",\"timestamp\":\"2026-03-0{}T10:00:00.{:06}Z\",\"data\":{{\"n\":{n}}},\"session_id\":\"{session}\",\"seq_nr\":{n}}}\n",
+            1 + n % 2,
+            n
+        )
+    };
+    for session in ["s1", "s2"] {
+        fs::create_dir_all(dir.join(session)).unwrap();
+        for day in 1..=2 {
+            let mut text: String = (0..events).filter(|n| 1 + n % 2 == day).map(|n| line(session, n)).collect();
+            text += "not json\n";
+            fs::write(dir.join(session).join(format!("2026-03-0{day}.jsonl")), text).unwrap();
+        }
+    }
+    fs::write(dir.join("notes.txt"), "not a log").unwrap();
+    (dir, events * 2)
+}
+
+fn import(dir: &Path) -> [&str; 5] {
+    ["import", "jsonl", dir.to_str().unwrap(), "--aggregate-type", "wave"]
+}
+
+/// The legacy events in canonical order, and how many cutovers there are.
+fn moved(store: &TestStore) -> (Vec<(String, u64)>, usize) {
+    let (legacy, cutovers): (Vec<Value>, Vec<Value>) = log(store).into_iter().partition(|event| event["event_type"] != "system.cutover");
+    let legacy = legacy.iter().map(|event| {
+        let session = event["metadata"]["session_id"].as_str().unwrap().to_owned();
+        assert_eq!(event["stream_id"], format!("wave-{session}"));
+        (session, event["event_data"]["n"].as_u64().unwrap())
+    });
+    (legacy.collect(), cutovers.len())
+}
+
+fn assert_moved(store: &TestStore, count: usize) {
+    let (events, cutovers) = moved(store);
+    assert_eq!((events.len(), cutovers), (count, 1));
+    assert_eq!(events.iter().cloned().collect::<BTreeSet<_>>().len(), count, "each is there once");
+    assert_eq!(log(store).last().unwrap()["event_type"], "system.cutover");
+    let status = on(store, &["status", "--format", "json"], "").json();
+    assert_eq!(status["findings"].as_array().unwrap().iter().filter(|found| found["kind"] == "duplicate-event").count(), 0);
+}
+
+#[test]
+fn a_log_moves_in_once() {
+    let store = TestStore::new();
+    let (dir, count) = source(&store, 20);
+    let ran = on(&store, &[&import(&dir)[..], &["--start-seq", "500", "--format", "json"]].concat(), "").ok().json();
+    assert_eq!((&ran["events"], &ran["written"], &ran["cut_over"]), (&count.into(), &count.into(), &true.into()));
+    assert_eq!(ran["corrupt_lines"].as_array().unwrap().len(), 4);
+    assert_moved(&store, count);
+    let cutover = log(&store).pop().unwrap();
+    assert_eq!(cutover["stream_id"], "system-wave");
+    let data = &cutover["event_data"];
+    assert_eq!((&data["pre_cutover_event_count"], &data["start_seq_nr"]), (&count.into(), &500.into()));
+    assert_eq!((&data["corrupt_line_count"], &data["corrupt_lines"][0]["text"]), (&4.into(), &"not json".into()));
+    let event = &log(&store)[0];
+    assert_eq!((&event["metadata"]["legacy_id"], &event["metadata"]["legacy_seq_nr"]), (&"s1-0".into(), &0.into()));
+    let saved: Vec<String> = snapshot_files(&store).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    assert_eq!(saved.len(), 1);
+    assert!(saved[0].lines().nth(1).unwrap().starts_with("{\"$braidfs.sentinel\":"), "{}", saved[0]);
+
+    let again = on(&store, &import(&dir), "").ok();
+    assert!(again.out.contains("0 events") && again.out.contains("the cutover was done before"), "{}", again.out);
+    assert!(again.err.contains("s1/2026-03-01.jsonl:11: "), "{}", again.err);
+    fs::write(dir.join("2026-03-09.jsonl"), "{\"type\":\"late\"}\n").unwrap();
+    let late = on(&store, &[&import(&dir)[..], &["--format", "json"]].concat(), "").ok().json();
+    assert_eq!((&late["late"], &late["written"], &late["already_present"]), (&1.into(), &0.into(), &count.into()));
+    assert_moved(&store, count);
+    assert_eq!(snapshot_files(&store).len(), 1);
+}
+
+fn snapshot_files(store: &TestStore) -> Vec<PathBuf> {
+    let dirs = fs::read_dir(store.path().join(".eventcore/braidfs/snapshots")).unwrap();
+    dirs.flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap().map(|file| file.unwrap().path())).collect()
+}
+
+#[test]
+fn an_empty_source_writes_nothing() {
+    let store = TestStore::new();
+    let dir = store.home().join("legacy");
+    on(&store, &import(&dir), "").code(1);
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("2026-03-01.jsonl"), "\n").unwrap();
+    let ran = on(&store, &[&import(&dir)[..], &["--format", "json"]].concat(), "").ok().json();
+    assert_eq!(ran["fresh_install"], true);
+    let names: Vec<_> = fs::read_dir(store.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["events"]);
+    assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 0);
+}
+
+fn start(store: &TestStore, dir: &Path) -> Child {
+    let mut command = braidfs_command();
+    command.arg("--store").arg(store.path()).args(import(dir)).args(["--format", "json"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn two_processes_move_one_log_in_together() {
+    let store = TestStore::new();
+    let (dir, count) = source(&store, 1200);
+    let both = [start(&store, &dir), start(&store, &dir)];
+    let mut winners = 0;
+    for child in both {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(said["written"].as_u64().unwrap() + said["already_present"].as_u64().unwrap(), count as u64);
+        winners += usize::from(said["cut_over"] == true);
+    }
+    assert_eq!(winners, 1);
+    assert_moved(&store, count);
+}
+
+#[test]
+fn a_killed_move_goes_on_where_it_stopped() {
+    let store = TestStore::new();
+    let (dir, count) = source(&store, 1700);
+    for pause_ms in [3, 10, 20, 30, 45, 60, 90, 140, 200, 280] {
+        let mut child = start(&store, &dir);
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (events, cutovers) = moved(&store);
+        assert_eq!(events.iter().collect::<BTreeSet<_>>().len(), events.len());
+        assert!(cutovers == 0 || events.len() == count, "a cutover comes last");
+    }
+    on(&store, &import(&dir), "").ok();
+    assert_moved(&store, count);
+    assert_eq!(snapshot_files(&store).len(), 1);
+}
+
+#[test]
+fn a_recorded_session_is_a_chain() {
+    let store = TestStore::new();
+    let event = |n: u32| format!("{{\"stream\":\"a-{n}\",\"type\":\"T\",\"data\":{n}}}\n");
+    on(&store, &["append", "--session", "one", "--key", "k"], &(event(1) + &event(2))).ok();
+    on(&store, &["append", "--session", "two"], &event(3)).ok();
+    on(&store, &["append", "--session", "one"], &event(4)).ok();
+    let retry = on(&store, &["append", "--session", "one", "--key", "k", "--format", "json"], &(event(1) + &event(2))).ok().json();
+    assert_eq!(retry["repeated"], true);
+    let events = log(&store);
+    assert_eq!(events.len(), 4);
+    let cause = |n: usize| events[n]["metadata"]["causation_id"].clone();
+    assert_eq!(cause(0), Value::Null);
+    assert_eq!(cause(1), events[0]["event_id"]);
+    assert_eq!(cause(2), Value::Null);
+    assert_eq!(cause(3), events[1]["event_id"]);
+    assert!(events.iter().all(|event| event["metadata"]["session_id"] == event["metadata"]["correlation_id"]));
+    let other = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1,\"metadata\":{\"session_id\":\"two\"}}\n";
+    on(&store, &["append", "--session", "one"], other).code(1);
+}
+
+#[test]
+fn what_is_exported_comes_back() {
+    let (store, _) = TestStore::forked();
+    let all = on(&store, &["export", "jsonl"], "").ok().out;
+    assert_eq!(all, on(&store, &["log", "--format", "json"], "").ok().out);
+    let chosen = on(&store, &["export", "jsonl", "--stream", "account-*", "--type", "With*", "--after", "1", "--limit", "1"], "").ok().out;
+    assert_eq!(chosen.lines().count(), 1);
+    assert!(all.contains(&chosen) && chosen.contains("Withdrawn"));
+    let stream = on(&store, &["export", "jsonl", "streams/account/2.jsonl"], "").ok().out;
+    assert_eq!(stream.lines().count(), 1);
+    on(&store, &["export", "csv", "streams/none.jsonl"], "").code(1);
+    on(&store, &["export", "csv", "status.json"], "").code(1);
+
+    let table = on(&store, &["export", "csv", "feed.jsonl"], "").ok().out;
+    let feed = on(&store, &["export", "jsonl", "feed.jsonl"], "").ok().out;
+    let copy = TestStore::new();
+    let mut drafts = String::new();
+    let mut rows = csv::Reader::from_reader(table.as_bytes());
+    for row in rows.records().map(Result::unwrap) {
+        drafts += &format!(
+            "{{\"event_id\":\"{}\",\"stream_id\":{},\"event_type\":{},\"event_data\":{},\"metadata\":{}}}\n",
+            &row[3],
+            Value::from(&row[4]),
+            Value::from(&row[5]),
+            &row[7],
+            &row[8]
+        );
+    }
+    on(&copy, &["append"], &drafts).ok();
+    let keys = |text: &str| -> Vec<Value> {
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.map(|event| serde_json::json!([event["event_id"], event["stream_id"], event["event_type"], event["event_data"]])).collect()
+    };
+    assert_eq!(keys(&on(&copy, &["export", "jsonl"], "").ok().out), keys(&feed));
+}
