@@ -13,6 +13,8 @@ mod checkpoints;
 mod daemon;
 #[path = "mounted/following.rs"]
 mod following;
+#[path = "mounted/forks.rs"]
+mod forks;
 #[path = "mounted/reading.rs"]
 mod reading;
 #[path = "mounted/tools.rs"]

@@ -51,6 +51,12 @@ impl OpenError {
     }
 }
 
+/// Whether this is a clone of a store that has no transaction yet: git keeps no empty directory, but it keeps the attributes.
+fn is_fresh_clone(disk: &Disk, layout: &Layout) -> disk::Result<bool> {
+    let attributes = disk.read_if_present(&layout.root().join(".gitattributes"))?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&attributes).lines().any(|line| line.starts_with("events/*.jsonl ")))
+}
+
 /// A store's directory.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -96,9 +102,13 @@ impl Store {
         let layout = Layout::new(disk.canonical(dir)?);
         let is_store = kind_of(&layout.events())? == Some(disk::EntryKind::Dir)
             || kind_of(&layout.eventcore())?.is_some()
-            || kind_of(&layout.ingestion_log())?.is_some();
+            || kind_of(&layout.ingestion_log())?.is_some()
+            || is_fresh_clone(disk, &layout)?;
         if !is_store {
             return Err(OpenError::NotAStore(dir.to_path_buf()));
+        }
+        if mode == Mode::Writable && kind_of(&layout.events())?.is_none() {
+            disk.create_dir(&layout.events())?;
         }
         Ok(Self { layout, disk: disk.clone(), mode })
     }
