@@ -37,6 +37,7 @@ mod cutover;
 mod findings;
 mod forked;
 mod gone;
+mod heap;
 mod hold;
 mod intake;
 mod keeper;

@@ -1,6 +1,7 @@
 //! Files come and go: what of them counts, and why the rest does not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::field::Empty;
@@ -14,7 +15,7 @@ use crate::epoch::Quarantined;
 use crate::index::transactions::Flags;
 use crate::index::{Arrival, ArrivalEvent, Index};
 use crate::model::{Finding, FindingKind, Severity, TransactionId};
-use crate::store::{Listed, ListedKind};
+use crate::store::{Listed, ListedKind, Store};
 
 /// How many files are read before they are entered: bounds the memory of a first open.
 const CHUNK: usize = 4096;
@@ -175,14 +176,7 @@ impl Keeper {
         }
         while !came.is_empty() {
             let mut round = Round::default();
-            for names in came.chunks(CHUNK) {
-                self.arrive(names, &mut round);
-                self.progress.done += names.len() as u64;
-                self.flush_saved();
-                if let Some(shared) = watcher {
-                    self.publish(shared);
-                }
-            }
+            self.arrive_all(&came, &mut round, watcher);
             let linked = self.index.link(&round.entered, &[]);
             self.unnumbered.extend(&linked.shown);
             self.unnumbered.extend(&linked.moved);
@@ -346,12 +340,28 @@ impl Keeper {
         }
     }
 
-    fn arrive(&mut self, names: &[String], round: &mut Round) {
-        let loaded = self.store.load_many(names, self.threads, |_, read| match read {
-            Ok((bytes, stat)) => load(bytes, stat),
-            Err(error) if error.is_not_found() => Loaded::Gone,
-            Err(error) => Loaded::Refused(error.to_string(), None),
-        });
+    /// Enters files in chunks; while one is entered the next is read.
+    fn arrive_all(&mut self, came: &[String], round: &mut Round, watcher: Option<&Shared>) {
+        let (store, threads) = (Arc::clone(&self.store), self.threads);
+        let mut chunks = came.chunks(CHUNK).peekable();
+        let mut ahead: Option<Vec<Loaded>> = None;
+        while let Some(names) = chunks.next() {
+            let loaded = ahead.take().unwrap_or_else(|| load_files(&store, threads, names));
+            std::thread::scope(|scope| {
+                let reader = chunks.peek().map(|next| scope.spawn(|| load_files(&store, threads, next)));
+                self.arrive(names, loaded, round);
+                // A reader that panicked is asked again on this thread, where the panic is told.
+                ahead = reader.and_then(|reader| reader.join().ok());
+            });
+            self.progress.done += names.len() as u64;
+            self.flush_saved();
+            if let Some(shared) = watcher {
+                self.publish(shared);
+            }
+        }
+    }
+
+    fn arrive(&mut self, names: &[String], loaded: Vec<Loaded>, round: &mut Round) {
         self.hide_replaced(names, &loaded);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
@@ -516,6 +526,14 @@ impl Keeper {
             self.roster.findings.insert(name.to_owned(), findings);
         }
     }
+}
+
+fn load_files(store: &Store, threads: usize, names: &[String]) -> Vec<Loaded> {
+    store.load_many(names, threads, |_, read| match read {
+        Ok((bytes, stat)) => load(bytes, stat),
+        Err(error) if error.is_not_found() => Loaded::Gone,
+        Err(error) => Loaded::Refused(error.to_string(), None),
+    })
 }
 
 pub(super) fn claim_reason(id: TransactionId) -> String {

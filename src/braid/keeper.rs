@@ -9,6 +9,7 @@ use tracing::field::Empty;
 
 use crate::braid::forked::Proposal;
 use crate::braid::gone::Gone;
+use crate::braid::heap;
 use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
 use crate::braid::memory::Memory;
@@ -24,6 +25,8 @@ use crate::store::{Checkpoint, Identity, IngestionLog, Mode, Store};
 
 /// How many drafts make one group at most.
 const GROUP_MAX: usize = 64;
+/// How long writers of the group before are waited for: little beside the syncs that they share.
+const GATHER: Duration = Duration::from_millis(1);
 /// How long the keeper sleeps where nothing is to be watched.
 const IDLE: Duration = Duration::from_secs(1);
 /// How soon it looks again for something that it waits for.
@@ -188,16 +191,19 @@ impl Keeper {
             drop(to_self);
         }
         self.first_look(shared);
+        let mut expected = 1;
         loop {
             match inbox.recv_timeout(self.patience()) {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Request::Append { proposal, reply }) => {
-                    let (group, last) = gather(proposal, reply, inbox);
+                    let (group, others) = gather(proposal, reply, inbox, expected);
+                    // One writer alone waits for nobody.
+                    expected = group.len();
                     self.commit_group(group, shared);
-                    match last {
-                        Some(Request::Stop) => break,
-                        Some(request) => self.serve(request, shared),
-                        None => {}
+                    let stops = others.iter().any(|request| matches!(request, Request::Stop));
+                    others.into_iter().for_each(|request| self.serve(request, shared));
+                    if stops {
+                        break;
                     }
                 }
                 Ok(request) => self.serve(request, shared),
@@ -297,6 +303,8 @@ impl Keeper {
         let (came, went) = self.compare_listing(listed);
         self.take_in_these(came, went, Some(shared));
         self.mark_dirty();
+        // A start needs several times what stays: the rest goes back to the system.
+        heap::give_back();
         Ok(())
     }
 
@@ -416,22 +424,32 @@ pub(super) fn micros(begun: Instant) -> u64 {
     u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The drafts that wait together, and the first other request behind them.
+/// The drafts that wait together, and the other requests among them.
+///
+/// After a group of several its writers are about to ask again: `expected` of them are waited for, a moment at most.
 #[allow(clippy::type_complexity)]
 fn gather(
     proposal: Box<Proposal>,
     reply: Sender<Result<Committed, AppendError>>,
     inbox: &Receiver<Request>,
-) -> (Vec<(Box<Proposal>, Sender<Result<Committed, AppendError>>)>, Option<Request>) {
+    expected: usize,
+) -> (Vec<(Box<Proposal>, Sender<Result<Committed, AppendError>>)>, Vec<Request>) {
+    let start = Instant::now();
     let mut group = vec![(proposal, reply)];
+    let mut others = Vec::new();
     while group.len() < GROUP_MAX {
-        match inbox.try_recv() {
+        let patience = if group.len() < expected { GATHER.saturating_sub(start.elapsed()) } else { Duration::ZERO };
+        match inbox.recv_timeout(patience) {
             Ok(Request::Append { proposal, reply }) => group.push((proposal, reply)),
-            Ok(other) => return (group, Some(other)),
+            Ok(Request::Stop) => {
+                others.push(Request::Stop);
+                break;
+            }
+            Ok(other) => others.push(other),
             Err(_) => break,
         }
     }
-    (group, None)
+    (group, others)
 }
 
 /// Tells the keeper of hints until the keeper is gone.

@@ -286,6 +286,10 @@ impl Filesystem for Shell {
     }
 
     fn flush(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        if self.fs.manner().read_only {
+            // close(2) succeeds all the same, and the kernel never asks again.
+            return guarded("flush", || reply.error(FuseErrno::ENOSYS));
+        }
         self.commit("flush", move |fs, queue| {
             let (notices, flushed) = fs.flush(handle.0);
             if !notices.is_empty() {

@@ -19,7 +19,7 @@ fn enter(index: &mut Index, n: usize, parents: &[usize]) -> u32 {
 
 pub fn measure(plan: &Plan, report: &mut Report) {
     for (what, merges) in [("a chain", false), ("10 % merges", true)] {
-        let size = 1_000_000;
+        let size = 1_000_000usize;
         let mut index = Index::default();
         let numbers: Vec<u32> = (0..size)
             .map(|n| {
