@@ -240,6 +240,7 @@ fn what_was_read_is_not_read_again_and_what_an_append_brings_costs_one_read() {
             assert_eq!(requests("read"), reads + 1, "only the page that held the old end");
         } else {
             assert_eq!(opens, 1, "once refused, the kernel opens by itself for ever");
+            assert_eq!(requests("flush"), 1, "and closes by itself");
         }
         mount.unmount();
     }
