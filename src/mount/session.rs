@@ -40,7 +40,9 @@ pub struct Session {
 impl Session {
     /// Attaches a file system to its mount point and begins to serve.
     pub fn begin(fs: &Arc<Fs>, queue: &Arc<Queue>, attachment: &Attachment<'_>, unfinished: Option<Unfinished>) -> Result<Self, Error> {
-        let (alive, held) = nix::unistd::pipe().map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
+        // Not for children: one that outlives the mount (a fold at work) would keep the daemon waiting.
+        let (alive, held) =
+            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
         let (parking, waiting, locking) = (Arc::new(Parking::default()), Arc::new(Parking::default()), Arc::new(Parking::default()));
         let shell = Shell {
             fs: Arc::clone(fs),

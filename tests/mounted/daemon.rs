@@ -218,3 +218,15 @@ fn one_who_waits_for_a_lock_can_be_killed() {
     run("flock", [text(&file), "true"]).ok();
     mount.unmount();
 }
+
+/// A fold's process inherited the pipe that tells the daemon of the mount's end, so the daemon never ended.
+#[test]
+fn an_unmount_ends_the_daemon_though_a_fold_is_at_work() {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", 2.into()).event("a", "T", 3.into()).write();
+    fs::create_dir_all(store.path().join("projections")).unwrap();
+    fs::write(store.path().join("projections/sum.jq"), "#: init: 0\n#: per: all\n. + $event.event_data\n").unwrap();
+    let mount = Mount::start(&store.path());
+    eventually("the fold is shown", || fs::read_to_string(mount.join("views/sum.json")).is_ok_and(|sum| sum == "5\n"));
+    assert!(mount.unmount().success());
+}
