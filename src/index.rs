@@ -18,6 +18,7 @@ pub mod transactions;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::dag::column::Column;
+use crate::format::lines::digits;
 use crate::format::names::category_of;
 use crate::index::directories::Directories;
 use crate::index::events::{Entry, Events};
@@ -123,28 +124,6 @@ pub struct Index {
 
 /// No category.
 const NO_CATEGORY: u32 = u32::MAX;
-
-/// Decimal digits of a number from 1.
-#[must_use]
-pub fn digits(number: u64) -> u64 {
-    u64::from(number.checked_ilog10().unwrap_or(0)) + 1
-}
-
-/// Decimal digits of all numbers from 1 to `last` together.
-#[must_use]
-pub fn digits_up_to(last: u64) -> u64 {
-    let mut sum = 0;
-    let mut first = 1u64;
-    let mut width = 1;
-    while first <= last {
-        let end = first.saturating_mul(10).saturating_sub(1).min(last);
-        sum += (end - first + 1) * width;
-        width += 1;
-        let Some(next) = first.checked_mul(10) else { break };
-        first = next;
-    }
-    sum
-}
 
 impl Index {
     /// Makes room for so many events at once, so that an index that is built from much does not grow step by step.
@@ -379,20 +358,3 @@ fn closes_all(header: &Header, events: usize) -> bool {
 #[path = "index/tests.rs"]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod equals;
-
-#[cfg(test)]
-mod tests {
-    use super::{digits, digits_up_to};
-
-    #[test]
-    fn digits_are_those_of_the_printed_number() {
-        let mut sum = 0;
-        for number in 1..=12_345u64 {
-            sum += number.to_string().len() as u64;
-            assert_eq!(digits(number), number.to_string().len() as u64);
-            assert_eq!(digits_up_to(number), sum);
-        }
-        assert_eq!(digits_up_to(0), 0);
-        assert_eq!(digits(u64::MAX), 20);
-    }
-}

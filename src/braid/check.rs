@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::braid::forked::{Proposal, forked, resolved};
 use crate::braid::{Committed, CommittedEvent};
-use crate::format::lines::{parse_line, stream_prefix};
+use crate::format::lines::{parse_line, push_stream_prefix};
 use crate::index::Index;
 use crate::model::{Draft, DraftEvent, Errno, Expectation, Reason, Rejection};
 
@@ -112,7 +112,7 @@ fn known_events(index: &Index, draft: &Draft) -> Result<Vec<Reason>, Rejection> 
 
 pub(super) fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {
     let mut line = Vec::new();
-    line.extend_from_slice(stream_prefix(1).as_bytes());
+    push_stream_prefix(&mut line, 1);
     line.extend_from_slice(index.events.tail(event, &index.pack));
     parse_line(&line).is_some_and(|line| {
         line.stream_id == drafted.stream_id

@@ -4,6 +4,7 @@ mod build;
 mod checker;
 mod event;
 mod header;
+mod keys;
 mod render;
 mod source;
 

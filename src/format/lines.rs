@@ -3,13 +3,14 @@
 mod prefix;
 mod read;
 
-use std::io::Write;
-
 use crate::format::json::push_string;
 use crate::format::transaction::ParsedEvent;
 use crate::model::{EventId, Header};
 
-pub use prefix::{Prefix, digits, feed_prefix, feed_prefix_len, log_prefix, log_prefix_len, stream_prefix, stream_prefix_len};
+pub use prefix::{
+    FEED_PREFIX_FIXED_LEN, LOG_PREFIX_FIXED_LEN, STREAM_PREFIX_FIXED_LEN, digits, digits_up_to, push_feed_prefix, push_log_prefix,
+    push_stream_prefix,
+};
 pub use read::{GoneLine, Line, parse_gone_line, parse_line};
 
 const EVENT_ID_KEY: &[u8] = br#""event_id":""#;
@@ -46,13 +47,17 @@ pub fn event_id_of_tail(tail: &[u8]) -> Option<EventId> {
     uuid::Uuid::try_parse_ascii(text).ok().map(EventId)
 }
 
-/// The feed's line for an event that has left `events/`, with its line end.
-#[must_use]
-pub fn feed_gone_line(seq_nr: u64, event_id: EventId) -> Vec<u8> {
-    let mut line = Vec::with_capacity(80);
-    // Writing to a Vec cannot fail.
-    let _ = writeln!(line, r#"{{"seq_nr":{seq_nr},"event_id":"{event_id}","gone":true}}"#);
-    line
+/// What follows the event id in a line of an event that has left `events/`.
+const GONE_END: &[u8] = b"\",\"gone\":true}\n";
+
+/// The bytes of what [`push_gone_tail`] appends.
+pub const GONE_TAIL_LEN: u64 = (EVENT_ID_KEY.len() + uuid::fmt::Hyphenated::LENGTH + GONE_END.len()) as u64;
+
+/// Appends what the feed's line of an event that has left `events/` has behind its number, with its line end.
+pub fn push_gone_tail(out: &mut Vec<u8>, event_id: EventId) {
+    out.extend_from_slice(EVENT_ID_KEY);
+    push_id(out, event_id.0);
+    out.extend_from_slice(GONE_END);
 }
 
 #[cfg(test)]
@@ -90,7 +95,9 @@ mod tests {
 
     #[test]
     fn a_line_is_a_prefix_and_a_tail() {
-        let line = [log_prefix(5, 7).as_bytes(), &tail()].concat();
+        let mut line = Vec::new();
+        push_log_prefix(&mut line, 5, 7);
+        line.extend(tail());
         let expected = concat!(
             r#"{"position":5,"stream_version":7,"event_id":"00000000-0000-0000-0000-000000000001","stream_id":"a\"/é\n","#,
             r#""event_type":"Opened","event_data":{ "a" : 1.50 },"metadata":{},"transaction_id":"00000000-0000-0000-0000-000000000002","#,
@@ -107,10 +114,16 @@ mod tests {
 
     #[test]
     fn an_event_that_left_is_said_to_be_gone() {
-        let line = feed_gone_line(9, EventId(Uuid::from_u128(1)));
+        let mut line = Vec::new();
+        push_feed_prefix(&mut line, 9);
+        let prefix_len = line.len() as u64;
+        push_gone_tail(&mut line, EventId(Uuid::from_u128(1)));
+        assert_eq!(line.len() as u64, prefix_len + GONE_TAIL_LEN);
         assert_eq!(line, b"{\"seq_nr\":9,\"event_id\":\"00000000-0000-0000-0000-000000000001\",\"gone\":true}\n");
         assert_eq!(parse_gone_line(&line), Some(GoneLine { seq_nr: 9, event_id: EventId(Uuid::from_u128(1)) }));
-        let feed = [feed_prefix(9).as_bytes(), &tail()].concat();
+        let mut feed = Vec::new();
+        push_feed_prefix(&mut feed, 9);
+        feed.extend(tail());
         assert_eq!((parse_gone_line(&feed), parse_line(&line)), (None, None));
         assert_eq!(parse_line(&feed).unwrap().seq_nr, Some(9));
     }

@@ -2,6 +2,7 @@
 
 mod canonical;
 mod encode;
+mod fields;
 mod header;
 mod normalize;
 mod oddity;

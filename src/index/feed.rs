@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::dag::column::Column;
+use crate::format::lines::GONE_TAIL_LEN;
 use crate::index::events::Events;
 use crate::index::pack::Pack;
 use crate::index::sequence::Sequence;
@@ -13,9 +14,6 @@ use uuid::Uuid;
 
 /// Set in an item whose event is gone; the rest is its place among the ids of the gone.
 const GONE: u32 = 1 << 31;
-
-/// A gone event's line behind its number: `"event_id":"…","gone":true}` and the line end.
-pub const GONE_TAIL_LEN: u64 = 12 + 36 + 14 + 1;
 
 /// The feed: item N-1 is the event with number N, or says that it is gone.
 #[derive(Clone, Debug, Default)]

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use crate::format::lines::digits;
 use crate::index::feed::Slot;
-use crate::index::{Arrival, ArrivalEvent, Index, List, digits};
+use crate::index::{Arrival, ArrivalEvent, Index, List};
 use crate::model::{EventId, Header, ReplicaId, TransactionId};
 
 #[derive(Clone, Debug)]

@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use crate::epoch::Epoch;
-use crate::index::feed::{GONE_TAIL_LEN, Slot};
+use crate::format::lines::{
+    FEED_PREFIX_FIXED_LEN, GONE_TAIL_LEN, LOG_PREFIX_FIXED_LEN, STREAM_PREFIX_FIXED_LEN, digits, digits_up_to, push_feed_prefix,
+    push_gone_tail, push_log_prefix, push_stream_prefix,
+};
+use crate::index::feed::Slot;
 use crate::index::sequence::Sequence;
-use crate::index::{digits, digits_up_to};
-
-/// The bytes of `{"stream_version":` and `,`.
-const STREAM_FIXED: u64 = 19;
-/// The bytes of `{"position":`, `,"stream_version":` and `,`.
-const LOG_FIXED: u64 = 31;
-/// The bytes of `{"seq_nr":` and `,`.
-const FEED_FIXED: u64 = 11;
 
 /// Which numbers stand in front of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +78,9 @@ impl Lines {
     /// What a view adds to the weights of its first `rank` items.
     fn extra(&self, rank: u64) -> u64 {
         match self.numbers {
-            Numbers::Version => STREAM_FIXED * rank,
-            Numbers::Position => LOG_FIXED * rank + digits_up_to(rank),
-            Numbers::SeqNr => FEED_FIXED * rank + digits_up_to(rank),
+            Numbers::Version => STREAM_PREFIX_FIXED_LEN * rank,
+            Numbers::Position => LOG_PREFIX_FIXED_LEN * rank + digits_up_to(rank),
+            Numbers::SeqNr => FEED_PREFIX_FIXED_LEN * rank + digits_up_to(rank),
         }
     }
 
@@ -103,9 +99,9 @@ impl Lines {
     fn line_len(&self, rank: u64, item: u32) -> u64 {
         self.weight(item)
             + match self.numbers {
-                Numbers::Version => STREAM_FIXED,
-                Numbers::Position => LOG_FIXED + digits(rank + 1),
-                Numbers::SeqNr => FEED_FIXED + digits(rank + 1),
+                Numbers::Version => STREAM_PREFIX_FIXED_LEN,
+                Numbers::Position => LOG_PREFIX_FIXED_LEN + digits(rank + 1),
+                Numbers::SeqNr => FEED_PREFIX_FIXED_LEN + digits(rank + 1),
             }
     }
 
@@ -146,40 +142,15 @@ impl Lines {
     pub(super) fn render(&self, out: &mut Vec<u8>, rank: u64, item: u32) {
         let index = &self.epoch.index;
         match self.numbers {
-            Numbers::Version => {
-                out.extend_from_slice(b"{\"stream_version\":");
-                push_number(out, u64::from(index.events.version(item)));
-            }
-            Numbers::Position => {
-                out.extend_from_slice(b"{\"position\":");
-                push_number(out, rank + 1);
-                out.extend_from_slice(b",\"stream_version\":");
-                push_number(out, u64::from(index.events.version(item)));
-            }
+            Numbers::Version => push_stream_prefix(out, u64::from(index.events.version(item))),
+            Numbers::Position => push_log_prefix(out, rank + 1, u64::from(index.events.version(item))),
             Numbers::SeqNr => {
-                out.extend_from_slice(b"{\"seq_nr\":");
-                push_number(out, rank + 1);
+                push_feed_prefix(out, rank + 1);
                 if let Slot::Gone(id) = index.feed.slot(item) {
-                    out.extend_from_slice(format!(",\"event_id\":\"{id}\",\"gone\":true}}\n").as_bytes());
-                    return;
+                    return push_gone_tail(out, id);
                 }
             }
         }
-        out.push(b',');
         out.extend_from_slice(index.events.tail(item, &index.pack));
     }
-}
-
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut text = [0u8; 20];
-    let mut len = 0;
-    for slot in text.iter_mut().rev() {
-        *slot = b'0' + (number % 10) as u8;
-        number /= 10;
-        len += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(text.get(20 - len..).unwrap_or_default());
 }

@@ -80,7 +80,7 @@ impl Builder {
 
     fn add_object(&mut self, source: &Source<'_>, object: Span) {
         let members = self.members(source, object);
-        if !super::header::is_header(&members) {
+        if !super::keys::is_header(&members) {
             self.started = true;
             return self.add_event(source, object, &members);
         }

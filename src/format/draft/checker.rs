@@ -53,20 +53,20 @@ impl LineChecker {
         self.builder.verdict()
     }
 
-    /// Checks what has arrived but for an end that is unfinished, as at a flush; more may follow.
+    /// Checks what has arrived but for an end that is unfinished, as at a flush; more may follow. Gives the draft as far as it goes.
     ///
     /// # Errors
     /// Every reason so far.
-    pub fn check(&mut self) -> Result<(), Rejection> {
+    pub fn check(&mut self) -> Result<Draft, Rejection> {
         let mark = self.builder.mark();
         let pending = std::mem::take(&mut self.pending);
         if !is_unfinished(without_bom(&pending)) {
             self.add(&pending);
         }
         self.pending = pending;
-        let verdict = self.builder.verdict();
+        let checked = self.builder.verdict().map(|()| self.builder.draft.clone());
         self.builder.roll_back(&mark);
-        verdict
+        checked
     }
 
     /// The draft as far as it has been taken, for expectations and forks to be checked early.

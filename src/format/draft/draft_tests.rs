@@ -218,7 +218,7 @@ fn a_flush_tries_the_end_and_takes_it_back() {
         let mut checker = LineChecker::new(kind);
         checker.push(line.as_bytes()).unwrap();
         for _ in 0..2 {
-            checker.check().unwrap();
+            assert_eq!(checker.check().unwrap().events.len(), 1);
             assert!(is_nothing(checker.draft()));
         }
         assert_eq!(checker.finish().unwrap().events.len(), 1);

@@ -3,14 +3,11 @@
 use uuid::Uuid;
 
 use super::build::Builder;
+use super::keys::{EVENT_KEYS, HEADER_KEYS};
 use super::source::{Member, Source, Span, one_line};
 use super::{LINE_LEN_MAX, NESTING_MAX};
 use crate::format::transaction::stream_id_fault;
 use crate::model::{DraftEvent, Errno, EventId};
-
-/// The keys of an event: the long name, and the short one.
-pub(super) const EVENT_KEYS: [[&str; 2]; 5] =
-    [["stream_id", "stream"], ["event_type", "type"], ["event_data", "data"], ["metadata", "metadata"], ["event_id", "event_id"]];
 
 /// Keys of files and views that only the store gives.
 const ASSIGNED_KEYS: &[&str] = &[
@@ -80,7 +77,7 @@ impl Builder {
         let key = &member.key;
         if ASSIGNED_KEYS.contains(&key.as_str()) {
             self.refuse(source, member.at, format!("key {key:?} is given by the store"), "leave it out");
-        } else if super::header::HEADER_KEYS.contains(&key.as_str()) {
+        } else if HEADER_KEYS.contains(&key.as_str()) {
             self.refuse(
                 source,
                 member.at,

@@ -3,25 +3,16 @@
 use std::collections::HashSet;
 
 use super::build::Builder;
-use super::event::EVENT_KEYS;
+use super::keys::HEADER_KEYS;
 use super::source::{Member, Source, Span, one_line};
 use super::{KEY_CHARS_MAX, NESTING_MAX, SNAPSHOT_NAME_CHARS_MAX};
 use crate::format::transaction::stream_id_fault;
 use crate::model::{Expectation, ResolveRequest, SnapshotRequest};
 
-/// The keys of a header.
-pub(super) const HEADER_KEYS: &[&str] = &["expect", "key", "count", "resolve", "snapshot", "state", "events"];
-
 const KNOWN: &str = "expect, key, count, resolve, snapshot with state, and events";
 
 /// Hex digits of a conflict's id.
 const CONFLICT_LEN: usize = 12;
-
-/// Tells a header from an event.
-pub(super) fn is_header(members: &[Member]) -> bool {
-    let has_event_key = members.iter().any(|member| EVENT_KEYS.as_flattened().contains(&member.key.as_str()));
-    !has_event_key && members.iter().any(|member| HEADER_KEYS.contains(&member.key.as_str()))
-}
 
 impl Builder {
     pub(super) fn add_header(&mut self, source: &Source<'_>, members: &[Member]) {

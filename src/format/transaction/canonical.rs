@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::ParsedEvent;
-use super::header::{hash_of_hex, without_repeats};
+use super::fields::{hash_of_hex, without_repeats};
 use crate::model::{EventId, Header, ReplicaId, TransactionId};
 
 /// What is left of a line.

@@ -1,7 +1,6 @@
 //! The first line of a file.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 use memchr::memmem;
@@ -11,6 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::canonical;
+use super::fields::{hash_of_hex, without_repeats};
 use super::oddity::{self, Oddity, OddityKind};
 use super::refusal::Refusal;
 use crate::model::{Header, ReplicaId, TransactionId};
@@ -55,18 +55,6 @@ impl<'de> Deserialize<'de> for Bases {
         }
         deserializer.deserialize_map(BasesVisitor)
     }
-}
-
-pub(super) fn without_repeats(bases: Vec<(String, u64)>) -> Vec<(String, u64)> {
-    if bases.is_sorted_by(|a, b| a.0 < b.0) {
-        return bases;
-    }
-    let mut seen = HashSet::new();
-    let last: Vec<bool> = bases.iter().rev().map(|(stream, _)| seen.insert(stream.as_str())).collect();
-    let mut kept = last.into_iter().rev();
-    let mut bases = bases.clone();
-    bases.retain(|_| kept.next().unwrap_or(true));
-    bases
 }
 
 /// The keys that `eventcore-fs` knows. The order matters: it also reads an array of them.
@@ -176,20 +164,6 @@ fn add_our_keys(line: &str, header: &mut Header, oddities: &mut Vec<Oddity>) {
         Some(Err(_)) => oddities.push(odd("header's \"key\" is not a string")),
         None => (),
     }
-}
-
-/// Reads 64 lower-case hex digits, the only spelling that `eventcore-fs` compares equal.
-pub(super) fn hash_of_hex(hex: &str) -> Option<[u8; 32]> {
-    if hex.len() != 64 || hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return None;
-    }
-    // 32 hex digits are a UUID too, and that crate reads them fast.
-    let (front, back) = hex.split_at_checked(32)?;
-    let mut hash = [0; 32];
-    let (front_bytes, back_bytes) = hash.split_at_mut(16);
-    front_bytes.copy_from_slice(Uuid::try_parse(front).ok()?.as_bytes());
-    back_bytes.copy_from_slice(Uuid::try_parse(back).ok()?.as_bytes());
-    Some(hash)
 }
 
 #[cfg(test)]
