@@ -15,6 +15,7 @@ mod filter;
 mod fold;
 mod forks;
 mod git;
+mod given;
 mod glob;
 mod graph;
 mod harmless;
@@ -54,7 +55,7 @@ Exit codes:
   0  done
   1  the answer is no: refused, not found, or findings were reported
   2  the command line makes no sense
-  3  busy: another program has the store; try again
+  3  busy: another program has the store or uses the mount; try again
   4  failed: the machine or the store
 
 The store is the one that --store or $BRAIDFS_STORE names, else the one that the current directory lies in;

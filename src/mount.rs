@@ -19,7 +19,7 @@ mod umount;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use log::VARIABLE as LOG_VARIABLE;
 pub use umount::umount;
 

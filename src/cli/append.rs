@@ -1,21 +1,18 @@
 //! `braidfs append`.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind, Result};
+use super::given::{self, STDIN};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Braid, Committed};
 use crate::disk::Disk;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, is_nothing, parse_draft};
 use crate::model::{Draft, Expectation};
-
-/// The name that stands for standard input.
-const STDIN: &str = "-";
 
 /// So many events are named to people.
 const EVENTS_SHOWN_MAX: usize = 5;
@@ -72,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 
 fn read_draft(disk: &Disk, file: &Path, arguments: &Arguments) -> Result<Draft> {
     let name = file.display().to_string();
-    let bytes = if name == STDIN { read_stdin()? } else { read_file(disk, file)? };
+    let bytes = given::read(disk, file, "draft", DRAFT_LEN_MAX)?;
     let is_document = arguments.document || DraftKind::of_name(&name) == Some(DraftKind::Document);
     let kind = if is_document { DraftKind::Document } else { DraftKind::Lines };
     let mut draft = parse_draft(&bytes, kind).map_err(|rejection| Failure::from(rejection).about(&format!("draft '{name}'")))?;
@@ -85,20 +82,6 @@ fn read_draft(disk: &Disk, file: &Path, arguments: &Arguments) -> Result<Draft> 
     }
     draft.key = arguments.key.clone().or(draft.key);
     Ok(draft)
-}
-
-fn read_stdin() -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed, so that too much is noticed by whoever checks the draft.
-    let read = std::io::stdin().lock().take(DRAFT_LEN_MAX as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::new(Kind::Failed, "standard input cannot be read").because(&error))?;
-    Ok(bytes)
-}
-
-fn read_file(disk: &Disk, file: &Path) -> Result<Vec<u8>> {
-    let cannot =
-        |error: crate::disk::Error| Failure::new(Kind::Refused, format!("draft '{}' cannot be read", file.display())).because(&error);
-    disk.read_at(file, 0, DRAFT_LEN_MAX + 1).map_err(cannot)
 }
 
 fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recorded: Option<&str>) -> Result {

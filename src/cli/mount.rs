@@ -61,5 +61,10 @@ pub(super) fn run_umount(arguments: &UmountArguments) -> Result {
 }
 
 fn failure(error: mount::Error) -> Failure {
-    Failure::new(Kind::Failed, error.message).hint(error.hint)
+    let kind = match error.kind {
+        mount::ErrorKind::Refused => Kind::Refused,
+        mount::ErrorKind::Busy => Kind::Busy,
+        mount::ErrorKind::Failed => Kind::Failed,
+    };
+    Failure::new(kind, error.message).hint(error.hint)
 }

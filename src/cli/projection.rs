@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
-use super::{Session, locate, reader};
+use super::{Session, given, locate, reader};
 use crate::braid::{check_definition, worker_exe};
 use crate::disk::Disk;
 use crate::fold::{Definition, FoldError, FoldErrorKind, Per};
@@ -123,9 +123,7 @@ fn in_program(error: FoldError) -> FoldError {
 
 fn add(arguments: &Add, session: &mut Session, store: &Store, disk: &Disk) -> Result {
     let Add { name, init, step, per, streams, replace } = arguments;
-    let cannot =
-        |error: crate::disk::Error| Failure::new(Kind::Refused, format!("program '{}' cannot be read", step.display())).because(&error);
-    let bytes = disk.read_at(step, 0, STEP_BYTES_READ).map_err(cannot)?;
+    let bytes = given::read(disk, step, "program", STEP_BYTES_READ)?;
     let text = String::from_utf8(bytes)
         .map_err(|error| Failure::new(Kind::Refused, format!("program '{}' is not UTF-8", step.display())).because(&error))?;
     let definition = Definition::compose(name, init, *per, streams, &text).map_err(|error| fold_failure(name, &error))?;

@@ -1,6 +1,5 @@
 //! `braidfs snapshot`.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -8,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
-use super::{Session, locate, reader};
+use super::{Session, given, locate, reader};
 use crate::braid::Braid;
 use crate::disk::Disk;
 use crate::epoch::SavedSnapshot;
@@ -94,20 +93,7 @@ fn open(session: &Session, read_only: bool) -> Result<Braid> {
 }
 
 fn read_state(file: Option<&Path>) -> Result<String> {
-    let bytes = match file.filter(|file| *file != Path::new("-")) {
-        Some(file) => {
-            let cannot = |error: crate::disk::Error| {
-                Failure::new(Kind::Refused, format!("state '{}' cannot be read", file.display())).because(&error)
-            };
-            Disk::real().read_at(file, 0, DRAFT_LEN_MAX + 1).map_err(cannot)?
-        }
-        None => {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().lock().take(DRAFT_LEN_MAX as u64 + 1).read_to_end(&mut bytes);
-            read.map_err(|error| Failure::new(Kind::Failed, "standard input cannot be read").because(&error))?;
-            bytes
-        }
-    };
+    let bytes = given::read(&Disk::real(), file.unwrap_or(Path::new(given::STDIN)), "state", DRAFT_LEN_MAX)?;
     let text = String::from_utf8(bytes).map_err(|error| Failure::new(Kind::Refused, "state is not UTF-8").because(&error))?;
     let value: std::result::Result<&serde_json::value::RawValue, _> = serde_json::from_str(&text);
     let value = value.map_err(|error| Failure::new(Kind::Refused, "state is not one JSON value").because(&error))?;

@@ -117,6 +117,15 @@ impl Disk {
         }
     }
 
+    /// At most the first `len_max` bytes, also of what has no size: a pipe, a device.
+    pub fn read_up_to(&self, path: &Path, len_max: usize) -> Result<Vec<u8>> {
+        self.admit(Op::Read, path)?;
+        let mut bytes = Vec::new();
+        let file = File::open(path).context(Op::Read, path)?;
+        file.take(len_max as u64).read_to_end(&mut bytes).context(Op::Read, path)?;
+        Ok(bytes)
+    }
+
     /// At most `len` bytes from `offset` on; fewer at the end of the file.
     pub fn read_at(&self, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>> {
         self.admit(Op::Read, path)?;

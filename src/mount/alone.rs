@@ -24,7 +24,7 @@ pub fn lock(store: &Path, patience: Duration) -> Result<LockGuard, Error> {
         }
         if start.elapsed() >= patience {
             let message = format!("store '{}' is mounted writable by another daemon", store.display());
-            return Err(Error::new(message, "unmount that one, or add --read-only"));
+            return Err(Error::busy(message, "unmount that one, or add --read-only"));
         }
         std::thread::sleep(PAUSE);
     }

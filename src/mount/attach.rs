@@ -79,12 +79,12 @@ impl Attachment<'_> {
         let output = helper.wait_with_output().map_err(|error| Error::new(format!("'fusermount3' was lost: {error}"), ""))?;
         device.ok_or_else(|| {
             let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            let hint = if told.contains("user_allow_other") {
-                "put 'user_allow_other' into /etc/fuse.conf, or mount without --allow-other"
+            let message = format!("'{}' cannot be mounted: {told}", self.point.display());
+            if told.contains("user_allow_other") {
+                Error::refused(message, "put 'user_allow_other' into /etc/fuse.conf, or mount without --allow-other")
             } else {
-                ""
-            };
-            Error::new(format!("'{}' cannot be mounted: {told}", self.point.display()), hint)
+                Error::new(message, "")
+            }
         })
     }
 }

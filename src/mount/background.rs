@@ -8,12 +8,10 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, fork, setsid};
 
-use crate::mount::Error;
+use crate::mount::{Error, ErrorKind};
 
-/// What the daemon answers when it is ready.
+/// What the daemon answers when it is ready; else the kind of its error and the reason.
 const READY: u8 = b'+';
-/// What the daemon answers, before the reason, when it is not.
-const FAILED: u8 = b'-';
 
 /// Which of the two processes this is.
 pub enum Side {
@@ -37,7 +35,7 @@ impl Readiness {
         let Some(pipe) = self.0 else { return };
         let message = match result {
             Ok(()) => vec![READY],
-            Err(error) => [&[FAILED], error.message.as_bytes(), &[0], error.hint.as_bytes()].concat(),
+            Err(error) => [&[error.kind.to_byte()], error.message.as_bytes(), &[0], error.hint.as_bytes()].concat(),
         };
         // A caller that is gone needs no answer.
         let _ = nix::unistd::write(pipe.as_fd(), &message);
@@ -101,10 +99,10 @@ fn heard(answer: &OwnedFd) -> Result<(), Error> {
     }
     match message.split_first() {
         Some((&READY, _)) => Ok(()),
-        Some((_, reason)) => {
+        Some((&kind, reason)) => {
             let text = String::from_utf8_lossy(reason);
             let (message, hint) = text.split_once('\0').unwrap_or((&text, ""));
-            Err(Error::new(message, hint))
+            Err(Error { kind: ErrorKind::of_byte(kind).unwrap_or(ErrorKind::Failed), ..Error::new(message, hint) })
         }
         None => Err(Error::new("the daemon ended before it was ready", "run it with --foreground to see why")),
     }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::disk::Disk;
-use crate::mount::Error;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::table;
-use crate::store::{Mode, Store};
+use crate::mount::{Error, ErrorKind};
+use crate::store::{Mode, OpenError, Store};
 
 /// A store and a mount point that go together; both absolute and without links.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,13 @@ impl Place {
     /// Finds both, frees a mount point that a crash has left dead, and refuses what cannot work.
     pub fn find(store: &Path, point: &Path) -> Result<Self, Error> {
         let disk = Disk::real();
-        let store = Store::open(store, &disk, Mode::ReadOnly).map_err(|error| Error::new(error.to_string(), error.hint()))?;
+        let store = Store::open(store, &disk, Mode::ReadOnly).map_err(not_opened)?;
         let store = store.dir().to_path_buf();
         recover(point)?;
-        let point = disk.canonical(point).map_err(|error| Error::new(error.to_string(), "make the mount point: mkdir"))?;
+        let point = disk.canonical(point).map_err(|error| {
+            let kind = if error.is_not_found() { ErrorKind::Refused } else { ErrorKind::Failed };
+            Error { kind, ..Error::new(error.to_string(), "make the mount point: mkdir") }
+        })?;
         let place = Self { store, point };
         place.check_overlap()?;
         place.check_free(&mount_table(&disk))?;
@@ -37,13 +40,13 @@ impl Place {
         let (store, point) = (self.store.display(), self.point.display());
         let hint = "choose a mount point beside the store";
         if self.point == self.store {
-            return Err(Error::new(format!("mount point '{point}' is the store itself"), hint));
+            return Err(Error::refused(format!("mount point '{point}' is the store itself"), hint));
         }
         if self.point.starts_with(&self.store) {
-            return Err(Error::new(format!("mount point '{point}' lies in its store '{store}'"), hint));
+            return Err(Error::refused(format!("mount point '{point}' lies in its store '{store}'"), hint));
         }
         if self.store.starts_with(&self.point) {
-            return Err(Error::new(format!("mount point '{point}' would hide its store '{store}'"), hint));
+            return Err(Error::refused(format!("mount point '{point}' would hide its store '{store}'"), hint));
         }
         Ok(())
     }
@@ -53,11 +56,16 @@ impl Place {
             Some(mounted) if mounted.file_system == FILE_SYSTEM => {
                 let point = self.point.display();
                 let message = format!("mount point '{point}' already shows the store '{}'", mounted.source.display());
-                Err(Error::new(message, format!("braidfs umount {point}")))
+                Err(Error::refused(message, format!("braidfs umount {point}")))
             }
             _ => Ok(()),
         }
     }
+}
+
+fn not_opened(error: OpenError) -> Error {
+    let kind = if matches!(error, OpenError::Disk(_)) { ErrorKind::Failed } else { ErrorKind::Refused };
+    Error { kind, ..Error::new(error.to_string(), error.hint()) }
 }
 
 /// The kernel's table of mounts; empty where it cannot be read.

@@ -25,11 +25,11 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     let point = absolute(mount_point);
     let shown = point.display();
     let Some(mounted) = table::find(&mount_table(&disk), &point).filter(|mounted| mounted.file_system == FILE_SYSTEM) else {
-        return Err(Error::new(format!("nothing of braidfs is mounted at '{shown}'"), ""));
+        return Err(Error::refused(format!("nothing of braidfs is mounted at '{shown}'"), ""));
     };
     detach(&point, force).map_err(|errno| match errno {
-        Errno::EBUSY => Error::new(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
-        Errno::EPERM => Error::new(format!("mount '{shown}' is another user's"), "ask that user, or root"),
+        Errno::EBUSY => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
+        Errno::EPERM => Error::refused(format!("mount '{shown}' is another user's"), "ask that user, or root"),
         _ => Error::new(format!("mount '{shown}' cannot be unmounted: {}", errno.desc()), ""),
     })?;
     if force {

@@ -1,6 +1,7 @@
 //! The commands that write: `append`, and `draft` that prepares it.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -40,6 +41,27 @@ fn each_file_becomes_a_transaction() {
     assert_eq!(ran.lines().len(), 2);
     let data: Vec<Value> = events(&store, "a").into_iter().map(|event| event["event_data"].clone()).collect();
     assert_eq!(data, [1, 2, 3]);
+}
+
+/// A pipe has no size, and was read as empty.
+#[test]
+fn whatever_is_given_to_be_read_may_be_a_pipe() {
+    let store = TestStore::new();
+    let script = r#"set -e -o pipefail
+        event='{"stream":"a","type":"T","data":2}'
+        "$1" append <(echo "$event")
+        echo "$event" | "$1" append /dev/stdin
+        "$1" append /proc/self/fd/3 3< <(echo "$event")
+        mkfifo pipe && { echo "$event" > pipe & "$1" append pipe; }
+        "$1" projection add sum --init 0 --step <(echo '. + $event.event_data')
+        "$1" snapshot save s --seq-nr 2 <(echo 4)
+        "$1" projection run sum
+        "$1" snapshot show s --state"#;
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash", env!("CARGO_BIN_EXE_braidfs")]).env("BRAIDFS_STORE", store.path()).current_dir(store.home());
+    let ran = run_with(&mut command, b"").ok();
+    assert_eq!(events(&store, "a").len(), 4);
+    assert!(ran.out.trim_end().ends_with("8\n4"), "{}", ran.out);
 }
 
 #[test]

@@ -34,19 +34,19 @@ fn the_command_returns_once_the_mount_answers() {
     braidfs(["mount", text(&store.path()), text(&point), "--log-file", text(&log)]).ok();
     assert_eq!(fs::read_to_string(point.join("log.jsonl")).unwrap().lines().count(), 7);
     fs::write(point.join("staging/x.jsonl"), EVENT).unwrap();
-    let again = braidfs(["mount", text(&store.path()), text(&point)]).code(4);
+    let again = braidfs(["mount", text(&store.path()), text(&point)]).code(1);
     assert!(again.err.contains("already shows the store"), "{}", again.err);
     braidfs(["umount", text(&point)]).ok();
     assert!(!is_mounted(&point));
     assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 5);
     eventually("the log tells the end", || fs::read_to_string(&log).unwrap().contains("unmounted"));
-    assert!(braidfs(["umount", text(&point)]).code(4).err.contains("nothing of braidfs"));
+    assert!(braidfs(["umount", text(&point)]).code(1).err.contains("nothing of braidfs"));
 }
 
 #[test]
 fn a_mount_that_cannot_be_says_why() {
     let store = TestStore::new();
-    let refused = |store: &Path, point: &Path| braidfs(["mount", text(store), text(point)]).code(4).err;
+    let refused = |store: &Path, point: &Path| braidfs(["mount", text(store), text(point)]).code(1).err;
     let point = store.home().join("mnt");
     assert!(refused(&store.path(), &point).contains("mnt"), "a mount point that is not there");
     fs::create_dir(&point).unwrap();
@@ -67,7 +67,7 @@ fn a_second_writable_daemon_is_refused_and_a_read_only_one_is_not() {
     let first = Mount::start(&store.path());
     let point = store.home().join("second");
     fs::create_dir(&point).unwrap();
-    let refused = braidfs(["mount", text(&store.path()), text(&point)]).code(4);
+    let refused = braidfs(["mount", text(&store.path()), text(&point)]).code(3);
     assert!(refused.err.contains("mounted writable by another daemon"), "{}", refused.err);
     let beside = Mount::options(&store.path()).at(&point).arg("--read-only").start();
     fs::write(first.join("staging/x.jsonl"), EVENT).unwrap();
@@ -109,7 +109,7 @@ fn a_mount_in_use_is_busy_and_ends_by_force() {
     let mut mount = Mount::start(&store.path());
     let held = fs::File::open(mount.join("README.md")).unwrap();
     assert!(run("umount", [mount.path()]).err.contains("busy"));
-    let refused = braidfs(["umount", text(mount.path())]).code(4);
+    let refused = braidfs(["umount", text(mount.path())]).code(3);
     assert!(refused.err.contains("in use") && refused.err.contains("--force"), "{}", refused.err);
     assert!(is_mounted(mount.path()));
     braidfs(["umount", "--force", text(mount.path())]).ok();
