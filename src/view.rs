@@ -1,7 +1,9 @@
 //! What each virtual file is: the tree of one epoch, names, exact sizes, rendered ranges.
 
 mod checkpoints;
+mod early;
 mod file;
+mod folded;
 mod forks;
 mod graph;
 mod lines;
@@ -15,11 +17,11 @@ mod texts;
 mod tree;
 
 pub use file::File;
+pub use folded::{StateText, States};
 pub use forks::{base_events, branch_events};
 pub use graph::{GRAPH_TRANSACTIONS_MAX, graph_nodes};
 pub use lines::{Lines, Numbers};
 pub use page::{FeedEvent, FeedFilter, FeedPage, PAGE_BYTES_MAX, PAGE_EVENTS_DEFAULT};
 pub use report::{BranchReport, ConflictReport, ForkReport};
-pub use states::{StateText, States};
 pub use status::status_json;
 pub use tree::{Entry, Node, Past, Tree};

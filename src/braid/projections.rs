@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 use tracing::field::Empty;
 
-use crate::braid::keeper::{Request, micros};
+use crate::braid::spans::micros;
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::Disk;
 use crate::epoch::Epoch;
@@ -74,7 +73,7 @@ pub(super) struct Projections {
     /// Definitions of which a state was saved since the store was opened.
     saved: Mutex<HashSet<[u8; 32]>>,
     /// Asks for an epoch with other findings.
-    requests: Mutex<Sender<Request>>,
+    ask: Box<dyn Fn() + Send + Sync>,
 }
 
 impl std::fmt::Debug for Projections {
@@ -88,7 +87,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Projections {
-    pub(super) fn new(store: Arc<Store>, options: &OpenOptions, requests: Sender<Request>) -> Self {
+    pub(super) fn new(store: Arc<Store>, options: &OpenOptions, ask: Box<dyn Fn() + Send + Sync>) -> Self {
         Self {
             exe: options.worker.clone().unwrap_or_else(|| worker_exe(&options.disk)),
             store,
@@ -99,7 +98,7 @@ impl Projections {
             broken: Mutex::default(),
             folded: AtomicU64::new(0),
             saved: Mutex::default(),
-            requests: Mutex::new(requests),
+            ask,
         }
     }
 
@@ -264,7 +263,7 @@ impl Projections {
         };
         drop(broken);
         if changed {
-            self.ask_for_an_epoch();
+            (self.ask)();
         }
     }
 
@@ -275,13 +274,8 @@ impl Projections {
         let changed = broken.len() != before;
         drop(broken);
         if changed {
-            self.ask_for_an_epoch();
+            (self.ask)();
         }
-    }
-
-    fn ask_for_an_epoch(&self) {
-        // A keeper that is gone publishes nothing more.
-        let _ = locked(&self.requests).send(Request::Job(Box::new(|keeper, shared| keeper.publish(shared))));
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tracing::field::Empty;
 
 use crate::braid::forked::Proposal;
-use crate::braid::keeper::micros;
+use crate::braid::spans::micros;
 use crate::braid::{AppendError, Braid, Committed};
 use crate::dag::{Conflict, Fork};
 use crate::epoch::Epoch;

@@ -12,7 +12,8 @@ use std::time::{Instant, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use crate::braid::commit::storage;
-use crate::braid::keeper::{Keeper, micros};
+use crate::braid::keeper::Keeper;
+use crate::braid::spans::micros;
 use crate::braid::{AppendError, Braid, Failure, Shared};
 use crate::epoch::SavedSnapshot;
 use crate::format::time::created_at;

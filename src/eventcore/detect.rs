@@ -11,16 +11,13 @@ use crate::dag::{Graph, Reach};
 use crate::epoch::Epoch;
 use crate::eventcore::error::FsEventStoreError;
 use crate::eventcore::merge::{DanglingTransaction, Fork, IntegrityFailure, StoreStatus, TransactionId};
-use crate::eventcore::store::{FileEventStore, Shared};
+use crate::eventcore::store::{Bases, FileEventStore, Shared};
 use crate::format::transaction::normalize;
 use crate::index::transactions::Transactions;
 use crate::model::ReplicaId;
 
 /// Threads that read headers.
 const THREADS: usize = 4;
-
-/// The versions that a transaction states of the streams that it wrote or read.
-pub(super) type Bases = [(Box<str>, u64)];
 
 /// Ancestry of the transactions that are in the views.
 struct Ancestry<'a>(&'a Transactions);

@@ -14,7 +14,6 @@ use uuid::Uuid;
 use crate::braid::{AppendError, Braid, Committed, Failure, OpenOptions};
 use crate::disk::Disk;
 use crate::eventcore::config::FsConfig;
-use crate::eventcore::detect::Bases;
 use crate::eventcore::draft::{NewEvent, draft_of};
 use crate::eventcore::error::FsEventStoreError;
 use crate::eventcore::thread;
@@ -25,6 +24,9 @@ use crate::store::{IngestionLog, OpenError, Store};
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How often an append is tried whose versions hold again when they are looked at.
 const ATTEMPTS_MAX: usize = 8;
+
+/// The versions that a transaction states of the streams that it wrote or read.
+pub(super) type Bases = [(Box<str>, u64)];
 
 pub(super) struct Shared {
     pub(super) root: PathBuf,

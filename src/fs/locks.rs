@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::fs::own::CHECKPOINTS;
+use crate::fs::names::CHECKPOINTS;
 use crate::fs::{Fs, locked};
 use crate::model::Errno;
 

@@ -4,22 +4,13 @@ use std::sync::Arc;
 
 use crate::fs::attr::{Attr, Found, Ttl};
 use crate::fs::checkpoints::Checkpoints;
+use crate::fs::names::{APPEND, CHECKPOINTS, RECEIPTS, STAGING};
 use crate::fs::nodes::Identity;
 use crate::fs::receipt::ENDING;
 use crate::fs::source::Entry;
 use crate::fs::staging::Staging;
 use crate::fs::{Fs, locked};
 use crate::model::Errno;
-
-/// The name of the file that takes one transaction a write.
-pub const APPEND: &str = "append";
-/// The name of the directory where files are dropped.
-pub const STAGING: &str = "staging";
-/// The name of the directory that says what became of them.
-pub const RECEIPTS: &str = "receipts";
-
-/// The name of the directory of subscriptions' cursors.
-pub const CHECKPOINTS: &str = "checkpoints";
 
 /// What an inode of ours is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What is refused, and with which errno: the views to everyone, odd things in staging.
 
-use crate::fs::own::{APPEND, CHECKPOINTS, Own, RECEIPTS, STAGING};
+use crate::fs::names::{APPEND, CHECKPOINTS, RECEIPTS, STAGING};
+use crate::fs::own::Own;
 use crate::fs::{Fs, ROOT};
 use crate::model::Errno;
 

@@ -18,69 +18,71 @@ use crate::view::tree::{Entry, Node, Tree};
 /// The name of the events that all branches have in common.
 const BASE: &str = "base";
 
-/// What a path below `forks/` is.
-pub(super) fn find(tree: &Tree, path: &str) -> Option<Node> {
-    let (id, rest) = path.split_once('/').map_or((path, ""), |(id, rest)| (id, rest));
-    let index = &tree.epoch().index;
-    let conflict = index.forks().find(id)?;
-    match rest {
-        "" => Some(tree.directory()),
-        "README.md" => Some(tree.bytes(words::readme(&ConflictReport::of(index, conflict)))),
-        "report.json" => Some(tree.bytes(report_json(index, conflict))),
-        "resolution.json" => Some(tree.bytes(resolution(id))),
-        path => find_below(tree, conflict, path),
+impl Tree {
+    /// What a path below `forks/` is.
+    pub(super) fn find_fork(&self, path: &str) -> Option<Node> {
+        let (id, rest) = path.split_once('/').map_or((path, ""), |(id, rest)| (id, rest));
+        let index = &self.epoch().index;
+        let conflict = index.forks().find(id)?;
+        match rest {
+            "" => Some(self.directory()),
+            "README.md" => Some(self.bytes(words::readme(&ConflictReport::of(index, conflict)))),
+            "report.json" => Some(self.bytes(report_json(index, conflict))),
+            "resolution.json" => Some(self.bytes(resolution(id))),
+            path => self.find_in_conflict(conflict, path),
+        }
     }
-}
 
-/// The names in a directory below `forks/`; `""` is `forks/` itself.
-pub(super) fn list(tree: &Tree, path: &str) -> Option<Vec<Entry>> {
-    let index = &tree.epoch().index;
-    if path.is_empty() {
-        return Some(index.forks().conflicts().iter().map(|conflict| Entry::directory(conflict.id.as_str())).collect());
+    /// The names in a directory below `forks/`; `""` is `forks/` itself.
+    pub(super) fn list_forks(&self, path: &str) -> Option<Vec<Entry>> {
+        let index = &self.epoch().index;
+        if path.is_empty() {
+            return Some(index.forks().conflicts().iter().map(|conflict| Entry::directory(conflict.id.as_str())).collect());
+        }
+        let (id, rest) = path.split_once('/').map_or((path, ""), |(id, rest)| (id, rest));
+        let conflict = index.forks().find(id)?;
+        if rest.is_empty() {
+            let files = ["README.md", "report.json", "resolution.json"].map(Entry::file);
+            return Some(files.into_iter().chain([Entry::directory("streams")]).collect());
+        }
+        let paths: Vec<String> = conflict.forks.iter().map(|fork| fork_path(index, fork)).collect();
+        let below = |path: &String| Some(path.strip_prefix(rest)?.strip_prefix('/')?.split('/').next()?.to_owned());
+        let directories: BTreeSet<String> = paths.iter().filter_map(below).collect();
+        let mut entries: Vec<Entry> = directories.into_iter().map(Entry::directory).collect();
+        // A stream may lie where others have a directory.
+        if let Some(fork) = conflict.forks.iter().zip(&paths).find(|(_, path)| path.as_str() == rest).map(|(fork, _)| fork) {
+            let names = branch_names(index, fork).into_iter().chain([BASE.to_owned()]);
+            entries.extend(names.map(|name| Entry::file(name + ENDING)));
+        }
+        (!entries.is_empty()).then_some(entries)
     }
-    let (id, rest) = path.split_once('/').map_or((path, ""), |(id, rest)| (id, rest));
-    let conflict = index.forks().find(id)?;
-    if rest.is_empty() {
-        let files = ["README.md", "report.json", "resolution.json"].map(Entry::file);
-        return Some(files.into_iter().chain([Entry::directory("streams")]).collect());
-    }
-    let paths: Vec<String> = conflict.forks.iter().map(|fork| fork_path(index, fork)).collect();
-    let below = |path: &String| Some(path.strip_prefix(rest)?.strip_prefix('/')?.split('/').next()?.to_owned());
-    let directories: BTreeSet<String> = paths.iter().filter_map(below).collect();
-    let mut entries: Vec<Entry> = directories.into_iter().map(Entry::directory).collect();
-    // A stream may lie where others have a directory.
-    if let Some(fork) = conflict.forks.iter().zip(&paths).find(|(_, path)| path.as_str() == rest).map(|(fork, _)| fork) {
-        let names = branch_names(index, fork).into_iter().chain([BASE.to_owned()]);
-        entries.extend(names.map(|name| Entry::file(name + ENDING)));
-    }
-    (!entries.is_empty()).then_some(entries)
-}
 
-fn find_below(tree: &Tree, conflict: &Conflict, path: &str) -> Option<Node> {
-    let index = &tree.epoch().index;
-    let paths: Vec<String> = conflict.forks.iter().map(|fork| fork_path(index, fork)).collect();
-    let is_directory = |held: &String| held.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if paths.iter().any(is_directory) {
-        return Some(tree.directory());
+    fn find_in_conflict(&self, conflict: &Conflict, path: &str) -> Option<Node> {
+        let index = &self.epoch().index;
+        let paths: Vec<String> = conflict.forks.iter().map(|fork| fork_path(index, fork)).collect();
+        let is_directory = |held: &String| held.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if paths.iter().any(is_directory) {
+            return Some(self.directory());
+        }
+        let (directory, name) = path.rsplit_once('/')?;
+        let fork = conflict.forks.iter().zip(&paths).find(|(_, path)| path.as_str() == directory)?.0;
+        let name = name.strip_suffix(ENDING)?;
+        if name == BASE {
+            return Some(self.fork_lines(fork, &base_events(index, fork)));
+        }
+        let at = branch_names(index, fork).iter().position(|held| held == name)?;
+        Some(self.fork_lines(fork, &branch_events(index, fork, fork.branches.get(at)?)))
     }
-    let (directory, name) = path.rsplit_once('/')?;
-    let fork = conflict.forks.iter().zip(&paths).find(|(_, path)| path.as_str() == directory)?.0;
-    let name = name.strip_suffix(ENDING)?;
-    if name == BASE {
-        return Some(lines(tree, fork, &base_events(index, fork)));
-    }
-    let at = branch_names(index, fork).iter().position(|held| held == name)?;
-    Some(lines(tree, fork, &branch_events(index, fork, fork.branches.get(at)?)))
-}
 
-fn lines(tree: &Tree, fork: &Fork, events: &[u32]) -> Node {
-    let index = &tree.epoch().index;
-    let mut items = Sequence::default();
-    items.splice(0, events, |event| index.weight(event));
-    // Under one conflict and one incarnation of the stream, the lines are told apart by how many there are.
-    let incarnation = u64::from(index.stream_list(fork.stream).map_or(0, |list| list.incarnation));
-    let xattrs = vec![("user.braidfs.stream_id".to_owned(), index.streams.text(fork.stream).as_bytes().to_vec())];
-    Node::File(tree.lines(items, incarnation << 32 | events.len() as u64, Numbers::Version, xattrs))
+    fn fork_lines(&self, fork: &Fork, events: &[u32]) -> Node {
+        let index = &self.epoch().index;
+        let mut items = Sequence::default();
+        items.splice(0, events, |event| index.weight(event));
+        // Under one conflict and one incarnation of the stream, the lines are told apart by how many there are.
+        let incarnation = u64::from(index.stream_list(fork.stream).map_or(0, |list| list.incarnation));
+        let xattrs = vec![("user.braidfs.stream_id".to_owned(), index.streams.text(fork.stream).as_bytes().to_vec())];
+        Node::File(self.lines(items, incarnation << 32 | events.len() as u64, Numbers::Version, xattrs))
+    }
 }
 
 /// The events of a fork's stream that all its branches have in common, in canonical order.

@@ -8,11 +8,11 @@ use crate::format::time::parse_rfc3339;
 use crate::index::List;
 use crate::index::names::Names;
 use crate::index::sequence::Sequence;
-use crate::model::TransactionId;
+use crate::view::early::{self, Early};
 use crate::view::file::File;
+use crate::view::folded::States;
 use crate::view::lines::{Lines, Numbers};
-use crate::view::states::States;
-use crate::view::{forks, graph, metrics, status, texts};
+use crate::view::{graph, metrics, status, texts};
 
 /// What a path of the tree is.
 #[derive(Clone, Debug)]
@@ -73,6 +73,7 @@ pub struct Tree {
     pub(super) states: Option<Arc<dyn States>>,
     epoch: Arc<Epoch>,
     past: Option<Arc<dyn Past>>,
+    early: Arc<Early>,
 }
 
 /// The files of the root, in the order in which `ls -U` shows them.
@@ -85,7 +86,7 @@ impl Tree {
     /// The tree of an epoch.
     #[must_use]
     pub fn of(epoch: Arc<Epoch>) -> Self {
-        Self { epoch, past: None, states: None }
+        Self { epoch, past: None, states: None, early: Arc::default() }
     }
 
     /// The same tree with the past below `at/`.
@@ -136,7 +137,7 @@ impl Tree {
             ("log.jsonl", None) => Some(Node::File(self.log())),
             ("feed.jsonl", None) => Some(Node::File(self.feed(0))),
             ("graph.txt", None) => Some(self.bytes(graph::graph_text(&self.epoch.index))),
-            ("forks", Some(rest)) => forks::find(self, rest),
+            ("forks", Some(rest)) => self.find_fork(rest),
             ("feed", Some(rest)) => self.find_feed(rest),
             ("streams", Some(rest)) => self.find_stream_path(rest),
             ("types", Some(rest)) => self.find_type(rest),
@@ -173,7 +174,7 @@ impl Tree {
             ("checkpoints", "") => Some(self.list_checkpoints()),
             ("views", directory) => self.list_views(directory),
             ("snapshots", directory) => self.list_snapshots(directory),
-            ("forks", rest) => forks::list(self, rest),
+            ("forks", rest) => self.list_forks(rest),
             _ => None,
         }
     }
@@ -192,6 +193,11 @@ impl Tree {
     pub(super) fn bytes(&self, text: String) -> Node {
         let last = self.epoch.index.log.events.len().checked_sub(1).and_then(|last| self.epoch.index.log.events.get(last));
         Node::File(File::of_bytes(text.into_bytes(), self.mtime_of(last)))
+    }
+
+    /// Whether the index does not know all transactions yet.
+    fn is_early(&self) -> bool {
+        !self.epoch.progress.ready && self.epoch.past.is_none()
     }
 
     /// When an event was written, in nanoseconds since 1970; 0 without one, or where its time is odd.
@@ -342,12 +348,13 @@ impl Tree {
     }
 
     fn find_transaction(&self, name: &str) -> Option<Node> {
-        let id: TransactionId = name.strip_suffix(ENDING)?.parse().ok()?;
+        let id = early::id_of(name)?;
         let transactions = &self.epoch.index.transactions;
-        let number = transactions.find_valid(id)?;
-        if name != format!("{id}{ENDING}") {
-            return None;
+        if self.is_early() {
+            let stat = self.early.find(&self.epoch.store, id)?;
+            return Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), name.to_owned(), stat.size, clamp(stat.mtime_ns))));
         }
+        let number = transactions.find_valid(id)?;
         let file = transactions.file_name(number);
         if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&file)) {
             return Some(Node::File(File::of_bytes(bytes, self.mtime_of(transactions.events(number).last()))));
@@ -358,7 +365,10 @@ impl Tree {
 
     fn list_transactions(&self) -> Vec<Entry> {
         let index = &self.epoch.index;
-        index.order.iter_from(0).map(|tx| Entry::file(format!("{}{ENDING}", index.transactions.id(tx)))).collect()
+        if self.is_early() {
+            return early::named(&self.epoch.store).into_iter().map(|id| Entry::file(early::own_name(id))).collect();
+        }
+        index.order.iter_from(0).map(|tx| Entry::file(early::own_name(index.transactions.id(tx)))).collect()
     }
 
     fn find_quarantined(&self, name: &str) -> Option<Node> {
