@@ -48,6 +48,8 @@ mod reconcile;
 mod record;
 mod saving;
 mod snapshots;
+mod spans;
+mod survive;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -286,7 +288,7 @@ impl Braid {
         let mode = if options.read_only { Mode::ReadOnly } else { Mode::Writable };
         let store = Arc::new(Store::open(dir, &options.disk, mode)?);
         let (requests, inbox) = channel();
-        let projections = Arc::new(Projections::new(Arc::clone(&store), options, requests.clone()));
+        let projections = Arc::new(Projections::new(Arc::clone(&store), options, keeper::asker(requests.clone())));
         let keeper = Keeper::new(Arc::clone(&store), options, Arc::clone(&projections))?;
         let shared = Arc::new(Shared {
             current: RwLock::new(keeper.first_epoch()),
@@ -401,9 +403,12 @@ impl Braid {
 
     fn commit(&self, proposal: Proposal) -> Result<Committed, AppendError> {
         let (reply, answer) = channel();
-        let closed = || AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
-        self.inner.requests.send(Request::Append { proposal: Box::new(proposal), reply }).map_err(|_| closed())?;
-        answer.recv().map_err(|_| closed())?
+        let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned() };
+        let sent = self.inner.requests.send(Request::Append { proposal: Box::new(proposal), reply });
+        sent.map_err(|_| failed("the store was closed"))?;
+        answer
+            .recv()
+            .map_err(|_| failed("a bug in braidfs ended the commit, and it is not known whether it was made; the log says where"))?
     }
 
     /// Checks what a draft that is still being written expects of its streams, as of now.

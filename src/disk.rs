@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod lock;
 mod map;
+pub mod mishap;
 mod name;
 mod proc;
 mod read;
@@ -53,6 +54,9 @@ impl Disk {
 
     /// Asks the twin, if there is one, whether the operation may happen.
     fn admit(&self, op: Op, path: &Path) -> Result<()> {
+        if op.is_mutating() {
+            mishap::at("disk");
+        }
         self.twin.as_ref().map_or(Ok(()), |twin| twin.admit(op, path))
     }
 

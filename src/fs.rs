@@ -8,6 +8,7 @@ mod decisions;
 mod ledger;
 mod listing;
 mod locks;
+mod names;
 mod nodes;
 mod own;
 mod publish;

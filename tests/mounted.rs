@@ -15,6 +15,9 @@ mod daemon;
 mod following;
 #[path = "mounted/forks.rs"]
 mod forks;
+#[cfg(debug_assertions)]
+#[path = "mounted/mishaps.rs"]
+mod mishaps;
 #[path = "mounted/reading.rs"]
 mod reading;
 #[path = "mounted/tools.rs"]

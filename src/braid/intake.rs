@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::field::Empty;
 
 use crate::braid::findings::quoted;
-use crate::braid::keeper::{Keeper, micros};
+use crate::braid::keeper::Keeper;
 use crate::braid::load::{Good, Loaded, load};
+use crate::braid::spans::micros;
 use crate::braid::{Failure, Shared};
-use crate::disk::{Disk, EntryKind, Stat};
+use crate::disk::{Disk, EntryKind, Stat, mishap};
 use crate::epoch::Quarantined;
 use crate::index::transactions::Flags;
 use crate::index::{Arrival, ArrivalEvent, Index};
@@ -83,6 +84,16 @@ pub(super) struct Roster {
 }
 
 impl Roster {
+    /// Forgets what stands beside the index, so that a look at everything finds it again.
+    pub(super) fn begin_anew(&mut self, index: &Index) {
+        let transactions = &index.transactions;
+        let odd_name =
+            |number: u32| Some(transactions.file_name(number)).filter(|name| *name != format!("{}.jsonl", transactions.id(number)));
+        let present = (0..transactions.len()).filter(|&number| transactions.is_present(number));
+        let misnamed = present.filter_map(|number| Some((odd_name(number)?, number))).collect();
+        *self = Self { misnamed, findings: std::mem::take(&mut self.findings), ..Self::default() };
+    }
+
     /// The refused files, those in cycles included.
     pub(super) fn quarantined(&self, index: &Index) -> Vec<Quarantined> {
         let mut all: Vec<Quarantined> = self
@@ -346,6 +357,7 @@ impl Keeper {
         let mut chunks = came.chunks(CHUNK).peekable();
         let mut ahead: Option<Vec<Loaded>> = None;
         while let Some(names) = chunks.next() {
+            mishap::at("load");
             let loaded = ahead.take().unwrap_or_else(|| load_files(&store, threads, names));
             std::thread::scope(|scope| {
                 let reader = chunks.peek().map(|next| scope.spawn(|| load_files(&store, threads, next)));

@@ -16,6 +16,7 @@ use crate::braid::memory::Memory;
 use crate::braid::projections::Projections;
 use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
+use crate::braid::spans::micros;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Change, Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
@@ -52,6 +53,11 @@ pub(super) enum Request {
 
 /// Something to be done on the keeper's thread.
 pub(super) type Job = Box<dyn FnOnce(&mut Keeper, &Shared) + Send>;
+
+/// Asks for an epoch with what changed besides the files. A keeper that is gone publishes nothing more.
+pub(super) fn asker(requests: Sender<Request>) -> Box<dyn Fn() + Send + Sync> {
+    Box::new(move || drop(requests.send(Request::Job(Box::new(|keeper, shared| keeper.publish(shared))))))
+}
 
 /// The keeper's state.
 pub(super) struct Keeper {
@@ -199,15 +205,15 @@ impl Keeper {
                     let (group, others) = gather(proposal, reply, inbox, expected);
                     // One writer alone waits for nobody.
                     expected = group.len();
-                    self.commit_group(group, shared);
+                    self.survive(shared, |keeper| keeper.commit_group(group, shared));
                     let stops = others.iter().any(|request| matches!(request, Request::Stop));
-                    others.into_iter().for_each(|request| self.serve(request, shared));
+                    others.into_iter().for_each(|request| self.survive(shared, |keeper| keeper.serve(request, shared)));
                     if stops {
                         break;
                     }
                 }
-                Ok(request) => self.serve(request, shared),
-                Err(RecvTimeoutError::Timeout) => self.tick(shared),
+                Ok(request) => self.survive(shared, |keeper| keeper.serve(request, shared)),
+                Err(RecvTimeoutError::Timeout) => self.survive(shared, |keeper| keeper.tick(shared)),
             }
         }
     }
@@ -417,11 +423,6 @@ impl Keeper {
             self.watch = None;
         }
     }
-}
-
-/// Microseconds since then, as the spans of operations say them.
-pub(super) fn micros(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The drafts that wait together, and the other requests among them.

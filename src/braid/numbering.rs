@@ -118,6 +118,16 @@ impl Keeper {
         self.read_log_again();
     }
 
+    /// Takes up the log as it is on disk behind the numbers that were published.
+    pub(super) fn take_up_log(&mut self) {
+        let published = self.index.feed.latest();
+        if self.log.latest_seq_nr() < published {
+            return self.log_replaced();
+        }
+        self.unnumbered = self.index.order.iter_from(0).collect();
+        self.take_lines(published + 1);
+    }
+
     /// Builds the feed anew from the log.
     fn read_log_again(&mut self) {
         let before = std::mem::take(&mut self.index.feed);

@@ -35,6 +35,17 @@ impl Decisions {
         locked(&self.open).insert(handle, Instant::now() + VERDICT_MAX);
     }
 
+    /// The verdict is out when what this returns is dropped, however that comes about.
+    pub fn deciding(&self, handle: u64) -> impl Drop {
+        struct Deciding<'a>(&'a Decisions, u64);
+        impl Drop for Deciding<'_> {
+            fn drop(&mut self) {
+                self.0.decided(self.1);
+            }
+        }
+        Deciding(self, handle)
+    }
+
     /// The verdict is out.
     pub fn decided(&self, handle: u64) {
         locked(&self.kept).remove(&handle);

@@ -18,6 +18,9 @@ pub trait Ledger: Send + Sync {
     fn check(&self, draft: &Draft) -> Result<(), Rejection>;
 }
 
+/// What helps where the fault was ours.
+pub const TRY_AGAIN: &str = "try again under this name (touch does): nothing is committed twice";
+
 /// Why nothing was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -38,7 +41,7 @@ impl Failure {
     pub fn into_rejection(self) -> Rejection {
         match self {
             Self::Rejected(rejection) => rejection,
-            Self::Error { errno, message } => Rejection::whole(errno, message, "nothing was committed: touch the file to try again"),
+            Self::Error { errno, message } => Rejection::whole(errno, message, TRY_AGAIN),
         }
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::braid::Committed;
 use crate::format::time::created_at;
-use crate::model::{Reason, Rejection};
+use crate::model::{EventId, Reason, Rejection};
 use crate::store::{Coverage, SnapshotMeta};
 
 /// The ending of a receipt's name after that of the staged file.
@@ -49,7 +49,8 @@ pub struct Receipt {
     pub sha256: String,
     /// When it was decided.
     pub at: String,
-    /// While pending: the name under which the bytes lie, and the event ids with which they are committed.
+    /// While pending, or where it is not certain that nothing was committed: the name under which the bytes lie, and the event ids with
+    /// which they are committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
 }
@@ -161,9 +162,15 @@ impl Receipt {
             state: State::Refused,
             reasons: rejection.reasons.iter().map(Why::from).collect(),
             at: created_at(std::time::SystemTime::now()),
-            attempt: None,
             ..self
         }
+    }
+
+    /// The event ids of an attempt at these bytes of which it is not certain that it committed nothing.
+    #[must_use]
+    pub fn tried(&self, sha256: &str) -> Vec<EventId> {
+        let attempt = self.attempt.as_ref().filter(|_| self.state == State::Refused && self.sha256 == sha256);
+        attempt.into_iter().flat_map(|attempt| attempt.event_ids.iter().filter_map(|id| id.parse().ok())).collect()
     }
 
     /// The receipt as the bytes of its file.

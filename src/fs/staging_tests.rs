@@ -1,6 +1,6 @@
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -19,6 +19,8 @@ struct Book {
     drafts: Mutex<Vec<Draft>>,
     failure: Mutex<Option<Failure>>,
     settled: AtomicU64,
+    /// Once, a draft is kept and the answer lost.
+    loses_answer: AtomicBool,
     /// Called once, when a draft has just become durable.
     durable: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -34,6 +36,9 @@ impl Ledger for Arc<Book> {
         let known = drafts.iter().any(|kept| ids(kept) == ids(&draft) && draft.events.iter().all(|event| event.event_id.is_some()));
         if !known {
             drafts.push(draft.clone());
+        }
+        if self.loses_answer.swap(false, Ordering::Relaxed) {
+            return Err(Failure::Error { errno: Errno::EIO, message: "the answer is lost".to_owned() });
         }
         if let Some(durable) = self.durable.lock().unwrap().take() {
             durable();
@@ -220,6 +225,31 @@ fn an_expectation_that_fails_is_told_at_once_and_kept_to() {
     assert_eq!(desk.drop_file("x.jsonl", &text), Err(Errno::ESTALE));
     assert_eq!(desk.receipt("x.jsonl")["reasons"][0]["errno"], "ESTALE");
     assert_eq!(desk.commits(), 0);
+}
+
+/// It was told only after the close, by the receipt.
+#[test]
+fn what_a_last_line_without_its_end_expects_is_told_by_the_close() {
+    let desk = Desk::new();
+    for name in ["x.jsonl", "x.json"] {
+        let text = b"{\"expect\":{\"a\":3},\"events\":[{\"stream\":\"a\",\"type\":\"T\",\"data\":1}]}";
+        let handle = desk.open(name, NEW).unwrap();
+        desk.fs.write(handle, 0, text).unwrap();
+        assert_eq!(desk.fs.flush(handle).1, Err(Errno::ESTALE), "{name}");
+    }
+}
+
+#[test]
+fn what_was_committed_without_an_answer_is_not_committed_again() {
+    let desk = Desk::new();
+    desk.book.loses_answer.store(true, Ordering::Relaxed);
+    assert_eq!(desk.drop_file("x.jsonl", LINE), Ok(()));
+    let receipt = desk.receipt("x.jsonl");
+    assert_eq!((&receipt["state"], &receipt["reasons"][0]["errno"]), (&Value::from("refused"), &Value::from("EIO")));
+    let handle = desk.open("x.jsonl", libc::O_WRONLY).unwrap();
+    desk.close(handle).unwrap();
+    assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
+    assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
 }
 
 #[test]

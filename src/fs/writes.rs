@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::format::draft::{DraftKind, parse_draft};
 use crate::format::names::{ENDING, category_of, file_name, stream_path};
-use crate::fs::Fs;
 use crate::fs::attr::{Attr, Found, Ttl};
 use crate::fs::checkpoints::{Checkpoints, HANDLES_FROM};
 use crate::fs::ledger::Failure;
-use crate::fs::own::{CHECKPOINTS, Own, RECEIPTS, STAGING};
+use crate::fs::names::{CHECKPOINTS, RECEIPTS, STAGING};
+use crate::fs::own::Own;
 use crate::fs::publish::Notice;
 use crate::fs::receipt;
 use crate::fs::refuse::Caller;
 use crate::fs::staging::{Release, Staged, Unfinished};
+use crate::fs::{Fs, ROOT};
 use crate::model::{Draft, Errno};
 
 /// What setattr asks for; owner, mode and access time are accepted and change nothing.
@@ -37,8 +38,12 @@ pub struct Opened {
 /// Files of the root that every transaction changes.
 const ROOT_VIEWS: [&str; 5] = ["log.jsonl", "feed.jsonl", "status.json", "metrics", "graph.txt"];
 
-/// What answers while the index catches up.
-const AT_ONCE: [&str; 5] = ["", "README.md", ".ignore", "status.json", "metrics"];
+/// What answers while the index catches up, and all that is below it.
+const AT_ONCE: [&str; 5] = ["README.md", ".ignore", "status.json", "metrics", "transactions"];
+
+fn is_at_once(path: &str) -> bool {
+    path.is_empty() || AT_ONCE.contains(&path.split_once('/').map_or(path, |(first, _)| first))
+}
 
 impl Fs {
     /// Opens a file; may wait for a verdict ([`Fs::open_waits`]).
@@ -221,6 +226,7 @@ impl Fs {
     /// Decides over a file whose last handle this was. `shown` returns once the views show what was committed, `settle` once the
     /// kernel knows.
     pub fn decide(&self, handle: u64, file: &Arc<Staged>, shown: impl FnOnce(), settle: impl FnOnce()) {
+        let _deciding = self.decisions.deciding(handle);
         if let Ok(staging) = self.staging() {
             staging.decide(file, || {
                 shown();
@@ -229,7 +235,6 @@ impl Fs {
                 settle();
             });
         }
-        self.decisions.decided(handle);
     }
 
     /// The mount has ended: commits what was closed, where the kernel had no time to tell that it was for the last time.
@@ -359,7 +364,7 @@ impl Fs {
         if self.is_own_path(&held.identity.path) {
             return false;
         }
-        undecided || !AT_ONCE.contains(&&*held.identity.path)
+        undecided || !is_at_once(&held.identity.path)
     }
 
     /// Whether who lists a directory, or looks for a name in it that is not there, is to wait.
@@ -369,7 +374,8 @@ impl Fs {
         match self.own(parent) {
             Ok(Some(Own::Staging)) => undecided && name.is_none_or(|name| name.ends_with(receipt::ERROR_ENDING)),
             Ok(Some(Own::Receipts)) => undecided,
-            _ => self.waits(parent),
+            // Only the index knows whether a file of another name is this transaction.
+            _ => self.waits(parent) || (name.is_some() && parent != ROOT && !self.shown().sizes.is_ready()),
         }
     }
 

@@ -16,6 +16,7 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use crate::disk::mishap;
 use crate::fs::{Changes, Found, Fs, Lock, LockKind, Opened, Release};
 use crate::model::Errno;
 use crate::mount::convert::{attr, caller, errno, kind, name, ttl};
@@ -40,10 +41,14 @@ pub struct Shell {
 }
 
 /// Runs a handler; a panic drops its reply, which answers EIO, and the rest goes on.
-fn guarded(what: &'static str, handler: impl FnOnce()) {
+pub(super) fn guarded(what: &'static str, handler: impl FnOnce()) {
     let _span = tracing::debug_span!("fuse", request = what).entered();
     tracing::debug!("asked");
-    if catch_unwind(AssertUnwindSafe(handler)).is_err() {
+    let handled = catch_unwind(AssertUnwindSafe(|| {
+        mishap::at(what);
+        handler();
+    }));
+    if handled.is_err() {
         tracing::error!(request = what, "a request failed: this is a bug in braidfs");
     }
 }

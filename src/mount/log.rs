@@ -27,6 +27,8 @@ pub fn begin(file: Option<&Path>, foreground: bool) -> Result<(), Error> {
         None => builder.without_time().with_writer(|| SystemLog).try_init(),
     };
     drop(begun);
+    // A daemon has no terminal to which the place of a bug could be printed.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::fs::Fs;
+use crate::mount::fuse::guarded;
 
 /// It looks again at least so often, for files that came meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -19,7 +20,8 @@ impl Tending {
     /// Tends until [`Tending::end`].
     pub fn run(&self, fs: &Fs) {
         loop {
-            let pause = fs.tend(SystemTime::now()).min(PAUSE_MAX);
+            let mut pause = PAUSE_MAX;
+            guarded("tend", || pause = fs.tend(SystemTime::now()).min(PAUSE_MAX));
             let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
             if *waited.unwrap_or_else(PoisonError::into_inner).0 {

@@ -139,9 +139,8 @@ impl Staging {
         }
         let checking = &mut inner.checking;
         let Some(checker) = &mut checking.checker else { return Ok(None) };
-        let verdict = checker.check().and_then(|()| self.ledger.check(checker.draft()));
-        let draft = checker.draft().clone();
-        verdict.map_err(|rejection| checking.tell(rejection)).map(|()| Some(draft))
+        let checked = checker.check().and_then(|draft| self.ledger.check(&draft).map(|()| Some(draft)));
+        checked.map_err(|rejection| checking.tell(rejection))
     }
 
     fn check_anew(&self, inner: &mut Inner, kind: DraftKind) -> Result<(), Errno> {

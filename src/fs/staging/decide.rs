@@ -1,11 +1,13 @@
 //! The verdict over a staged file: at its last close, or when a draft is renamed to a name that is committed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use crate::format::draft::{is_nothing, parse_draft};
+use crate::fs::ledger::{Failure, TRY_AGAIN};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
 use crate::fs::staging::{Checking, Phase, Staged, Staging, VERDICT_WAIT_MAX, commit_kind};
@@ -28,12 +30,15 @@ pub(super) enum Outcome {
 impl Staging {
     /// Decides over a file that was closed for the last time. `settle` returns once the kernel knows the views.
     pub fn decide(&self, file: &Arc<Staged>, settle: impl FnOnce()) {
-        let outcome = self.decide_content(file, || {
-            // The name leaves the listing before anybody who waited looks.
-            locked(&file.inner).phase = Phase::Committed { until: Instant::now() + self.grace };
-            self.announce();
-            settle();
-        });
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            self.decide_content(file, || {
+                // The name leaves the listing before anybody who waited looks.
+                locked(&file.inner).phase = Phase::Committed { until: Instant::now() + self.grace };
+                self.announce();
+                settle();
+            })
+        }));
+        let outcome = decided.as_ref().map_or_else(|_| self.refuse_for_bug(file), |outcome| *outcome);
         let name = {
             let mut inner = locked(&file.inner);
             inner.checking = Checking::default();
@@ -51,6 +56,22 @@ impl Staging {
             tracing::warn!(%error, name = name.as_str(), "a second save cannot be removed");
         }
         self.announce();
+        decided.map_or_else(|panic| resume_unwind(panic), drop);
+    }
+
+    /// Nobody must wait for ever for a verdict that a bug has swallowed.
+    fn refuse_for_bug(&self, file: &Staged) -> Outcome {
+        let (name, size, bytes) = {
+            let mut inner = locked(&file.inner);
+            let Some(name) = inner.name.clone() else { return Outcome::Refused(Errno::EIO) };
+            if matches!(inner.phase, Phase::Committed { .. }) {
+                return Outcome::Committed;
+            }
+            (name, inner.size, self.all_bytes(&mut inner).unwrap_or_default())
+        };
+        let begun = self.receipt_on_disk(&name).filter(|receipt| receipt.state == Verdict::Pending);
+        let receipt = begun.unwrap_or_else(|| Receipt::pending(name.as_str(), size, sha256_hex(&bytes), None));
+        self.refuse(receipt, &Rejection::whole(Errno::EIO, "a bug in braidfs ended the attempt", TRY_AGAIN))
     }
 
     fn decide_content(&self, file: &Staged, settle: impl FnOnce()) -> Outcome {
@@ -104,11 +125,14 @@ impl Staging {
 
     /// Commits a draft so that a daemon that finds it unfinished can finish it exactly once.
     pub(super) fn commit(&self, receipt: Receipt, from: &StagedName, mut draft: Draft, settle: impl FnOnce()) -> Outcome {
-        let event_ids = name_events(&mut draft, &[]);
+        let before = StagedName::new(&receipt.name).and_then(|name| self.receipt_on_disk(&name));
+        let tried = before.map(|before| before.tried(&receipt.sha256)).unwrap_or_default();
+        let event_ids = name_events(&mut draft, &tried);
         let attempt = Attempt { from: from.as_str().to_owned(), event_ids };
         let pending = Receipt { attempt: Some(attempt), ..receipt };
         if let Err(errno) = self.save(&pending) {
-            return self.refuse(pending, &Rejection::whole(errno, "receipt cannot be written", "make room, then touch the file"));
+            let receipt = Receipt { attempt: None, ..pending };
+            return self.refuse(receipt, &Rejection::whole(errno, "receipt cannot be written", "make room, then touch the file"));
         }
         match self.ledger.append(draft) {
             Ok(committed) => {
@@ -119,7 +143,9 @@ impl Staging {
                 settle();
                 Outcome::Committed
             }
-            Err(failure) => self.refuse(pending, &failure.into_rejection()),
+            // What failed on our side may be written all the same: the next attempt has the same event ids.
+            Err(failure @ Failure::Error { .. }) => self.refuse(pending, &failure.into_rejection()),
+            Err(Failure::Rejected(rejection)) => self.refuse(Receipt { attempt: None, ..pending }, &rejection),
         }
     }
 

@@ -68,6 +68,11 @@ impl Staging {
         names
     }
 
+    /// What the receipt of a name says on disk, decided or not.
+    pub(super) fn receipt_on_disk(&self, name: &StagedName) -> Option<Receipt> {
+        Receipt::parse(&self.kept.load(name).ok().flatten()?)
+    }
+
     /// The text of a receipt: as decided, or that it is pending.
     #[must_use]
     pub fn receipt(&self, name: &str) -> Option<Vec<u8>> {
@@ -161,8 +166,7 @@ impl Staging {
     #[must_use]
     pub fn words(&self, of: &str) -> Option<(String, i64)> {
         let brief = self.brief(of).filter(|brief| brief.state == Verdict::Refused)?;
-        let text = self.kept.load(&StagedName::new(of)?).ok().flatten()?;
-        Some((Receipt::parse(&text)?.words(), brief.mtime_ns))
+        Some((self.receipt_on_disk(&StagedName::new(of)?)?.words(), brief.mtime_ns))
     }
 
     /// Does not show a refusal any more; its receipt stays.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::format::draft::parse_draft;
+use crate::fs::ledger::Failure;
 use crate::fs::receipt::{Receipt, State as Verdict, sha256_hex};
 use crate::fs::staging::decide::name_events;
 use crate::fs::staging::{Phase, Staging, commit_kind};
@@ -61,8 +62,8 @@ impl Staging {
         let recent = kept.into_iter().filter(|(_, stat)| stat.mtime_ns >= newest - UNFINISHED_AGE_MAX_NS);
         let mut pending = Vec::new();
         for (name, _) in recent {
-            let receipt = self.kept.load(&name).ok().flatten().and_then(|text| Receipt::parse(&text));
-            let Some(receipt) = receipt.filter(|receipt| receipt.state == Verdict::Pending) else { continue };
+            let receipt = self.receipt_on_disk(&name).filter(|receipt| receipt.state == Verdict::Pending);
+            let Some(receipt) = receipt else { continue };
             match &receipt.attempt {
                 Some(attempt) => pending.push((attempt.from.clone(), receipt)),
                 None => self.forget_receipt(name.as_str()).unwrap_or_default(),
@@ -96,14 +97,15 @@ impl Staging {
             return false;
         };
         let ids: Vec<EventId> = event_ids.iter().filter_map(|id| id.parse().ok()).collect();
-        let appended = parse_draft(&bytes, kind).map_err(crate::fs::ledger::Failure::Rejected).and_then(|mut draft| {
+        let appended = parse_draft(&bytes, kind).map_err(Failure::Rejected).and_then(|mut draft| {
             name_events(&mut draft, &ids);
             self.ledger.append(draft)
         });
         match appended {
             Ok(committed) => self.save(&receipt.clone().committed(&committed)).is_ok(),
             Err(failure) => {
-                self.refuse(receipt.clone(), &failure.into_rejection());
+                let attempt = receipt.attempt.clone().filter(|_| matches!(failure, Failure::Error { .. }));
+                self.refuse(Receipt { attempt, ..receipt.clone() }, &failure.into_rejection());
                 false
             }
         }

@@ -1,5 +1,6 @@
 //! Renaming in `staging/`: among drafts, or to a name that is committed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,7 +33,13 @@ impl Staging {
             return self.give_name(&file, &target, Phase::Open);
         }
         let before = locked(&file.inner).phase;
-        let outcome = self.commit_renamed(&file, &target, settle)?;
+        let committed = catch_unwind(AssertUnwindSafe(|| self.commit_renamed(&file, &target, settle)));
+        let outcome = committed.unwrap_or_else(|panic| {
+            // Nobody must wait for ever for a verdict that a bug has swallowed.
+            locked(&file.inner).phase = before;
+            self.announce();
+            resume_unwind(panic)
+        })?;
         let named = match outcome {
             Outcome::Nothing => self.give_name(&file, &target, Phase::Open),
             Outcome::Committed => self.give_name(&file, &target, Phase::Committed { until: Instant::now() + self.grace }),

@@ -1,0 +1,45 @@
+//! A bug in one piece of the keeper's work costs what was asked for, not the thread on which everything depends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::braid::Shared;
+use crate::braid::intake::Look;
+use crate::braid::keeper::Keeper;
+use crate::index::Touched;
+use crate::store::IngestionLog;
+
+impl Keeper {
+    /// Does a piece of work. Where a bug ends it, the state that was published last is taken up again, and the files are read for
+    /// what came since; whoever asked gets no answer.
+    pub(super) fn survive(&mut self, shared: &Shared, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        tracing::error!("the keeper's work was ended by a bug in braidfs; the last published state is taken up again");
+        if catch_unwind(AssertUnwindSafe(|| self.take_up_again(shared))).is_err() {
+            tracing::error!("the files could not be read anew after a bug in braidfs; they are when something changes");
+        }
+    }
+
+    fn take_up_again(&mut self, shared: &Shared) {
+        let epoch = shared.epoch();
+        // Nobody holds what was entered since, so it may be entered once more in its place.
+        self.index = epoch.index.clone();
+        self.feed_shown = epoch.feed_shown;
+        self.touched = Touched::default();
+        self.roster.begin_anew(&self.index);
+        self.pending = Look::Everything;
+        self.mark_dirty();
+        match IngestionLog::read(&self.store) {
+            Ok(log) => self.log = log,
+            Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
+        }
+        if let Err(failure) = self.take_in(Look::Everything, None) {
+            tracing::warn!(%failure, "events could not be read; they are looked at again");
+        } else {
+            self.pending = Look::default();
+        }
+        self.take_up_log();
+        self.publish(shared);
+    }
+}

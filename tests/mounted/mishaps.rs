@@ -1,0 +1,382 @@
+//! Bugs and deaths at chosen steps of the daemon, ordered by a file that only builds with debug assertions heed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::IntoRawFd;
+use std::path::{Path, PathBuf};
+
+use crate::support::mount::{Mount, MountOptions};
+use crate::support::run::{braidfs, braidfs_command, run, run_with};
+use crate::support::store::TestStore;
+use crate::support::wait::eventually;
+
+/// The file by which a daemon is told to fail.
+struct Mishap(PathBuf);
+
+impl Mishap {
+    fn of(store: &TestStore) -> Self {
+        Self(store.home().join("mishap"))
+    }
+
+    fn options(&self, store: &Path) -> MountOptions {
+        Mount::options(store).env("BRAIDFS_MISHAP", self.0.to_str().unwrap())
+    }
+
+    /// Mounts, and waits until the store has been read.
+    fn mount(&self, store: &Path) -> Mount {
+        let mount = self.options(store).start();
+        mount.read("log.jsonl");
+        mount
+    }
+
+    /// Orders it, `spared` such steps from now.
+    fn order(&self, how: &str, step: &str, spared: usize) {
+        let whole = self.0.with_extension("new");
+        fs::write(&whole, format!("{how} {step} {spared}")).unwrap();
+        fs::rename(whole, &self.0).unwrap();
+    }
+
+    /// Whether it has not come to it; then it no longer will.
+    fn take_back(&self) -> bool {
+        fs::remove_file(&self.0).is_ok()
+    }
+}
+
+fn event(stream: &str, data: usize) -> String {
+    format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"data\":{data}}}\n")
+}
+
+fn append(mount: &Mount, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(mount.join("append"))?.write_all(text.as_bytes())
+}
+
+/// A close(2) that tells how it ended.
+fn close(file: File) -> io::Result<()> {
+    nix::unistd::close(file.into_raw_fd()).map_err(io::Error::from)
+}
+
+/// The calls that a program makes on `staging/.draft`, by the request that each brings.
+fn call(mount: &Mount, request: &str) -> io::Result<()> {
+    let draft = mount.join("staging/.draft");
+    let open = || OpenOptions::new().read(true).write(true).open(&draft);
+    match request {
+        "create" => File::create_new(mount.join("staging/.new")).and_then(|_| fs::remove_file(mount.join("staging/.new"))),
+        "unlink" => fs::write(mount.join("staging/.gone"), "").and_then(|()| fs::remove_file(mount.join("staging/.gone"))),
+        "rename" => fs::rename(&draft, mount.join("staging/.other")).and_then(|()| fs::rename(mount.join("staging/.other"), &draft)),
+        "getattr" => open()?.metadata().map(drop),
+        "open" => open().map(drop),
+        "read" => open()?.read(&mut [0; 8]).map(drop),
+        "write" => open()?.write_all(b"bytes"),
+        "flush" => close(open()?),
+        "fsync" => open()?.sync_all(),
+        "setattr" => open()?.set_len(7),
+        "fallocate" => nix::fcntl::posix_fallocate(&open()?, 0, 9).map_err(io::Error::from),
+        "setlk" => open()?.lock(),
+        "access" => nix::unistd::access(&draft, nix::unistd::AccessFlags::R_OK).map_err(io::Error::from),
+        "mkdir" => fs::create_dir(mount.join("staging/directory")),
+        "rmdir" => fs::remove_dir(mount.join("streams")),
+        "link" => fs::hard_link(&draft, mount.join("staging/.link")),
+        "symlink" => std::os::unix::fs::symlink("x", mount.join("staging/.link")),
+        "lookup" => fs::metadata(mount.join("streams/never.jsonl")).map(drop),
+        "opendir" => fs::read_dir(mount.join("streams")).map(drop),
+        "readdirplus" => fs::read_dir(mount.join("streams"))?.try_for_each(|entry| entry.map(drop)),
+        "statfs" => nix::sys::statvfs::statvfs(mount.path()).map(drop).map_err(io::Error::from),
+        "getxattr" => xattr(["-n", "user.braidfs.stream_id"], mount),
+        "listxattr" => xattr(["-m", "-"], mount),
+        "append" => append(mount, &event("a", 1)),
+        other => panic!("no call for {other}"),
+    }
+}
+
+fn xattr(arguments: [&str; 2], mount: &Mount) -> io::Result<()> {
+    let file = mount.join("streams/a.jsonl");
+    let ran = run("getfattr", arguments.into_iter().chain(["--absolute-names", file.to_str().unwrap()]));
+    if ran.err.contains("Input/output error") { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+}
+
+#[test]
+fn a_bug_in_one_request_is_an_error_of_that_request_only() {
+    let store = TestStore::new();
+    let mishap = Mishap::of(&store);
+    let mount = mishap.mount(&store.path());
+    append(&mount, &event("a", 0)).unwrap();
+    fs::write(mount.join("staging/.draft"), "a draft").unwrap();
+    let requests = [
+        "lookup",
+        "getattr",
+        "open",
+        "read",
+        "write",
+        "flush",
+        "fsync",
+        "setattr",
+        "fallocate",
+        "setlk",
+        "access",
+        "create",
+        "unlink",
+        "rename",
+        "mkdir",
+        "rmdir",
+        "link",
+        "symlink",
+        "opendir",
+        "readdirplus",
+        "statfs",
+        "getxattr",
+        "listxattr",
+        "append",
+    ];
+    for (at, request) in requests.into_iter().enumerate() {
+        let before = raw(call(&mount, request));
+        mishap.order("panic", request, 0);
+        let failed = raw(call(&mount, request));
+        assert!(!mishap.take_back(), "{request} was not asked");
+        assert_eq!(failed, Some(libc::EIO), "{request}");
+        assert_eq!(raw(call(&mount, request)), before, "{request} afterwards");
+        eventually("the bug is told", || mount.log().matches("this is a bug in braidfs").count() == at + 1);
+        assert!(mount.log().contains(&format!("a test ordered this at '{request}'")), "{}", mount.log());
+        assert_eq!(mount.read("streams/a.jsonl").lines().count(), mount.read("feed.jsonl").lines().count());
+    }
+    assert_eq!(mount.read("streams/a.jsonl").lines().count(), 3, "the failed append was none");
+    assert_eq!(mount.list("staging"), [".draft"]);
+    assert!(mount.unmount().success());
+}
+
+/// How a commit is asked for, under a number that is also its event's data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// A finished draft is renamed to its name.
+    Rename,
+    /// A file is written under its name.
+    Drop,
+    /// One write to `append`.
+    Append,
+    /// `braidfs append`, beside the daemon.
+    CommandLine,
+}
+
+impl Way {
+    fn name(number: usize) -> String {
+        format!("x-{number}.jsonl")
+    }
+
+    /// Asks; true if the commit was answered.
+    fn ask(self, mount: &Mount, number: usize) -> bool {
+        let text = event("s", number);
+        let name = mount.join("staging").join(Self::name(number));
+        match self {
+            Self::Append => append(mount, &text).is_ok(),
+            Self::Drop => fs::write(name, text).is_ok() && state(mount, number).is_some_and(|state| state == "committed"),
+            Self::Rename => {
+                let draft = mount.join(format!("staging/.x-{number}"));
+                fs::write(&draft, text).is_ok() && fs::rename(draft, name).is_ok()
+            }
+            Self::CommandLine => from_command_line(mount.store(), &text, None),
+        }
+    }
+}
+
+fn from_command_line(store: &Path, text: &str, mishap: Option<&Mishap>) -> bool {
+    let mut command = braidfs_command();
+    command.arg("--store").arg(store).arg("append");
+    command.envs(mishap.map(|mishap| ("BRAIDFS_MISHAP", &mishap.0)));
+    run_with(&mut command, text.as_bytes()).code == 0
+}
+
+/// What the receipt says, as soon as it is decided; none without one.
+fn state(mount: &Mount, number: usize) -> Option<String> {
+    let receipt = mount.join("receipts").join(format!("{}.json", Way::name(number)));
+    let mut state = None;
+    eventually("the receipt is decided", || {
+        state = fs::read(&receipt).ok().map(|text| {
+            let receipt: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            receipt["state"].as_str().unwrap().to_owned()
+        });
+        state.as_deref() != Some("pending")
+    });
+    state
+}
+
+/// How often each number is in the log, which must say the same as the feed, every line whole.
+fn counts(mount: &Mount) -> BTreeMap<u64, usize> {
+    let count = |name: &str| {
+        mount.read_lines(name).into_iter().fold(BTreeMap::new(), |mut counts: BTreeMap<u64, usize>, line| {
+            *counts.entry(line["event_data"].as_u64().unwrap()).or_default() += 1;
+            counts
+        })
+    };
+    // Numbers are given to what came by other means as soon as the lock is free.
+    eventually("every event has its number", || count("feed.jsonl") == count("log.jsonl"));
+    count("log.jsonl")
+}
+
+/// Kills the daemon at every step of a commit in turn, until a commit and the unmount behind it have no further step.
+fn killed_at_every_step(way: Way, steps_min: usize) {
+    let store = TestStore::new();
+    let mishap = Mishap::of(&store);
+    let mut mount = mishap.mount(&store.path());
+    fs::write(mount.join("staging/.kept"), "a draft").unwrap();
+    for step in 0.. {
+        mishap.order("kill", "disk", step);
+        let answered = way.ask(&mount, step);
+        mount.unmount();
+        let was_killed = !mishap.take_back();
+        mount = mishap.mount(&store.path());
+        // What was begun is finished; who opens the receipt waits for that.
+        let told = state(&mount, step);
+        let committed = counts(&mount).get(&(step as u64)).copied().unwrap_or_default();
+        assert!(committed <= 1 && (committed == 1 || !answered), "killed at step {step}: answered {answered}, there {committed} times");
+        assert_eq!(mount.read("staging/.kept"), "a draft");
+        check_staged(way, &mount, step, told.as_deref(), committed == 1);
+        if !was_killed {
+            assert!(answered && step >= steps_min, "a commit has only {step} steps");
+            break;
+        }
+    }
+    let committed = counts(&mount).len();
+    assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), committed);
+    assert!(mount.unmount().success());
+    braidfs(["verify", store.path().to_str().unwrap()]).ok();
+}
+
+/// After the restart the receipt tells the truth, and what was not committed is still there.
+fn check_staged(way: Way, mount: &Mount, step: usize, told: Option<&str>, committed: bool) {
+    let staged = mount.list("staging");
+    let is_there = |name: &str| staged.iter().any(|staged| staged == name);
+    match way {
+        Way::Append | Way::CommandLine => assert_eq!(told, None),
+        Way::Drop | Way::Rename if committed => {
+            assert_eq!(told, Some("committed"), "step {step}");
+            assert!(!is_there(&Way::name(step)), "step {step}: {staged:?}");
+        }
+        Way::Drop => {
+            let kept = fs::read_to_string(mount.join("staging").join(Way::name(step))).unwrap_or_default();
+            assert!(event("s", step).starts_with(&kept), "step {step}: {kept}");
+            assert_eq!(told, if kept.is_empty() { None } else { Some("refused") }, "step {step}: {staged:?}");
+        }
+        Way::Rename => {
+            assert_ne!(told, Some("committed"), "step {step}");
+            let kept = fs::read_to_string(mount.join(format!("staging/.x-{step}"))).unwrap_or_default();
+            assert!(event("s", step).starts_with(&kept), "step {step}: {kept}");
+        }
+    }
+}
+
+#[test]
+fn killed_at_every_step_of_a_rename() {
+    killed_at_every_step(Way::Rename, 8);
+}
+
+#[test]
+fn killed_at_every_step_of_a_drop() {
+    killed_at_every_step(Way::Drop, 8);
+}
+
+#[test]
+fn killed_at_every_step_of_an_append() {
+    killed_at_every_step(Way::Append, 4);
+}
+
+#[test]
+fn killed_at_every_step_of_taking_in_what_the_command_line_commits() {
+    killed_at_every_step(Way::CommandLine, 1);
+}
+
+/// The command line commits beside a daemon, and is killed at every step.
+#[test]
+fn the_command_line_is_killed_at_every_step() {
+    let store = TestStore::new();
+    let mishap = Mishap::of(&store);
+    let mount = Mount::start(&store.path());
+    for step in 0.. {
+        mishap.order("kill", "disk", step);
+        let answered = from_command_line(&store.path(), &event("s", step), Some(&mishap));
+        let was_killed = !mishap.take_back();
+        let files = fs::read_dir(store.events_dir()).unwrap().count();
+        eventually("the mount shows what is there", || mount.list("transactions").len() == files);
+        let committed = counts(&mount).get(&(step as u64)).copied().unwrap_or_default();
+        assert!(committed <= 1 && (committed == 1 || !answered), "killed at step {step}: answered {answered}, there {committed} times");
+        if !was_killed {
+            assert!(answered && step >= 4, "a commit has only {step} steps");
+            break;
+        }
+    }
+    assert!(mount.unmount().success());
+    braidfs(["verify", store.path().to_str().unwrap()]).ok();
+}
+
+/// A bug at any step of a commit costs at most that commit: it is there whole or not at all, and the next one is made as ever.
+#[test]
+fn a_bug_at_any_step_of_a_commit_costs_that_commit_only() {
+    let store = TestStore::new();
+    let mishap = Mishap::of(&store);
+    let mount = mishap.mount(&store.path());
+    for way in [Way::Append, Way::Rename, Way::Drop] {
+        for step in 0.. {
+            let number = 1000 * (way as usize) + 2 * step;
+            mishap.order("panic", "disk", step);
+            let answered = way.ask(&mount, number);
+            let is_over = mishap.take_back();
+            assert!(way.ask(&mount, number + 1), "{way:?} after a bug at step {step}: {}", mount.log());
+            let counts = counts(&mount);
+            let committed = counts.get(&(number as u64)).copied().unwrap_or_default();
+            assert!(committed <= 1 && (committed == 1 || !answered), "{way:?}, step {step}: answered {answered}, there {committed} times");
+            assert_eq!(counts.get(&(number as u64 + 1)), Some(&1), "{way:?}, step {step}");
+            if is_over {
+                assert!(answered && step >= 4, "{way:?} has only {step} steps");
+                break;
+            }
+        }
+    }
+    let shown = counts(&mount);
+    assert!(mount.unmount().success());
+    let again = Mount::start(&store.path());
+    assert_eq!(counts(&again), shown);
+    again.unmount();
+    braidfs(["verify", store.path().to_str().unwrap()]).ok();
+}
+
+/// While the index catches up what needs no order answers at once, and the rest waits for an exact size.
+#[test]
+fn a_mount_answers_at_once_and_each_view_waits_for_what_it_needs() {
+    let (mut store, _) = TestStore::forked();
+    let odd = store.transaction().event("odd", "T", 1.into()).write();
+    fs::rename(store.events_dir().join(format!("{odd}.jsonl")), store.events_dir().join("odd.jsonl")).unwrap();
+    store.write_raw("00000000-0000-7000-8000-000000000000.jsonl", "no transaction\n");
+    let mishap = Mishap::of(&store);
+    mishap.order("hold", "load", 0);
+    let mount = mishap.options(&store.path()).start();
+    assert!(mount.list("").contains(&"log.jsonl".to_owned()));
+    assert!(mount.read("README.md").contains("staging/"));
+    assert_eq!(mount.read_json("status.json")["index"]["state"], "building");
+    let early = mount.list("transactions");
+    assert!(!early.is_empty());
+    for name in &early {
+        assert_eq!(mount.read(&format!("transactions/{name}")), fs::read_to_string(store.events_dir().join(name)).unwrap());
+    }
+    fs::write(mount.join("staging/.draft"), "a draft").unwrap();
+    assert_eq!(mount.list("staging"), [".draft"]);
+    let waits = |name: &str| {
+        let path = mount.join(name);
+        std::thread::spawn(move || fs::metadata(path).map(|metadata| metadata.len()))
+    };
+    let misnamed = format!("transactions/{odd}.jsonl");
+    let needing_all = ["log.jsonl", "feed.jsonl", "streams/odd.jsonl", &misnamed];
+    let waiting = needing_all.map(waits);
+    fs::write(mount.join("staging/.draft"), "still answers").unwrap();
+    assert!(waiting.iter().all(|thread| !thread.is_finished()));
+    assert!(mishap.take_back());
+    for (thread, name) in waiting.into_iter().zip(needing_all) {
+        assert_eq!(thread.join().unwrap().unwrap(), mount.read(name).len() as u64, "{name}");
+    }
+    let mut all = [early, vec![format!("{odd}.jsonl")]].concat();
+    all.sort();
+    assert_eq!(mount.list("transactions"), all);
+    assert!(mount.unmount().success());
+}
+
+fn raw(result: io::Result<()>) -> Option<i32> {
+    result.err().and_then(|error| error.raw_os_error())
+}
