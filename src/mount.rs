@@ -9,6 +9,7 @@ mod error;
 mod fuse;
 mod log;
 mod notify;
+mod otlp;
 mod park;
 mod session;
 mod signals;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use error::{Error, ErrorKind};
 pub use log::VARIABLE as LOG_VARIABLE;
+pub use otlp::Collector;
 pub use umount::umount;
 
 use crate::braid::{Braid, OpenOptions};
@@ -49,6 +51,8 @@ pub struct Options {
     pub allow_other: bool,
     /// Where the log goes; none: the terminal in the foreground, else the system's log.
     pub log_file: Option<PathBuf>,
+    /// Where spans are exported to besides.
+    pub collector: Option<Collector>,
 }
 
 /// Mounts a store.
@@ -75,10 +79,10 @@ pub fn start(options: &Options) -> Result<(), Error> {
 }
 
 fn run(options: &Options, place: &Place, readiness: Readiness) -> Result<(), Error> {
-    log::begin(options.log_file.as_deref(), options.foreground)?;
-    let begun = Signals::hold().and_then(|signals| Ok((Daemon::begin(options, place)?, signals)));
+    // Whoever sends the last spans is dropped last, when nothing is locked any more.
+    let begun = Signals::hold().and_then(|signals| Ok((log::begin(options, &place.store)?, Daemon::begin(options, place)?, signals)));
     readiness.tell(&begun.as_ref().map(|_| ()).map_err(Clone::clone));
-    let (daemon, signals) = begun.inspect_err(|error| tracing::error!(%error, "cannot be mounted"))?;
+    let (_exporter, daemon, signals) = begun.inspect_err(|error| tracing::error!(%error, "cannot be mounted"))?;
     tracing::info!(store = %place.store.display(), mount_point = %place.point.display(), "mounted");
     let unused = daemon.session.wait(&signals);
     daemon.session.end(unused);

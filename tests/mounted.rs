@@ -11,6 +11,8 @@ mod appending;
 mod checkpoints;
 #[path = "mounted/daemon.rs"]
 mod daemon;
+#[path = "mounted/exporting.rs"]
+mod exporting;
 #[path = "mounted/following.rs"]
 mod following;
 #[path = "mounted/forks.rs"]

@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// Write the log to this file; $BRAIDFS_LOG says what is logged
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// Export a span for every operation to this collector, by OTLP over HTTP; needs the feature otlp
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result {
@@ -41,8 +44,13 @@ pub(super) fn run(arguments: &Arguments) -> Result {
         read_only: arguments.read_only,
         allow_other: arguments.allow_other,
         log_file: arguments.log_file.clone(),
+        collector: arguments.otlp.as_deref().map(mount::Collector::parse).transpose().map_err(unusable)?,
     };
     mount::start(&options).map_err(failure)
+}
+
+fn unusable(error: mount::Error) -> Failure {
+    Failure::new(Kind::Usage, error.message).hint(error.hint)
 }
 
 /// End a mount; every answered commit is on disk

@@ -8,28 +8,37 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use crate::mount::Error;
+use crate::mount::otlp::Exporter;
+use crate::mount::{Error, Options};
 
 /// The variable that says what is logged, as `tracing` filters are written.
 pub const VARIABLE: &str = "BRAIDFS_LOG";
 
-/// Begins to log. A process that logs already goes on as it does.
-pub fn begin(file: Option<&Path>, foreground: bool) -> Result<(), Error> {
+/// Begins to log, and to export spans if a collector of them is named. A process that logs already goes on as it does.
+///
+/// What it gives sends the last spans when it is dropped.
+pub fn begin(options: &Options, store: &Path) -> Result<Option<Exporter>, Error> {
     let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    let begun = match file {
-        Some(path) => builder.with_writer(File::append(path)?).try_init(),
-        None if foreground && io::stderr().is_terminal() => builder.with_ansi(true).with_writer(io::stderr).try_init(),
-        None if foreground => builder.with_writer(io::stderr).try_init(),
-        None => builder.without_time().with_writer(|| SystemLog).try_init(),
-    };
-    drop(begun);
+    let lines = fmt::layer().with_ansi(false);
+    let mut listening = vec![match options.log_file.as_deref() {
+        Some(path) => lines.with_writer(File::append(path)?).boxed(),
+        None if options.foreground => lines.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).boxed(),
+        None => lines.without_time().with_writer(|| SystemLog).boxed(),
+    }];
+    let exported = options.collector.as_ref().map(|collector| collector.begin(&store.display().to_string())).transpose()?;
+    let exporter = exported.map(|(exporter, layer)| {
+        listening.push(layer);
+        exporter
+    });
+    drop(tracing_subscriber::registry().with(filter).with(listening).try_init());
     // A daemon has no terminal to which the place of a bug could be printed.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    Ok(())
+    Ok(exporter)
 }
 
 /// A log file; each line is one write at its end.
