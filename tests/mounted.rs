@@ -13,6 +13,8 @@ mod checkpoints;
 mod daemon;
 #[path = "mounted/exporting.rs"]
 mod exporting;
+#[path = "mounted/folding.rs"]
+mod folding;
 #[path = "mounted/following.rs"]
 mod following;
 #[path = "mounted/forks.rs"]

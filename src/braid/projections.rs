@@ -16,7 +16,7 @@ use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 use tracing::field::Empty;
 
-use crate::braid::spans::micros;
+use crate::braid::spans::{count, micros};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::Disk;
 use crate::epoch::Epoch;
@@ -142,20 +142,24 @@ impl Projections {
         Some((outcome, source.last_event()))
     }
 
+    /// The outcome at the end of a source if nothing has to be folded for it.
+    fn known(&self, definition: &Definition, slot: &Slot, source: &Source<'_>) -> Option<Outcome> {
+        locked(&self.kept).get(slot).filter(|kept| kept.fold == definition.digest())?.find(source, slot.2)
+    }
+
     fn compute(&self, definition: &Definition, key: &str, source: &Source<'_>, is_present: bool) -> Outcome {
         let digest = definition.digest();
-        let slot = (definition.name.clone(), key.to_owned(), is_present);
-        let known = |kept: &mut LruCache<Slot, Kept>| kept.get(&slot).filter(|kept| kept.fold == digest)?.find(source, is_present);
-        if let Some(outcome) = known(&mut locked(&self.kept)) {
+        let slot = slot_of(definition, key, is_present);
+        if let Some(outcome) = self.known(definition, &slot, source) {
             return outcome;
         }
         let mut worker = locked(&self.worker);
+        // Whoever had the worker before may have folded the same.
+        if let Some(outcome) = self.known(definition, &slot, source) {
+            return outcome;
+        }
         let mut kept = {
-            // Whoever had the worker before may have folded the same.
             let mut shelf = locked(&self.kept);
-            if let Some(outcome) = known(&mut shelf) {
-                return outcome;
-            }
             let own = shelf.get(&slot).filter(|kept| kept.fold == digest).cloned();
             // A past begins with what the present has in common with it.
             own.or_else(|| shelf.get(&(slot.0.clone(), slot.1.clone(), true)).filter(|kept| kept.fold == digest).cloned())
@@ -211,7 +215,7 @@ impl Projections {
             }
         };
         self.folded.fetch_add(count, Ordering::Relaxed);
-        span.record("events", count);
+        span.record("events", spans::count(count));
         span.record("duration_us", micros(begun));
         if let Err(error) = &outcome {
             if error.kind == FoldErrorKind::Machine {
@@ -279,6 +283,10 @@ impl Projections {
     }
 }
 
+fn slot_of(definition: &Definition, key: &str, is_present: bool) -> Slot {
+    (definition.name.clone(), key.to_owned(), is_present)
+}
+
 /// The digest of a definition; zeros for a text that is none.
 fn digest_of(read: &definitions::Read) -> [u8; 32] {
     read.as_ref().as_ref().map(Definition::digest).unwrap_or_default()
@@ -342,6 +350,17 @@ impl States for Projections {
     fn state(&self, name: &str, key: &str, epoch: &Epoch) -> Option<StateText> {
         let (outcome, last_event) = self.fold(name, key, epoch, true)?;
         Some(StateText { bytes: text_of(&outcome, epoch), last_event })
+    }
+
+    fn known_state(&self, name: &str, key: &str, epoch: &Epoch) -> Option<StateText> {
+        let read = self.definitions.find(&self.store, name)?;
+        let definition = match read.as_ref() {
+            Ok(definition) => definition,
+            Err(error) => return key.is_empty().then(|| StateText { bytes: error_text(error, epoch), last_event: None }),
+        };
+        let source = Source::find(definition, key, &epoch.index)?;
+        let outcome = self.known(definition, &slot_of(definition, key, true), &source)?;
+        Some(StateText { bytes: text_of(&outcome, epoch), last_event: source.last_event() })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::fs::nodes::{Held, Identity};
-use crate::fs::source::{Node, Tree};
+use crate::fs::source::{Content, Node, Tree, is_folded};
 use crate::fs::{Fs, ROOT, Shown, locked, split};
 
 /// One thing that the kernel must drop from its caches.
@@ -73,11 +73,15 @@ impl Fs {
         held.sort_by_key(|(ino, _)| *ino);
         held.dedup_by_key(|(ino, _)| *ino);
         let mut changes = self.changes(&held, &old, &*tree);
+        let mut states = displaced_states(&held, &*old.sizes, &*tree);
         self.show(Shown { bytes: Arc::clone(&tree), ..old.clone() });
         changes.iter().filter_map(Change::old_end).for_each(|notice| tell(&notice));
         {
             let mut nodes = locked(&self.nodes);
-            changes.extend(self.changes(&nodes.recent(), &old, &*tree));
+            let recent = nodes.recent();
+            changes.extend(self.changes(&recent, &old, &*tree));
+            states.extend(displaced_states(&recent, &*old.sizes, &*tree));
+            states.into_iter().for_each(|(ino, state)| nodes.pin(ino, state));
             for change in changes.iter().filter(|change| matches!(change.fate, Fate::Replaced)) {
                 if let Some(Node::File(file)) = old.sizes.find(&change.identity.path)
                     && file.incarnation() == change.identity.incarnation
@@ -124,8 +128,10 @@ impl Fs {
     fn changes(&self, held: &[(u64, Held)], old: &Shown, new: &dyn Tree) -> Vec<Change> {
         let mut changes = Vec::new();
         for (ino, held) in held {
-            // What a commit holds never changes.
-            if held.pinned.is_some() || self.is_own_path(&held.identity.path) || held.identity.path.starts_with("at/git:") {
+            let path = &*held.identity.path;
+            // What a commit holds never changes. What a state is now nobody knows before it is folded: each call asks.
+            let is_state = !held.identity.directory && is_folded(path);
+            if held.pinned.is_some() || self.is_own_path(path) || path.starts_with("at/git:") || is_state {
                 continue;
             }
             let fate = self.fate(&held.identity, &*old.sizes, new);
@@ -210,4 +216,20 @@ impl Fs {
         notices.dedup();
         notices
     }
+}
+
+/// The states that may be others from now on, for those who have them open; folds nothing.
+fn displaced_states(held: &[(u64, Held)], old: &dyn Tree, new: &dyn Tree) -> Vec<(u64, Arc<dyn Content>)> {
+    let displaced = held.iter().filter_map(|(ino, Held { identity, pinned, .. })| {
+        if identity.directory || pinned.is_some() || !is_folded(&identity.path) {
+            return None;
+        }
+        let known = |tree: &dyn Tree| match tree.find_known(&identity.path) {
+            Some(Node::File(file)) if file.incarnation() == identity.incarnation => Some(file),
+            _ => None,
+        };
+        let state = known(old)?;
+        known(new).is_none().then_some((*ino, state))
+    });
+    displaced.collect()
 }

@@ -12,10 +12,12 @@ use crate::view;
 
 impl Tree for view::Tree {
     fn find(&self, path: &str) -> Option<Node> {
-        Some(match view::Tree::find(self, path)? {
-            view::Node::Directory { mtime_ns } => Node::Directory { mtime_ns },
-            view::Node::File(file) => Node::File(Arc::new(file)),
-        })
+        view::Tree::find(self, path).map(Node::from)
+    }
+
+    fn find_known(&self, path: &str) -> Option<Node> {
+        // A past keeps nothing ready.
+        self.find_known_view(path.strip_prefix("views/")?).map(Node::from)
     }
 
     fn list(&self, path: &str) -> Option<Vec<Entry>> {
@@ -37,6 +39,15 @@ impl Tree for view::Tree {
 
     fn is_ready(&self) -> bool {
         self.epoch().progress.ready
+    }
+}
+
+impl From<view::Node> for Node {
+    fn from(node: view::Node) -> Self {
+        match node {
+            view::Node::Directory { mtime_ns } => Self::Directory { mtime_ns },
+            view::Node::File(file) => Self::File(Arc::new(file)),
+        }
     }
 }
 

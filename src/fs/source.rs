@@ -8,6 +8,11 @@ pub trait Tree: Send + Sync {
     /// Finds what a path names.
     fn find(&self, path: &str) -> Option<Node>;
 
+    /// Finds a file of a path that [`is_folded`] if nothing has to be folded for it; else none, though there may be one.
+    fn find_known(&self, path: &str) -> Option<Node> {
+        self.find(path)
+    }
+
     /// Lists a directory: complete, each name once; none if it is no directory.
     fn list(&self, path: &str) -> Option<Vec<Entry>>;
 
@@ -67,6 +72,16 @@ pub trait Content: Send + Sync {
     /// The extended attributes: name and value.
     fn xattrs(&self) -> Vec<(String, Vec<u8>)>;
 }
+
+/// Whether a path is that of a directory of states, or leads below one: what stands there is folded by whoever asks, which may take long.
+#[must_use]
+pub fn is_folded(path: &str) -> bool {
+    let path = path.strip_prefix("at/").and_then(|rest| rest.split_once('/')).map_or(path, |(_, rest)| rest);
+    path == STATES || path.strip_prefix(STATES).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The directory of the states of user-defined folds.
+const STATES: &str = "views";
 
 impl Node {
     /// The incarnation that tells one file under a name from the next; 0 for a directory.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::fs::attr::{Attr, Found, Ttl, view_ttl};
 use crate::fs::nodes::{Held, Identity};
 use crate::fs::own::Own;
-use crate::fs::source::{Content, Entry, Node};
+use crate::fs::source::{Content, Entry, Node, is_folded};
 use crate::fs::{Fs, ROOT, join, locked};
 use crate::model::Errno;
 
@@ -114,7 +114,11 @@ impl Fs {
         if self.own(ino)?.is_some() {
             return Ok(Vec::new());
         }
-        match self.node(&self.held(ino)?)? {
+        let held = self.held(ino)?;
+        if is_folded(&held.identity.path) {
+            return Ok(Vec::new());
+        }
+        match self.node(&held)? {
             Node::Directory { .. } => Ok(Vec::new()),
             Node::File(file) => Ok(file.xattrs()),
         }
@@ -166,6 +170,9 @@ impl Fs {
         if held.identity.directory {
             return Err(Errno::EISDIR);
         }
+        if let Some(file) = held.pinned.as_ref().filter(|_| is_folded(&held.identity.path)) {
+            return Ok(Arc::clone(file));
+        }
         let shown = self.shown();
         for tree in [&shown.bytes, &shown.sizes] {
             if let Some(Node::File(file)) = tree.find(&held.identity.path)
@@ -175,6 +182,27 @@ impl Fs {
             }
         }
         self.pinned(&held)
+    }
+
+    /// Whether an inode is a state's, so that an answer about it may take as long as a fold.
+    #[must_use]
+    pub fn folds(&self, ino: u64) -> bool {
+        self.held(ino).is_ok_and(|held| !held.identity.directory && is_folded(&held.identity.path))
+    }
+
+    /// Whether finding or listing names in a directory may take as long as a fold.
+    #[must_use]
+    pub fn folds_in(&self, parent: u64) -> bool {
+        self.held(parent).is_ok_and(|held| held.identity.directory && is_folded(&held.identity.path))
+    }
+
+    /// Keeps a state for whoever opens it: it may be another one by the time that it is read.
+    pub(super) fn keep_state(&self, ino: u64) -> Result<(), Errno> {
+        if self.folds(ino) {
+            let file = self.bytes(ino)?;
+            locked(&self.nodes).pin(ino, file);
+        }
+        Ok(())
     }
 
     /// The file that was kept for an inode; it may have been pinned since `held` was read.

@@ -225,3 +225,65 @@ fn locks_exclude_as_flock_does() {
     assert_eq!(answers, [(1, Ok(())), (2, Ok(())), (3, Err(Errno::EAGAIN)), (3, Ok(())), (4, Ok(()))]);
     assert_eq!(fs.lock_holder(2, 9, LockKind::Exclusive), None);
 }
+
+/// A tree whose states are folded by whoever asks for them, and how often that was.
+struct Folding {
+    tree: Memory,
+    folds: Arc<std::sync::atomic::AtomicUsize>,
+    known: bool,
+}
+
+impl Tree for Folding {
+    fn find(&self, path: &str) -> Option<Node> {
+        self.folds.fetch_add(usize::from(path.ends_with("state.json")), std::sync::atomic::Ordering::Relaxed);
+        self.tree.find(path)
+    }
+
+    fn find_known(&self, path: &str) -> Option<Node> {
+        if self.known { self.tree.find(path) } else { None }
+    }
+
+    fn list(&self, path: &str) -> Option<Vec<Entry>> {
+        self.tree.list(path)
+    }
+
+    fn changed(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_publication_folds_nothing_and_an_open_state_stays_whole() {
+    for (path, opened) in [("views/state.json", false), ("views/per/state.json", true), ("at/tx:1/views/state.json", true)] {
+        let folds = Arc::default();
+        let show = |text: &str, incarnation, known| {
+            Arc::new(Folding { tree: Memory::default().with(path, incarnation, text), folds: Arc::clone(&folds), known }) as Arc<dyn Tree>
+        };
+        let fs = Fs::new(WRITABLE, show("{\"n\":1}\n", 1, true), None);
+        let ino = walk(&fs, path).unwrap().ino;
+        assert!(fs.folds(ino));
+        if opened {
+            fs.open(ino, libc::O_RDONLY, Caller { uid: 1000, ..Caller::default() }).unwrap();
+        }
+        let before = folds.load(std::sync::atomic::Ordering::Relaxed);
+        for (serial, known) in [(2, false), (3, false), (4, true)] {
+            let told = RefCell::new(Vec::new());
+            fs.publish(
+                show(&format!("{{\"n\":{serial}}}\n"), serial, known),
+                &[],
+                &|notice| told.borrow_mut().push(notice.clone()),
+                &|| (),
+            );
+            assert!(!told.borrow().iter().any(|notice| matches!(notice, Notice::Bytes { ino: of, .. } if *of == ino)));
+        }
+        assert_eq!(folds.load(std::sync::atomic::Ordering::Relaxed), before, "{path}");
+        assert_eq!(text(&fs, ino), "{\"n\":1}\n", "{path}");
+        let now = walk(&fs, path).unwrap().ino;
+        assert_ne!(now, ino);
+        assert_eq!(text(&fs, now), "{\"n\":4}\n");
+    }
+}

@@ -58,7 +58,10 @@ impl Fs {
             _ if writes => return Err(Errno::EROFS),
             _ => {}
         }
-        let Some(own) = own else { return Ok(Opened { handle: 0, direct: false }) };
+        let Some(own) = own else {
+            self.keep_state(ino)?;
+            return Ok(Opened { handle: 0, direct: false });
+        };
         let staging = self.staging()?;
         let handle = match own {
             Own::Append => staging.open_append(),

@@ -35,6 +35,7 @@ pub struct Shell {
     pub(super) parking: Arc<Parking>,
     pub(super) waiting: Arc<Parking>,
     pub(super) locking: Arc<Parking>,
+    pub(super) folding: Arc<Parking>,
     pub(super) store: PathBuf,
     /// Closed with the shell, when the last request has been served.
     pub(super) _alive: OwnedFd,
@@ -75,13 +76,30 @@ impl Shell {
         self.waiting.run(Box::new(move || guarded(what, || work(&fs, &queue))));
     }
 
+    /// Runs what may take as long as a fold: apart from everything else, and once no commit is being decided.
+    fn fold(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.folding.run(Box::new(move || {
+            guarded(what, || {
+                fs.wait_decided();
+                work(&fs, &queue);
+            });
+        }));
+    }
+
     /// Runs a handler that reads views; while a commit is being decided it is parked.
     fn reading(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        if self.fs.folds(ino.0) {
+            return self.fold(what, work);
+        }
         if self.fs.waits(ino.0) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
     }
 
     /// Runs a handler that lists a directory.
     fn listing(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        if self.fs.folds_in(ino.0) {
+            return self.fold(what, work);
+        }
         if self.fs.waits_in(ino.0, None) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
     }
 
@@ -132,6 +150,10 @@ impl Filesystem for Shell {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
+        if self.fs.folds_in(parent.0) {
+            let child = name(child).map(str::to_owned);
+            return self.fold("lookup", move |fs, queue| entry(fs, queue, child.and_then(|child| fs.look_up(parent.0, &child)), reply));
+        }
         guarded("lookup", || {
             let found = name(child).and_then(|child| self.fs.look_up(parent.0, child));
             // What is not there may be about to come. A waiting lookup in the root and one notice for a name there would stop everything.
@@ -242,6 +264,11 @@ impl Filesystem for Shell {
             return guarded("open", || reply.error(FuseErrno::ENOSYS));
         }
         let caller = caller(request);
+        if self.fs.folds(ino.0) {
+            return self.fold("open", move |fs, _| {
+                answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(reply, file));
+            });
+        }
         if self.fs.waits(ino.0) {
             return self.park("open", move |fs, _| {
                 answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(reply, file));
@@ -262,6 +289,11 @@ impl Filesystem for Shell {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if self.fs.folds(ino.0) {
+            return self.fold("read", move |fs, _| {
+                answer!(reply, fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes));
+            });
+        }
         // Never parked: it holds pages that a notice may need. Who reads on where a file ended asks for its size first.
         guarded("read", || answer!(reply, self.fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes)));
     }

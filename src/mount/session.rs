@@ -31,6 +31,7 @@ pub struct Session {
     parking: Arc<Parking>,
     waiting: Arc<Parking>,
     locking: Arc<Parking>,
+    folding: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
     /// Hangs up when the last request has been served.
@@ -43,13 +44,14 @@ impl Session {
         // Not for children: one that outlives the mount (a fold at work) would keep the daemon waiting.
         let (alive, held) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
-        let (parking, waiting, locking) = (Arc::new(Parking::default()), Arc::new(Parking::default()), Arc::new(Parking::default()));
+        let [parking, waiting, locking, folding] = std::array::from_fn(|_| Arc::new(Parking::default()));
         let shell = Shell {
             fs: Arc::clone(fs),
             queue: Arc::clone(queue),
             parking: Arc::clone(&parking),
             waiting: Arc::clone(&waiting),
             locking: Arc::clone(&locking),
+            folding: Arc::clone(&folding),
             store: attachment.source.to_path_buf(),
             _alive: held,
         };
@@ -70,6 +72,7 @@ impl Session {
             parking,
             waiting,
             locking,
+            folding,
             tending: Arc::default(),
             threads: Vec::new(),
             alive,
@@ -156,6 +159,7 @@ impl Session {
         self.parking.end();
         self.waiting.end();
         self.locking.end();
+        self.folding.end();
         self.tending.end();
         self.queue.end();
         for thread in self.threads.drain(..) {

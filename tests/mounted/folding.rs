@@ -1,0 +1,95 @@
+//! `views/` on a mount: whoever looks at a state waits for its fold, and nobody else does.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::mount::Mount;
+use crate::support::run::run;
+use crate::support::store::TestStore;
+use crate::support::wait::{eventually, eventually_some};
+
+/// A store with two events and these folds.
+fn store(folds: &[(&str, &str)]) -> TestStore {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", 2.into()).event("a", "T", 3.into()).write();
+    fs::create_dir_all(store.path().join("projections")).unwrap();
+    for (name, text) in folds {
+        fs::write(store.path().join(format!("projections/{name}.jq")), text).unwrap();
+    }
+    store
+}
+
+/// A process that begins to read a file.
+fn reader(mount: &Mount, name: &str) -> Child {
+    Command::new("cat").arg(mount.join(name)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The daemon's process that folds.
+fn worker(mount: &Mount) -> Option<u32> {
+    let parent = format!("PPid:\t{}", mount.pid());
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
+    processes
+        .into_iter()
+        .find(|pid| fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.lines().any(|line| line == parent)))
+}
+
+/// The fold stands still instead of being at work, so that it is at it for as long as the test takes, however slow the machine is.
+#[test]
+fn a_fold_that_does_not_end_delays_nothing_else() {
+    let store = store(&[("stuck", "#: init: 0\n. as $n | until(false; .) | $n\n")]);
+    let mount = Mount::start(&store.path());
+    // More than there are threads that serve the kernel.
+    let mut readers: Vec<Child> = (0..8).map(|_| reader(&mount, "views/stuck.json")).collect();
+    let folding = eventually_some("the fold begins", || worker(&mount)).to_string();
+    run("kill", ["-STOP", &folding]).ok();
+    let mut lister = Command::new("ls").arg("-l").arg(mount.join("views")).stdout(Stdio::null()).spawn().unwrap();
+    for number in 3..=5u64 {
+        fs::write(mount.join("append"), "{\"stream\":\"a\",\"type\":\"T\",\"data\":7}\n").unwrap();
+        assert_eq!(mount.read_lines("streams/a.jsonl").len() as u64, number);
+        assert_eq!(mount.read_json("status.json")["events"], number);
+        assert_eq!(mount.read_lines("at/seq:2/log.jsonl").len(), 2);
+    }
+    fs::write(mount.join("staging/x.jsonl"), "{\"stream\":\"b\",\"type\":\"T\",\"data\":7}\n").unwrap();
+    assert_eq!(mount.read_json("receipts/x.jsonl.json")["state"], "committed");
+    assert_eq!(mount.read_lines("feed.jsonl").len(), 6);
+    for waiting in readers.iter_mut().chain([&mut lister]) {
+        assert!(waiting.try_wait().unwrap().is_none(), "nobody knows the state yet");
+    }
+    run("kill", ["-CONT", &folding]).ok();
+    // It is killed by its limit and the state is what went wrong.
+    eventually("the readers are answered", || readers.iter_mut().chain([&mut lister]).all(|waiting| waiting.try_wait().unwrap().is_some()));
+    assert_eq!(mount.read_json("views/stuck.json")["error"]["kind"], "limit");
+    assert!(mount.unmount().success());
+}
+
+#[test]
+fn a_state_that_is_open_stays_whole_while_its_name_comes_to_stand_for_the_next() {
+    let store =
+        store(&[("sum", "#: init: 0\n. + $event.event_data\n"), ("list", "#: init: []\n#: per: stream\n. + [$event.event_data]\n")]);
+    for read_only in [false, true] {
+        let options = Mount::options(&store.path());
+        let mount = if read_only { options.arg("--read-only").start() } else { options.start() };
+        let before = [mount.read("views/sum.json"), mount.read("views/list/a.json")];
+        let script = format!(
+            "exec 3<views/sum.json 4<views/list/a.json; braidfs=$1; printf '%s\\n' '{{\"stream\":\"a\",\"type\":\"T\",\"data\":1}}' | \"$braidfs\" --store \"$2\" append >/dev/null;
+             until [ \"$(wc -l <streams/a.jsonl)\" = {} ]; do sleep 0.01; done; cat <&3; cat <&4; cat views/sum.json views/list/a.json",
+            if read_only { 4 } else { 3 }
+        );
+        let ran = run(
+            "bash",
+            [
+                "-c",
+                &format!("cd '{}'; {script}", mount.path().display()),
+                "bash",
+                env!("CARGO_BIN_EXE_braidfs"),
+                store.path().to_str().unwrap(),
+            ],
+        );
+        let lines: Vec<String> = ran.ok().lines().iter().map(|line| format!("{line}\n")).collect();
+        assert_eq!(lines[..2], before, "read-only: {read_only}");
+        assert_ne!(lines[2..], before);
+        let sum: u64 = lines[2].trim().parse().unwrap();
+        assert_eq!(sum, before[0].trim().parse::<u64>().unwrap() + 1);
+        assert!(mount.unmount().success());
+    }
+}
