@@ -12,7 +12,7 @@ use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::load;
 use crate::braid::load::{Good, Loaded};
-use crate::braid::spans::micros;
+use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Failure, Shared};
 use crate::disk::{self, Stat};
 use crate::epoch::WriterState;
@@ -42,8 +42,8 @@ impl Keeper {
     pub(super) fn commit_group(&mut self, group: Vec<(Box<Proposal>, Reply)>, shared: &Shared) {
         let span = tracing::info_span!(
             "append",
-            drafts = group.len(),
-            events = group.iter().map(|(proposal, _)| proposal.draft.events.len()).sum::<usize>(),
+            drafts = count(group.len()),
+            events = count(group.iter().map(|(proposal, _)| proposal.draft.events.len()).sum::<usize>()),
             committed = Empty,
             refused = Empty,
             duration_us = Empty
@@ -64,12 +64,15 @@ impl Keeper {
         let mut next = self.index.clone();
         let mut prepared: Vec<Prepared> = Vec::with_capacity(group.len());
         let mut done = Vec::new();
-        for (proposal, reply) in group {
-            match check(&next, &proposal) {
+        for (mut proposal, reply) in group {
+            match self.record(&next, &mut proposal).and_then(|()| check(&next, &proposal)) {
                 Err(rejection) => done.push((reply, Err(rejection.into()))),
                 Ok(Verdict::Repeated(committed)) => done.push((reply, Ok(committed))),
                 Ok(Verdict::Write(resolves)) => match self.prepare(&mut next, &proposal.draft, resolves) {
-                    Ok(make) => prepared.push(make(reply)),
+                    Ok(make) => {
+                        self.foreign.note_written(&proposal.draft);
+                        prepared.push(make(reply));
+                    }
                     Err(error) => done.push((reply, Err(error))),
                 },
             }
@@ -99,8 +102,8 @@ impl Keeper {
         self.counters.committed += committed;
         self.counters.refused += refused;
         self.counters.append.add(begun.elapsed());
-        span.record("committed", committed);
-        span.record("refused", refused);
+        span.record("committed", count(committed));
+        span.record("refused", count(refused));
         span.record("duration_us", micros(begun));
     }
 

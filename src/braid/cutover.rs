@@ -6,7 +6,7 @@ use crate::braid::check::is_same;
 use crate::braid::{AppendError, Braid};
 use crate::format::legacy::{CutoverRequest, LegacyPlan, cutover_event, cutover_event_id, cutover_stream_id, sentinel_state};
 use crate::index::Index;
-use crate::model::{Draft, DraftEvent, Errno, Expectation, SnapshotRequest};
+use crate::model::{Draft, DraftEvent, Errno, Expectation, Rejection, SnapshotRequest};
 
 /// The most events of one transaction: what a kill takes back.
 const CHUNK_EVENTS_MAX: usize = 1000;
@@ -46,6 +46,7 @@ impl Braid {
         }
         self.renewed()?;
         if !self.is_cut_over(request) {
+            check_start(plan, request)?;
             let mut rest = plan.events.as_slice();
             while !rest.is_empty() {
                 let (chunk, after) = rest.split_at(chunk_len(rest));
@@ -153,19 +154,17 @@ impl Braid {
 
     /// Saves the snapshot that says that there is no state, unless any state is saved under the name.
     fn save_sentinel(&self, aggregate_type: &str) -> Result<(), AppendError> {
-        let epoch = self.epoch();
-        let Some((count, seq_nr)) = written_cutover(&epoch.index, aggregate_type) else { return Ok(()) };
+        let mut written = written_cutover(&self.epoch().index, aggregate_type);
+        if written.is_some_and(|(_, seq_nr)| seq_nr == 0) {
+            // Another process has written it, and its number was not taken in yet.
+            self.renewed()?;
+            written = written_cutover(&self.epoch().index, aggregate_type);
+        }
+        let Some((count, seq_nr)) = written else { return Ok(()) };
         let name = cutover_stream_id(aggregate_type);
-        if epoch.snapshots.iter().any(|saved| saved.meta.name == name) {
-            return Ok(());
-        }
         let state = sentinel_state(aggregate_type, count);
-        match self.save_snapshot(SnapshotRequest { name, seq_nr: Some(seq_nr), versions: Vec::new(), state }) {
-            Ok(_) => Ok(()),
-            // Somebody saved a state of what came after: that is better than none.
-            Err(error) if error.errno() == Errno::ESTALE => Ok(()),
-            Err(error) => Err(error),
-        }
+        // Two that cut over at once must not leave two of them.
+        self.save_first_snapshot(SnapshotRequest { name, seq_nr: Some(seq_nr), versions: Vec::new(), state }).map(drop)
     }
 }
 
@@ -184,6 +183,16 @@ fn written_cutover(index: &Index, aggregate_type: &str) -> Option<(usize, u64)> 
     line.extend_from_slice(index.events.tail(event, &index.pack));
     let line: Line = serde_json::from_slice(&line).ok()?;
     Some((line.event_data.pre_cutover_event_count, u64::from(index.events.seq_nr(event))))
+}
+
+/// A counter goes on behind the numbers that were given.
+fn check_start(plan: &LegacyPlan, request: &CutoverRequest<'_>) -> Result<(), Rejection> {
+    let (Some(start), Some(last)) = (request.start_seq_nr, plan.last_legacy_seq_nr) else { return Ok(()) };
+    if start > last {
+        return Ok(());
+    }
+    let message = format!("sequence number {start} was given: the largest one in the source is {last}");
+    Err(Rejection::whole(Errno::EINVAL, message, format!("go on with a larger one: --start-seq {}", last.saturating_add(1))))
 }
 
 fn chunk_len(events: &[DraftEvent]) -> usize {

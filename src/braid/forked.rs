@@ -17,12 +17,14 @@ pub(super) struct Proposal {
     pub(super) conflicts: Vec<String>,
     /// Whether it also resolves provisional ones.
     pub(super) force: bool,
+    /// The session whose recorder it comes from.
+    pub(super) session: Option<String>,
 }
 
 impl From<Draft> for Proposal {
     fn from(draft: Draft) -> Self {
         let conflicts = draft.resolve.iter().map(|resolve| resolve.conflict.clone()).collect();
-        Self { draft, conflicts, force: false }
+        Self { draft, conflicts, ..Self::default() }
     }
 }
 

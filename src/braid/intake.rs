@@ -9,7 +9,7 @@ use tracing::field::Empty;
 use crate::braid::findings::quoted;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::{Good, Loaded, load};
-use crate::braid::spans::micros;
+use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{Disk, EntryKind, Stat, mishap};
 use crate::epoch::Quarantined;
@@ -170,7 +170,7 @@ impl Keeper {
 
     /// Reads what came and forgets what went.
     pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: Option<&Shared>) {
-        let span = tracing::info_span!("take_in", came = came.len(), went = went.len(), events = Empty, duration_us = Empty);
+        let span = tracing::info_span!("take_in", came = count(came.len()), went = count(went.len()), events = Empty, duration_us = Empty);
         let _entered = span.enter();
         let (begun, events_before) = (Instant::now(), self.index.events.len());
         self.counters.came += came.len() as u64;
@@ -198,7 +198,7 @@ impl Keeper {
         }
         self.progress.of = self.progress.done;
         self.counters.take_in.add(begun.elapsed());
-        span.record("events", self.index.events.len() - events_before);
+        span.record("events", count(self.index.events.len() - events_before));
         span.record("duration_us", micros(begun));
     }
 

@@ -14,9 +14,10 @@ use crate::braid::hold::Hold;
 use crate::braid::intake::{Look, Roster};
 use crate::braid::memory::Memory;
 use crate::braid::projections::Projections;
+use crate::braid::record::ForeignCounter;
 use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
-use crate::braid::spans::micros;
+use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Change, Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
@@ -84,6 +85,7 @@ pub(super) struct Keeper {
     pub(super) shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
     pub(super) gone: Gone,
+    pub(super) foreign: ForeignCounter,
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
@@ -130,6 +132,7 @@ impl Keeper {
             shelf: Shelf::default(),
             checkpoints: Arc::default(),
             gone,
+            foreign: ForeignCounter::default(),
             checkpoints_seen: None,
             follow: options.follow,
             from_scratch: options.from_scratch,
@@ -285,8 +288,8 @@ impl Keeper {
             tracing::error!(%failure, "the store could not be read");
         }
         self.counters.load.add(begun.elapsed());
-        span.record("transactions", self.index.transactions.valid_count());
-        span.record("events", self.index.log.events.len());
+        span.record("transactions", count(self.index.transactions.valid_count()));
+        span.record("events", count(self.index.log.events.len()));
         span.record("duration_us", micros(begun));
         if let Err(failure) = self.look(shared, true) {
             tracing::error!(%failure, "the store could not be read");

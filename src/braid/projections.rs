@@ -215,7 +215,7 @@ impl Projections {
             }
         };
         self.folded.fetch_add(count, Ordering::Relaxed);
-        span.record("events", spans::count(count));
+        span.record("events", self::count(count));
         span.record("duration_us", micros(begun));
         if let Err(error) = &outcome {
             if error.kind == FoldErrorKind::Machine {

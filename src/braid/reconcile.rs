@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tracing::field::Empty;
 
 use crate::braid::forked::Proposal;
-use crate::braid::spans::micros;
+use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Committed};
 use crate::dag::{Conflict, Fork};
 use crate::epoch::Epoch;
@@ -114,8 +114,8 @@ impl Braid {
         let begun = Instant::now();
         let pass = self.reconcile_now(&mut resolver, options);
         if let Ok(pass) = &pass {
-            span.record("resolved", pass.resolved.len());
-            span.record("declined", pass.declined.len());
+            span.record("resolved", count(pass.resolved.len()));
+            span.record("declined", count(pass.declined.len()));
         }
         span.record("duration_us", micros(begun));
         pass

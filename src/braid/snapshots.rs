@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::braid::commit::storage;
 use crate::braid::keeper::Keeper;
-use crate::braid::spans::micros;
+use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Failure, Shared};
 use crate::epoch::SavedSnapshot;
 use crate::format::time::created_at;
@@ -206,13 +206,20 @@ impl Keeper {
         }
     }
 
-    fn save_snapshot(&mut self, request: &SnapshotRequest, shared: &Shared) -> Result<SnapshotMeta, AppendError> {
-        let span = tracing::info_span!("snapshot", name = request.name, bytes = request.state.len(), duration_us = tracing::field::Empty);
+    fn save_snapshot(&mut self, request: &SnapshotRequest, only_first: bool, shared: &Shared) -> Result<SnapshotMeta, AppendError> {
+        let span =
+            tracing::info_span!("snapshot", name = request.name, bytes = count(request.state.len()), duration_us = tracing::field::Empty);
         let _entered = span.enter();
         let begun = Instant::now();
         let lock = self.enter_quietly(shared)?;
         self.follow_snapshots();
         self.check_snapshots();
+        let first = self.shelf.kept.iter().find(|kept| only_first && kept.meta.name == request.name).map(|kept| kept.meta.clone());
+        if let Some(first) = first {
+            drop(lock);
+            self.publish_if_dirty(shared);
+            return Ok(first);
+        }
         let (coverage, digest) = self.covered(request)?;
         let new =
             NewSnapshot { name: &request.name, coverage, digest, saved_at: created_at(SystemTime::now()), state: request.state.as_bytes() };
@@ -257,8 +264,17 @@ impl Braid {
     /// # Errors
     /// `ESTALE` if one that still holds covers more, `EINVAL` if the state covers what is not there.
     pub fn save_snapshot(&self, request: SnapshotRequest) -> Result<SnapshotMeta, AppendError> {
+        self.save(request, false)
+    }
+
+    /// The same unless any state is saved under the name, by whomever; then nothing is done.
+    pub(super) fn save_first_snapshot(&self, request: SnapshotRequest) -> Result<SnapshotMeta, AppendError> {
+        self.save(request, true)
+    }
+
+    fn save(&self, request: SnapshotRequest, only_first: bool) -> Result<SnapshotMeta, AppendError> {
         let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
-        self.at_keeper(move |keeper, shared| keeper.save_snapshot(&request, shared)).unwrap_or(Err(closed))
+        self.at_keeper(move |keeper, shared| keeper.save_snapshot(&request, only_first, shared)).unwrap_or(Err(closed))
     }
 
     /// Every saved state, by name and then in the order of saving, as of the newest epoch.

@@ -33,7 +33,8 @@ pub(super) struct Arguments {
     /// Make a retry safe: the same key with the same content commits once
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Record a session: each event gets its id in the metadata and names the session's event before it as its cause
+    /// Record a session: each event gets its id in the metadata and names the session's event before it as its cause. Several
+    /// processes may record one session; where a cutover continues a counter, each event gets its next number
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Read each draft as one JSON document, whatever its name

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use braidfs::braid::{Braid, OpenOptions};
+use braidfs::format::draft::{DraftKind, parse_draft};
 use serde_json::Value;
 
 use crate::support::run::{Ran, braidfs_command, run_with};
@@ -173,6 +175,90 @@ fn a_recorded_session_is_a_chain() {
     assert!(events.iter().all(|event| event["metadata"]["session_id"] == event["metadata"]["correlation_id"]));
     let other = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1,\"metadata\":{\"session_id\":\"two\"}}\n";
     on(&store, &["append", "--session", "one"], other).code(1);
+}
+
+/// Every event of a session, in canonical order, follows the one before it; gives the numbers of the continued counter.
+fn assert_chain(events: &[Value], session: &str) -> Vec<u64> {
+    let chain: Vec<&Value> = events.iter().filter(|event| event["metadata"]["session_id"] == session).collect();
+    let causes = std::iter::once(&Value::Null).chain(chain.iter().map(|event| &event["event_id"]));
+    for (event, cause) in chain.iter().zip(causes) {
+        assert_eq!(event["metadata"].get("causation_id").unwrap_or(&Value::Null), cause, "{event}");
+    }
+    chain.iter().filter_map(|event| event["metadata"]["seq_nr"].as_u64()).collect()
+}
+
+/// Two recorders each found the same last event of the session, and the chain had two ends.
+#[test]
+fn processes_that_record_one_session_at_once_make_one_chain() {
+    let store = TestStore::new();
+    let recorders: Vec<_> = (0..4)
+        .map(|recorder| {
+            let dir = store.path();
+            std::thread::spawn(move || {
+                for n in 0..5 {
+                    let mut command = braidfs_command();
+                    command.arg("--store").arg(&dir).args(["append", "--session", "one"]);
+                    let event = |n: u32| format!("{{\"stream\":\"r-{recorder}\",\"type\":\"T\",\"data\":{n}}}\n");
+                    run_with(&mut command, (event(n) + &event(n)).as_bytes()).ok();
+                }
+            })
+        })
+        .collect();
+    recorders.into_iter().for_each(|recorder| recorder.join().unwrap());
+    let events = log(&store);
+    assert_eq!(events.len(), 40);
+    assert!(assert_chain(&events, "one").is_empty(), "no counter is continued");
+}
+
+#[test]
+fn a_foreign_counter_goes_on_from_the_cutover_and_gives_no_number_twice() {
+    let store = TestStore::new();
+    let (dir, count) = source(&store, 20);
+    let refused = on(&store, &[&import(&dir)[..], &["--start-seq", "19"]].concat(), "").code(1);
+    assert!(refused.err.contains("largest one in the source is 19") && refused.err.contains("--start-seq 20"), "{}", refused.err);
+    assert!(log(&store).is_empty(), "what is refused has moved nothing");
+    on(&store, &[&import(&dir)[..], &["--start-seq", "20"]].concat(), "").ok();
+    assert_eq!(log(&store).last().unwrap()["metadata"]["seq_nr"], 20);
+    // Once it is done the source may grow as it likes.
+    on(&store, &[&import(&dir)[..], &["--start-seq", "1"]].concat(), "").ok();
+
+    let event = "{\"stream\":\"a\",\"type\":\"T\",\"data\":{\"seq_nr\":900}}\n";
+    on(&store, &["append", "--session", "one", "--key", "k"], &event.repeat(2)).ok();
+    on(&store, &["append"], event).ok();
+    let retry = on(&store, &["append", "--session", "one", "--key", "k", "--format", "json"], &event.repeat(2)).ok().json();
+    assert_eq!(retry["repeated"], true);
+    let own = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1,\"metadata\":{\"seq_nr\":30}}\n";
+    on(&store, &["append", "--session", "one"], own).ok();
+    on(&store, &["append", "--session", "two"], event).ok();
+    let events = log(&store);
+    assert_eq!(assert_chain(&events, "one"), [21, 22, 30]);
+    assert_eq!(assert_chain(&events, "two"), [31]);
+
+    // Several threads of one process, whose commits are written together, and several processes.
+    let braid = Braid::open(&store.path(), &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap();
+    std::thread::scope(|scope| {
+        for recorder in 0..6 {
+            let (store, braid) = (&store, &braid);
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    if recorder < 4 {
+                        braid.record("many", parse_draft(event.as_bytes(), DraftKind::Lines).unwrap()).unwrap();
+                    } else {
+                        on(store, &["append", "--session", "many"], event).ok();
+                    }
+                }
+            });
+        }
+    });
+    drop(braid);
+    let events = log(&store);
+    assert_eq!(assert_chain(&events, "many"), (32..62).collect::<Vec<u64>>());
+    assert_eq!(events.len(), count + 1 + 5 + 30);
+    // Ours are as ever: from 1, one after the other.
+    let feed = on(&store, &["feed", "--format", "json", "--limit", "1000"], "").ok().out;
+    let numbers: Vec<u64> = feed.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["seq_nr"].as_u64()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// The aggregate type of events that name none; it also names the cutover
     #[arg(long, value_name = "NAME")]
     aggregate_type: String,
-    /// Where a foreign counter of events goes on, to be remembered in the cutover
+    /// Go on with a foreign counter of events: the cutover's event gets this number, `append --session` those after it
     #[arg(long, value_name = "N")]
     start_seq: Option<u64>,
 }

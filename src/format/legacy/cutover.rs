@@ -10,6 +10,9 @@ use crate::model::DraftEvent;
 /// The only key of a sentinel.
 pub const SENTINEL_KEY: &str = "$braidfs.sentinel";
 
+/// The type of the event that ends a cutover.
+pub const CUTOVER_TYPE: &str = "system.cutover";
+
 /// How many bytes of corrupt lines the cutover's event carries; with escapes it stays below the 16 MiB of a line.
 const CORRUPT_BYTES_MAX: usize = 2 << 20;
 
@@ -21,7 +24,7 @@ const CORRUPT_LINES_MAX: usize = 10_000;
 pub struct CutoverRequest<'a> {
     /// The aggregate type of the whole source.
     pub aggregate_type: &'a str,
-    /// Where a foreign counter goes on, if one does.
+    /// Where a foreign counter goes on, if one does: the number of the cutover's event; recorded events get those after it.
     pub start_seq_nr: Option<u64>,
 }
 
@@ -73,10 +76,11 @@ pub fn cutover_event(plan: &LegacyPlan, request: &CutoverRequest<'_>) -> DraftEv
     DraftEvent {
         event_id: Some(cutover_event_id(request.aggregate_type)),
         stream_id: cutover_stream_id(request.aggregate_type),
-        event_type: "system.cutover".to_owned(),
+        event_type: CUTOVER_TYPE.to_owned(),
         // Nothing in it can fail to be JSON.
         event_data: serde_json::to_string(&data).unwrap_or_default(),
-        metadata: "{}".to_owned(),
+        // Like the recorded events after it: the first number of those with which the counter goes on.
+        metadata: request.start_seq_nr.map_or_else(|| "{}".to_owned(), |seq_nr| format!("{{\"seq_nr\":{seq_nr}}}")),
         line: 1,
     }
 }
@@ -142,6 +146,7 @@ mod tests {
         let (event, data) = event_of(b"{\"type\":\"a\",\"seq_nr\":7}\nbroken\n{\"type\":\"b\"}\n\xff\n{\"ty");
         assert_eq!((event.stream_id.as_str(), event.event_type.as_str()), ("system-wave", "system.cutover"));
         assert_eq!(event.event_id, Some(cutover_event_id("wave")));
+        assert_eq!(event.metadata, r#"{"seq_nr":40}"#);
         assert_eq!((&data["pre_cutover_event_count"], &data["corrupt_line_count"]), (&2.into(), &3.into()));
         assert_eq!((&data["start_seq_nr"], &data["last_legacy_seq_nr"]), (&40.into(), &7.into()));
         let corrupt = data["corrupt_lines"].as_array().unwrap();
