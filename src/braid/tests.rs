@@ -11,7 +11,7 @@ use crate::format::draft::{DraftKind, parse_draft};
 use crate::model::{Draft, Errno, FindingKind};
 use crate::view::Tree;
 
-fn draft(text: &str) -> Draft {
+pub(super) fn draft(text: &str) -> Draft {
     parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()
 }
 
@@ -32,7 +32,7 @@ pub(super) fn store() -> (tempfile::TempDir, PathBuf) {
     (temp, dir)
 }
 
-fn text(tree: &Tree, path: &str) -> String {
+pub(super) fn text(tree: &Tree, path: &str) -> String {
     let file = tree.find(path).and_then(crate::view::Node::into_file).unwrap_or_else(|| panic!("{path} is a file"));
     let bytes = file.read_all().unwrap();
     assert_eq!(bytes.len() as u64, file.size(), "{path}");

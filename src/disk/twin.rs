@@ -5,11 +5,12 @@
 
 mod model;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use model::Outcome;
 pub use model::{Data, FileKey, Loss, Model};
 
 use super::{Error, Op, Result};
@@ -30,6 +31,8 @@ struct State {
     faults: Vec<Fault>,
     crash_at: Option<usize>,
     crashed: bool,
+    /// What a loss of power could leave so far, with the number of operations before the last moment at which it could.
+    outcomes: Option<HashMap<Outcome, usize>>,
 }
 
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Twin {
     pub(super) fn new(root: &Path) -> Result<Self> {
         let root = std::fs::canonicalize(root).map_err(|source| Error::new(Op::List, root, source))?;
         let model = Model::of(&root).map_err(|source| Error::new(Op::List, &root, source))?;
-        let state = State { model, ops: Vec::new(), faults: Vec::new(), crash_at: None, crashed: false };
+        let state = State { model, ops: Vec::new(), faults: Vec::new(), crash_at: None, crashed: false, outcomes: None };
         Ok(Self { root, state: Mutex::new(state) })
     }
 
@@ -65,6 +68,7 @@ impl Twin {
                 state.crashed = true;
                 return failed(Errno::EIO);
             }
+            state.keep_outcomes();
             state.ops.push((op, path.to_path_buf()));
         }
         match state.faults.iter_mut().filter(|fault| fault.op == op).find_map(Fault::strike) {
@@ -120,15 +124,47 @@ impl Twin {
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
         let state = self.state();
-        let fates = [Data::Lost, Data::Torn, Data::Zeroed, Data::Kept];
-        let all = (0..=state.model.pending_names()).flat_map(|names_kept| fates.map(|data| Loss { names_kept, data }));
         let mut seen = HashSet::new();
-        all.filter(|loss| seen.insert(state.model.outcome(*loss))).collect()
+        state.model.losses().filter(|loss| seen.insert(state.model.outcome(*loss))).collect()
+    }
+
+    /// From now on keeps in mind what every loss of power before each operation would leave.
+    pub fn keep_outcomes(&self) {
+        self.state().outcomes = Some(HashMap::new());
+    }
+
+    /// Makes each different thing that a loss of power could have left since [`Twin::keep_outcomes`], now included, one after the other in
+    /// an empty directory, and shows it with the number of operations before the last moment at which it could have been left.
+    ///
+    /// It tries what a crash at every operation with each of its losses would, but each outcome once.
+    pub fn each_outcome(&self, mut visit: impl FnMut(&Path, usize)) -> io::Result<()> {
+        let outcomes = {
+            let mut state = self.state();
+            state.keep_outcomes();
+            let mut outcomes: Vec<(usize, Outcome)> =
+                state.outcomes.take().unwrap_or_default().into_iter().map(|(outcome, ops)| (ops, outcome)).collect();
+            outcomes.sort();
+            outcomes
+        };
+        for (ops, outcome) in outcomes {
+            let into = tempfile::tempdir()?;
+            model::write(&outcome, into.path())?;
+            visit(into.path(), ops);
+        }
+        Ok(())
     }
 
     /// Makes `into`, which must be an empty directory, what this loss of power leaves of the root.
     pub fn rebuild(&self, into: &Path, loss: Loss) -> io::Result<()> {
         self.state().model.rebuild(into, loss)
+    }
+}
+
+impl State {
+    fn keep_outcomes(&mut self) {
+        let Some(outcomes) = &mut self.outcomes else { return };
+        let now = self.ops.len();
+        outcomes.extend(self.model.losses().map(|loss| (self.model.outcome(loss), now)));
     }
 }
 

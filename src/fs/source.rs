@@ -8,7 +8,7 @@ pub trait Tree: Send + Sync {
     /// Finds what a path names.
     fn find(&self, path: &str) -> Option<Node>;
 
-    /// Finds a file of a path that [`is_folded`] if nothing has to be folded for it; else none, though there may be one.
+    /// Finds a state's file if nothing has to be folded for it; else none, though there may be one.
     fn find_known(&self, path: &str) -> Option<Node> {
         self.find(path)
     }

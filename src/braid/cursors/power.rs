@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::Path;
 
+use crate::braid::tests::{draft, event};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::Disk;
-use crate::format::draft::{DraftKind, parse_draft};
+use crate::disk::twin::Twin;
 use crate::model::{EventId, SnapshotRequest};
 use crate::store::Standing;
 use crate::view::FeedFilter;
 
 /// What a user was told.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Promised {
     /// The events by number, as far as they were shown.
     shown: Vec<EventId>,
@@ -30,40 +31,48 @@ fn shown(braid: &Braid) -> Vec<EventId> {
 }
 
 fn append(braid: &Braid, stream: &str) -> Option<()> {
-    let text = format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"T\",\"event_data\":1}}");
-    braid.append(parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()).ok().map(drop)
+    braid.append(draft(&event(stream, 1))).ok().map(drop)
 }
 
-fn save(braid: &Braid, promised: &mut Promised) -> Option<()> {
+fn save(braid: &Braid, promised: &mut Promised, tell: &mut impl FnMut(&Promised)) {
     let latest = braid.latest_seq_nr();
-    braid.save_checkpoint("s", latest, false).ok()?;
+    braid.save_checkpoint("s", latest, false).unwrap();
     promised.checkpoint = Some(latest);
+    tell(promised);
     let request = SnapshotRequest { name: "s".to_owned(), seq_nr: Some(latest), versions: Vec::new(), state: "[]".to_owned() };
-    braid.save_snapshot(request).ok()?;
+    braid.save_snapshot(request).unwrap();
     promised.snapshot = Some(latest);
-    Some(())
+    tell(promised);
 }
 
-/// Commits, takes in another's file, saves; tells after each step what was promised. None once the power is gone.
-fn work(dir: &Path, disk: &Disk, foreign: &(String, Vec<u8>), promised: &mut Promised) -> Option<()> {
-    let braid = open(dir, disk)?;
-    append(&braid, "a")?;
+/// Commits, takes in another's file, saves; gives what was promised, each time with the number of operations before it.
+fn work(dir: &Path, disk: &Disk, twin: &Twin, foreign: &(String, Vec<u8>)) -> Vec<(usize, Promised)> {
+    let mut told = Vec::new();
+    let mut promised = Promised::default();
+    let mut tell = |promised: &Promised| told.push((twin.ops().len(), promised.clone()));
+    let braid = open(dir, disk).unwrap();
+    for stream in ["a", "b"] {
+        append(&braid, stream).unwrap();
+        promised.shown = shown(&braid);
+        tell(&promised);
+        save(&braid, &mut promised, &mut tell);
+        if stream == "a" {
+            // As git does: nothing is synced.
+            disk.write_new(&dir.join("events").join(&foreign.0), &foreign.1).unwrap();
+            braid.refresh().unwrap();
+            promised.shown = shown(&braid);
+            tell(&promised);
+        }
+    }
+    append(&braid, "c").unwrap();
     promised.shown = shown(&braid);
-    save(&braid, promised)?;
-    append(&braid, "b")?;
-    promised.shown = shown(&braid);
-    // As git does: nothing is synced.
-    disk.write_new(&dir.join("events").join(&foreign.0), &foreign.1).ok()?;
-    braid.refresh().ok()?;
-    promised.shown = shown(&braid);
-    save(&braid, promised)?;
-    append(&braid, "c")?;
-    promised.shown = shown(&braid);
-    Some(())
+    tell(&promised);
+    told
 }
 
 fn check(dir: &Path, promised: &Promised, at: &str) {
-    let braid = open(dir, &Disk::real()).unwrap();
+    // A twin, because it does not wait for its syncs.
+    let braid = open(dir, &Disk::faulty(dir).unwrap().0).unwrap();
     let now = shown(&braid);
     assert!(now.starts_with(&promised.shown), "{at}: {now:?} after {:?}", promised.shown);
     let mut once = now.clone();
@@ -92,26 +101,18 @@ fn no_number_is_given_twice_or_skipped_and_no_saved_one_points_past_a_lost_one()
     append(&open(other.path(), &Disk::real()).unwrap(), "other").unwrap();
     let file = fs::read_dir(other.path().join("events")).unwrap().next().unwrap().unwrap();
     let foreign = (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap());
-    let mut tried = 0;
-    for spared in (0..).step_by(3) {
-        let dir = tempfile::tempdir().unwrap();
-        Braid::init(dir.path()).unwrap();
-        let (disk, twin) = Disk::faulty(dir.path()).unwrap();
-        twin.crash_after(spared);
-        let mut promised = Promised::default();
-        let ended = work(dir.path(), &disk, &foreign, &mut promised);
-        // Each crash is tried with some of its losses, another choice each time.
-        for (n, loss) in twin.losses().into_iter().enumerate() {
-            if (n + spared) % 8 == 0 {
-                let after = tempfile::tempdir().unwrap();
-                twin.rebuild(after.path(), loss).unwrap();
-                check(after.path(), &promised, &format!("{spared} {loss:?}"));
-                tried += 1;
-            }
-        }
-        if ended.is_some() {
-            break;
-        }
-    }
-    assert!(tried > 12, "{tried}");
+    let dir = tempfile::tempdir().unwrap();
+    Braid::init(dir.path()).unwrap();
+    let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+    twin.keep_outcomes();
+    let told = work(dir.path(), &disk, &twin, &foreign);
+    let (mut tried, nothing) = (0, (0, Promised::default()));
+    // Every loss at every step: what is left by several of them is tried once, against all that was promised by the last of them.
+    twin.each_outcome(|after, ops| {
+        let promised = told.iter().rev().find(|(before, _)| *before <= ops).unwrap_or(&nothing);
+        check(after, &promised.1, &format!("outcome {tried}, before operation {ops}"));
+        tried += 1;
+    })
+    .unwrap();
+    assert!(tried > 100, "{tried}");
 }

@@ -1,30 +1,16 @@
 //! Cursors of a library user.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use crate::braid::tests::{self, open, store};
 use crate::braid::{Braid, OpenOptions};
-use crate::format::draft::{DraftKind, parse_draft};
 use crate::model::{Errno, FindingKind};
 use crate::store::Standing;
 use crate::view::FeedFilter;
 
-fn open(dir: &Path) -> Braid {
-    let braid = Braid::open(dir, &OpenOptions::default()).unwrap();
-    braid.wait_ready().unwrap();
-    braid
-}
-
-fn store() -> (tempfile::TempDir, PathBuf) {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path().join("store");
-    Braid::init(&dir).unwrap();
-    (temp, dir)
-}
-
 fn append(braid: &Braid, stream: &str, event_type: &str) -> String {
     let text = format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"{event_type}\",\"event_data\":1}}");
-    braid.append(parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()).unwrap().transaction_id.to_string()
+    tests::append(braid, &text).transaction_id.to_string()
 }
 
 fn seqs(braid: &Braid, after: u64, filter: &FeedFilter) -> (Vec<u64>, u64) {
@@ -35,7 +21,7 @@ fn seqs(braid: &Braid, after: u64, filter: &FeedFilter) -> (Vec<u64>, u64) {
 #[test]
 fn what_a_filter_passes_over_still_moves_the_cursor() {
     let (_temp, dir) = store();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     for (stream, event_type) in [("a-1", "Opened"), ("b-1", "Opened"), ("a-2", "Closed"), ("b-2", "Closed"), ("b-3", "Closed")] {
         append(&braid, stream, event_type);
     }
@@ -62,7 +48,7 @@ fn what_a_filter_passes_over_still_moves_the_cursor() {
 #[test]
 fn what_is_gone_is_said() {
     let (_temp, dir) = store();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     let first = append(&braid, "a", "T");
     append(&braid, "b", "T");
     fs::remove_file(dir.join(format!("events/{first}.jsonl"))).unwrap();
@@ -76,7 +62,7 @@ fn what_is_gone_is_said() {
 #[test]
 fn a_checkpoint_is_saved_listed_and_forgotten() {
     let (_temp, dir) = store();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     assert_eq!(braid.cursor("mail").unwrap(), 0);
     append(&braid, "a", "T");
     append(&braid, "b", "T");
@@ -87,7 +73,7 @@ fn a_checkpoint_is_saved_listed_and_forgotten() {
     let all: Vec<_> = braid.checkpoints().unwrap().into_iter().map(|found| (found.name, found.seq_nr)).collect();
     assert_eq!(all, [("mail".to_owned(), 1), ("bill/ing".to_owned(), 2)]);
     drop(braid);
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     assert_eq!(braid.cursor("bill/ing").unwrap(), 2);
     assert!(braid.forget_checkpoint("mail").unwrap() && !braid.forget_checkpoint("mail").unwrap());
     assert_eq!(braid.checkpoint("mail").unwrap(), None);
@@ -96,10 +82,10 @@ fn a_checkpoint_is_saved_listed_and_forgotten() {
 #[test]
 fn an_orphaned_checkpoint_is_said_and_refused_until_it_is_forgotten() {
     let ((_one, from), (_two, dir)) = (store(), store());
-    let other = open(&from);
+    let other = open(&from, false);
     append(&other, "a", "T");
     other.save_checkpoint("s", 1, false).unwrap();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     append(&braid, "b", "T");
     fs::create_dir_all(dir.join("checkpoints")).unwrap();
     fs::copy(from.join("checkpoints/73.json"), dir.join("checkpoints/73.json")).unwrap();
@@ -117,7 +103,7 @@ fn an_orphaned_checkpoint_is_said_and_refused_until_it_is_forgotten() {
 #[test]
 fn a_removed_index_orphans_what_was_counted_by_it() {
     let (_temp, dir) = store();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     append(&braid, "a", "T");
     braid.save_checkpoint("s", 1, false).unwrap();
     drop(braid);
@@ -127,7 +113,7 @@ fn a_removed_index_orphans_what_was_counted_by_it() {
     let mut files: Vec<_> = fs::read_dir(dir.join("events")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let away = dir.join("away.jsonl");
     fs::rename(files.pop().unwrap(), &away).unwrap();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     append(&braid, "b", "T");
     fs::rename(&away, dir.join("events/away.jsonl")).unwrap();
     let epoch = braid.refresh().unwrap();
@@ -138,7 +124,7 @@ fn a_removed_index_orphans_what_was_counted_by_it() {
 #[test]
 fn one_leads_at_a_time() {
     let (_temp, dir) = store();
-    let (one, two) = (open(&dir), open(&dir));
+    let (one, two) = (open(&dir, false), open(&dir, false));
     let leadership = one.lead("s").unwrap().unwrap();
     assert!(two.lead("s").unwrap().is_none() && two.leader("s").unwrap().is_some());
     drop(leadership);

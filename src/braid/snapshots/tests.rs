@@ -1,29 +1,15 @@
 //! Saved states of a library user, and how the tree shows them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use crate::braid::{AppendError, Braid, OpenOptions};
-use crate::format::draft::{DraftKind, parse_draft};
+use crate::braid::tests::{self, open, store};
+use crate::braid::{AppendError, Braid};
 use crate::model::{Errno, FindingKind, SnapshotRequest};
 use crate::store::Coverage;
 
-fn open(dir: &Path) -> Braid {
-    let braid = Braid::open(dir, &OpenOptions::default()).unwrap();
-    braid.wait_ready().unwrap();
-    braid
-}
-
-fn store() -> (tempfile::TempDir, PathBuf) {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path().join("store");
-    Braid::init(&dir).unwrap();
-    (temp, dir)
-}
-
 fn append(braid: &Braid, stream: &str) -> String {
     let text = format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"T\",\"event_data\":1}}");
-    braid.append(parse_draft(text.as_bytes(), DraftKind::Lines).unwrap()).unwrap().transaction_id.to_string()
+    tests::append(braid, &text).transaction_id.to_string()
 }
 
 fn save(braid: &Braid, seq_nr: u64, state: &str) -> Result<u64, Errno> {
@@ -43,12 +29,11 @@ fn names(braid: &Braid, path: &str) -> Vec<String> {
 #[test]
 fn a_state_is_saved_by_a_draft_and_served_with_what_comes_after() {
     let (_temp, dir) = store();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     for n in 0..3 {
         append(&braid, &format!("a-{n}"));
     }
-    let draft = br#"{"snapshot":{"name":"sum","seq_nr":2},"state":{"total": 2.50}}"#;
-    let committed = braid.append(parse_draft(draft, DraftKind::Lines).unwrap()).unwrap();
+    let committed = tests::append(&braid, r#"{"snapshot":{"name":"sum","seq_nr":2},"state":{"total": 2.50}}"#);
     assert_eq!(committed.snapshot.unwrap().coverage, Coverage::SeqNr(2));
     assert_eq!(names(&braid, "snapshots"), ["sum"]);
     assert_eq!(names(&braid, "snapshots/sum"), ["2.json", "latest.json", "after.jsonl"]);
@@ -57,7 +42,7 @@ fn a_state_is_saved_by_a_draft_and_served_with_what_comes_after() {
     assert!(latest.ends_with("\"stale\":false,\"state\":{\"total\": 2.50}}\n"), "{latest}");
     assert_eq!(text(&braid, "snapshots/sum/after.jsonl"), text(&braid, "feed/after/2.jsonl"));
     drop(braid);
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     assert_eq!(text(&braid, "snapshots/sum/2.json"), Some(latest));
     assert_eq!(braid.snapshot("sum").unwrap().unwrap().state, br#"{"total": 2.50}"#);
     assert!(braid.forget_snapshots("sum").unwrap() && !braid.forget_snapshots("sum").unwrap());
@@ -67,7 +52,7 @@ fn a_state_is_saved_by_a_draft_and_served_with_what_comes_after() {
 #[test]
 fn an_older_state_never_replaces_a_newer_and_the_last_five_are_kept() {
     let (_temp, dir) = store();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     for n in 0..7 {
         append(&braid, &format!("a-{n}"));
     }
@@ -84,7 +69,7 @@ fn an_older_state_never_replaces_a_newer_and_the_last_five_are_kept() {
 #[test]
 fn a_state_whose_event_has_gone_is_stale_and_the_older_one_is_served() {
     let (_temp, dir) = store();
-    let braid = open(&dir);
+    let braid = open(&dir, false);
     append(&braid, "a");
     let second = append(&braid, "b");
     save(&braid, 1, "1").unwrap();
@@ -108,7 +93,7 @@ fn a_state_whose_event_has_gone_is_stale_and_the_older_one_is_served() {
 fn a_merge_that_inserts_into_what_is_covered_makes_it_stale() {
     let (_temp, dir) = store();
     let (_other_temp, other_dir) = store();
-    let (braid, other) = (open(&dir), open(&other_dir));
+    let (braid, other) = (open(&dir, false), open(&other_dir, false));
     let other_ids = [append(&other, "s"), append(&other, "t")];
     for _ in 0..3 {
         append(&braid, "s");
@@ -139,5 +124,5 @@ fn a_merge_that_inserts_into_what_is_covered_makes_it_stale() {
     assert!(text(&braid, &format!("{directory}/latest.json")).unwrap().ends_with("\"state\":0}\n"));
     assert_eq!(text(&braid, &format!("{directory}/after.jsonl")), text(&braid, "streams/s.jsonl"));
     drop(braid);
-    assert!(text(&open(&dir), &format!("{directory}/v2.json")).unwrap().contains("\"stale\":true"));
+    assert!(text(&open(&dir, false), &format!("{directory}/v2.json")).unwrap().contains("\"stale\":true"));
 }

@@ -237,8 +237,9 @@ impl Model {
         self.durable = self.live.clone();
     }
 
-    pub(super) fn pending_names(&self) -> usize {
-        self.pending.len()
+    pub(super) fn losses(&self) -> impl Iterator<Item = Loss> + use<> {
+        let fates = [Data::Lost, Data::Torn, Data::Zeroed, Data::Kept];
+        (0..=self.pending.len()).flat_map(move |names_kept| fates.map(|data| Loss { names_kept, data }))
     }
 
     /// What a loss leaves: paths below the root, each with its bytes, or none for a directory.
@@ -262,12 +263,16 @@ impl Model {
     }
 
     pub(super) fn rebuild(&self, into: &Path, loss: Loss) -> io::Result<()> {
-        // Sorted by path, so each directory is made before what lies in it.
-        self.outcome(loss).into_iter().try_for_each(|(below, bytes)| match bytes {
-            None => fs::create_dir(into.join(below)),
-            Some(bytes) => fs::write(into.join(below), bytes),
-        })
+        write(&self.outcome(loss), into)
     }
+}
+
+pub(super) fn write(outcome: &Outcome, into: &Path) -> io::Result<()> {
+    // Sorted by path, so each directory is made before what lies in it.
+    outcome.iter().try_for_each(|(below, bytes)| match bytes {
+        None => fs::create_dir(into.join(below)),
+        Some(bytes) => fs::write(into.join(below), bytes),
+    })
 }
 
 impl FileState {
