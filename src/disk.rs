@@ -8,7 +8,7 @@ mod error;
 mod file;
 mod lock;
 mod map;
-pub mod mishap;
+pub(crate) mod mishap;
 mod name;
 mod proc;
 mod read;
@@ -54,8 +54,9 @@ impl Disk {
 
     /// Asks the twin, if there is one, whether the operation may happen.
     fn admit(&self, op: Op, path: &Path) -> Result<()> {
-        if op.is_mutating() {
-            mishap::at("disk");
+        let fails = (op.is_mutating() && mishap::at("disk")) || (op.is_sync() && mishap::at("sync"));
+        if fails {
+            return Err(Error::new(op, path, std::io::Error::from_raw_os_error(libc::EIO)));
         }
         self.twin.as_ref().map_or(Ok(()), |twin| twin.admit(op, path))
     }

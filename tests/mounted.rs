@@ -22,6 +22,8 @@ mod forks;
 #[cfg(debug_assertions)]
 #[path = "mounted/mishaps.rs"]
 mod mishaps;
+#[path = "mounted/promises.rs"]
+mod promises;
 #[path = "mounted/reading.rs"]
 mod reading;
 #[path = "mounted/tools.rs"]

@@ -41,12 +41,44 @@ impl Hold {
 
     /// Whether git's lock is there and `events/` changed a moment ago.
     pub(super) fn holds(&mut self) -> bool {
-        if self.last_change.is_none_or(|at| at.elapsed() >= QUIET) {
+        self.holds_at(Instant::now())
+    }
+
+    fn holds_at(&mut self, now: Instant) -> bool {
+        if self.last_change.is_none_or(|at| now.duration_since(at) >= QUIET) {
             return false;
         }
         if self.git.is_none() {
             self.git = self.store.git().unwrap_or_default();
         }
         self.git.as_ref().is_some_and(|git| self.store.disk().exists(&git.index_lock()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+
+    #[test]
+    fn only_a_lock_with_a_change_behind_it_holds_anything_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::init(dir.path(), &Disk::real()).unwrap());
+        std::fs::create_dir(dir.path().join(".git")).unwrap();
+        std::fs::write(dir.path().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        let lock = dir.path().join(".git/index.lock");
+        let mut hold = Hold::new(&store);
+        std::fs::write(&lock, "").unwrap();
+        assert!(!hold.holds(), "an editor is open for a commit, or git has crashed");
+        hold.note_change();
+        let changed = hold.last_change.unwrap();
+        assert!(hold.holds_at(changed) && hold.holds_at(changed + QUIET - Duration::from_millis(1)));
+        assert!(!hold.holds_at(changed + QUIET));
+        std::fs::remove_file(&lock).unwrap();
+        assert!(!hold.holds_at(changed), "git is done");
+        std::fs::write(&lock, "").unwrap();
+        hold.forget_changes();
+        assert!(!hold.holds_at(changed));
     }
 }

@@ -1,15 +1,15 @@
 //! Mishaps that a test orders of a running daemon: a bug, or death, at a chosen step. Builds for release have none of it.
 //!
-//! `$BRAIDFS_MISHAP` names a file. While there is one it holds an order: `panic`, `kill` or `hold`, the step's name (a kind of request,
-//! `load` for reading files that are new, or `disk` for whatever changes something on the disk), and how many such steps still succeed.
-//! A panic or death comes once, and the file is removed before. A step that is held goes on when the file is removed.
+//! `$BRAIDFS_MISHAP` names a file. While there is one it holds an order: `panic`, `kill`, `fail` or `hold`, the step's name (a kind of
+//! request, `load` for reading files that are new, `disk` for whatever changes something on the disk, `sync` for what makes it durable),
+//! and how many such steps still succeed. Each but the last comes once, and the file is removed before. A step that is held goes on when
+//! the file is removed.
 
-/// Whether this build can be told to fail.
-pub const IS_POSSIBLE: bool = cfg!(debug_assertions);
-
+/// Whether the step that begins here is to fail: never.
 #[cfg(not(debug_assertions))]
-/// The step that begins here succeeds.
-pub fn at(_step: &str) {}
+pub fn at(_step: &str) -> bool {
+    false
+}
 
 #[cfg(debug_assertions)]
 pub use ordered::at;
@@ -29,19 +29,19 @@ mod ordered {
     /// What was ordered, and how many steps of that kind have passed since.
     static PASSED: Mutex<(String, u64)> = Mutex::new((String::new(), 0));
 
-    /// Fails here if that is what was ordered.
+    /// Whether the step that begins here is to fail; panics, dies or waits if that is what was ordered.
     ///
     /// # Panics
     /// Where a test has ordered it.
-    pub fn at(step: &str) {
+    pub fn at(step: &str) -> bool {
         static PLACE: OnceLock<Option<PathBuf>> = OnceLock::new();
-        let Some(place) = PLACE.get_or_init(|| std::env::var_os("BRAIDFS_MISHAP").map(PathBuf::from)) else { return };
-        let Ok(order) = std::fs::read_to_string(place) else { return };
+        let Some(place) = PLACE.get_or_init(|| std::env::var_os("BRAIDFS_MISHAP").map(PathBuf::from)) else { return false };
+        let Ok(order) = std::fs::read_to_string(place) else { return false };
         let mut words = order.split_whitespace();
-        let (Some(how), Some(ordered)) = (words.next(), words.next()) else { return };
+        let (Some(how), Some(ordered)) = (words.next(), words.next()) else { return false };
         let spared: u64 = words.next().and_then(|spared| spared.parse().ok()).unwrap_or(0);
         if ordered != step {
-            return;
+            return false;
         }
         {
             let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ mod ordered {
             }
             passed.1 += 1;
             if passed.1 != spared + 1 {
-                return;
+                return false;
             }
             passed.0.clear();
         }
@@ -58,10 +58,13 @@ mod ordered {
             while place.exists() {
                 std::thread::sleep(PAUSE);
             }
-            return;
+            return false;
         }
         if std::fs::remove_file(place).is_err() {
-            return;
+            return false;
+        }
+        if how == "fail" {
+            return true;
         }
         if how == "kill" {
             // Nothing comes after it.

@@ -11,9 +11,11 @@ use crate::fs::locked;
 const FIRST_CLOSE_MAX: Duration = Duration::from_millis(250);
 /// The same for a handle that has been closed before without being let go: a shell keeps it, and its children close it.
 const LATER_CLOSE_MAX: Duration = Duration::from_millis(50);
-/// For so long at most a reader of a view waits once the last close is known: longer than a commit takes, but not until a store that
-/// another program has locked is free.
+/// For so long at most a reader of a view waits once the last close is known: longer than a small commit takes, but not until a store
+/// that another program has locked is free.
 const VERDICT_MAX: Duration = Duration::from_secs(2);
+/// A large commit takes longer: so many of its bytes are given a second more.
+const BYTES_A_SECOND: u64 = 1 << 20;
 
 /// The open files whose verdict may be on its way.
 #[derive(Default)]
@@ -30,9 +32,10 @@ impl Decisions {
         locked(&self.open).insert(handle, Instant::now() + limit);
     }
 
-    /// A handle was closed for the last time, and what it wrote is being committed.
-    pub fn commit(&self, handle: u64) {
-        locked(&self.open).insert(handle, Instant::now() + VERDICT_MAX);
+    /// A handle was closed for the last time, and the so many bytes that it wrote are being committed.
+    pub fn commit(&self, handle: u64, bytes: u64) {
+        let limit = VERDICT_MAX + Duration::from_secs(bytes / BYTES_A_SECOND);
+        locked(&self.open).insert(handle, Instant::now() + limit);
     }
 
     /// The verdict is out when what this returns is dropped, however that comes about.

@@ -123,6 +123,12 @@ impl Staged {
         self.id
     }
 
+    /// How many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        locked(&self.inner).size
+    }
+
     /// Whether it is being committed.
     #[must_use]
     pub fn is_deciding(&self) -> bool {

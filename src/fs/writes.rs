@@ -221,7 +221,7 @@ impl Fs {
         let released = self.staging().map_or(Release::Done, |staging| staging.release(handle));
         match &released {
             Release::Done => self.decisions.decided(handle),
-            Release::Commit(_) => self.decisions.commit(handle),
+            Release::Commit(file) => self.decisions.commit(handle, file.size()),
         }
         released
     }

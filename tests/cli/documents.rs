@@ -1,7 +1,7 @@
 //! What the documents tell people to type is typed here.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::mount::{PointGuard, is_mounted};
 use crate::support::run::{Ran, run_with};
@@ -51,16 +51,35 @@ fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// A repository of its own with the script: the tests may run where this one's history is not at hand.
+fn project(place: &Path) -> PathBuf {
+    let copy = "mkdir -p project/scripts && cp \"$0\" project/scripts/ && cd project && git init -q && echo a > Cargo.toml && git add . && git commit -q -m first";
+    let script = root().join("scripts/quickstart");
+    shell(&copy.replace("$0", script.to_str().unwrap()), place).ok();
+    place.join("project")
+}
+
+/// The README's two commands are typed as they stand, in a repository with nothing beside it.
 #[test]
-fn the_quickstart_runs() {
+fn the_two_commands_of_the_readme_can_be_typed() {
     let home = tempfile::tempdir().unwrap();
     let place = home.path().canonicalize().unwrap();
     let _guard = PointGuard::new(&place.join("mnt"));
-    // A repository of its own: the tests may run where this one's history is not at hand.
-    let project = place.join("project");
-    let copy = "mkdir -p project/scripts && cp \"$0\" project/scripts/ && cd project && git init -q && echo a > Cargo.toml && git add . && git commit -q -m first";
-    let script = root().join("scripts/quickstart");
-    shell(&copy.replace("$0", script.to_str().unwrap()), &place).ok();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let typed = readme.split("## The two commands").nth(1).unwrap().split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
+    assert_eq!(typed.lines().count(), 2);
+    let script = format!("{typed}\nwc -l < ../mnt/feed.jsonl\njq -r .event_type ../mnt/log.jsonl | sort | uniq -c\nbraidfs umount ../mnt");
+    let ran = shell(&script, &project(&place)).ok();
+    assert_eq!(ran.out.lines().map(str::trim).collect::<Vec<_>>()[1..], ["2", "2 FileAdded"], "{}", ran.out);
+    assert!(!is_mounted(&place.join("mnt")));
+}
+
+#[test]
+fn the_quickstart_runs_and_the_readme_shows_it() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().canonicalize().unwrap();
+    let _guard = PointGuard::new(&place.join("mnt"));
+    let project = project(&place);
     let ran = shell(&format!("scripts/quickstart '{}'", place.display()), &project).ok();
     for part in [
         "1 transactions with 2 events in 2 streams",
@@ -71,5 +90,8 @@ fn the_quickstart_runs() {
     ] {
         assert!(ran.out.contains(part), "{part} is missing in {}", ran.out);
     }
+    let shown: Vec<String> = ran.lines().into_iter().filter_map(|line| line.strip_prefix("$ ").map(str::to_owned)).collect();
+    let told: Vec<String> = commands("README.md").iter().map(|line| line.replace("/home/ada/braidfs", project.to_str().unwrap())).collect();
+    assert_eq!(told, shown, "README.md shows what scripts/quickstart types");
     assert!(!is_mounted(&place.join("mnt")) && place.join("store/events").is_dir());
 }

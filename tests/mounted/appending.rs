@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::mount::Mount;
-use crate::support::run::bash;
+use crate::support::run::{bash, braidfs_command, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{eventually, eventually_eq};
 
@@ -197,21 +197,23 @@ fn a_daemon_that_dies_keeps_drafts_and_refuses_what_was_not_closed() {
 #[test]
 fn writers_of_every_kind_at_once_and_readers_that_check() {
     const ROUNDS: usize = 12;
+    const WRITERS: usize = 8;
     let store = TestStore::new();
     let mount = Mount::start(&store.path());
     std::thread::scope(|scope| {
-        let root = mount.path();
-        for writer in 0..6usize {
+        let (root, dir) = (mount.path(), mount.store());
+        for writer in 0..WRITERS {
             scope.spawn(move || {
                 for n in 0..ROUNDS {
                     let pair = line(&format!("w{writer}"), n) + &line("shared", n);
-                    match writer % 3 {
+                    match writer % 4 {
                         0 => fs::write(root.join(format!("staging/w{writer}-{n}.jsonl")), pair).unwrap(),
                         1 => {
                             let draft = root.join(format!("staging/.w{writer}"));
                             fs::write(&draft, pair).unwrap();
                             fs::rename(&draft, root.join(format!("staging/w{writer}-{n}.jsonl"))).unwrap();
                         }
+                        2 => drop(run_with(braidfs_command().arg("--store").arg(dir).arg("append"), pair.as_bytes()).ok()),
                         _ => {
                             let array = format!("[{},{}]\n", line(&format!("w{writer}"), n).trim_end(), line("shared", n).trim_end());
                             let mut append = fs::OpenOptions::new().write(true).custom_flags(0).open(root.join("append")).unwrap();
@@ -224,8 +226,13 @@ fn writers_of_every_kind_at_once_and_readers_that_check() {
         for _ in 0..2 {
             scope.spawn(move || {
                 let mut seen = String::new();
-                while seen.lines().count() < 6 * ROUNDS * 2 {
+                let shared = || fs::read_to_string(root.join("streams/shared.jsonl")).map_or(0, |text| text.lines().count());
+                while seen.lines().count() < WRITERS * ROUNDS * 2 {
+                    let before = shared();
                     let log = fs::read_to_string(root.join("log.jsonl")).unwrap();
+                    // All views come from one epoch to the next together.
+                    let both = log.lines().count() / 2;
+                    assert!(before <= both && both <= shared(), "a stream and the log are of different epochs");
                     assert!(log.starts_with(&seen), "a later read of the same file contradicts an earlier one");
                     assert_eq!(log.lines().count() % 2, 0, "half a transaction");
                     assert!(log.is_empty() || log.ends_with('\n'));
@@ -234,8 +241,9 @@ fn writers_of_every_kind_at_once_and_readers_that_check() {
             });
         }
     });
-    assert_eq!(mount.read("streams/shared.jsonl").lines().count(), 6 * ROUNDS);
-    assert_eq!(mount.list("transactions").len(), 6 * ROUNDS);
+    assert_eq!(mount.read("streams/shared.jsonl").lines().count(), WRITERS * ROUNDS);
+    assert_eq!(mount.read("feed.jsonl").lines().count(), WRITERS * ROUNDS * 2);
+    assert_eq!(mount.list("transactions").len(), WRITERS * ROUNDS);
     eventually("every committed name has left", || mount.list("staging").is_empty());
     mount.unmount();
 }

@@ -78,6 +78,34 @@ fn tail_capital_f_begins_anew_when_the_order_changes_and_never_shows_a_mix() {
 }
 
 #[test]
+fn tail_says_that_a_canonical_view_was_replaced_and_tail_f_ends_there() {
+    let (mut store, ids) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    eventually("the log is there", || mount.read("log.jsonl").lines().count() == 7);
+    let told = store.home().join("told");
+    let mut named = Command::new("tail")
+        .args(["-F", "-s", "0.05", "log.jsonl"])
+        .env("LC_ALL", "C")
+        .current_dir(mount.path())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    let open = Tail::start(&mount, &["-f", "log.jsonl"]);
+    for position in 1..=7 {
+        assert_eq!(open.next()["position"], position);
+    }
+    store.transaction().replica(3).parents([ids.root]).created_at("2026-01-01T00:00:00+00:00").event("early", "T", json!(1)).write();
+    eventually("tail -F tells", || fs::read_to_string(&told).unwrap().contains("has been replaced"));
+    fs::write(mount.join("append"), "{\"stream\":\"b\",\"type\":\"T\",\"data\":1}\n").unwrap();
+    assert_eq!(mount.read("log.jsonl").lines().count(), 9);
+    drop((named.kill(), named.wait()));
+    assert!(open.lines.try_recv().is_err(), "what was open has no further line");
+    drop(open);
+    mount.unmount();
+}
+
+#[test]
 fn a_reader_never_meets_zeros_where_a_file_grows() {
     let store = TestStore::new();
     let mount = Mount::start(&store.path());

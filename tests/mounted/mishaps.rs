@@ -377,6 +377,26 @@ fn a_mount_answers_at_once_and_each_view_waits_for_what_it_needs() {
     assert!(mount.unmount().success());
 }
 
+/// What the disk holds after a failed sync is not known: nothing is written until the daemon is started again, and all is read.
+#[test]
+fn a_failed_sync_ends_writing_and_not_reading() {
+    let store = TestStore::new();
+    let mishap = Mishap::of(&store);
+    let mount = mishap.mount(&store.path());
+    append(&mount, &event("a", 0)).unwrap();
+    mishap.order("fail", "sync", 0);
+    assert_eq!(raw(append(&mount, &event("a", 1))), Some(libc::EROFS));
+    assert!(!mishap.take_back());
+    assert_eq!(raw(append(&mount, &event("a", 2))), Some(libc::EROFS), "and from then on");
+    assert_eq!(mount.read_json("status.json")["writer"]["state"], "failed");
+    assert_eq!(mount.read("log.jsonl").lines().count(), 1);
+    mount.unmount();
+    let again = mishap.mount(&store.path());
+    append(&again, &event("a", 3)).unwrap();
+    assert_eq!(again.read_json("status.json")["writer"]["state"], "ready");
+    again.unmount();
+}
+
 fn raw(result: io::Result<()>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
 }

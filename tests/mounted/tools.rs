@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::support::mount::Mount;
 use crate::support::run::{bash, run};
 use crate::support::store::TestStore;
+use crate::support::terminal::Terminal;
 use crate::support::wait::eventually;
 
 /// Whether a tool is installed: those that are not part of every system are tried where they are.
@@ -73,6 +74,10 @@ fn writers_commit_once_at_their_exit() {
         "sed s/1/1/ ../in.jsonl > staging/NAME",
         "jq -c . ../in.jsonl > staging/NAME",
         "rsync ../in.jsonl staging/NAME",
+        "rsync -a ../in.jsonl staging/NAME",
+        "cp -a ../in.jsonl staging/NAME",
+        "python3 -c 'import shutil; shutil.copy2(\"../in.jsonl\", \"staging/NAME\")'",
+        "python3 -c 'import shutil; shutil.copy(\"../in.jsonl\", \"../tmp.jsonl\"); shutil.move(\"../tmp.jsonl\", \"staging/NAME\")'",
         "rsync --inplace ../in.jsonl staging/NAME",
         "sh -c 'cat ../in.jsonl > staging/NAME'",
         "{ cat ../in.jsonl; } > staging/NAME",
@@ -185,5 +190,67 @@ fn editors_save_drafts_and_commit_names_and_not_views() {
     assert_eq!(count(&mount), expected);
     bash(mount.path(), "rm -f staging/v.txt staging/e.txt staging/*~").ok();
     eventually("editors leave nothing behind", || mount.list("staging").is_empty());
+    mount.unmount();
+}
+
+const TEXT: &str = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}";
+const CONTROL_O: &str = "\u{f}";
+const CONTROL_X: &str = "\u{18}";
+const SAVE_IN_EMACS: &str = "\u{18}\u{13}";
+const END_EMACS: &str = "\u{18}\u{3}";
+
+#[test]
+fn nano_saves_a_draft_and_a_commit_name_and_hears_of_refusals() {
+    if !is_installed("nano") || !is_installed("script") {
+        return;
+    }
+    let (_store, mount) = desk();
+    let save = |file: &str, text: &str, told: &str| {
+        let mut nano = Terminal::start(mount.path(), &format!("nano -I {file}"));
+        nano.type_after(&["GNU nano"], text);
+        nano.type_after(&[text.get(..8).unwrap_or(text)], CONTROL_O);
+        nano.type_after(&["File Name to Write"], "\r");
+        nano.type_after(&[told], CONTROL_X);
+        if told.starts_with("Error") {
+            nano.type_after(&["Save modified buffer"], "n");
+        }
+        assert!(nano.wait_for_end(), "{file}");
+    };
+    save("staging/n.txt", TEXT, "Wrote 1 line");
+    assert_eq!((mount.read("staging/n.txt").trim_end(), count(&mount)), (TEXT, 1));
+    save("staging/n.jsonl", TEXT, "Wrote 1 line");
+    assert_eq!(mount.read_json("receipts/n.jsonl.json")["state"], "committed");
+    save("staging/bad.jsonl", "no event", "Error writing");
+    assert_eq!(mount.read_json("receipts/bad.jsonl.json")["state"], "refused");
+    assert_eq!(mount.read("staging/bad.jsonl").trim_end(), "no event");
+    save("log.jsonl", "scribble", "Error writing");
+    assert_eq!(count(&mount), 2);
+    assert_eq!(mount.list("staging"), ["bad.jsonl", "bad.jsonl.error", "n.txt"]);
+    mount.unmount();
+}
+
+#[test]
+fn emacs_on_a_terminal_saves_a_draft_and_a_commit_name_and_no_view() {
+    if !is_installed("emacs") || !is_installed("script") {
+        return;
+    }
+    let (_store, mount) = desk();
+    for file in ["staging/e.txt", "staging/e.jsonl"] {
+        let mut emacs = Terminal::start(mount.path(), &format!("emacs -nw -Q {file}"));
+        emacs.type_after(&["(New file)"], TEXT);
+        emacs.type_after(&["data"], SAVE_IN_EMACS);
+        emacs.type_after(&["Wrote "], END_EMACS);
+        assert!(emacs.wait_for_end(), "{file}");
+    }
+    assert_eq!((mount.read("staging/e.txt").trim_end(), count(&mount)), (TEXT, 2));
+    assert_eq!(mount.read_json("receipts/e.jsonl.json")["state"], "committed");
+    let mut emacs = Terminal::start(mount.path(), "emacs -nw -Q log.jsonl");
+    emacs.type_after(&["needle"], "\u{18}\u{11}scribble");
+    emacs.type_after(&["scribble"], SAVE_IN_EMACS);
+    emacs.type_after(&["write-protected"], "yes\r");
+    emacs.wait_for(&["Read-only file system", "read-only file system"]);
+    drop(emacs);
+    assert_eq!(count(&mount), 2);
+    eventually("emacs leaves nothing behind", || mount.list("staging") == ["e.txt"]);
     mount.unmount();
 }

@@ -6,4 +6,5 @@ pub mod git;
 pub mod mount;
 pub mod run;
 pub mod store;
+pub mod terminal;
 pub mod wait;

@@ -1,0 +1,201 @@
+//! Promises of "Reading" and "Appending" that are no tool's: facts, replaced names, keys, forks, full disks.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::{Value, json};
+
+use crate::support::mount::Mount;
+use crate::support::run::{bash, braidfs, run};
+use crate::support::store::TestStore;
+use crate::support::wait::eventually;
+
+fn append(mount: &Mount, text: &str) -> i32 {
+    let opened = OpenOptions::new().append(true).open(mount.join("append"));
+    errno(opened.and_then(|mut append| append.write_all(text.as_bytes())))
+}
+
+fn errno<T>(result: io::Result<T>) -> i32 {
+    result.err().and_then(|error| error.raw_os_error()).unwrap_or(0)
+}
+
+fn event(stream: &str, data: u32) -> String {
+    format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"data\":{data}}}\n")
+}
+
+#[test]
+fn the_facts_of_a_view_are_plausible() {
+    let (store, _) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    let last = mount.read_lines("log.jsonl").pop().unwrap()["created_at"].as_str().unwrap().to_owned();
+    let last_seconds: i64 = run("date", ["-d", &last, "+%s"]).ok().out.trim().parse().unwrap();
+    for name in ["log.jsonl", "feed.jsonl", "streams/audit.jsonl", "streams"] {
+        let facts = fs::metadata(mount.join(name)).unwrap();
+        assert_eq!((facts.mtime(), facts.nlink()), (last_seconds, 1), "{name}");
+        assert_eq!(facts.blocks(), facts.len().div_ceil(512), "{name}");
+    }
+    let room = nix::sys::statvfs::statvfs(mount.path()).unwrap();
+    let below = nix::sys::statvfs::statvfs(&store.path()).unwrap();
+    assert_eq!((room.blocks(), room.files()), (below.blocks(), below.files()));
+    mount.unmount();
+}
+
+#[test]
+fn what_is_no_list_of_lines_is_replaced_whenever_it_changes() {
+    let mount = Mount::start(&TestStore::new().path());
+    assert_eq!(append(&mount, &event("a", 1)), 0);
+    for name in ["status.json", "graph.txt", "metrics"] {
+        let before = mount.read(name);
+        let mut held = File::open(mount.join(name)).unwrap();
+        assert_eq!(append(&mount, &event("a", 2)), 0);
+        let mut still = String::new();
+        held.read_to_string(&mut still).unwrap();
+        assert_ne!(mount.read(name), before, "{name}");
+        assert_ne!(held.metadata().unwrap().ino(), fs::metadata(mount.join(name)).unwrap().ino(), "{name}");
+        // Metrics count what was asked meanwhile, also in the file that is open.
+        assert!(name == "metrics" || still == before, "{name}: {still}");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn what_is_open_or_mapped_stays_whole_when_a_merge_replaces_the_name() {
+    let (mut store, ids) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    let before = mount.read("log.jsonl");
+    let mut held = File::open(mount.join("log.jsonl")).unwrap();
+    // SAFETY: the file is a view, whose bytes never change.
+    #[allow(unsafe_code)]
+    let mapped = unsafe { memmap2::Mmap::map(&held) }.unwrap();
+    store.transaction().replica(3).parents([ids.root]).created_at("2026-01-01T00:00:00+00:00").event("early", "T", json!(1)).write();
+    eventually("the merge shows", || mount.read("log.jsonl").lines().count() == 8);
+    assert_eq!(std::str::from_utf8(&mapped).unwrap(), before);
+    let mut still = String::new();
+    held.read_to_string(&mut still).unwrap();
+    assert_eq!(still, before);
+    assert_eq!(held.metadata().unwrap().len(), before.len() as u64);
+    drop((held, mapped));
+    mount.unmount();
+}
+
+#[test]
+fn keys_and_event_ids_make_a_retry_safe() {
+    let mount = Mount::start(&TestStore::new().path());
+    let keyed = |data: u32| format!("{{\"key\":\"k\",\"events\":[{}]}}\n", event("a", data).trim_end());
+    assert_eq!([append(&mount, &keyed(1)), append(&mount, &keyed(1)), append(&mount, &keyed(2))], [0, 0, libc::EEXIST]);
+    let id = "01a2197d-cfaa-76e3-9118-c7296b990777";
+    let named = |data: u32| format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":{data},\"event_id\":\"{id}\"}}\n");
+    assert_eq!([append(&mount, &named(1)), append(&mount, &named(1)), append(&mount, &named(2))], [0, 0, libc::EEXIST]);
+    assert_eq!(mount.read("log.jsonl").lines().count(), 2);
+    let first = mount.read_lines("log.jsonl")[0]["transaction_id"].clone();
+    fs::write(mount.join("staging/retry.json"), keyed(1)).unwrap();
+    let receipt = mount.read_json("receipts/retry.json.json");
+    assert_eq!((&receipt["state"], &receipt["transaction_id"]), (&Value::from("committed"), &first), "the first one's");
+    assert_eq!(mount.read("log.jsonl").lines().count(), 2);
+    mount.unmount();
+}
+
+#[test]
+fn expectations_say_none_exists_any_or_a_version() {
+    let mount = Mount::start(&TestStore::new().path());
+    let expecting = |what: &str| {
+        let text = format!("{{\"expect\":{{\"a\":{what}}},\"events\":[{}]}}\n", event("a", 1).trim_end());
+        append(&mount, &text)
+    };
+    let answers = ["\"exists\"", "1", "0", "\"none\"", "\"exists\"", "\"any\"", "3", "3", "\"some\"", "-1"].map(expecting);
+    let (stale, wrong) = (libc::ESTALE, libc::EINVAL);
+    assert_eq!(answers, [stale, stale, 0, stale, 0, 0, 0, stale, wrong, wrong]);
+    mount.unmount();
+}
+
+/// A draft on a forked stream is told so by write(2) or close(2), whatever its form, and not only after the commit.
+#[test]
+fn an_append_to_a_forked_stream_is_refused_as_early_as_it_can_be() {
+    let (store, _) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    assert_eq!(mount.read("log.jsonl").lines().count(), 7);
+    let unaware = event("account-0", 1);
+    let write = |name: &str, text: &str| {
+        let mut file = File::create(mount.join("staging").join(name)).unwrap();
+        let written = errno(file.write_all(text.as_bytes()));
+        let closed = errno(nix::unistd::close(file).map_err(io::Error::from));
+        (written, closed)
+    };
+    assert_eq!(write("lines.jsonl", &unaware), (libc::ESTALE, libc::ESTALE));
+    assert_eq!(write("endless.jsonl", unaware.trim_end()), (0, libc::ESTALE), "a last line without its end is whole");
+    assert_eq!(write("document.json", &format!("[\n{}\n]", unaware.trim_end())), (0, libc::ESTALE));
+    assert_eq!(append(&mount, &unaware), libc::ESTALE);
+    fs::write(mount.join("staging/.x"), &unaware).unwrap();
+    assert_eq!(errno(fs::rename(mount.join("staging/.x"), mount.join("staging/renamed.jsonl"))), libc::ESTALE);
+    assert_eq!(mount.read("staging/.x"), unaware, "the draft is still there");
+    let id = mount.list("forks")[0].clone();
+    for name in ["lines.jsonl", "endless.jsonl", "document.json", "renamed.jsonl"] {
+        assert!(mount.read(&format!("staging/{name}.error")).contains(&id), "{name}");
+        assert_eq!(mount.read_json(&format!("receipts/{name}.json"))["reasons"][0]["errno"], "ESTALE", "{name}");
+    }
+    assert_eq!(mount.read("log.jsonl").lines().count(), 7);
+    let aware = format!("{{\"expect\":{{\"account-0\":4}}}}\n{unaware}");
+    assert_eq!(write("lines.jsonl", &aware), (0, 0), "who has seen both sides may");
+    assert_eq!(mount.read("log.jsonl").lines().count(), 8);
+    mount.unmount();
+}
+
+#[test]
+fn a_second_save_by_rename_keeps_the_draft_and_a_forgotten_receipt_allows_it() {
+    let mount = Mount::start(&TestStore::new().path());
+    let save = || {
+        fs::write(mount.join("staging/.x"), event("a", 1)).unwrap();
+        errno(fs::rename(mount.join("staging/.x"), mount.join("staging/x.jsonl")))
+    };
+    assert_eq!([save(), save()], [0, libc::EEXIST]);
+    assert_eq!(mount.list("staging"), [".x"]);
+    fs::remove_file(mount.join("receipts/x.jsonl.json")).unwrap();
+    assert_eq!(save(), 0);
+    assert_eq!((mount.read("log.jsonl").lines().count(), mount.list("staging").len()), (2, 0));
+    mount.unmount();
+}
+
+#[test]
+fn a_staged_file_takes_what_changes_nothing_and_refuses_what_would() {
+    let mount = Mount::start(&TestStore::new().path());
+    fs::write(mount.join("staging/.x"), "draft").unwrap();
+    bash(&mount.join("staging"), "chmod 600 .x && chown 1:1 .x && touch -d yesterday .x && touch .x").ok();
+    let refused = |script: &str, why: &str| {
+        let ran = bash(&mount.join("staging"), &format!("LC_ALL=C {script}"));
+        assert!(ran.code != 0 && ran.err.contains(why), "{script}: {}", ran.err);
+    };
+    refused("setfattr -n user.x -v y .x", "Operation not supported");
+    refused("mkfifo pipe", "Operation not permitted");
+    refused("ln .x hard", "Operation not permitted");
+    bash(&mount.join("staging"), "touch taken.txt && mv -n .x taken.txt; test -e .x").ok();
+    let mut rest: BTreeSet<String> = mount.list("staging").into_iter().collect();
+    for name in ["ü.jsonl", "-x.jsonl", "a b.jsonl", "x.JSONL", ".hidden.jsonl", "x.jsonl.tmp"] {
+        fs::write(mount.join("staging").join(name), event("a", 1)).unwrap();
+        rest.insert(name.to_owned());
+    }
+    assert_eq!(mount.list("staging").into_iter().collect::<BTreeSet<_>>(), rest, "no name that is committed");
+    assert!(mount.list("receipts").is_empty());
+    mount.unmount();
+}
+
+#[test]
+fn a_full_disk_refuses_the_writer_and_harms_nothing() {
+    let store = TestStore::new();
+    let path = store.home().join("small");
+    fs::create_dir(&path).unwrap();
+    run("mount", ["-t", "tmpfs", "-o", "size=1m", "small", path.to_str().unwrap()]).ok();
+    let inner = path.join("store");
+    braidfs(["init", inner.to_str().unwrap()]).ok();
+    let mount = Mount::options(&inner).at(&store.home().join("mnt")).start();
+    assert_eq!(append(&mount, &event("a", 1)), 0);
+    let large = event("a", 2).replace("2}", &format!("\"{}\"}}", "x".repeat(2 << 20)));
+    assert_eq!(errno(fs::write(mount.join("staging/large.jsonl"), &large)), libc::ENOSPC);
+    assert_eq!(mount.read("log.jsonl").lines().count(), 1);
+    fs::remove_file(mount.join("staging/large.jsonl")).unwrap();
+    assert_eq!(append(&mount, &event("a", 3)), 0, "with room again it goes on");
+    mount.unmount();
+    braidfs(["verify", inner.to_str().unwrap()]).ok();
+    run("umount", [path.to_str().unwrap()]).ok();
+}
