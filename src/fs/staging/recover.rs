@@ -1,9 +1,11 @@
 //! What a daemon that ended has left: drafts stay, unfinished commits are finished, the rest is refused.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use crate::format::draft::parse_draft;
 use crate::fs::ledger::Failure;
+use crate::fs::locked;
 use crate::fs::receipt::{Receipt, State as Verdict, sha256_hex};
 use crate::fs::staging::decide::name_events;
 use crate::fs::staging::{Phase, Staging, commit_kind};
@@ -76,21 +78,28 @@ impl Staging {
     pub fn finish(&self, unfinished: Unfinished) {
         for receipt in unfinished.0 {
             let Some(attempt) = receipt.attempt.clone() else { continue };
-            let committed = self.finish_one(&receipt, &attempt.event_ids, &attempt.from);
-            if let Some(file) = self.find(&attempt.from) {
-                crate::fs::locked(&file.inner).phase = match commit_kind(&attempt.from) {
-                    Some(_) => Phase::Refused,
-                    None => Phase::Open,
-                };
-                if committed && let Err(error) = self.remove(&attempt.from, &file) {
-                    tracing::warn!(%error, name = attempt.from, "a committed file cannot be removed");
+            let file = self.find(&attempt.from);
+            let set_phase = |phase: Phase| {
+                if let Some(file) = &file {
+                    locked(&file.inner).phase = phase;
                 }
+            };
+            // The name leaves the listing before the receipt says that it was committed.
+            let leave = || set_phase(Phase::Committed { until: Instant::now() + self.grace });
+            let committed = self.finish_one(&receipt, &attempt.event_ids, &attempt.from, leave);
+            if !committed {
+                set_phase(if commit_kind(&attempt.from).is_some() { Phase::Refused } else { Phase::Open });
+            }
+            if let Some(file) = file.filter(|_| committed)
+                && let Err(error) = self.remove(&attempt.from, &file)
+            {
+                tracing::warn!(%error, name = attempt.from, "a committed file cannot be removed");
             }
             self.announce();
         }
     }
 
-    fn finish_one(&self, receipt: &Receipt, event_ids: &[String], from: &str) -> bool {
+    fn finish_one(&self, receipt: &Receipt, event_ids: &[String], from: &str, leave: impl FnOnce()) -> bool {
         let bytes = StagedName::new(from).and_then(|from| self.files.read(&from).ok()).unwrap_or_default();
         let Some(kind) = commit_kind(&receipt.name).filter(|_| sha256_hex(&bytes) == receipt.sha256) else {
             self.forget_receipt(&receipt.name).unwrap_or_default();
@@ -102,7 +111,10 @@ impl Staging {
             self.ledger.append(draft)
         });
         match appended {
-            Ok(committed) => self.save(&receipt.clone().committed(&committed)).is_ok(),
+            Ok(committed) => {
+                leave();
+                self.save(&receipt.clone().committed(&committed)).is_ok()
+            }
             Err(failure) => {
                 let attempt = receipt.attempt.clone().filter(|_| matches!(failure, Failure::Error { .. }));
                 self.refuse(Receipt { attempt, ..receipt.clone() }, &failure.into_rejection());
