@@ -61,7 +61,7 @@ use crate::disk::{self, Disk};
 use crate::epoch::Epoch;
 use crate::fold::Limits;
 use crate::model::{Draft, Errno, EventId, Rejection, ReplicaId, TransactionId};
-use crate::store::{Mode, OpenError, SnapshotMeta, Store};
+use crate::store::{Mode, OpenError, SNAPSHOTS_KEPT, SnapshotMeta, Store};
 use crate::view::{Past, Tree};
 
 pub use cursors::Leadership;
@@ -99,6 +99,8 @@ pub struct OpenOptions {
     pub worker: Option<PathBuf>,
     /// What a fold may use.
     pub fold_limits: Limits,
+    /// How many saved states of a name are kept, the newest ones; at least one.
+    pub snapshots_kept: usize,
 }
 
 impl Default for OpenOptions {
@@ -114,6 +116,7 @@ impl Default for OpenOptions {
             replica_id: None,
             worker: None,
             fold_limits: Limits::default(),
+            snapshots_kept: SNAPSHOTS_KEPT,
         }
     }
 }

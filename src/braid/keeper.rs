@@ -129,7 +129,7 @@ impl Keeper {
             delivered_twice: BTreeSet::new(),
             memory: Memory::default(),
             saving: Saving::default(),
-            shelf: Shelf::default(),
+            shelf: Shelf::new(options.snapshots_kept),
             checkpoints: Arc::default(),
             gone,
             foreign: ForeignCounter::default(),

@@ -19,11 +19,13 @@ use crate::epoch::SavedSnapshot;
 use crate::format::time::created_at;
 use crate::index::Index;
 use crate::model::{Errno, Finding, FindingKind, Rejection, Severity, SnapshotRequest};
-use crate::store::{Coverage, NewSnapshot, SNAPSHOTS_KEPT, Snapshot, SnapshotError, SnapshotMeta};
+use crate::store::{Coverage, NewSnapshot, Snapshot, SnapshotError, SnapshotMeta};
 
 /// The saved states as the keeper knows them.
 #[derive(Default)]
 pub(super) struct Shelf {
+    /// How many states of a name are kept.
+    kept_max: usize,
     kept: Vec<Kept>,
     shown: Arc<Vec<SavedSnapshot>>,
     /// How the directory looked when it was read.
@@ -47,6 +49,10 @@ enum Basis {
 }
 
 impl Shelf {
+    pub(super) fn new(kept_max: usize) -> Self {
+        Self { kept_max: kept_max.max(1), ..Self::default() }
+    }
+
     pub(super) fn shown(&self) -> Arc<Vec<SavedSnapshot>> {
         Arc::clone(&self.shown)
     }
@@ -226,7 +232,7 @@ impl Keeper {
         // One that is stale holds nobody up.
         let stale: Vec<u64> =
             self.shelf.kept.iter().filter(|kept| !kept.valid && kept.meta.name == request.name).map(|kept| kept.meta.ordinal).collect();
-        let saved = self.store.save_snapshot(&lock, &new, SNAPSHOTS_KEPT, |meta| stale.contains(&meta.ordinal));
+        let saved = self.store.save_snapshot(&lock, &new, self.shelf.kept_max, |meta| stale.contains(&meta.ordinal));
         drop(lock);
         self.counters.snapshot.add(begun.elapsed());
         span.record("duration_us", micros(begun));

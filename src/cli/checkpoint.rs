@@ -11,7 +11,6 @@ use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::signals::Ending;
 use super::{Session, locate, reader};
-use crate::braid::Braid;
 use crate::disk::{Disk, LockGuard};
 use crate::store::{Checkpoint, CheckpointError, Mode, Standing, Store};
 
@@ -85,11 +84,6 @@ impl From<CheckpointError> for Failure {
     }
 }
 
-fn open(session: &Session, read_only: bool) -> Result<Braid> {
-    let directory = locate::named_or_found(session, &Disk::real())?;
-    Ok(reader::open(session, &directory, read_only)?.0)
-}
-
 fn standing(checkpoint: &Checkpoint) -> &'static str {
     match checkpoint.standing {
         Standing::Belongs => "belongs",
@@ -103,7 +97,7 @@ fn to_json(checkpoint: &Checkpoint) -> Value {
 }
 
 fn get(name: &str, session: &mut Session) -> Result {
-    let braid = open(session, true)?;
+    let braid = reader::braid(session, true)?;
     let Some(checkpoint) = braid.checkpoint(name)? else {
         let hint = format!("save one: braidfs checkpoint set {name} N");
         return Err(Failure::new(Kind::Refused, format!("checkpoint '{name}' does not exist")).hint(hint));
@@ -114,13 +108,13 @@ fn get(name: &str, session: &mut Session) -> Result {
 }
 
 fn set(name: &str, seq_nr: u64, force: bool, session: &mut Session) -> Result {
-    open(session, false)?.save_checkpoint(name, seq_nr, force)?;
+    reader::braid(session, false)?.save_checkpoint(name, seq_nr, force)?;
     let saved = json!({"name": name, "seq_nr": seq_nr});
     session.out.either(&saved, |_| format!("checkpoint {} is at {seq_nr}", harmless(name)))
 }
 
 fn list(session: &mut Session) -> Result {
-    let mut all = open(session, true)?.checkpoints()?;
+    let mut all = reader::braid(session, true)?.checkpoints()?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.iter().try_for_each(|checkpoint| {
         let remark = if checkpoint.standing == Standing::Orphaned { "  orphaned: it belongs to another ingestion log" } else { "" };
@@ -137,7 +131,7 @@ fn forget(name: &str, session: &mut Session) -> Result {
 }
 
 /// Takes the leadership of a subscription, or says who has it.
-fn take_lead(store: &Store, name: &str) -> Result<LockGuard> {
+pub(super) fn take_lead(store: &Store, name: &str) -> Result<LockGuard> {
     if let Some(guard) = store.lead(name)? {
         return Ok(guard);
     }

@@ -10,7 +10,7 @@ use super::Session;
 use super::failure::{Failure, Kind, Result};
 use super::glob;
 use super::harmless::harmless;
-use crate::view::File;
+use crate::view::{File, Lines};
 
 /// So much is rendered at a time.
 const CHUNK_BYTES: usize = 1 << 18;
@@ -88,26 +88,42 @@ pub(super) fn print(session: &mut Session, view: &File, choice: &Choice, stream:
     let lines = lines.clone().after(choice.after);
     let mut left = choice.limit.unwrap_or(u64::MAX);
     let is_everything = session.out.is_json() && choice.event_type.is_none() && stream.is_none() && choice.limit.is_none();
-    let (mut offset, mut rest) = (0, Vec::new());
-    while offset < lines.size() && left > 0 {
+    if is_everything {
+        return each_chunk(&lines, |bytes| session.out.bytes(bytes).map(|()| true));
+    }
+    each_line(&lines, |line| {
+        left = left.saturating_sub(u64::from(left > 0 && print_line(session, line, choice, stream)?));
+        Ok(left > 0)
+    })
+}
+
+/// Renders a view piece by piece, whatever its size, until `each` says false.
+pub(super) fn each_chunk(lines: &Lines, mut each: impl FnMut(&[u8]) -> Result<bool>) -> Result {
+    let mut offset = 0;
+    while offset < lines.size() {
         let bytes = lines.read(offset, CHUNK_BYTES);
-        if bytes.is_empty() {
+        if bytes.is_empty() || !each(&bytes)? {
             break;
         }
         offset += bytes.len() as u64;
-        if is_everything {
-            session.out.bytes(&bytes)?;
-            continue;
-        }
-        rest.extend_from_slice(&bytes);
-        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |end| end + 1);
-        let tail = rest.split_off(whole);
-        for line in rest.split_inclusive(|byte| *byte == b'\n') {
-            left = left.saturating_sub(u64::from(left > 0 && print_line(session, line, choice, stream)?));
-        }
-        rest = tail;
     }
     Ok(())
+}
+
+/// Renders a view line by line, each with its end, until `each` says false.
+pub(super) fn each_line(lines: &Lines, mut each: impl FnMut(&[u8]) -> Result<bool>) -> Result {
+    let mut rest = Vec::new();
+    each_chunk(lines, |bytes| {
+        rest.extend_from_slice(bytes);
+        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |end| end + 1);
+        let tail = rest.split_off(whole);
+        for line in std::mem::replace(&mut rest, tail).split_inclusive(|byte| *byte == b'\n') {
+            if !each(line)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
 }
 
 /// Prints a line if it is chosen; tells whether it was.

@@ -6,14 +6,12 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::events::{each_chunk, each_line};
 use super::failure::{Failure, Kind, Result};
 use super::output::Output;
 use super::{Session, glob, reader};
 use crate::format::csv::{CsvError, CsvWriter};
 use crate::view::{Lines, Node};
-
-/// So much is rendered at a time, whatever the size of the view.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// Print a view's events for other tools, as JSON lines or as a table
 ///
@@ -61,13 +59,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     match arguments.form {
         Form::Jsonl => {
             if is_whole(arguments) {
-                return copy(&lines, &mut sink);
+                return each_chunk(&lines, |bytes| Ok(sink.write_all(bytes).map(|()| true)?));
             }
-            each_line(&lines, arguments, |line| Ok(sink.write_all(line)?))
+            each_chosen(&lines, arguments, |line| Ok(sink.write_all(line)?))
         }
         Form::Csv => {
             let mut rows = CsvWriter::new(sink).map_err(of_csv)?;
-            each_line(&lines, arguments, |line| rows.write_line(line).map_err(of_csv))?;
+            each_chosen(&lines, arguments, |line| rows.write_line(line).map_err(of_csv))?;
             rows.finish().map_err(of_csv).map(drop)
         }
     }
@@ -98,19 +96,6 @@ fn of_csv(error: CsvError) -> Failure {
     }
 }
 
-fn copy(lines: &Lines, sink: &mut Sink<'_>) -> Result {
-    let mut offset = 0;
-    while offset < lines.size() {
-        let bytes = lines.read(offset, CHUNK_BYTES);
-        if bytes.is_empty() {
-            break;
-        }
-        offset += bytes.len() as u64;
-        sink.write_all(&bytes)?;
-    }
-    Ok(())
-}
-
 /// What a line is chosen by.
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -127,27 +112,19 @@ impl Line<'_> {
     }
 }
 
-fn each_line(lines: &Lines, arguments: &Arguments, mut write: impl FnMut(&[u8]) -> Result) -> Result {
+/// Hands the chosen lines over.
+fn each_chosen(lines: &Lines, arguments: &Arguments, mut write: impl FnMut(&[u8]) -> Result) -> Result {
     let mut left = arguments.limit.unwrap_or(u64::MAX);
-    let (mut offset, mut rest) = (0, Vec::new());
-    while offset < lines.size() && left > 0 {
-        let bytes = lines.read(offset, CHUNK_BYTES);
-        if bytes.is_empty() {
-            break;
-        }
-        offset += bytes.len() as u64;
-        rest.extend_from_slice(&bytes);
-        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |end| end + 1);
-        let tail = rest.split_off(whole);
-        for line in rest.split_inclusive(|byte| *byte == b'\n') {
-            let head: Line<'_> =
-                serde_json::from_slice(line).map_err(|error| Failure::new(Kind::Failed, "a line of a view is damaged").because(&error))?;
-            if left > 0 && head.is_chosen(arguments) {
-                write(line)?;
-                left -= 1;
-            }
-        }
-        rest = tail;
+    if left == 0 {
+        return Ok(());
     }
-    Ok(())
+    each_line(lines, |line| {
+        let head: Line<'_> =
+            serde_json::from_slice(line).map_err(|error| Failure::new(Kind::Failed, "a line of a view is damaged").because(&error))?;
+        if head.is_chosen(arguments) {
+            write(line)?;
+            left -= 1;
+        }
+        Ok(left > 0)
+    })
 }

@@ -51,6 +51,12 @@ pub(super) fn numbered_tree(session: &Session) -> Result<Tree> {
     Ok(Tree::of(epoch))
 }
 
+/// The session's store, with everything in it taken in.
+pub(super) fn braid(session: &Session, read_only: bool) -> Result<Braid> {
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    Ok(open(session, &directory, read_only)?.0)
+}
+
 /// Opens a store and waits until everything in it is taken in.
 pub(super) fn open(session: &Session, directory: &Path, read_only: bool) -> Result<(Braid, Arc<Epoch>)> {
     open_by(session, directory, &OpenOptions { read_only, ..OpenOptions::default() })

@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, given, locate, reader};
-use crate::braid::Braid;
+use crate::braid::OpenOptions;
 use crate::disk::Disk;
 use crate::epoch::SavedSnapshot;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, parse_draft};
 use crate::format::names::directory_name;
-use crate::store::Coverage;
+use crate::store::{Coverage, SNAPSHOTS_KEPT};
 use crate::view::Tree;
 
 /// Saved states: start from one and replay only what came after
@@ -39,6 +39,9 @@ enum Action {
         /// It covers this stream up to that version; once for each stream
         #[arg(long, value_name = "STREAM=VERSION", value_parser = parse_version)]
         covers: Vec<(String, u64)>,
+        /// How many states of the name are kept, the newest ones
+        #[arg(long, value_name = "N", default_value_t = SNAPSHOTS_KEPT, value_parser = parse_kept)]
+        keep: usize,
     },
     /// Print the newest state that still holds, with what it covers
     Show {
@@ -79,17 +82,12 @@ fn parse_version(text: &str) -> std::result::Result<(String, u64), String> {
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     match &arguments.action {
-        Action::Save { name, file, seq_nr, covers } => save(name, file.as_deref(), *seq_nr, covers, session),
+        Action::Save { name, file, seq_nr, covers, keep } => save(name, file.as_deref(), *seq_nr, covers, *keep, session),
         Action::Show { name, seq_nr, state } => show(name, *seq_nr, *state, session),
         Action::After { name } => print(name, "after.jsonl", session),
         Action::List { name } => list(name.as_deref(), session),
         Action::Forget { name } => forget(name, session),
     }
-}
-
-fn open(session: &Session, read_only: bool) -> Result<Braid> {
-    let directory = locate::named_or_found(session, &Disk::real())?;
-    Ok(reader::open(session, &directory, read_only)?.0)
 }
 
 fn read_state(file: Option<&Path>) -> Result<String> {
@@ -100,7 +98,11 @@ fn read_state(file: Option<&Path>) -> Result<String> {
     Ok(value.get().to_owned())
 }
 
-fn save(name: &str, file: Option<&Path>, seq_nr: Option<u64>, covers: &[(String, u64)], session: &mut Session) -> Result {
+fn parse_kept(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|kept| *kept > 0).ok_or_else(|| format!("'{text}' is no number from 1"))
+}
+
+fn save(name: &str, file: Option<&Path>, seq_nr: Option<u64>, covers: &[(String, u64)], keep: usize, session: &mut Session) -> Result {
     let state = read_state(file)?;
     let mut snapshot = Map::from_iter([("name".to_owned(), json!(name))]);
     match seq_nr {
@@ -109,7 +111,9 @@ fn save(name: &str, file: Option<&Path>, seq_nr: Option<u64>, covers: &[(String,
     };
     // The same way as through staging, so that the same is refused.
     let draft = parse_draft(format!("{{\"snapshot\":{},\"state\":{state}}}", Value::from(snapshot)).as_bytes(), DraftKind::Document)?;
-    let committed = open(session, false)?.append(draft)?;
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    let options = OpenOptions { snapshots_kept: keep, ..OpenOptions::default() };
+    let committed = reader::open_by(session, &directory, &options)?.0.append(draft)?;
     let Some(meta) = committed.snapshot else { return Err(Failure::new(Kind::Failed, "no state was saved")) };
     let saved = json!({"name": name, "ordinal": meta.ordinal, "digest": meta.digest});
     session.out.either(&saved, |_| format!("saved state {} of snapshot {}", meta.ordinal, harmless(name)))
@@ -133,7 +137,7 @@ fn show(name: &str, seq_nr: Option<u64>, state: bool, session: &mut Session) -> 
     if !state {
         return print(name, &seq_nr.map_or_else(|| "latest.json".to_owned(), |seq_nr| format!("{seq_nr}.json")), session);
     }
-    let braid = open(session, true)?;
+    let braid = reader::braid(session, true)?;
     let wanted = |saved: &SavedSnapshot| {
         saved.meta.name == name && seq_nr.map_or(saved.valid, |seq_nr| saved.meta.coverage == Coverage::SeqNr(seq_nr))
     };
@@ -150,7 +154,7 @@ fn show(name: &str, seq_nr: Option<u64>, state: bool, session: &mut Session) -> 
 }
 
 fn list(name: Option<&str>, session: &mut Session) -> Result {
-    let braid = open(session, true)?;
+    let braid = reader::braid(session, true)?;
     braid.snapshots().iter().filter(|saved| name.is_none_or(|name| saved.meta.name == name)).try_for_each(|saved| {
         let meta = &saved.meta;
         let (seq_nr, covers) = match &meta.coverage {
@@ -167,7 +171,7 @@ fn list(name: Option<&str>, session: &mut Session) -> Result {
 }
 
 fn forget(name: &str, session: &mut Session) -> Result {
-    if open(session, false)?.forget_snapshots(name)? {
+    if reader::braid(session, false)?.forget_snapshots(name)? {
         return session.out.either(&json!({"name": name, "forgotten": true}), |_| format!("snapshot {} is forgotten", harmless(name)));
     }
     Err(Failure::new(Kind::Refused, format!("snapshot '{name}' does not exist")).hint("list them: braidfs snapshot list"))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::checkpoint::take_lead;
 use super::failure::{Failure, Kind, Result};
 use super::filter::Filter;
 use super::signals::Ending;
@@ -59,12 +60,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     Store::open(&directory, &disk, Mode::ReadOnly)?;
     let name = &arguments.subscription;
     let braid = Braid::open(&directory, &OpenOptions { follow: true, ..OpenOptions::default() })?;
-    let Some(_leadership) = braid.lead(name)? else {
-        let leader = braid.leader(name)?.and_then(|holder| holder.pid);
-        let leader = leader.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-        let hint = "it is free again as soon as that process ends";
-        return Err(Failure::new(Kind::Busy, format!("subscription '{name}' is led by {leader}")).hint(hint));
-    };
+    let _leadership = take_lead(braid.store(), name)?;
     while braid.wait(|epoch| epoch.progress.ready, NOTICE).is_none() {
         if ending.has_come() {
             return Ok(());
