@@ -21,6 +21,9 @@ mod general;
 mod import_git;
 #[path = "cli/init.rs"]
 mod init;
+#[cfg(debug_assertions)]
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/mounted.rs"]
 mod mounted;
 #[path = "cli/moving.rs"]

@@ -85,6 +85,8 @@ impl Lines {
     }
 
     fn weight(&self, item: u32) -> u64 {
+        #[cfg(test)]
+        counted::weighed();
         let index = &self.epoch.index;
         match self.numbers {
             Numbers::SeqNr => match index.feed.slot(item) {
@@ -140,6 +142,8 @@ impl Lines {
 
     /// Appends one line.
     pub(super) fn render(&self, out: &mut Vec<u8>, rank: u64, item: u32) {
+        #[cfg(test)]
+        counted::rendered();
         let index = &self.epoch.index;
         match self.numbers {
             Numbers::Version => push_stream_prefix(out, u64::from(index.events.version(item))),
@@ -152,5 +156,37 @@ impl Lines {
             }
         }
         out.extend_from_slice(index.events.tail(item, &index.pack));
+    }
+}
+
+/// What views cost a thread.
+#[cfg(test)]
+pub(crate) mod counted {
+    use std::cell::Cell;
+
+    /// Lines of which something was asked.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub(crate) struct Cost {
+        /// Their size, to find a place.
+        pub(crate) weighed: u64,
+        /// Their bytes.
+        pub(crate) rendered: u64,
+    }
+
+    thread_local!(static COST: Cell<Cost> = Cell::default());
+
+    pub(super) fn weighed() {
+        COST.set(Cost { weighed: COST.get().weighed + 1, ..COST.get() });
+    }
+
+    pub(super) fn rendered() {
+        COST.set(Cost { rendered: COST.get().rendered + 1, ..COST.get() });
+    }
+
+    /// The cost of some work.
+    pub(crate) fn cost(work: impl FnOnce()) -> Cost {
+        COST.set(Cost::default());
+        work();
+        COST.get()
     }
 }

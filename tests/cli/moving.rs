@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use braidfs::braid::{Braid, OpenOptions};
 use braidfs::format::draft::{DraftKind, parse_draft};
+use braidfs::format::legacy;
 use serde_json::Value;
 
 use crate::support::run::{Ran, braidfs_command, run_with};
@@ -136,6 +137,22 @@ fn two_processes_move_one_log_in_together() {
     }
     assert_eq!(winners, 1);
     assert_moved(&store, count);
+    assert_eq!(snapshot_files(&store).len(), 1);
+}
+
+/// Each looked for a sentinel in what it knew, found none, and saved one.
+#[test]
+fn a_process_that_does_not_know_yet_of_a_sentinel_leaves_no_second_one() {
+    let store = TestStore::new();
+    let both = [(); 2].map(|()| Braid::open(&store.path(), &OpenOptions::default()).unwrap());
+    let log = "{\"type\":\"a\",\"session_id\":\"s\"}\nbroken\n";
+    let plan = legacy::plan(&[(legacy::parse_file_path("2026-03-01.jsonl").unwrap(), log.as_bytes())], "wave");
+    for (braid, cut) in both.iter().zip([true, false]) {
+        braid.wait_ready().unwrap();
+        let request = legacy::CutoverRequest { aggregate_type: "wave", start_seq_nr: None };
+        assert_eq!(braid.cut_over(&plan, &request, |_| ()).unwrap().cut, cut);
+        assert_eq!(snapshot_files(&store).len(), 1);
+    }
 }
 
 #[test]

@@ -93,3 +93,34 @@ fn a_state_that_is_open_stays_whole_while_its_name_comes_to_stand_for_the_next()
         assert!(mount.unmount().success());
     }
 }
+
+#[test]
+fn the_past_shows_the_folds_of_now_over_the_events_of_then() {
+    let store =
+        store(&[("sum", "#: init: 0\n. + $event.event_data\n"), ("list", "#: init: []\n#: per: stream\n. + [$event.event_data]\n")]);
+    let mount = Mount::start(&store.path());
+    for data in [10, 20] {
+        fs::write(mount.join("append"), format!("{{\"stream\":\"b\",\"type\":\"T\",\"data\":{data}}}\n")).unwrap();
+    }
+    assert_eq!(mount.read("views/sum.json"), "35\n");
+    for (position, sum, streams) in [(2, "5\n", &["a.json"][..]), (3, "15\n", &["a.json", "b.json"]), (4, "35\n", &["a.json", "b.json"])] {
+        let then = format!("at/position:{position}/views");
+        assert_eq!(mount.list(&then), ["list", "sum.json"]);
+        assert_eq!(mount.read(&format!("{then}/sum.json")), sum);
+        assert_eq!(mount.list(&format!("{then}/list")), streams);
+        assert_eq!(mount.read(&format!("{then}/list/a.json")), "[2,3]\n");
+    }
+    // What breaks only later is whole in a past before it, and no past makes a finding of the present.
+    fs::write(store.path().join("projections/sum.jq"), "#: init: 0\nif $event.event_data == 20 then error(\"twenty\") else . + 1 end\n")
+        .unwrap();
+    assert_eq!(mount.read_json("at/position:4/views/sum.json")["error"]["kind"], "step");
+    assert_eq!(mount.read("at/position:3/views/sum.json"), "3\n");
+    let broken = |mount: &Mount| mount.read_json("status.json")["findings"].to_string().matches("broken-projection").count();
+    assert_eq!(broken(&mount), 0);
+    assert_eq!(mount.read_json("views/sum.json")["event"]["event_data"], 20);
+    eventually("the finding is shown", || broken(&mount) == 1);
+    fs::write(store.path().join("projections/sum.jq"), "#: init: 0\n. + 1\n").unwrap();
+    assert_eq!(mount.read("views/sum.json"), "4\n");
+    eventually("the finding is gone", || broken(&mount) == 0);
+    assert!(mount.unmount().success());
+}

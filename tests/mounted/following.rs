@@ -8,19 +8,22 @@ use std::sync::mpsc::{Receiver, channel};
 use serde_json::json;
 
 use crate::support::mount::Mount;
+use crate::support::run::{braidfs, braidfs_command, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{DEADLINE, eventually};
 
-/// A `tail` that runs until the test is over.
-struct Tail {
+/// A program that prints what comes, until the test is over.
+struct Follower {
     child: Child,
     lines: Receiver<String>,
 }
 
-impl Tail {
-    fn start(mount: &Mount, arguments: &[&str]) -> Self {
-        let mut command = Command::new("tail");
-        command.args(arguments).args(["-n", "+1", "-s", "0.05"]).current_dir(mount.path());
+impl Follower {
+    fn tail(mount: &Mount, arguments: &[&str]) -> Self {
+        Self::start(Command::new("tail").args(arguments).args(["-n", "+1", "-s", "0.05"]).current_dir(mount.path()))
+    }
+
+    fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (sender, lines) = channel();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -34,7 +37,7 @@ impl Tail {
     }
 }
 
-impl Drop for Tail {
+impl Drop for Follower {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -46,7 +49,7 @@ fn tail_f_of_the_feed_shows_every_event_once() {
     let mut store = TestStore::new();
     store.transaction().event("a", "T", json!(0)).write();
     let mount = Mount::start(&store.path());
-    let tail = Tail::start(&mount, &["-f", "feed.jsonl"]);
+    let tail = Follower::tail(&mount, &["-f", "feed.jsonl"]);
     for n in 1..20 {
         assert_eq!(tail.next()["seq_nr"], n);
         if n % 2 == 0 {
@@ -64,7 +67,7 @@ fn tail_capital_f_begins_anew_when_the_order_changes_and_never_shows_a_mix() {
     let (mut store, ids) = TestStore::forked();
     let mount = Mount::start(&store.path());
     eventually("the log is there", || mount.read("log.jsonl").lines().count() == 7);
-    let tail = Tail::start(&mount, &["-F", "log.jsonl"]);
+    let tail = Follower::tail(&mount, &["-F", "log.jsonl"]);
     for position in 1..=7 {
         assert_eq!(tail.next()["position"], position);
     }
@@ -91,7 +94,7 @@ fn tail_says_that_a_canonical_view_was_replaced_and_tail_f_ends_there() {
         .stderr(fs::File::create(&told).unwrap())
         .spawn()
         .unwrap();
-    let open = Tail::start(&mount, &["-f", "log.jsonl"]);
+    let open = Follower::tail(&mount, &["-f", "log.jsonl"]);
     for position in 1..=7 {
         assert_eq!(open.next()["position"], position);
     }
@@ -129,5 +132,39 @@ fn a_reader_never_meets_zeros_where_a_file_grows() {
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+    mount.unmount();
+}
+
+/// A subscription's `watch` is no part of a mount: mounts end, crash and come back, and it goes on.
+#[test]
+fn watch_goes_on_over_mounts_that_end_and_come_back() {
+    const EVENT: &str = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n";
+    let store = TestStore::new();
+    let dir = store.path();
+    let dir = dir.to_str().unwrap();
+    let mut mount = Mount::start(&store.path());
+    // Started inside the mount, and knowing nothing else.
+    let watch = Follower::start(braidfs_command().args(["watch", "s", "--save"]).current_dir(mount.path()).stdin(Stdio::null()));
+    let mut crashed = Vec::new();
+    let mut numbers = 1..;
+    let mut met = |what: &str| assert_eq!(watch.next()["seq_nr"], numbers.next().unwrap(), "{what}");
+    for crash in [false, true, false, true] {
+        fs::write(mount.join("append"), EVENT).unwrap();
+        met("by the mount");
+        if crash {
+            mount.crash();
+            crashed.push(mount);
+        } else {
+            assert!(mount.unmount().success(), "whoever watches does not use the mount");
+        }
+        run_with(braidfs_command().args(["--store", dir, "append"]), EVENT.as_bytes()).ok();
+        met("between mounts");
+        mount = Mount::start(&store.path());
+    }
+    fs::write(mount.join("append"), EVENT).unwrap();
+    met("at last");
+    eventually("it has acknowledged the last one", || braidfs(["--store", dir, "checkpoint", "get", "s"]).out == "9\n");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(watch.child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(watch.lines.recv_timeout(DEADLINE).is_err(), "nothing came twice");
     mount.unmount();
 }

@@ -6,6 +6,7 @@ use crate::braid::tests::{self, open, store};
 use crate::braid::{AppendError, Braid};
 use crate::model::{Errno, FindingKind, SnapshotRequest};
 use crate::store::Coverage;
+use crate::view::{Node, counted};
 
 fn append(braid: &Braid, stream: &str) -> String {
     let text = format!("{{\"stream_id\":\"{stream}\",\"event_type\":\"T\",\"event_data\":1}}");
@@ -125,4 +126,28 @@ fn a_merge_that_inserts_into_what_is_covered_makes_it_stale() {
     assert_eq!(text(&braid, &format!("{directory}/after.jsonl")), text(&braid, "streams/s.jsonl"));
     drop(braid);
     assert!(text(&open(&dir, false), &format!("{directory}/v2.json")).unwrap().contains("\"stale\":true"));
+}
+
+#[test]
+fn what_comes_after_a_state_costs_the_same_whatever_lies_before() {
+    let cost = |covered: u64, versions: Vec<(String, u64)>| {
+        let (_temp, dir) = store();
+        let braid = open(&dir, false);
+        tests::append(&braid, &tests::event("a", 1).repeat(usize::try_from(covered).unwrap()));
+        let seq_nr = versions.is_empty().then_some(covered);
+        braid.save_snapshot(SnapshotRequest { name: "sum".to_owned(), seq_nr, versions, state: "{}".to_owned() }).unwrap();
+        tests::append(&braid, &tests::event("a", 2).repeat(10));
+        let tree = braid.tree();
+        counted::cost(|| {
+            let after = tree.find("snapshots/sum/after.jsonl").and_then(Node::into_file).unwrap();
+            assert_eq!(after.read_all().unwrap().iter().filter(|byte| **byte == b'\n').count(), 10);
+        })
+    };
+    for of_streams in [false, true] {
+        let [small, large] =
+            [100, 5_000].map(|covered| cost(covered, if of_streams { vec![("a".to_owned(), covered)] } else { Vec::new() }));
+        assert_eq!((small.rendered, large.rendered), (10, 10));
+        // A place is found within one piece of the list, however long the list is.
+        assert!(large.weighed <= small.weighed + 1_024, "{large:?} after {small:?}");
+    }
 }

@@ -9,6 +9,7 @@ mod memory;
 mod mounted;
 mod opening;
 mod order;
+mod past;
 mod peers;
 mod report;
 mod writing;
@@ -36,9 +37,10 @@ fn main() {
     let root = PathBuf::from(std::env::var("BRAIDFS_ROOT").expect("scripts/bench names the project"));
     let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(root.join("target")).expect("a directory for data");
     let plan = Plan { quick, runs: if quick { 3 } else { 5 }, root, scratch: scratch.path().to_path_buf() };
-    let parts: [(&str, fn(&Plan, &mut Report)); 7] = [
+    let parts: [(&str, fn(&Plan, &mut Report)); 8] = [
         ("open", opening::measure),
         ("order", order::measure),
+        ("past", past::measure),
         ("memory", memory::measure),
         ("commit", writing::measure),
         ("read", mounted::read),
