@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::braid::check::is_same;
 use crate::braid::{AppendError, Braid};
-use crate::format::legacy::{CutoverRequest, LegacyPlan, cutover_event, cutover_event_id, cutover_stream_id, sentinel_state};
+use crate::format::legacy::{
+    CutoverRequest, LegacyPlan, corrupt_events, cutover_event, cutover_event_id, cutover_stream_id, sentinel_state,
+};
 use crate::index::Index;
 use crate::model::{Draft, DraftEvent, Errno, Expectation, Rejection, SnapshotRequest};
 
@@ -47,22 +49,29 @@ impl Braid {
         self.renewed()?;
         if !self.is_cut_over(request) {
             check_start(plan, request)?;
-            let mut rest = plan.events.as_slice();
-            while !rest.is_empty() {
-                let (chunk, after) = rest.split_at(chunk_len(rest));
-                let written = self.append_absent(chunk, request)?;
-                done.written += written;
-                rest = after;
-                progress(plan.events.len() - rest.len());
-                if written == 0 && self.is_cut_over(request) {
-                    break;
-                }
-            }
+            self.move_in(&corrupt_events(plan, request), request, |_| ())?;
+            done.written = self.move_in(&plan.events, request, progress)?;
             done.cut = self.append_cutover(plan, request)?;
         }
         self.count(plan, &mut done);
         self.save_sentinel(request.aggregate_type)?;
         Ok(done)
+    }
+
+    /// Appends what is not there of some events, and nothing once the cutover is done; gives how many events that were.
+    fn move_in(&self, events: &[DraftEvent], request: &CutoverRequest<'_>, progress: impl Fn(usize)) -> Result<usize, AppendError> {
+        let (mut rest, mut all) = (events, 0);
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(chunk_len(rest));
+            let written = self.append_absent(chunk, request)?;
+            all += written;
+            rest = after;
+            progress(events.len() - rest.len());
+            if written == 0 && self.is_cut_over(request) {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     fn renewed(&self) -> Result<(), AppendError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::braid::CutOver;
+use crate::braid::{AppendError, CutOver};
 use crate::cli::failure::{Failure, Kind, Result};
 use crate::cli::harmless::harmless;
 use crate::cli::progress::bar;
@@ -19,7 +19,7 @@ const CORRUPT_SHOWN_MAX: usize = 20;
 /// Move in from daily event logs: DIR/YYYY-MM-DD.jsonl, or a directory a session
 ///
 /// Every event becomes an event of its aggregate's stream, with its old keys as metadata. Then one system.cutover event
-/// ends the move, once and for all. Lines that are no events are shown and kept in it. Stop what writes the logs first.
+/// ends the move, once and for all. Lines that are no events are shown and kept. Stop what writes the logs first.
 ///
 /// Run it again whenever it was interrupted: it goes on where it stopped. An empty DIR is a fresh install: nothing is written.
 #[derive(Args)]
@@ -53,7 +53,10 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let request = CutoverRequest { aggregate_type: &arguments.aggregate_type, start_seq_nr: arguments.start_seq };
     let done = braid.cut_over(&plan, &request, |done| progress.set_position(done as u64));
     progress.finish_and_clear();
-    let done = done.map_err(|error| Failure::from(error).hint("run it again: it goes on where it stopped"))?;
+    let done = done.map_err(|error| {
+        let again = if matches!(error, AppendError::Rejected(_)) { "" } else { "run it again: it goes on where it stopped" };
+        Failure::from(error).hint(again)
+    })?;
     show_corrupt(session, &plan.corrupt_lines);
     session.out.either(&to_json(&plan, &done), |_| to_text(&plan, &done))
 }
@@ -109,7 +112,7 @@ fn to_text(plan: &LegacyPlan, done: &CutOver) -> String {
         (done.present, "were there already"),
         (done.differing, "of them with other content"),
         (plan.duplicate_line_count, "lines stand there twice"),
-        (plan.corrupt_lines.len(), "lines are no events and are kept in the cutover"),
+        (plan.corrupt_lines.len(), "lines are no events and are kept"),
         (done.late, "came after the cutover and were not taken"),
     ];
     for (count, what) in also.into_iter().filter(|(count, _)| *count > 0) {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ids::{cutover_event_id, cutover_stream_id, hex};
+use super::ids::{corrupt_event_id, corrupt_stream_id, cutover_event_id, cutover_stream_id, hex};
 use super::plan::{CorruptLine, LegacyPlan};
 use crate::model::DraftEvent;
 
@@ -42,7 +42,7 @@ struct Data<'a> {
     corrupt_lines: Vec<Corrupt<'a>>,
 }
 
-/// A corrupt line as it is kept: its text if it is UTF-8, else its bytes in hex, or its hash if there is too much.
+/// A corrupt line as it is kept: its text if it is UTF-8, else its bytes in hex; neither where it is kept in events of its own.
 #[derive(Serialize)]
 struct Corrupt<'a> {
     file: &'a str,
@@ -50,17 +50,26 @@ struct Corrupt<'a> {
     reason: &'a str,
     bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hex: Option<String>,
     sha256: String,
 }
 
+/// Which part of a line it is, from 1.
+#[derive(Serialize)]
+struct Part {
+    number: usize,
+    of: usize,
+}
+
 /// The event that ends a cutover, last of all: `system.cutover` in `system-<aggregate_type>`, to be written once
 /// (expect the stream to have no event).
 ///
 /// Its data has `pre_cutover_event_count`, how many lines were passed over as duplicates or corrupt, and the corrupt
-/// lines themselves with file, line and reason: the first 10,000, their text up to 2 MiB and a hash of the rest.
+/// lines themselves with file, line and reason: the first 10,000, with their bytes up to 2 MiB. [`corrupt_events`] has the rest.
 #[must_use]
 pub fn cutover_event(plan: &LegacyPlan, request: &CutoverRequest<'_>) -> DraftEvent {
     let data = Data {
@@ -85,25 +94,56 @@ pub fn cutover_event(plan: &LegacyPlan, request: &CutoverRequest<'_>) -> DraftEv
     }
 }
 
-fn keep(lines: &[CorruptLine]) -> Vec<Corrupt<'_>> {
+/// The corrupt lines that the cutover's event lists, each with whether it also carries its bytes.
+fn listed(lines: &[CorruptLine]) -> impl Iterator<Item = (&CorruptLine, bool)> {
     let mut room = CORRUPT_BYTES_MAX;
-    lines.iter().take(CORRUPT_LINES_MAX).map(|line| keep_one(line, &mut room)).collect()
+    lines.iter().take(CORRUPT_LINES_MAX).map(move |line| {
+        // A byte that is no character takes two digits, and one that must be escaped six characters.
+        let left = room.checked_sub(line.bytes.len());
+        room = left.unwrap_or(room);
+        (line, left.is_some())
+    })
 }
 
-fn keep_one<'a>(line: &'a CorruptLine, room: &mut usize) -> Corrupt<'a> {
-    // A byte that is no character takes two digits, and one that must be escaped six characters.
-    let fits = room.checked_sub(line.length).filter(|_| line.bytes.len() == line.length);
-    *room = fits.unwrap_or(*room);
-    let text = fits.and_then(|_| std::str::from_utf8(&line.bytes).ok());
+fn keep(lines: &[CorruptLine]) -> Vec<Corrupt<'_>> {
+    listed(lines).map(|(line, carried)| corrupt(line, carried.then_some(line.bytes.as_slice()), None)).collect()
+}
+
+fn corrupt<'a>(line: &'a CorruptLine, bytes: Option<&'a [u8]>, part: Option<Part>) -> Corrupt<'a> {
+    let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
     Corrupt {
         file: &line.file,
         line: line.line,
         reason: &line.error.message,
-        bytes: line.length,
+        bytes: line.bytes.len(),
+        part,
         text,
-        hex: (fits.is_some() && text.is_none()).then(|| hex(&line.bytes)),
+        hex: bytes.filter(|_| text.is_none()).map(hex),
         sha256: hex(&line.sha256),
     }
+}
+
+/// The corrupt lines whose bytes the cutover's event does not carry, to be written before it: `system.corrupt_line` in
+/// `system.corrupt-<aggregate_type>`, a long line as several parts.
+#[must_use]
+pub fn corrupt_events(plan: &LegacyPlan, request: &CutoverRequest<'_>) -> Vec<DraftEvent> {
+    let lines = &plan.corrupt_lines;
+    let not_carried = listed(lines).filter(|(_, carried)| !carried).map(|(line, _)| line);
+    let rest = not_carried.chain(lines.iter().skip(CORRUPT_LINES_MAX));
+    rest.flat_map(|line| parts(line, request.aggregate_type)).collect()
+}
+
+fn parts<'a>(line: &'a CorruptLine, aggregate_type: &'a str) -> impl Iterator<Item = DraftEvent> + 'a {
+    let of = line.bytes.chunks(CORRUPT_BYTES_MAX).len();
+    line.bytes.chunks(CORRUPT_BYTES_MAX).zip(1..).map(move |(bytes, number)| DraftEvent {
+        event_id: Some(corrupt_event_id(aggregate_type, &line.file, line.line, number)),
+        stream_id: corrupt_stream_id(aggregate_type),
+        event_type: "system.corrupt_line".to_owned(),
+        // Nothing in it can fail to be JSON.
+        event_data: serde_json::to_string(&corrupt(line, Some(bytes), Some(Part { number, of }))).unwrap_or_default(),
+        metadata: "{}".to_owned(),
+        line: 1,
+    })
 }
 
 /// The state of the snapshot that a cutover leaves: an object whose only key is [`SENTINEL_KEY`].
@@ -133,6 +173,15 @@ mod tests {
     use super::*;
     use crate::format::legacy::{parse_file_path, plan};
 
+    fn corrupt_of(log: &[u8]) -> Vec<Value> {
+        let plan = plan(&[(parse_file_path("2026-03-01.jsonl").unwrap(), log)], "wave");
+        let events = corrupt_events(&plan, &CutoverRequest { aggregate_type: "wave", start_seq_nr: None });
+        let ids: std::collections::BTreeSet<_> = events.iter().map(|event| event.event_id).collect();
+        assert_eq!(ids.len(), events.len());
+        assert!(events.iter().all(|event| event.stream_id == "system.corrupt-wave" && event.event_data.len() < 16 << 20));
+        events.iter().map(|event| serde_json::from_str(&event.event_data).unwrap()).collect()
+    }
+
     fn event_of(log: &[u8]) -> (DraftEvent, Value) {
         let file = parse_file_path("2026-03-01.jsonl").unwrap();
         let plan = plan(&[(file, log)], "wave");
@@ -159,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_kept_as_its_hash() {
+    fn what_is_too_much_is_kept_in_events_of_its_own() {
         let mut log = b"\x01".repeat(CORRUPT_BYTES_MAX);
         log.extend_from_slice(b"\nshort\n");
         let (event, data) = event_of(&log);
@@ -167,9 +216,32 @@ mod tests {
         assert_eq!(data["corrupt_lines"][0]["text"].as_str().map(str::len), Some(CORRUPT_BYTES_MAX));
         assert_eq!((&data["corrupt_lines"][1]["text"], &data["corrupt_lines"][1]["bytes"]), (&Value::Null, &5.into()));
         assert_eq!(data["corrupt_lines"][1]["sha256"].as_str().map(str::len), Some(64));
-        let (_, many) = event_of(&b"x\n".repeat(CORRUPT_LINES_MAX + 1));
+        let apart = corrupt_of(&log);
+        assert_eq!(apart.len(), 1);
+        assert_eq!((&apart[0]["line"], &apart[0]["text"], &apart[0]["part"]["of"]), (&2.into(), &"short".into(), &1.into()));
+
+        let log = b"x\n".repeat(CORRUPT_LINES_MAX + 1);
+        let (_, many) = event_of(&log);
         assert_eq!(many["corrupt_lines"].as_array().map(Vec::len), Some(CORRUPT_LINES_MAX));
         assert_eq!(many["corrupt_line_count"], CORRUPT_LINES_MAX + 1);
+        assert_eq!(corrupt_of(&log)[0]["line"], CORRUPT_LINES_MAX + 1);
+        assert!(corrupt_of(b"x\ny\n").is_empty());
+    }
+
+    #[test]
+    fn a_long_corrupt_line_comes_back_from_its_parts() {
+        // No text: every character may be cut in two.
+        let log: Vec<u8> = "\u{e9}".repeat(CORRUPT_BYTES_MAX + 1).into_bytes();
+        let log = &log[1..];
+        let parts = corrupt_of(log);
+        assert_eq!(parts.len(), 3);
+        let unhex =
+            |hex: &str| -> Vec<u8> { (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect() };
+        let bytes: Vec<u8> = parts
+            .iter()
+            .flat_map(|part| part["text"].as_str().map_or_else(|| unhex(part["hex"].as_str().unwrap()), |text| text.as_bytes().to_vec()))
+            .collect();
+        assert!(bytes == log);
     }
 
     #[test]

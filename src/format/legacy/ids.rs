@@ -50,6 +50,18 @@ pub fn cutover_event_id(aggregate_type: &str) -> EventId {
     derived(&[b"system.cutover", aggregate_type.as_bytes()])
 }
 
+/// The stream of the corrupt lines for which a cutover's event has no room: `system.corrupt-<aggregate_type>`.
+#[must_use]
+pub fn corrupt_stream_id(aggregate_type: &str) -> String {
+    stream_id("system.corrupt", aggregate_type)
+}
+
+/// The id of a part of a corrupt line.
+pub(super) fn corrupt_event_id(aggregate_type: &str, path: &str, line: u64, part: usize) -> EventId {
+    let (line, part) = (line.to_be_bytes(), (part as u64).to_be_bytes());
+    derived(&[b"system.corrupt_line", aggregate_type.as_bytes(), path.as_bytes(), &line, &part])
+}
+
 /// The id of a legacy event: its own if that is a UUID, else one made of the file's path, the line and how many equal
 /// lines stood in that file before it.
 pub(super) fn event_id(legacy_id: Option<&str>, path: &str, line: &[u8], repeated: u64) -> EventId {

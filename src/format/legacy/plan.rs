@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::event::{LINE_BYTES_MAX, LegacyError, LegacyEvent, parse_legacy_line};
+use super::event::{LegacyError, LegacyEvent, parse_legacy_line};
 use super::ids::{derived_event_id, event_id, stream_id};
 use crate::format::json::{NESTING_MAX, find_unreadable};
 use crate::model::{DraftEvent, EventId};
@@ -31,10 +31,8 @@ pub struct CorruptLine {
     pub line: u64,
     /// Why it is none.
     pub error: LegacyError,
-    /// Its bytes; empty if it is too long to be kept.
+    /// Its bytes.
     pub bytes: Vec<u8>,
-    /// How many bytes it has.
-    pub length: usize,
     /// SHA-256 of its bytes.
     pub sha256: [u8; 32],
 }
@@ -126,8 +124,7 @@ fn read_file<'a>(file: &'a LegacyFile, bytes: &'a [u8], found: &mut Vec<Found<'a
 }
 
 fn corrupt_line(file: &LegacyFile, line: u64, text: &[u8], error: LegacyError) -> CorruptLine {
-    let bytes = if text.len() > LINE_BYTES_MAX { Vec::new() } else { text.to_vec() };
-    CorruptLine { file: file.path.clone(), line, error, bytes, length: text.len(), sha256: Sha256::digest(text).into() }
+    CorruptLine { file: file.path.clone(), line, error, bytes: text.to_vec(), sha256: Sha256::digest(text).into() }
 }
 
 fn add_events(found: Vec<Found<'_>>, aggregate_type: &str, plan: &mut LegacyPlan) {
