@@ -194,6 +194,8 @@ fn orphaned_finding(checkpoint: &Checkpoint) -> Finding {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod interleavings;
 #[cfg(test)]
+pub(super) use interleavings::Dice;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod power;
 #[cfg(test)]

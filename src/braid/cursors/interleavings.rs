@@ -12,10 +12,10 @@ use crate::store::Coverage;
 use crate::view::FeedFilter;
 
 /// Runs differ by their seed alone: what fails once fails always.
-struct Dice(u64);
+pub(in crate::braid) struct Dice(pub(in crate::braid) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(in crate::braid) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::braid::cursors::Dice;
 use crate::braid::git::tests::git;
 use crate::braid::tests::{append, event, everything, open, store};
 use crate::braid::{Braid, TravelError};
@@ -61,16 +62,51 @@ fn braided() -> (tempfile::TempDir, PathBuf, Braid) {
     (temp, dir, ours)
 }
 
+/// Two replicas that append and bring each other some of their files, in any order: parents may come late, or never.
+fn wild(seed: u64) -> (tempfile::TempDir, PathBuf, Braid) {
+    let mut dice = Dice(seed);
+    let (temp, dir) = store();
+    let dirs = [dir.clone(), temp.path().join("other")];
+    Braid::init(&dirs[1]).unwrap();
+    let braids = dirs.each_ref().map(|dir| open(dir, false));
+    for n in 0..24 {
+        let (place, stream) = (dice.roll(2), ["a", "b/c"][dice.roll(2)]);
+        if dice.roll(3) > 0 {
+            let version = braids[place].refresh().unwrap().index.stream_version(stream);
+            append(&braids[place], &format!("{{\"expect\":{{\"{stream}\":{version}}}}}\n{}", event(stream, n)));
+            continue;
+        }
+        for (name, bytes) in files(&dirs[place], all_names(&dirs[place])) {
+            if dice.roll(3) > 0 {
+                fs::write(dirs[1 - place].join("events").join(name), bytes).unwrap();
+            }
+        }
+    }
+    let [ours, _] = braids;
+    ours.refresh().unwrap();
+    (temp, dir, ours)
+}
+
 #[test]
 fn every_position_equals_a_fresh_store_of_the_transactions_up_to_it() {
-    let (_temp, dir, braid) = braided();
+    assert_positions(&braided());
+    let mut merged = 0;
+    for seed in 0..5 {
+        let store = wild(seed);
+        merged += usize::from(store.2.epoch().index.transactions.heads().len() > 1 || store.2.epoch().index.log.incarnation > 0);
+        assert_positions(&store);
+    }
+    assert!(merged > 2, "{merged}");
+}
+
+fn assert_positions((_temp, dir, braid): &(tempfile::TempDir, PathBuf, Braid)) {
     let epoch = braid.epoch();
     let index = &epoch.index;
     let last = index.log.events.len();
     for position in 0..=last {
         let until = position.checked_sub(1).map(|at| index.rank(index.events.transaction(index.log.events.get(at).unwrap())));
         let names = index.order.iter_from(0).take(until.map_or(0, |rank| rank as usize + 1)).map(|tx| index.transactions.file_name(tx));
-        assert_eq!(past(&braid, &format!("position:{position}")), fresh(&files(&dir, names)), "position {position}");
+        assert_eq!(past(braid, &format!("position:{position}")), fresh(&files(dir, names)), "position {position}");
     }
     assert!(matches!(braid.at(&format!("position:{}", last + 1)), Err(TravelError::Beyond { last: l, .. }) if l == last));
 }
