@@ -1,5 +1,6 @@
 //! Bytes to model and back: transaction files, drafts, view lines, names, times. Pure.
 
+pub mod binary;
 pub mod csv;
 pub mod draft;
 mod json;

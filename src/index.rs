@@ -18,6 +18,7 @@ pub mod transactions;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::dag::column::Column;
+use crate::format::binary::{Binary, Input, binary_fields};
 use crate::format::lines::digits;
 use crate::format::names::category_of;
 use crate::index::directories::Directories;
@@ -38,6 +39,7 @@ pub struct List {
     /// Rises whenever lines that were shown change or go: the view's name then stands for a new file.
     pub incarnation: u32,
 }
+binary_fields!(List { events, incarnation });
 
 /// A file as it is taken in.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct Arrival<'a> {
     pub odd_name: Option<&'a str>,
     /// The inode under which it was read.
     pub inode: u64,
+    /// What is kept of its size and time.
+    pub stamp: u32,
     /// Its events in the order of the file, each with its packed line.
     pub events: Vec<ArrivalEvent<'a>>,
 }
@@ -122,6 +126,48 @@ pub struct Index {
     cyclic: BTreeSet<u32>,
 }
 
+impl Binary for Index {
+    /// All but the pack, whose lines lie in a file of their own.
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { pack: _, transactions, events, streams, types, categories, directories, order, log, feed, forks, .. } = self;
+        let Self { stream_lists, stream_category, type_lists, category_lists, cyclic, .. } = self;
+        transactions.put(out);
+        events.put(out);
+        [streams, types, categories].into_iter().for_each(|names| names.put(out));
+        directories.put(out);
+        order.put(out);
+        log.put(out);
+        feed.put(out);
+        forks.put(out);
+        [stream_lists, type_lists, category_lists].into_iter().for_each(|lists| lists.put(out));
+        stream_category.put(out);
+        cyclic.put(out);
+    }
+
+    fn take(from: &mut Input<'_>) -> Option<Self> {
+        let mut index = Self {
+            pack: Pack::default(),
+            transactions: Binary::take(from)?,
+            events: Binary::take(from)?,
+            streams: Binary::take(from)?,
+            types: Binary::take(from)?,
+            categories: Binary::take(from)?,
+            directories: Binary::take(from)?,
+            order: Binary::take(from)?,
+            log: Binary::take(from)?,
+            feed: Binary::take(from)?,
+            forks: Binary::take(from)?,
+            stream_lists: Binary::take(from)?,
+            type_lists: Binary::take(from)?,
+            category_lists: Binary::take(from)?,
+            stream_category: Binary::take(from)?,
+            cyclic: Binary::take(from)?,
+        };
+        index.settle_forks();
+        Some(index)
+    }
+}
+
 /// No category.
 const NO_CATEGORY: u32 = u32::MAX;
 
@@ -129,6 +175,7 @@ impl Index {
     /// Makes room for so many events at once, so that an index that is built from much does not grow step by step.
     pub fn reserve(&mut self, events: usize) {
         self.events.reserve(events);
+        self.transactions.reserve(events);
     }
 
     /// Enters a file; its lines lie at the end of the pack. It shows in views after [`Index::link`].
@@ -150,6 +197,7 @@ impl Index {
             first_event,
             event_count: arrival.events.len() as u32,
             inode: arrival.inode,
+            stamp: arrival.stamp,
             closes_all: closes_all(header, arrival.events.len()),
             details,
         };

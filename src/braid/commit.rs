@@ -10,15 +10,14 @@ use crate::braid::check::{Verdict, bases, check, committed};
 use crate::braid::forked::Proposal;
 use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
-use crate::braid::load::load;
-use crate::braid::load::{Good, Loaded};
+use crate::braid::load::{Good, Loaded, load, stamp};
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Failure, Shared};
 use crate::disk::{self, Stat};
 use crate::epoch::WriterState;
 use crate::format::time::created_at;
 use crate::format::transaction::{EncodeEvent, FORMAT_VERSION, encode};
-use crate::index::{Arrival, ArrivalEvent, Index};
+use crate::index::Index;
 use crate::model::{Draft, Errno, EventId, Header, ReplicaId, TransactionId};
 use crate::store::{CommitLock, LockError, Published, WriteError};
 
@@ -232,7 +231,7 @@ impl Keeper {
             return Err(AppendError::Storage { errno: Errno::EIO, message: "the transaction could not be read back".to_owned() });
         };
         let offset = next.pack.len();
-        let number = enter(next, &good);
+        let number = next.enter(&good.arrival(None, None), &good.lines);
         next.link(&[number], &[]);
         let name = format!("{}.jsonl", header.transaction_id);
         Ok(move |reply| Prepared { reply, name, bytes, number, good, offset })
@@ -285,7 +284,7 @@ impl Keeper {
 
     fn note_written(&mut self, one: &Prepared) {
         if let Ok(stat) = self.store.stat(&one.name) {
-            self.index.transactions.set_inode(one.number, stat.inode);
+            self.index.transactions.set_file(one.number, stat.inode, stamp(stat));
             self.save_entered(&one.good, stat, one.offset, &one.name);
             self.roster.written.insert(one.name.clone(), stat);
         }
@@ -312,16 +311,6 @@ impl Keeper {
             done.push((one.reply, Err(AppendError::Storage { errno: error.errno(), message })));
         }
     }
-}
-
-fn enter(index: &mut Index, good: &Good) -> u32 {
-    let events = good.events.iter().map(|event| ArrivalEvent {
-        event_id: event.event_id,
-        stream_id: &event.stream_id,
-        event_type: &event.event_type,
-        line_len: event.line_len,
-    });
-    index.enter(&Arrival { header: &good.header, odd_name: None, inode: 0, events: events.collect() }, &good.lines)
 }
 
 pub(super) fn storage(error: &disk::Error) -> AppendError {

@@ -21,6 +21,11 @@ impl Gone {
         Ok(Self { recorded: store.gone()?, compared: None })
     }
 
+    /// All of them.
+    pub(super) fn recorded(&self) -> impl Iterator<Item = (u64, EventId)> + '_ {
+        self.recorded.iter().map(|(&seq_nr, &id)| (seq_nr, id))
+    }
+
     /// Whether a line of the log was passed as gone.
     pub(super) fn has(&self, seq_nr: u64, id: EventId) -> bool {
         self.recorded.get(&seq_nr) == Some(&id)

@@ -13,8 +13,8 @@ use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{Disk, EntryKind, Stat, mishap};
 use crate::epoch::Quarantined;
+use crate::index::Index;
 use crate::index::transactions::Flags;
-use crate::index::{Arrival, ArrivalEvent, Index};
 use crate::model::{Finding, FindingKind, Severity, TransactionId};
 use crate::store::{Listed, ListedKind, Store};
 
@@ -111,6 +111,11 @@ impl Roster {
         all
     }
 
+    /// Notes that the file of a transaction has another name than its id.
+    pub(super) fn note_misnamed(&mut self, name: &str, number: u32) {
+        self.misnamed.insert(name.to_owned(), number);
+    }
+
     /// The names that stand beside the index for what they are.
     pub(super) fn odd_findings(&self) -> Vec<Finding> {
         let finding = |file: &String, kind, severity, transaction_id, message, hint: String| Finding {
@@ -185,6 +190,7 @@ impl Keeper {
             self.progress.of = self.progress.done + came.len() as u64;
             self.publish(shared);
         }
+        self.expect_many(came.len());
         while !came.is_empty() {
             let mut round = Round::default();
             self.arrive_all(&came, &mut round, watcher);
@@ -203,11 +209,9 @@ impl Keeper {
     }
 
     /// What of a listing is new, and what is missing from it.
-    pub(super) fn compare_listing(&mut self, mut listed: Vec<Listed>) -> (Vec<String>, Vec<String>) {
-        // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
-        listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let mut came = Vec::new();
-        let mut seen_numbers: HashSet<u32> = HashSet::new();
+    pub(super) fn compare_listing(&mut self, listed: Vec<Listed>) -> (Vec<String>, Vec<String>) {
+        let mut came = self.saving.take_read_again();
+        let mut seen_numbers = vec![false; self.index.transactions.len() as usize];
         let mut seen_names: HashSet<String> = HashSet::new();
         for Listed { name, inode, kind } in listed {
             match kind {
@@ -216,22 +220,33 @@ impl Keeper {
                 ListedKind::BrokenLink => self.note_no_file(&name, inode, "a broken link"),
                 ListedKind::File => match self.entered_number(&name) {
                     Some(number) => {
-                        seen_numbers.insert(number);
+                        if let Some(seen) = seen_numbers.get_mut(number as usize) {
+                            *seen = true;
+                        }
                         if self.index.transactions.inode(number) != inode {
                             came.push(name);
                         }
                         continue;
                     }
                     None if self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode) => {}
-                    None => came.push(name.clone()),
+                    None => {
+                        came.push(name);
+                        continue;
+                    }
                 },
             }
             seen_names.insert(name);
         }
-        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !seen_names.contains(*name)).cloned().collect();
+        // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
+        came.sort_unstable();
+        came.dedup();
+        let is_new: HashSet<&String> = came.iter().collect();
+        let is_seen = |name: &String| seen_names.contains(name) || is_new.contains(name);
+        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !is_seen(name)).cloned().collect();
+        drop(is_new);
         let transactions = &self.index.transactions;
-        let gone = (0..transactions.len()).filter(|&number| transactions.is_present(number) && !seen_numbers.contains(&number));
-        went.extend(gone.map(|number| transactions.file_name(number)));
+        let gone = (0..).zip(seen_numbers).filter(|&(number, seen)| !seen && transactions.is_present(number));
+        went.extend(gone.map(|(number, _)| transactions.file_name(number)));
         (came, went)
     }
 
@@ -276,7 +291,7 @@ impl Keeper {
         }
         let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
         let number = self.index.transactions.find(id)?;
-        (self.index.transactions.is_present(number) && self.index.transactions.file_name(number) == name).then_some(number)
+        (self.index.transactions.is_present(number) && self.index.transactions.has_name(number, name)).then_some(number)
     }
 
     fn is_known(&self, name: &str) -> bool {
@@ -321,7 +336,7 @@ impl Keeper {
     }
 
     /// Their numbers in the feed are gone from now on.
-    fn forget_hidden(&mut self, hidden: &[u32]) {
+    pub(super) fn forget_hidden(&mut self, hidden: &[u32]) {
         let seqs: Vec<u32> = hidden
             .iter()
             .flat_map(|&tx| self.index.transactions.events(tx))
@@ -457,7 +472,7 @@ impl Keeper {
             let other = self.index.transactions.file_name(number);
             if other == name {
                 if self.is_same(number, good) {
-                    self.index.transactions.set_inode(number, stat.inode);
+                    self.move_file(number, stat, !good.findings(name).is_empty());
                     self.set_findings(name, good);
                 }
                 return;
@@ -473,15 +488,8 @@ impl Keeper {
             self.unclaim(claimed, name, round);
         }
         let odd_name = (name != format!("{id}.jsonl")).then_some(name);
-        let events = good.events.iter().map(|event| ArrivalEvent {
-            event_id: event.event_id,
-            stream_id: &event.stream_id,
-            event_type: &event.event_type,
-            line_len: event.line_len,
-        });
-        let arrival = Arrival { header: &good.header, odd_name, inode: stat.inode, events: events.collect() };
         let offset = self.index.pack.len();
-        let number = self.index.enter(&arrival, &good.lines);
+        let number = self.index.enter(&good.arrival(odd_name, Some(stat)), &good.lines);
         self.save_entered(good, stat, offset, name);
         if odd_name.is_some() {
             self.roster.misnamed.insert(name.to_owned(), number);
@@ -498,7 +506,7 @@ impl Keeper {
         let mut extra = name;
         if name == format!("{id}.jsonl") {
             odd.inode = self.index.transactions.inode(number);
-            self.index.transactions.set_inode(number, stat.inode);
+            self.move_file(number, stat, false);
             self.index.transactions.set_proper_name(number);
             self.roster.misnamed.remove(other);
             self.set_findings(name, good);

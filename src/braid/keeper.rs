@@ -72,6 +72,8 @@ pub(super) struct Keeper {
     /// Transactions of which an event has no number yet.
     pub(super) unnumbered: BTreeSet<u32>,
     pub(super) feed_shown: u64,
+    /// Whether the feed holds every line of the log that was there at the start.
+    pub(super) is_feed_begun: bool,
     pub(super) writer: WriterState,
     pub(super) progress: Progress,
     pub(super) touched: Touched,
@@ -102,7 +104,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(store: Arc<Store>, options: &OpenOptions, projections: Arc<Projections>) -> Result<Self, Failure> {
-        let log = IngestionLog::read(&store)?;
+        let log = IngestionLog::of(&store)?;
         let own = store.identity()?;
         let identity = match options.replica_id {
             Some(id) => own.given(id),
@@ -120,6 +122,7 @@ impl Keeper {
             threads: options.threads,
             unnumbered: BTreeSet::new(),
             feed_shown: 0,
+            is_feed_begun: false,
             writer,
             progress: Progress::default(),
             touched: Touched::default(),
@@ -219,6 +222,8 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => self.survive(shared, |keeper| keeper.tick(shared)),
             }
         }
+        self.keep_base();
+        self.end_base();
     }
 
     fn serve(&mut self, request: Request, shared: &Shared) {
@@ -244,6 +249,7 @@ impl Keeper {
         if self.saving.has_unverified() {
             Duration::ZERO
         } else if self.is_watch_lost
+            || self.saving.is_writing()
             || self.saving.has_unread()
             || !self.pending.is_empty()
             || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly)
@@ -274,6 +280,7 @@ impl Keeper {
         }
         self.verify_some();
         self.look_and_log(shared);
+        self.keep_base();
     }
 
     fn first_look(&mut self, shared: &Shared) {
@@ -298,14 +305,12 @@ impl Keeper {
             self.progress.ready = true;
             self.publish(shared);
         }
+        self.keep_base();
     }
 
     /// What was saved is taken over where a name and its inode are still there; the rest is read.
     fn first_take_in(&mut self, shared: &Shared) -> Result<(), Failure> {
-        let listed = self.store.list()?;
-        if !self.from_scratch {
-            self.restore(&listed);
-        }
+        let listed = self.begin(self.from_scratch)?;
         while self.verify && self.saving.has_unverified() {
             self.verify_some();
         }

@@ -1,8 +1,11 @@
 //! From the bytes of a file to what the index takes in.
 
 use crate::disk::Stat;
+use crate::format::binary::Binary as _;
 use crate::format::lines::render_tail;
 use crate::format::transaction::{self, Healing, Oddity, OddityKind};
+use crate::index::saved::checksum;
+use crate::index::{Arrival, ArrivalEvent};
 use crate::model::{EventId, Finding, FindingKind, Header, Severity};
 
 /// A file that counts, with its packed lines.
@@ -61,7 +64,26 @@ pub(super) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
     Ok(Good { header: normal.header, events: loaded, lines, healing: normal.healing, oddities })
 }
 
+/// What is kept of a file's size and time.
+pub(super) fn stamp(stat: Stat) -> u32 {
+    let mut bytes = Vec::with_capacity(16);
+    (stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0)).put(&mut bytes);
+    checksum(&bytes)
+}
+
 impl Good {
+    /// What the index takes in; `odd_name` is the file's name where it is not that of its id, `stat` is known of a file on the disk.
+    pub(super) fn arrival<'a>(&'a self, odd_name: Option<&'a str>, stat: Option<Stat>) -> Arrival<'a> {
+        let events = self.events.iter().map(|event| ArrivalEvent {
+            event_id: event.event_id,
+            stream_id: &event.stream_id,
+            event_type: &event.event_type,
+            line_len: event.line_len,
+        });
+        let (inode, stamp) = stat.map_or((0, 0), |stat| (stat.inode, stamp(stat)));
+        Arrival { header: &self.header, odd_name, inode, stamp, events: events.collect() }
+    }
+
     /// Whether another file says what this one says, whatever was healed of either.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let parents = |good: &Self| good.header.parents.iter().copied().collect::<std::collections::BTreeSet<_>>();

@@ -15,8 +15,9 @@ use crate::store::{CommitLock, LockError, LogError, LogProblem, Refreshed};
 impl Keeper {
     /// Follows what other programs appended to the log, and gives numbers to what has none, if the lock is free.
     pub(super) fn number_new(&mut self) {
-        if self.feed_shown == 0 && self.index.feed.latest() == 0 {
-            self.read_log_again();
+        if !self.is_feed_begun {
+            self.is_feed_begun = true;
+            self.continue_feed(self.index.feed.latest());
         }
         self.follow_log();
         self.follow_identity();
@@ -130,6 +131,23 @@ impl Keeper {
 
     /// Builds the feed anew from the log.
     fn read_log_again(&mut self) {
+        self.forget_feed();
+        self.continue_feed(0);
+    }
+
+    /// Gives every line of the log behind the first `held`, which the feed holds, to its event.
+    fn continue_feed(&mut self, held: u64) {
+        self.note_log_problems();
+        if self.log.latest_seq_nr() > held {
+            self.take_lines(held + 1);
+        } else if held > 0 {
+            self.settle_numbered();
+            self.show_certain();
+        }
+    }
+
+    /// Takes every number back from its event.
+    pub(super) fn forget_feed(&mut self) {
         let before = std::mem::take(&mut self.index.feed);
         for event in 0..self.index.events.len() {
             if self.index.events.seq_nr(event) != 0 {
@@ -141,10 +159,6 @@ impl Keeper {
             self.mark_dirty();
         }
         self.feed_shown = 0;
-        self.note_log_problems();
-        if self.log.latest_seq_nr() > 0 {
-            self.take_lines(1);
-        }
     }
 
     /// Gives the numbers of log lines from `from` on to their events.

@@ -1,16 +1,21 @@
 //! The saved index: taken over at the start, kept up while the store is open.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::thread::JoinHandle;
 
 use uuid::Uuid;
 
+use crate::braid::Failure;
 use crate::braid::keeper::Keeper;
-use crate::braid::load::{Good, Loaded, load};
-use crate::disk::Stat;
-use crate::index::saved::{self, Left, Record, Saved, SavedEvent, SavedFile, checksum};
+use crate::braid::load::{Good, Loaded, load, stamp};
+use crate::disk::{self, Stat};
+use crate::format::binary::Binary as _;
+use crate::index::feed::Slot;
+use crate::index::saved::{self, Extra, Left, Mark, Record, Saved, SavedEvent, SavedFile, checksum};
 use crate::index::{Arrival, ArrivalEvent};
-use crate::model::TransactionId;
-use crate::store::{Listed, ListedKind, Mode};
+use crate::model::{EventId, TransactionId};
+use crate::store::{IngestionLog, Listed, Mode};
 
 /// How many files one step of the background pass compares.
 const VERIFY_STEP: usize = 512;
@@ -18,15 +23,27 @@ const VERIFY_STEP: usize = 512;
 /// How many files one step reads; a step begins every 20 ms at most, so that this stays in the background.
 const READ_STEP: usize = 32;
 
+/// What no file has.
+const NO_INODE: u64 = 0;
+
+/// A base is written once a start would go through so many records, or a part of what the base holds.
+const BASE_RECORDS_MIN: usize = 1024;
+const BASE_PART: usize = 32;
+
 /// The files behind it, and what was taken over without a look at the files.
 #[derive(Default)]
 pub(super) struct Saving {
     saved: Option<Saved>,
     incarnations: HashMap<String, u32>,
-    /// Number, size and time of files that were taken over; compared in the background.
-    unverified: Vec<(u32, u64, i64)>,
-    /// Those whose size and time were right; their bytes are compared when there is nothing else to do.
-    unread: Vec<u32>,
+    /// Transactions that were taken over; sizes and times are compared in the background.
+    unverified: Range<u32>,
+    /// The same once more: their bytes are compared when there is nothing else to do.
+    unread: Range<u32>,
+    /// Files that count but have something to report, which no saved index remembers.
+    read_again: Vec<String>,
+    writer: Option<JoinHandle<disk::Result<Mark>>>,
+    /// Whether the next base must hold what is not noted.
+    base_due: bool,
 }
 
 impl Saving {
@@ -37,65 +54,126 @@ impl Saving {
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
+
+    /// Whether a base is being written.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    pub(super) fn take_read_again(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.read_again)
+    }
+}
+
+/// How many records are too many beside a base of so many transactions.
+fn too_many(transactions: usize) -> usize {
+    BASE_RECORDS_MIN.max(transactions / BASE_PART)
 }
 
 impl Keeper {
-    /// Takes over what the last process left, for every name that still has its inode.
-    pub(super) fn restore(&mut self, listed: &[Listed]) {
-        let Left { pack, records, .. } = self.left();
+    /// Lists the files, reads the ingestion log and takes over what the last process left, all at once.
+    pub(super) fn begin(&mut self, from_scratch: bool) -> Result<Vec<Listed>, Failure> {
+        let store = std::sync::Arc::clone(&self.store);
+        let log = &mut self.log;
+        let (listed, read, (saved, left)) = std::thread::scope(|scope| {
+            let listed = scope.spawn(|| store.list());
+            let read = scope.spawn(|| log.refresh());
+            let left = if from_scratch { (None, Left::default()) } else { take_over(&store) };
+            (listed.join(), read.join(), left)
+        });
+        let again = |_| Failure { message: "a thread that read the store panicked".to_owned(), hint: String::new() };
+        let listed = listed.map_err(again)??;
+        read.map_err(again)??;
+        self.saving.saved = saved;
+        self.restore(left, listed.len());
+        Ok(listed)
+    }
+
+    /// Enters what was left as if it had been taken in a moment ago; the listing then tells what changed.
+    fn restore(&mut self, left: Left, files: usize) {
+        let Left { pack, base, records, .. } = left;
+        let extra = base.map(|(index, extra)| {
+            self.index = index;
+            extra
+        });
         self.index.pack = pack;
-        self.index.reserve(records.len().max(listed.len()));
-        let mut last: HashMap<_, usize> = HashMap::with_capacity(records.len());
+        if extra.is_none() {
+            self.index.reserve(records.len().max(files));
+        }
+        self.replay(&records);
+        let transactions = &self.index.transactions;
+        self.saving.unverified = 0..transactions.len();
+        for number in (0..transactions.len()).filter(|&number| transactions.is_present(number)) {
+            if let Some(file) = transactions.details(number).and_then(|details| details.file.as_deref()) {
+                self.roster.note_misnamed(file, number);
+            }
+        }
+        tracing::debug!(
+            has_base = extra.is_some(),
+            records = records.len(),
+            taken_over = transactions.valid_count(),
+            "the saved index was read"
+        );
+        self.progress.done = u64::from(transactions.valid_count());
+        if let Some(extra) = extra {
+            self.resume_feed(&extra);
+            self.saving.read_again = extra.read_again.into_iter().collect();
+            self.delivered_twice.extend(extra.delivered_twice);
+        }
+        let (transactions, events) = (&self.index.transactions, &self.index.events);
+        let unnumbered = |tx: &u32| transactions.is_valid(*tx) && transactions.events(*tx).any(|event| events.seq_nr(event) == 0);
+        self.unnumbered = (0..transactions.len()).filter(unnumbered).collect();
+    }
+
+    /// Goes through what happened since the base was written: first what went, then what came and did not go again.
+    fn replay(&mut self, records: &[Record]) {
+        let mut last: HashMap<TransactionId, Option<usize>> = HashMap::with_capacity(records.len());
+        let mut went = Vec::new();
         for (at, record) in records.iter().enumerate() {
             match record {
                 Record::Came(file) => {
-                    last.insert(file.header.transaction_id, at);
+                    last.insert(file.header.transaction_id, Some(at));
                 }
                 Record::Went(id) => {
-                    last.remove(id);
+                    went.push(*id);
+                    last.insert(*id, None);
                 }
                 Record::Incarnation(view, incarnation) => {
                     self.saving.incarnations.insert(view.clone(), *incarnation);
                 }
+                Record::Moved(..) => {}
             }
         }
-        let id_of = |name: &str| name.strip_suffix(".jsonl").filter(|stem| stem.len() == 36)?.parse::<TransactionId>().ok();
-        let files = listed.iter().filter(|one| one.kind == ListedKind::File);
-        let inodes: HashMap<TransactionId, u64> = files.filter_map(|one| Some((id_of(&one.name)?, one.inode))).collect();
+        let held = |id: &TransactionId| self.index.transactions.find(*id).filter(|&number| self.index.transactions.is_present(number));
+        let mut gone: Vec<u32> = went.iter().filter_map(held).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        self.hide_restored(&gone);
         let mut entered = Vec::with_capacity(last.len());
         for (at, record) in records.iter().enumerate() {
-            let Record::Came(file) = record else { continue };
-            if last.get(&file.header.transaction_id) != Some(&at) {
-                continue;
-            }
-            if inodes.get(&file.header.transaction_id) == Some(&file.inode) {
-                let number = self.enter_saved(file);
-                self.saving.unverified.push((number, file.size, file.mtime_ns));
-                entered.push(number);
-            } else {
-                self.bump(file);
-                self.note(&Record::Went(file.header.transaction_id));
+            match record {
+                Record::Came(file) if last.get(&file.header.transaction_id) == Some(&Some(at)) => entered.push(self.enter_saved(file)),
+                Record::Moved(id, inode, stamp) => {
+                    if let Some(number) = self.index.transactions.find(*id) {
+                        self.index.transactions.set_file(number, *inode, *stamp);
+                    }
+                }
+                _ => {}
             }
         }
-        tracing::debug!(saved = records.len(), taken_over = entered.len(), "the saved index was read");
         let linked = self.index.link(&entered, &[]);
-        self.unnumbered.extend(&linked.shown);
         self.note_delivered_twice(&linked.shown);
         self.touched.extend(linked.touched);
-        self.progress.done = entered.len() as u64;
-        let incarnations = std::mem::take(&mut self.saving.incarnations);
-        self.index.set_incarnations(&incarnations);
-        self.saving.incarnations = incarnations;
+        self.index.set_incarnations(&self.saving.incarnations);
     }
 
-    fn left(&mut self) -> Left {
-        if self.store.mode() == Mode::Writable
-            && let Some((saved, left)) = saved::own(&self.store, *Uuid::new_v4().as_bytes())
-        {
-            self.saving.saved = Some(saved);
-            return left;
+    fn hide_restored(&mut self, gone: &[u32]) {
+        if gone.is_empty() {
+            return;
         }
-        saved::read(&self.store).unwrap_or_else(|_| Left::nothing())
+        let linked = self.index.link(&[], gone);
+        self.forget_hidden(&linked.hidden);
+        self.touched.extend(linked.touched);
     }
 
     fn enter_saved(&mut self, file: &SavedFile) -> u32 {
@@ -105,22 +183,29 @@ impl Keeper {
             event_type: &event.event_type,
             line_len: event.line_len as usize,
         });
-        let arrival = Arrival { header: &file.header, odd_name: None, inode: file.inode, events: events.collect() };
+        let arrival = Arrival { header: &file.header, odd_name: None, inode: file.inode, stamp: file.stamp, events: events.collect() };
         self.index.enter_at(&arrival, file.offset)
     }
 
-    /// A file went while nobody looked: the views that it was in stand for new files.
-    fn bump(&mut self, file: &SavedFile) {
-        let mut views = vec!["log".to_owned(), "feed".to_owned()];
-        for event in &file.events {
-            views.push(format!("stream {}", event.stream_id));
-            views.push(format!("type {}", event.event_type));
-            views.extend(crate::format::names::category_of(&event.stream_id).map(|category| format!("category {category}")));
+    /// Goes on with the feed of the base if the log still begins with what it holds; else it is built from the log.
+    fn resume_feed(&mut self, extra: &Extra) {
+        let (len, sum) = extra.log;
+        let same = self.index.feed.latest() == len && ids_checksum(&self.log, len) == Some(sum);
+        if !same {
+            return self.forget_feed();
         }
-        views.sort_unstable();
-        views.dedup();
-        for view in views {
-            *self.saving.incarnations.entry(view).or_default() += 1;
+        // What was passed as gone, and came back while nobody noted it, gets a fresh number.
+        let feed = &self.index.feed;
+        let events = &self.index.events;
+        let shown = |seq: u64| feed.items.get(seq.checked_sub(1)?).map(|item| feed.slot(item));
+        let is_there = |&(seq, id): &(u64, EventId)| match shown(seq) {
+            Some(Slot::Event(event)) => events.id(event, &self.index.pack) == id,
+            _ => false,
+        };
+        let back: Vec<u32> = self.gone.recorded().filter(is_there).filter_map(|(seq, _)| u32::try_from(seq).ok()).collect();
+        if !back.is_empty() {
+            let crate::index::Index { feed, events, pack, .. } = &mut self.index;
+            feed.mark_gone(&back, events, pack);
         }
     }
 
@@ -130,9 +215,19 @@ impl Keeper {
         }
     }
 
+    /// So many files are about to come that the base is written anew instead of a record for each.
+    pub(super) fn expect_many(&mut self, came: usize) {
+        if came > too_many(self.index.transactions.len() as usize)
+            && let Some(saved) = &mut self.saving.saved
+        {
+            saved.skip_to_base();
+            self.saving.base_due = true;
+        }
+    }
+
     /// Saves what was read of a file that was entered; one that has something to report is read again next time.
     pub(super) fn save_entered(&mut self, good: &Good, stat: Stat, offset: u64, name: &str) {
-        if self.saving.saved.is_none() || !self.index.pack.is_on_disk() || !good.findings(name).is_empty() {
+        if self.saving.saved.is_none() || self.saving.base_due || !good.findings(name).is_empty() {
             return;
         }
         let mut header = good.header.clone();
@@ -148,8 +243,7 @@ impl Keeper {
         self.note(&Record::Came(Box::new(SavedFile {
             header,
             inode: stat.inode,
-            size: stat.size,
-            mtime_ns: i64::try_from(stat.mtime_ns).unwrap_or(0),
+            stamp: stamp(stat),
             offset,
             lines_len: good.lines.len() as u64,
             lines_checksum: checksum(&good.lines),
@@ -160,6 +254,20 @@ impl Keeper {
     pub(super) fn save_gone(&mut self, gone: &[u32]) {
         for &number in gone {
             self.note(&Record::Went(self.index.transactions.id(number)));
+        }
+    }
+
+    /// The file of a transaction says the same, but is another one; `has_findings` that it is to be read again next time.
+    pub(super) fn move_file(&mut self, number: u32, stat: Stat, has_findings: bool) {
+        let transactions = &mut self.index.transactions;
+        let (inode, stamp) = (stat.inode, stamp(stat));
+        let is_other = (transactions.inode(number), transactions.stamp(number)) != (inode, stamp);
+        transactions.set_file(number, inode, stamp);
+        let id = transactions.id(number);
+        if has_findings {
+            self.note(&Record::Moved(id, NO_INODE, 0));
+        } else if is_other {
+            self.note(&Record::Moved(id, inode, stamp));
         }
     }
 
@@ -176,9 +284,54 @@ impl Keeper {
         }
     }
 
-    /// Hands what was noted to the disk; a disk that takes no more is not asked again.
+    /// Hands what was noted to the disk, the lines first; a disk that takes no more is not asked again.
     pub(super) fn flush_saved(&mut self) {
-        if self.saving.saved.as_mut().is_some_and(|saved| !saved.flush()) {
+        self.index.pack.flush();
+        let takes_lines = self.index.pack.has_file();
+        if self.saving.saved.as_mut().is_some_and(|saved| !takes_lines || !saved.flush()) {
+            self.saving.saved = None;
+        }
+    }
+
+    /// Writes the base anew on another thread once that is worth it, and goes on with its table when it is written.
+    pub(super) fn keep_base(&mut self) {
+        if self.saving.writer.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.end_base();
+        }
+        let transactions = self.index.transactions.len() as usize;
+        let is_due = |saved: &Saved| self.saving.base_due || saved.records() > too_many(transactions);
+        if self.saving.is_writing() || !self.index.pack.is_on_disk() || !self.saving.saved.as_ref().is_some_and(is_due) {
+            return;
+        }
+        let log = self.index.feed.latest();
+        let Some(sum) = ids_checksum(&self.log, log) else { return };
+        let extra = Extra {
+            log: (log, sum),
+            read_again: self.roster.findings.keys().cloned().collect(),
+            delivered_twice: self.delivered_twice.clone(),
+        };
+        let Some(saved) = &mut self.saving.saved else { return };
+        self.saving.base_due = false;
+        let (writer, index) = (saved.begin_base(*Uuid::new_v4().as_bytes()), self.index.clone());
+        match std::thread::Builder::new().name("base".to_owned()).spawn(move || writer.write(&index, &extra)) {
+            Ok(thread) => self.saving.writer = Some(thread),
+            Err(error) => {
+                tracing::warn!(%error, "no thread to save the index with");
+                self.saving.saved = None;
+            }
+        }
+    }
+
+    /// Waits for a base that is being written.
+    pub(super) fn end_base(&mut self) {
+        let Some(thread) = self.saving.writer.take() else { return };
+        // The thread panicked: nothing is known of what it wrote.
+        let Ok(written) = thread.join() else {
+            self.saving.saved = None;
+            return;
+        };
+        if let Some(Err(error)) = self.saving.saved.as_mut().map(|saved| saved.end_base(written)) {
+            tracing::warn!(%error, "the index could not be saved; the next start reads more files");
             self.saving.saved = None;
         }
     }
@@ -190,23 +343,23 @@ impl Keeper {
             return;
         }
         for _ in 0..VERIFY_STEP {
-            let Some((number, size, mtime_ns)) = self.saving.unverified.pop() else { return };
-            if !self.index.transactions.is_present(number) {
-                continue;
+            let Some(number) = self.saving.unverified.next() else { break };
+            let transactions = &self.index.transactions;
+            if transactions.is_present(number) {
+                let name = transactions.file_name(number);
+                if !self.store.stat(&name).is_ok_and(|stat| stamp(stat) == transactions.stamp(number)) {
+                    self.pending.add(name);
+                }
             }
-            let name = self.index.transactions.file_name(number);
-            let same = self.store.stat(&name).is_ok_and(|stat| stat.size == size && stat.mtime_ns == i128::from(mtime_ns));
-            if !same {
-                self.pending.add(name);
-            } else if self.follows() {
-                self.saving.unread.push(number);
-            }
+        }
+        if self.saving.unverified.is_empty() && self.follows() {
+            self.saving.unread = 0..self.saving.unverified.end;
         }
     }
 
     fn read_some(&mut self) {
         for _ in 0..READ_STEP {
-            let Some(number) = self.saving.unread.pop() else { return };
+            let Some(number) = self.saving.unread.next() else { return };
             if !self.index.transactions.is_present(number) {
                 continue;
             }
@@ -220,4 +373,22 @@ impl Keeper {
             }
         }
     }
+}
+
+/// The files, if we may write them and nobody else does, and what is in them.
+fn take_over(store: &crate::store::Store) -> (Option<Saved>, Left) {
+    if store.mode() == Mode::Writable
+        && let Some((saved, left)) = saved::own(store, *Uuid::new_v4().as_bytes())
+    {
+        return (Some(saved), left);
+    }
+    (None, saved::read(store).unwrap_or_default())
+}
+
+/// The checksum of the first ids of the log; none beyond its end.
+fn ids_checksum(log: &IngestionLog, len: u64) -> Option<u32> {
+    let ids = log.ids().get(..usize::try_from(len).ok()?)?;
+    let mut bytes = Vec::with_capacity(ids.len() * 16);
+    EventId::put_all(ids, &mut bytes);
+    Some(checksum(&bytes))
 }

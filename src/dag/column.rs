@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::format::binary::{Binary, Input, put_len};
+
 /// A vector whose clones share their chunks of `N` values; published epochs keep old clones unchanged.
 #[derive(Debug)]
 pub struct Column<T, const N: usize = 4096> {
@@ -93,6 +95,25 @@ impl<T: Clone, const N: usize> Column<T, N> {
     }
 }
 
+impl<T: Binary + Clone, const N: usize> Binary for Column<T, N> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_len(self.len, out);
+        self.chunks.iter().for_each(|chunk| T::put_all(chunk, out));
+    }
+
+    fn take(from: &mut Input<'_>) -> Option<Self> {
+        let len = from.len()?;
+        let mut chunks = Vec::new();
+        let mut left = len;
+        while left > 0 {
+            let chunk = T::take_all(left.min(N), from)?;
+            left -= chunk.len();
+            chunks.push(Arc::new(chunk));
+        }
+        Some(Self { chunks, len })
+    }
+}
+
 impl<T: Copy + Default, const N: usize> Column<T, N> {
     /// The value at `at`; the default past the end, which no caller asks for.
     #[must_use]
@@ -118,7 +139,7 @@ impl<T: Copy + Default, const N: usize> Column<T, N> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Column;
+    use super::*;
 
     #[test]
     fn a_clone_keeps_what_the_original_changes() {
@@ -145,6 +166,20 @@ mod tests {
             column.push(2);
             assert_eq!(column.get(column.len() - 1), Some(&2));
             assert_eq!(before.iter().count(), before.len());
+        }
+    }
+
+    #[test]
+    fn a_column_comes_back_from_its_bytes_and_grows_on() {
+        for len in [0, 3, 4, 9] {
+            let mut column: Column<u32, 4> = Column::default();
+            (0..len).for_each(|n| column.push(n));
+            let mut bytes = Vec::new();
+            column.put(&mut bytes);
+            let mut back = Column::<u32, 4>::take(&mut Input(&bytes)).unwrap();
+            back.push(77);
+            assert_eq!(back.iter().copied().collect::<Vec<_>>(), (0..len).chain([77]).collect::<Vec<_>>());
+            assert!(Column::<u32, 4>::take(&mut Input(bytes.get(..bytes.len() - 1).unwrap())).is_none());
         }
     }
 

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use crate::dag::column::Column;
+use crate::format::binary::binary_fields;
 
 /// No child, or no such transaction.
 const NONE: u32 = u32::MAX;
@@ -30,6 +31,7 @@ pub struct Cuts {
     heads: BTreeMap<u32, u32>,
     bits: Bits,
 }
+binary_fields!(Cuts { members, levels, heads, bits });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Member {
@@ -39,6 +41,7 @@ struct Member {
     /// The first transaction of its run, and whether the run goes on.
     run: u32,
 }
+binary_fields!(Member { depth, first_child, run });
 
 const ABSENT: Member = Member { depth: NONE, first_child: NONE, run: NONE };
 
@@ -48,6 +51,7 @@ struct Level {
     /// How many edges from a parent to its first child skip this depth.
     skips: u32,
 }
+binary_fields!(Level { transactions, skips });
 
 impl Cuts {
     /// Inserts a transaction whose present parents are all inserted, and none of whose children is.
@@ -170,6 +174,7 @@ struct Bits {
     words: Shared<u64>,
     summary: Shared<u64>,
 }
+binary_fields!(Bits { words, summary });
 
 impl Bits {
     fn set(&mut self, number: u32, on: bool) {

@@ -2,6 +2,7 @@
 
 use crate::dag::forks::History;
 use crate::dag::reach::Reach;
+use crate::format::binary::binary_fields;
 
 /// A transaction whose `stream_bases` names a stream that it has no event of, while others wrote that stream at the
 /// same time. It is no fork: nothing has to be settled, but the reader decided on an old state.
@@ -14,6 +15,7 @@ pub struct StaleRead {
     /// The writers of the stream that are neither ancestors nor descendants of it, in canonical order; never empty.
     pub writers: Vec<u32>,
 }
+binary_fields!(StaleRead { stream, reader, writers });
 
 /// Finds the writers of a stream that are concurrent with one reader.
 ///

@@ -2,6 +2,7 @@
 
 use crate::dag::graph::Graph;
 use crate::dag::reach::Reach;
+use crate::format::binary::{Binary, Input, put_len};
 
 /// Transactions of which none descends from another: those of a stream's writers that no other writer descends from.
 ///
@@ -17,6 +18,17 @@ enum Tips {
     One(u32),
     /// Two or more, in the order of their numbers.
     Many(Box<[u32]>),
+}
+
+impl Binary for TipSet {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_len(self.as_slice().len(), out);
+        u32::put_all(self.as_slice(), out);
+    }
+
+    fn take(from: &mut Input<'_>) -> Option<Self> {
+        Vec::take(from).map(|tips| Self(Tips::from(tips)))
+    }
 }
 
 impl TipSet {

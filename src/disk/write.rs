@@ -53,17 +53,25 @@ impl Disk {
     ///
     /// After an error the old file is still whole, or the new one is whole; what is left of `temporary` is removed.
     pub fn replace_durably(&self, path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
-        self.replace(path, temporary, bytes, true)
+        self.replace(path, temporary, &[bytes], true)
     }
 
     /// Replaces a file as a whole, but without a sync: after a loss of power it may be the old one, or torn.
     pub fn replace_loosely(&self, path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
-        self.replace(path, temporary, bytes, false)
+        self.replace(path, temporary, &[bytes], false)
     }
 
-    fn replace(&self, path: &Path, temporary: &Path, bytes: &[u8], durably: bool) -> Result<()> {
+    /// The same with pieces that follow each other, so that much need not be put together first.
+    pub fn replace_loosely_with(&self, path: &Path, temporary: &Path, pieces: &[&[u8]]) -> Result<()> {
+        self.replace(path, temporary, pieces, false)
+    }
+
+    fn replace(&self, path: &Path, temporary: &Path, pieces: &[&[u8]], durably: bool) -> Result<()> {
         self.remove_if_present(temporary)?;
-        let written = self.write_new(temporary, bytes).and_then(|file| if durably { file.sync() } else { Ok(()) });
+        let written = self.create_new(temporary).and_then(|mut file| {
+            pieces.iter().try_for_each(|piece| file.append(piece).map(|_| ()))?;
+            if durably { file.sync() } else { Ok(()) }
+        });
         if let Err(error) = written.and_then(|()| self.rename(temporary, path)) {
             // The first error is the one to tell.
             let _ = self.remove_if_present(temporary);

@@ -1,6 +1,7 @@
 //! The directories that the `/` in stream ids makes, kept up as streams come and go.
 
 use crate::dag::column::Column;
+use crate::format::binary::binary_fields;
 use crate::format::names::stream_path;
 use crate::index::names::Names;
 
@@ -14,6 +15,7 @@ struct Directory {
     /// How many streams with events lie in it, at any depth.
     live: u32,
 }
+binary_fields!(Directory { parent, streams, directories, live });
 
 /// The tree; a directory's number stands for its encoded path for ever.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,7 @@ pub struct Directories {
     /// The directory of each stream.
     of_stream: Column<u32>,
 }
+binary_fields!(Directories { paths, entries, of_stream });
 
 impl Directories {
     /// Enters the next stream; it has no events yet.

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::dag::column::Column;
+use crate::format::binary::binary_fields;
 use crate::index::pack::Pack;
 use crate::index::table::Table;
 use crate::model::EventId;
@@ -25,6 +26,7 @@ pub struct Events {
     /// Where the last line ends.
     end: u64,
 }
+binary_fields!(Events { offset, transaction, stream, event_type, version, seq, table, end });
 
 /// An event as it is entered.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::dag::column::Column;
+use crate::format::binary::binary_fields;
 use crate::format::lines::GONE_TAIL_LEN;
 use crate::index::events::Events;
 use crate::index::pack::Pack;
@@ -26,6 +27,7 @@ pub struct Feed {
     /// The numbers whose events are gone.
     gone_seqs: Arc<BTreeSet<u32>>,
 }
+binary_fields!(Feed { items, incarnation, gone, gone_seqs });
 
 /// What stands at a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

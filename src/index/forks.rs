@@ -13,6 +13,7 @@ use crate::dag::closed::{Closer, Closing, closed_forks};
 use crate::dag::column::Column;
 use crate::dag::forks::{fork, is_open};
 use crate::dag::{ClosedFork, Conflict, Cuts, Fork, Reach, StaleRead, TipSet, conflicts};
+use crate::format::binary::{Binary, Input};
 use crate::index::Index;
 use crate::index::forks::past::Past;
 use crate::index::forks::reads::Reads;
@@ -48,6 +49,26 @@ pub struct Forks {
     reads: Reads,
     /// Streams whose fork may have opened, changed or closed since conflicts were last put together.
     unsettled: BTreeSet<u32>,
+}
+
+impl Binary for Forks {
+    fn put(&self, out: &mut Vec<u8>) {
+        // The open forks are described anew from the tips when they are read back.
+        let Self { cuts, tips, resolvers, merges, forked, reads, open: _, conflicts: _, unsettled: _ } = self;
+        cuts.put(out);
+        tips.put(out);
+        resolvers.put(out);
+        merges.put(out);
+        forked.put(out);
+        reads.put(out);
+    }
+
+    fn take(from: &mut Input<'_>) -> Option<Self> {
+        let (cuts, tips, resolvers) = (Binary::take(from)?, Binary::take(from)?, Binary::take(from)?);
+        let (merges, forked, reads) = (Binary::take(from)?, Arc::<BTreeSet<u32>>::take(from)?, Binary::take(from)?);
+        let unsettled = (*forked).clone();
+        Some(Self { cuts, tips, resolvers, merges, forked, reads, unsettled, ..Self::default() })
+    }
 }
 
 impl Forks {
@@ -271,6 +292,13 @@ impl Index {
     #[must_use]
     pub fn is_ancestor(&self, ancestor: u32, descendant: u32) -> bool {
         Reach::default().is_ancestor(&Past::of(self, &self.forks.cuts), ancestor, descendant)
+    }
+
+    /// Describes the open forks anew, as after everything else about them was read back.
+    pub(super) fn settle_forks(&mut self) {
+        let mut forks = std::mem::take(&mut self.forks);
+        forks.settle(self);
+        self.forks = forks;
     }
 
     /// Makes everything about forks anew, as for an index whose orders were loaded.

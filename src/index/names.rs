@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::dag::column::Column;
+use crate::format::binary::binary_fields;
 use crate::index::table::Table;
 
 /// Texts with dense numbers; a text keeps its number for ever.
@@ -11,6 +12,7 @@ pub struct Names {
     texts: Column<Arc<str>, 256>,
     table: Table,
 }
+binary_fields!(Names { texts, table });
 
 impl Names {
     /// How many texts have a number.

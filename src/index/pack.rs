@@ -83,7 +83,13 @@ impl Pack {
     /// Whether everything lies in the file.
     #[must_use]
     pub fn is_on_disk(&self) -> bool {
-        self.backing.is_some() && self.pieces.is_empty()
+        self.has_file() && self.pieces.is_empty()
+    }
+
+    /// Whether a file takes what is appended, at the latest with [`Pack::flush`].
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.backing.is_some()
     }
 
     /// Keeps what is appended from now on in memory, so that a clone leaves the file to its owner.
@@ -91,24 +97,34 @@ impl Pack {
         self.backing = None;
     }
 
-    /// Appends lines that belong together; gives the offset of the first byte.
+    /// Appends lines that belong together; gives the offset of the first byte. They lie in memory until [`Pack::flush`].
     pub fn append(&mut self, bytes: &[u8]) -> u64 {
         let offset = self.len;
         if bytes.is_empty() {
             return offset;
         }
-        if self.pieces.is_empty() && self.append_to_file(bytes) {
-            self.file_len += bytes.len() as u64;
-        } else {
-            // Once a write has failed everything later stays in memory: offsets in the file have no holes.
-            self.backing = None;
-            match self.pieces.last_mut() {
-                Some((_, piece)) if piece.len() + bytes.len() <= PIECE_BYTES => Arc::make_mut(piece).extend_from_slice(bytes),
-                _ => self.pieces.push((offset, Arc::new(bytes.to_vec()))),
-            }
+        match self.pieces.last_mut() {
+            Some((_, piece)) if piece.len() + bytes.len() <= PIECE_BYTES => Arc::make_mut(piece).extend_from_slice(bytes),
+            _ => self.pieces.push((offset, Arc::new(bytes.to_vec()))),
         }
         self.len += bytes.len() as u64;
         offset
+    }
+
+    /// Moves what was appended to the file; once a write has failed it stays in memory, and so does everything later.
+    pub fn flush(&mut self) {
+        if self.backing.is_none() || self.pieces.is_empty() {
+            return;
+        }
+        let pieces = std::mem::take(&mut self.pieces);
+        for (at, (_, piece)) in pieces.iter().enumerate() {
+            if !self.append_to_file(piece) {
+                self.backing = None;
+                self.pieces = pieces.get(at..).unwrap_or_default().to_vec();
+                return;
+            }
+            self.file_len += piece.len() as u64;
+        }
     }
 
     fn append_to_file(&mut self, bytes: &[u8]) -> bool {
@@ -185,9 +201,17 @@ mod tests {
         let backing = Arc::new(Small { bytes: Mutex::default(), max: 100 });
         let mut pack = Pack::open(backing, 0).unwrap();
         let lines: Vec<Vec<u8>> = (0u8..40).map(|n| vec![n; 7]).collect();
-        let offsets: Vec<u64> = lines.iter().map(|line| pack.append(line)).collect();
+        let offsets: Vec<u64> = lines
+            .iter()
+            .map(|line| {
+                let offset = pack.append(line);
+                pack.flush();
+                offset
+            })
+            .collect();
         let older = pack.clone();
         pack.append(&vec![9; PIECE_BYTES + 1]);
+        pack.flush();
         for (line, offset) in lines.iter().zip(offsets) {
             assert_eq!(pack.get(offset, 7), Some(&line[..]));
             assert_eq!(older.get(offset, 7), Some(&line[..]));

@@ -1,49 +1,89 @@
-//! The index on disk: what was read of each file, so that the next start reads two files instead of all.
+//! The index on disk: what was read of each file, so that the next start reads three files instead of all.
 //!
-//! `braidfs.pack` holds the packed lines, `braidfs.table` one record a transaction in the order in which it was taken in. Both
-//! only grow; a record is believed if its checksum and that of its lines are right, and the table ends at the first
-//! that is not. Nothing here is synced, and nothing is lost when it is deleted.
+//! `braidfs.pack` holds the packed lines and only grows. `braidfs.base` is the whole index as of some moment, written beside and
+//! renamed. `braidfs.table` has one record for each thing that happened since. What the base speaks of was synced in the pack before it
+//! got its name; of a record both its own checksum and that of its lines are compared, and the table ends at the first that is
+//! not right. Random marks tie the three together. Nothing is lost when they are deleted.
 
+mod base;
 mod record;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::{self, Disk, DiskFile, LockGuard, Mapping};
+use crate::format::binary::{Binary, Input};
+use crate::index::Index;
 use crate::index::pack::{Backing, Bytes, Pack};
 use crate::store::Store;
 
+pub use base::{BaseWriter, Extra};
 pub use record::{Record, SavedEvent, SavedFile, checksum, decode, encode};
 
-/// The bytes before the first record: what it is, which version, and the random mark that ties table and pack.
-const HEAD_LEN: usize = 24;
+/// Random bytes that tie files together.
+pub type Mark = [u8; 16];
+
 /// The format; another one is built anew.
-const MAGIC: &[u8; 8] = b"braidfs1";
+const MAGIC: [u8; 8] = *b"braidfs2";
+/// The bytes of the pack before the first line: the format and the pack's mark.
+const PACK_HEAD: usize = 24;
+/// The bytes of the table before the first record: the format, the pack's mark, and that of the base which it follows.
+const TABLE_HEAD: usize = 40;
+/// The mark of no base.
+const NO_BASE: Mark = [0; 16];
 /// The least room that a mapping has beyond what is in the file.
 const ROOM_MIN: u64 = 1 << 20;
 
-/// The two files, owned: only one process appends to them.
+/// The files, owned: only one process writes them.
 pub struct Saved {
+    disk: Disk,
+    paths: Paths,
+    pack_mark: Mark,
     table: DiskFile,
     table_len: u64,
     pending: Vec<u8>,
+    noting: Noting,
+    /// How many records the table has.
+    records: usize,
     _lock: LockGuard,
 }
 
-/// What the last process left.
-pub struct Left {
-    /// The packed lines that records speak of.
-    pub pack: Pack,
-    /// The records that can be believed, in order.
-    pub records: Vec<Record>,
-    table_len: usize,
+/// What becomes of a record.
+enum Noting {
+    /// It goes to the table.
+    Table,
+    /// It goes nowhere: the next base will hold it.
+    Nowhere,
+    /// A base is being written that does not hold it: it also goes to the table that will follow.
+    Both(Vec<u8>),
 }
 
-impl Left {
-    /// Nothing: every file is to be read.
-    #[must_use]
-    pub fn nothing() -> Self {
-        Self { pack: Pack::default(), records: Vec::new(), table_len: 0 }
+#[derive(Clone)]
+struct Paths {
+    pack: std::path::PathBuf,
+    base: std::path::PathBuf,
+    table: std::path::PathBuf,
+}
+
+impl Paths {
+    fn of(store: &Store) -> Self {
+        let index = store.layout().index();
+        Self { pack: index.join("braidfs.pack"), base: index.join("braidfs.base"), table: index.join("braidfs.table") }
     }
+}
+
+/// What the last process left.
+#[derive(Default)]
+pub struct Left {
+    /// The packed lines that base and records speak of.
+    pub pack: Pack,
+    /// The whole index as of some moment, without its pack.
+    pub base: Option<(Index, Extra)>,
+    /// What happened since, in order.
+    pub records: Vec<Record>,
+    pack_mark: Mark,
+    base_mark: Mark,
+    /// The bytes of the table that can be believed; none if there is no table that follows the base.
+    table_len: Option<usize>,
 }
 
 struct Mapped(Mapping);
@@ -59,24 +99,16 @@ struct PackFile(Mutex<DiskFile>);
 impl Backing for PackFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_at(HEAD_LEN as u64 + offset, bytes).map_err(|error| std::io::Error::from_raw_os_error(error.errno().raw()))
+        file.write_at(PACK_HEAD as u64 + offset, bytes).map_err(|error| std::io::Error::from_raw_os_error(error.errno().raw()))
     }
 
     fn map(&self, len: u64) -> std::io::Result<Arc<dyn Bytes>> {
         let file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Room for what is to come, so that not every append maps again; an eighth more keeps that rare.
         let room = len + (len / 8).max(ROOM_MIN);
-        let mapping = file.map_beyond(HEAD_LEN as u64, room).map_err(|error| std::io::Error::from_raw_os_error(error.errno().raw()))?;
+        let mapping = file.map_beyond(PACK_HEAD as u64, room).map_err(|error| std::io::Error::from_raw_os_error(error.errno().raw()))?;
         Ok(Arc::new(Mapped(mapping)))
     }
-}
-
-fn pack_path(store: &Store) -> std::path::PathBuf {
-    store.layout().index().join("braidfs.pack")
-}
-
-fn table_path(store: &Store) -> std::path::PathBuf {
-    store.layout().index().join("braidfs.table")
 }
 
 /// What was left, for reading only: another process may own the files and append to them meanwhile.
@@ -84,63 +116,107 @@ fn table_path(store: &Store) -> std::path::PathBuf {
 /// # Errors
 /// What the disk answered; the index is then built from the files.
 pub fn read(store: &Store) -> disk::Result<Left> {
-    let table = store.disk().map(&table_path(store))?;
-    let pack = store.disk().open_file(&pack_path(store))?;
-    Ok(believed(table, pack, true))
+    left(store.disk(), &Paths::of(store), true)
 }
 
 /// Takes the files over, or makes new ones; none if another process owns them or the disk takes nothing.
 ///
-/// `mark` is random and ties a new pair of files together.
-pub fn own(store: &Store, mark: [u8; 16]) -> Option<(Saved, Left)> {
-    let disk = store.disk();
+/// `mark` is random and ties new files together.
+pub fn own(store: &Store, mark: Mark) -> Option<(Saved, Left)> {
+    let (disk, paths) = (store.disk(), Paths::of(store));
     disk.create_dir(&store.layout().index()).ok()?;
     let lock = disk.try_lock(&store.layout().index().join("braidfs.lock")).ok()??;
-    let left = disk.map(&table_path(store)).and_then(|table| Ok(believed(table, disk.open_file(&pack_path(store))?, false)));
-    let left = left.unwrap_or_else(|_| Left::nothing());
-    if left.table_len > 0 {
-        let mut table = disk.open_file(&table_path(store)).ok()?;
-        // What lies behind the last whole record is a write that did not end.
-        table.truncate(left.table_len as u64).ok()?;
-        return Some((Saved { table, table_len: left.table_len as u64, pending: Vec::new(), _lock: lock }, left));
+    let mut left = left(disk, &paths, false).unwrap_or_default();
+    if left.base.is_none() && left.table_len.is_none() {
+        left = make_pack(disk, &paths, mark)?;
     }
-    make(disk, store, mark, lock)
+    let (table, table_len) = match left.table_len {
+        Some(len) => {
+            let mut table = disk.open_file(&paths.table).ok()?;
+            // What lies behind the last whole record is a write that did not end.
+            table.truncate(len as u64).ok()?;
+            (table, len as u64)
+        }
+        None => (make_table(disk, &paths, left.pack_mark, left.base_mark, &[]).ok()?, TABLE_HEAD as u64),
+    };
+    let records = left.records.len();
+    let (disk, pack_mark) = (disk.clone(), left.pack_mark);
+    let saved = Saved { disk, paths, pack_mark, table, table_len, pending: Vec::new(), noting: Noting::Table, records, _lock: lock };
+    Some((saved, left))
 }
 
-/// Begins both files anew, and gives up what they held.
-fn make(disk: &Disk, store: &Store, mark: [u8; 16], lock: LockGuard) -> Option<(Saved, Left)> {
-    let head: Vec<u8> = MAGIC.iter().chain(&mark).copied().collect();
-    let (table_path, pack_path) = (table_path(store), pack_path(store));
-    // Replaced, not cut: whoever has the old ones mapped keeps them.
-    for path in [&table_path, &pack_path] {
+/// Begins anew, and gives up what was there.
+fn make_pack(disk: &Disk, paths: &Paths, mark: Mark) -> Option<Left> {
+    // Removed, not cut: whoever has the old ones mapped keeps them.
+    for path in [&paths.base, &paths.table, &paths.pack] {
         disk.remove_if_present(path).ok()?;
     }
-    let mut pack = disk.create_new(&pack_path).ok()?;
+    let mut pack = disk.create_new(&paths.pack).ok()?;
+    let mut head = Vec::with_capacity(PACK_HEAD);
+    MAGIC.put(&mut head);
+    mark.put(&mut head);
     pack.write_at(0, &head).ok()?;
-    let mut table = disk.create_new(&table_path).ok()?;
-    table.write_at(0, &head).ok()?;
     let pack = Pack::open(Arc::new(PackFile(Mutex::new(pack))), 0).ok()?;
-    let left = Left { pack, records: Vec::new(), table_len: 0 };
-    Some((Saved { table, table_len: HEAD_LEN as u64, pending: Vec::new(), _lock: lock }, left))
+    Some(Left { pack, pack_mark: mark, ..Left::default() })
 }
 
-/// As much of both files as can be believed.
-fn believed(table: Mapping, pack: DiskFile, read_only: bool) -> Left {
-    let head = |bytes: &[u8]| bytes.get(..HEAD_LEN).map(<[u8]>::to_vec);
-    let (Some(table_head), Ok(pack_head)) = (head(&table), pack.read_at(0, HEAD_LEN)) else { return Left::nothing() };
-    if !table_head.starts_with(MAGIC) || table_head != pack_head {
-        return Left::nothing();
+/// Replaces the table by one that follows a base.
+fn make_table(disk: &Disk, paths: &Paths, pack_mark: Mark, base_mark: Mark, records: &[u8]) -> disk::Result<DiskFile> {
+    let mut bytes = Vec::with_capacity(TABLE_HEAD + records.len());
+    MAGIC.put(&mut bytes);
+    pack_mark.put(&mut bytes);
+    base_mark.put(&mut bytes);
+    bytes.extend_from_slice(records);
+    disk.replace_loosely(&paths.table, &paths.table.with_extension("table.tmp"), &bytes)?;
+    disk.open_file(&paths.table)
+}
+
+/// As much of the files as can be believed.
+fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
+    let pack = disk.open_file(&paths.pack)?;
+    let Some(pack_mark) = pack_mark_of(&pack.read_at(0, PACK_HEAD)?) else { return Ok(Left::default()) };
+    let lines_len = pack.stat()?.size.saturating_sub(PACK_HEAD as u64);
+    let base = disk.map(&paths.base).ok().and_then(|bytes| base::decode(&bytes, pack_mark, lines_len));
+    let base_mark = base.as_ref().map_or(NO_BASE, |base| base.mark);
+    let mut pack_len = base.as_ref().map_or(0, |base| base.pack_len);
+    let (mut records, mut table_len) = (Vec::new(), None);
+    if let Ok(table) = disk.map(&paths.table)
+        && table_head(&table) == Some((pack_mark, base_mark))
+    {
+        let lines = pack.map_beyond(PACK_HEAD as u64, lines_len)?;
+        let len;
+        (records, len, pack_len) = believed(&table, &lines, pack_len);
+        table_len = Some(len);
     }
-    let lines_len = pack.stat().map_or(0, |stat| stat.size.saturating_sub(HEAD_LEN as u64));
-    let Ok(lines) = pack.map_beyond(HEAD_LEN as u64, lines_len) else { return Left::nothing() };
-    let (mut records, sizes) = decode(table.get(HEAD_LEN..).unwrap_or_default());
-    drop(table);
-    let mut count = 0;
-    let (mut table_len, mut pack_len) = (HEAD_LEN, 0);
+    let pack = if read_only {
+        Pack::read_only(Arc::new(Mapped(pack.map_beyond(PACK_HEAD as u64, pack_len)?)), pack_len)
+    } else {
+        Pack::open(Arc::new(PackFile(Mutex::new(pack))), pack_len).unwrap_or_default()
+    };
+    if pack.len() != pack_len {
+        return Ok(Left::default());
+    }
+    Ok(Left { pack, base: base.map(|base| (base.index, base.extra)), records, pack_mark, base_mark, table_len })
+}
+
+fn pack_mark_of(head: &[u8]) -> Option<Mark> {
+    let mut head = Input(head);
+    (<[u8; 8]>::take(&mut head)? == MAGIC).then(|| Mark::take(&mut head))?
+}
+
+fn table_head(table: &[u8]) -> Option<(Mark, Mark)> {
+    let mut head = Input(table);
+    (<[u8; 8]>::take(&mut head)? == MAGIC).then(|| Some((Mark::take(&mut head)?, Mark::take(&mut head)?)))?
+}
+
+/// The records whose lines are in the pack, the bytes of the table up to their end, and those of the pack.
+fn believed(table: &[u8], lines: &[u8], mut pack_len: u64) -> (Vec<Record>, usize, u64) {
+    let (mut records, sizes) = decode(table.get(TABLE_HEAD..).unwrap_or_default());
+    let (mut count, mut table_len) = (0, TABLE_HEAD);
     for (record, size) in records.iter().zip(sizes) {
         if let Record::Came(file) = record {
             let place = file.offset as usize..(file.offset as usize).saturating_add(file.lines_len as usize);
-            if file.offset < pack_len || lines.get(place).map(record::checksum) != Some(file.lines_checksum) {
+            if file.offset < pack_len || lines.get(place).map(checksum) != Some(file.lines_checksum) {
                 break;
             }
             pack_len = file.offset + file.lines_len;
@@ -148,32 +224,36 @@ fn believed(table: Mapping, pack: DiskFile, read_only: bool) -> Left {
         table_len += size;
         count += 1;
     }
-    drop(lines);
     records.truncate(count);
-    let pack = if read_only {
-        match pack.map_beyond(HEAD_LEN as u64, pack_len) {
-            Ok(mapping) => Pack::read_only(Arc::new(Mapped(mapping)), pack_len),
-            Err(_) => return Left::nothing(),
-        }
-    } else {
-        match Pack::open(Arc::new(PackFile(Mutex::new(pack))), pack_len) {
-            Ok(pack) => pack,
-            Err(_) => return Left::nothing(),
-        }
-    };
-    Left { pack, records, table_len }
+    (records, table_len, pack_len)
 }
 
 impl Saved {
     /// Notes a record for the next [`Saved::flush`].
     pub fn note(&mut self, record: &Record) {
-        encode(record, &mut self.pending);
+        let start = self.pending.len();
+        match &mut self.noting {
+            Noting::Nowhere => return,
+            Noting::Table => encode(record, &mut self.pending),
+            Noting::Both(next) => {
+                encode(record, &mut self.pending);
+                next.extend_from_slice(self.pending.get(start..).unwrap_or_default());
+            }
+        }
+        self.records += 1;
     }
 
-    /// How many bytes wait.
+    /// Notes nothing until the next base, which will hold it all.
+    pub fn skip_to_base(&mut self) {
+        if matches!(self.noting, Noting::Table) {
+            self.noting = Noting::Nowhere;
+        }
+    }
+
+    /// How many records a start would have to go through.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.pending.len()
+    pub fn records(&self) -> usize {
+        self.records
     }
 
     /// Writes what was noted; false if the disk takes no more, and then nothing later may be noted.
@@ -193,5 +273,25 @@ impl Saved {
                 false
             }
         }
+    }
+
+    /// Begins a base that holds everything up to now; `mark` is random. [`Saved::end_base`] must follow.
+    pub fn begin_base(&mut self, mark: Mark) -> BaseWriter {
+        self.noting = Noting::Both(Vec::new());
+        BaseWriter::new(self.disk.clone(), self.paths.pack.clone(), self.paths.base.clone(), self.pack_mark, mark)
+    }
+
+    /// Goes on with a table that follows the base, if that was written.
+    ///
+    /// # Errors
+    /// What the disk answered; the old table goes on then, and nothing is saved of what it does not hold.
+    pub fn end_base(&mut self, written: disk::Result<Mark>) -> disk::Result<()> {
+        let Noting::Both(next) = std::mem::replace(&mut self.noting, Noting::Table) else { return Ok(()) };
+        let mark = written?;
+        self.table = make_table(&self.disk, &self.paths, self.pack_mark, mark, &next)?;
+        self.table_len = (TABLE_HEAD + next.len()) as u64;
+        self.records = 0;
+        self.pending.clear();
+        Ok(())
     }
 }

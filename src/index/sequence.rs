@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::format::binary::{Binary, Input, binary_fields};
+
 /// How many numbers share one chunk: a change of one copies at most this many.
 const CHUNK_LEN_MAX: usize = 512;
 
@@ -12,6 +14,7 @@ struct Chunk {
     items_end: u64,
     bytes_end: u64,
 }
+binary_fields!(Chunk { items, items_end, bytes_end });
 
 /// Numbers in an order, each with a weight in bytes: finds the number at a rank or at a byte.
 ///
@@ -27,6 +30,33 @@ enum Chunks {
     None,
     One(Arc<[u32]>, u64),
     Many(Arc<Vec<Chunk>>),
+}
+
+impl Binary for Sequence {
+    fn put(&self, out: &mut Vec<u8>) {
+        match &self.chunks {
+            Chunks::None => 0u8.put(out),
+            Chunks::One(items, bytes) => {
+                1u8.put(out);
+                items.put(out);
+                bytes.put(out);
+            }
+            Chunks::Many(chunks) => {
+                2u8.put(out);
+                chunks.put(out);
+            }
+        }
+    }
+
+    fn take(from: &mut Input<'_>) -> Option<Self> {
+        let chunks = match u8::take(from)? {
+            0 => Chunks::None,
+            1 => Chunks::One(Binary::take(from)?, Binary::take(from)?),
+            2 => Chunks::Many(Binary::take(from)?),
+            _ => return None,
+        };
+        Some(Self { chunks })
+    }
 }
 
 /// Where a byte of a view lies.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::dag::column::Column;
 use crate::dag::key::Created;
+use crate::format::binary::{Binary, Input, binary_fields};
 use crate::index::table::Table;
 use crate::model::{ReplicaId, TransactionId};
 
@@ -19,6 +20,16 @@ const MANY: u32 = 1 << 31;
 /// Bits that say what a transaction is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u8);
+
+impl Binary for Flags {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(from: &mut Input<'_>) -> Option<Self> {
+        u8::take(from).map(Self)
+    }
+}
 
 impl Flags {
     /// Its file is here and valid: it is in every view.
@@ -57,6 +68,7 @@ pub struct Details {
     /// The name of its file where it is not `<id>.jsonl`.
     pub file: Option<Box<str>>,
 }
+binary_fields!(Details { key, resolves, reads, file });
 
 /// The columns; a number stands for a transaction id for ever, also before its file arrives and after it is gone.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +88,8 @@ pub struct Transactions {
     event_count: Column<u32>,
     flags: Column<Flags>,
     inode: Column<u64>,
+    /// Of each file's size and time, as [`Transactions::stamp`] gives them.
+    stamp: Column<u32>,
     detail: Column<u32>,
     details: Column<Arc<Details>>,
     keys: Table,
@@ -85,6 +99,31 @@ pub struct Transactions {
     valid_count: u32,
     merge_count: u32,
 }
+binary_fields!(Transactions {
+    ids,
+    table,
+    created,
+    odd,
+    replica,
+    replicas,
+    replica_table,
+    depth,
+    parent,
+    more_parents,
+    children,
+    first_event,
+    event_count,
+    flags,
+    inode,
+    stamp,
+    detail,
+    details,
+    keys,
+    missing,
+    heads,
+    valid_count,
+    merge_count,
+});
 
 /// What a new or returning transaction brings besides its id.
 pub(crate) struct Facts<'a> {
@@ -94,6 +133,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) first_event: u32,
     pub(crate) event_count: u32,
     pub(crate) inode: u64,
+    pub(crate) stamp: u32,
     pub(crate) closes_all: bool,
     pub(crate) details: Details,
 }
@@ -257,8 +297,22 @@ impl Transactions {
         self.inode.at(number)
     }
 
-    pub(crate) fn set_inode(&mut self, number: u32, inode: u64) {
+    /// What is kept of its file's size and time, to tell later whether they are the same.
+    #[must_use]
+    pub fn stamp(&self, number: u32) -> u32 {
+        self.stamp.at(number)
+    }
+
+    pub(crate) fn set_file(&mut self, number: u32, inode: u64, stamp: u32) {
         self.inode.set(number as usize, inode);
+        self.stamp.set(number as usize, stamp);
+    }
+
+    /// Makes room for so many more, before the first is entered.
+    pub(crate) fn reserve(&mut self, transactions: usize) {
+        if self.is_empty() {
+            self.table = Table::with_room(transactions);
+        }
     }
 
     /// Its file has the name of its id from now on.
@@ -280,6 +334,15 @@ impl Transactions {
         match self.details(number).and_then(|details| details.file.as_deref()) {
             Some(file) => file.to_owned(),
             None => format!("{}.jsonl", self.id(number)),
+        }
+    }
+
+    /// Whether its file in `events/` has this name.
+    #[must_use]
+    pub fn has_name(&self, number: u32, name: &str) -> bool {
+        match self.details(number).and_then(|details| details.file.as_deref()) {
+            Some(file) => file == name,
+            None => name.strip_suffix(".jsonl") == Some(self.id(number).0.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
         }
     }
 
@@ -330,6 +393,7 @@ impl Transactions {
         self.event_count.push(0);
         self.flags.push(Flags::default());
         self.inode.push(0);
+        self.stamp.push(0);
         let ids = &self.ids;
         let hash = self.table.hash(id.as_bytes());
         self.table.insert(hash, number, |table, held| table.hash(&ids.at(held)));
@@ -369,6 +433,7 @@ impl Transactions {
         self.first_event.set(at, facts.first_event);
         self.event_count.set(at, facts.event_count);
         self.inode.set(at, facts.inode);
+        self.stamp.set(at, facts.stamp);
         let is_merge = facts.parents.len() > 1;
         self.flags.set(at, Flags::PRESENT.with(Flags::CLOSES_ALL, facts.closes_all).with(Flags::MERGE, is_merge));
         self.detail.set(at, NONE);

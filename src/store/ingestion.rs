@@ -58,7 +58,14 @@ pub struct IngestionLog {
 impl IngestionLog {
     /// Reads the log of a store, one of eventcore-fs included; a missing one is empty. Nothing is written.
     pub fn read(store: &Store) -> disk::Result<Self> {
-        let mut log = Self {
+        let mut log = Self::of(store)?;
+        log.read_again()?;
+        Ok(log)
+    }
+
+    /// The log of a store, of which nothing is read before [`IngestionLog::refresh`]; only that it can be read is made sure of.
+    pub fn of(store: &Store) -> disk::Result<Self> {
+        let log = Self {
             disk: store.disk().clone(),
             path: store.layout().ingestion_log(),
             file: None,
@@ -69,8 +76,10 @@ impl IngestionLog {
             problems: Vec::new(),
             digest: (0, Sha256::new()),
         };
-        log.read_again()?;
-        Ok(log)
+        match log.disk.read_at(&log.path, 0, 1) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(log),
+        }
     }
 
     fn read_again(&mut self) -> disk::Result<()> {

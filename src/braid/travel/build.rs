@@ -7,7 +7,7 @@ use crate::braid::findings::dangling_findings;
 use crate::braid::travel::revision::{FromGit, Revision, names};
 use crate::epoch::{Counters, Epoch, PastFacts, Progress, Quarantined, WriterState};
 use crate::index::feed::{Feed, Slot};
-use crate::index::{Arrival, ArrivalEvent, Index, Touched};
+use crate::index::{Index, Touched};
 use crate::model::{EventId, Finding, FindingKind};
 
 /// The epoch of some transactions of the present.
@@ -45,14 +45,7 @@ fn keep_only(index: &mut Index, kept: &[u32]) {
 fn enter(index: &mut Index, counted: &crate::braid::travel::revision::Counted) -> u32 {
     let (good, name) = (&counted.good, counted.blob.name.as_str());
     let odd_name = (name != format!("{}.jsonl", good.header.transaction_id)).then_some(name);
-    let events = good.events.iter().map(|event| ArrivalEvent {
-        event_id: event.event_id,
-        stream_id: &event.stream_id,
-        event_type: &event.event_type,
-        line_len: event.line_len,
-    });
-    let arrival = Arrival { header: &good.header, odd_name, inode: 0, events: events.collect() };
-    index.enter(&arrival, &good.lines)
+    index.enter(&good.arrival(odd_name, None), &good.lines)
 }
 
 /// Gives sequence numbers as a replica does that takes everything in at once.

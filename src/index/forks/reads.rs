@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::dag::column::Column;
 use crate::dag::stale::stale_read;
 use crate::dag::{Graph, Reach, StaleRead};
+use crate::format::binary::binary_fields;
 use crate::index::forks::past::Past;
 use crate::index::sequence::Sequence;
 
@@ -17,6 +18,7 @@ pub(super) struct Reads {
     /// By stream and reader.
     stale: Arc<BTreeMap<(u32, u32), StaleRead>>,
 }
+binary_fields!(Reads { readers, stale });
 
 impl Reads {
     pub(super) fn stale(&self) -> impl Iterator<Item = &StaleRead> {
