@@ -238,7 +238,10 @@ impl Keeper {
             seen_names.insert(name);
         }
         // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
-        came.sort_unstable();
+        came.sort_by_cached_key(|name| match name.strip_suffix(".jsonl").and_then(|id| id.parse::<TransactionId>().ok()) {
+            Some(id) => (Some(id), None),
+            None => (None, Some(name.clone())),
+        });
         came.dedup();
         let is_new: HashSet<&String> = came.iter().collect();
         let is_seen = |name: &String| seen_names.contains(name) || is_new.contains(name);
@@ -487,7 +490,7 @@ impl Keeper {
         if let Some(Odd { kind: OddKind::Refused(_, Some(claimed)), .. }) = self.roster.odd.remove(name) {
             self.unclaim(claimed, name, round);
         }
-        let odd_name = (name != format!("{id}.jsonl")).then_some(name);
+        let odd_name = (!id.is_file_name(name)).then_some(name);
         let offset = self.index.pack.len();
         let number = self.index.enter(&good.arrival(odd_name, Some(stat)), &good.lines);
         self.save_entered(good, stat, offset, name);
@@ -504,7 +507,7 @@ impl Keeper {
         let mtime_ns = i64::try_from(stat.mtime_ns).unwrap_or(0);
         let mut odd = Odd { inode: stat.inode, size: stat.size, mtime_ns, kind: OddKind::Duplicate(id) };
         let mut extra = name;
-        if name == format!("{id}.jsonl") {
+        if id.is_file_name(name) {
             odd.inode = self.index.transactions.inode(number);
             self.move_file(number, stat, false);
             self.index.transactions.set_proper_name(number);

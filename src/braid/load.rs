@@ -123,7 +123,7 @@ impl Good {
             };
             findings.push(finding(oddity.finding_kind(), severity, format!("file \"{file}\": {}", oddity.message), hint));
         }
-        if file != format!("{id}.jsonl") {
+        if !id.is_file_name(file) {
             findings.push(finding(
                 FindingKind::Misnamed,
                 Severity::Warning,

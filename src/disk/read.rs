@@ -7,8 +7,11 @@ use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
 use super::error::Context as _;
-use super::{Disk, Op, Result};
+use super::{Disk, Error, Op, Result};
 
 /// The most that is reserved for a file's content before any of it has been read: sizes can lie.
 const RESERVED_BYTES_MAX: usize = 256 << 20;
@@ -99,13 +102,14 @@ impl Disk {
     /// Replaces what is in `bytes` by the bytes of a file; answers its facts as of the moment it was opened.
     pub fn read_into(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<Stat> {
         self.admit(Op::Read, path)?;
-        bytes.clear();
-        let mut file = File::open(path).context(Op::Read, path)?;
-        let stat = Stat::of(&file.metadata().context(Op::Read, path)?);
-        // One byte more than the size, so that the read that finds the end needs no larger buffer.
-        bytes.reserve(usize::try_from(stat.size).unwrap_or(0).saturating_add(1).min(RESERVED_BYTES_MAX));
-        file.read_to_end(bytes).context(Op::Read, path)?;
-        Ok(stat)
+        File::open(path).and_then(|file| read_whole(file, bytes)).context(Op::Read, path)
+    }
+
+    /// Opens a directory whose files are read by name: that spares the kernel the way there for each of them.
+    pub fn open_dir(&self, path: &Path) -> Result<OpenDir> {
+        self.admit(Op::Read, path)?;
+        let handle = File::open(path).context(Op::Read, path)?;
+        Ok(OpenDir { disk: self.clone(), path: path.to_path_buf(), handle })
     }
 
     /// The bytes of a file, or none if there is no such file.
@@ -202,6 +206,52 @@ impl Disk {
         // Nearly every name is plain and needs no decoding.
         if shown.contains('/') { dir.join(super::os_name(shown)) } else { dir.join(OsStr::new(shown)) }
     }
+}
+
+/// A directory whose files are read by name.
+#[derive(Debug)]
+pub struct OpenDir {
+    disk: Disk,
+    path: PathBuf,
+    handle: File,
+}
+
+impl OpenDir {
+    /// Replaces what is in `bytes` by the bytes of an entry that [`Disk::list`] gave; answers its facts as of the moment it was opened.
+    pub fn read_into(&self, shown: &str, bytes: &mut Vec<u8>) -> Result<Stat> {
+        if self.disk.twin.is_some() {
+            self.disk.admit(Op::Read, &Disk::entry_path(&self.path, shown))?;
+        }
+        let open = |name: &OsStr| openat(&self.handle, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let opened = if shown.contains('/') { open(&super::os_name(shown)) } else { open(OsStr::new(shown)) };
+        let read = opened.map_err(std::io::Error::from).and_then(|fd| read_whole(File::from(fd), bytes));
+        read.map_err(|error| Error::new(Op::Read, &Disk::entry_path(&self.path, shown), error))
+    }
+}
+
+/// Reads a file from its beginning: one call finds a regular file's end, since its size is known.
+fn read_whole(mut file: File, bytes: &mut Vec<u8>) -> std::io::Result<Stat> {
+    let stat = Stat::of(&file.metadata()?);
+    let size = usize::try_from(stat.size).unwrap_or(usize::MAX);
+    bytes.clear();
+    bytes.resize(size.saturating_add(1).min(RESERVED_BYTES_MAX), 0);
+    let mut filled = 0;
+    loop {
+        match file.read(bytes.get_mut(filled..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if filled == size && filled < bytes.len() {
+            break;
+        }
+        if filled == bytes.len() {
+            bytes.resize(filled.saturating_mul(2), 0);
+        }
+    }
+    bytes.truncate(filled);
+    Ok(stat)
 }
 
 pub(super) fn read_range(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {

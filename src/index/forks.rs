@@ -6,8 +6,10 @@
 mod past;
 mod reads;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
 
 use crate::dag::closed::{Closer, Closing, closed_forks};
 use crate::dag::column::Column;
@@ -26,7 +28,7 @@ pub(super) struct Change<'a> {
     /// Left the views.
     pub(super) hidden: &'a BTreeSet<u32>,
     /// May have another past than before: what descends from what came late or went.
-    pub(super) moving: &'a HashSet<u32>,
+    pub(super) moving: &'a FxHashSet<u32>,
     /// The least depth, before or after, of what is hidden or moving; none if nothing is.
     pub(super) floor: Option<u32>,
 }
@@ -283,8 +285,13 @@ fn may_close(index: &Index, tx: u32) -> bool {
 }
 
 /// The streams that a transaction writes, each once.
-fn streams_of(index: &Index, tx: u32) -> BTreeSet<u32> {
-    index.transactions.events(tx).map(|event| index.events.stream(event)).collect()
+fn streams_of(index: &Index, tx: u32) -> impl Iterator<Item = u32> + '_ {
+    let events = index.transactions.events(tx);
+    let mut more: BTreeSet<u32> = BTreeSet::new();
+    // Nearly every transaction writes one stream, which needs no set.
+    let first = events.clone().next().map(|event| index.events.stream(event));
+    let others = events.skip(1).map(|event| index.events.stream(event));
+    first.into_iter().chain(others.filter(move |&stream| Some(stream) != first && more.insert(stream)))
 }
 
 impl Index {
@@ -305,7 +312,7 @@ impl Index {
     pub fn rebuild_forks(&mut self) {
         let all: Vec<u32> = self.order.iter_from(0).collect();
         let mut forks = Forks::default();
-        let change = Change { shown: &all, hidden: &BTreeSet::new(), moving: &HashSet::new(), floor: None };
+        let change = Change { shown: &all, hidden: &BTreeSet::new(), moving: &FxHashSet::default(), floor: None };
         forks.follow(self, &change);
         self.forks = forks;
     }
@@ -335,7 +342,7 @@ impl Index {
 
     /// What may have closed a fork of a stream, in canonical order; what is stated of bases is left out.
     fn closers(&self, past: &Past<'_>, stream: u32) -> Vec<Closer> {
-        let writers: HashSet<u32> = past.writers(stream).collect();
+        let writers: FxHashSet<u32> = past.writers(stream).collect();
         let closer = |transaction: u32| {
             let resolves = self.transactions.details(transaction).is_some_and(|details| details.resolves.contains(&stream));
             let writes = writers.contains(&transaction);

@@ -2,7 +2,9 @@
 //!
 //! What lies before the first changed key stays as it is; what lies behind is merged once. An append costs what it adds.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::dag::graph::depths;
 use crate::index::forks::Change;
@@ -27,11 +29,11 @@ struct Plan {
     /// In the views before and not after.
     hidden: BTreeSet<u32>,
     /// In the views after: new, or with another key than before.
-    placed: HashSet<u32>,
+    placed: FxHashSet<u32>,
     /// Of those placed, the ones that were in the views before.
     moved: BTreeSet<u32>,
     /// In the views before, and with a parent that came late or went in the past.
-    moving: HashSet<u32>,
+    moving: FxHashSet<u32>,
     /// Depths after the change.
     depths: Vec<(u32, u32)>,
     /// In or behind a cycle after the change.
@@ -80,7 +82,7 @@ impl Index {
         for &tx in work.iter() {
             late.extend(self.transactions.take_missing(tx));
         }
-        let removed: HashSet<u32> = gone.iter().copied().collect();
+        let removed: FxHashSet<u32> = gone.iter().copied().collect();
         let was_valid: Vec<u32> = gone.iter().copied().filter(|&tx| self.transactions.is_valid(tx)).collect();
         let moving = self.descendants(&late, &was_valid);
         work.extend(moving.iter().copied().filter(|tx| !removed.contains(tx)));
@@ -88,13 +90,13 @@ impl Index {
         let batch: Vec<u32> = work.iter().copied().collect();
         let found = depths(
             &batch,
-            |tx| transactions.listed(tx).filter(|parent| !removed.contains(parent)).collect::<Vec<_>>(),
+            |tx| transactions.listed(tx).filter(|parent| !removed.contains(parent)),
             |parent| (transactions.is_valid(parent) || work.contains(&parent)).then(|| transactions.depth(parent)),
         );
         let cyclic: BTreeSet<u32> = found.stuck.iter().copied().collect();
         let mut hidden: BTreeSet<u32> = was_valid.iter().copied().collect();
         hidden.extend(cyclic.iter().copied().filter(|&tx| transactions.is_valid(tx)));
-        let (mut placed, mut moved) = (HashSet::new(), BTreeSet::new());
+        let (mut placed, mut moved) = (FxHashSet::default(), BTreeSet::new());
         for &(tx, depth) in &found.sorted {
             if transactions.is_valid(tx) {
                 if transactions.depth(tx) == depth {
@@ -108,11 +110,11 @@ impl Index {
     }
 
     /// Everything valid that descends from children of late parents or from what goes, those children included.
-    fn descendants(&self, late: &[u32], gone: &[u32]) -> HashSet<u32> {
-        let starts: HashSet<u32> = late.iter().chain(gone).copied().filter(|&tx| self.transactions.is_valid(tx)).collect();
+    fn descendants(&self, late: &[u32], gone: &[u32]) -> FxHashSet<u32> {
+        let starts: FxHashSet<u32> = late.iter().chain(gone).copied().filter(|&tx| self.transactions.is_valid(tx)).collect();
         let first = starts.iter().copied().min_by(|&a, &b| self.transactions.compare(a, b));
         let Some(first) = first else {
-            return HashSet::new();
+            return FxHashSet::default();
         };
         let mut found = starts;
         // Parents come before their children in canonical order, so one pass finds all.
@@ -211,23 +213,23 @@ impl Index {
     }
 
     /// Streams of which an event comes, goes or moves.
-    fn concerned_streams(&self, plan: &Plan) -> HashSet<u32> {
+    fn concerned_streams(&self, plan: &Plan) -> FxHashSet<u32> {
         let changed = plan.hidden.iter().chain(&plan.placed);
         changed.flat_map(|&tx| self.transactions.events(tx)).map(|event| self.events.stream(event)).collect()
     }
 
     /// Splices the streams that are concerned and numbers their events; gives those shown before whose version is another now.
-    fn renumber_streams(&mut self, concerned: &HashSet<u32>, new: &[u32], old: &[u32], touched: &mut Touched) -> HashSet<u32> {
+    fn renumber_streams(&mut self, concerned: &FxHashSet<u32>, new: &[u32], old: &[u32], touched: &mut Touched) -> FxHashSet<u32> {
         let stream_of = |event: u32| self.events.stream(event);
         let new_by_stream = grouped(new, concerned, stream_of);
         let old_by_stream = grouped(old, concerned, stream_of);
-        let mut shifted = HashSet::new();
+        let mut shifted = FxHashSet::default();
         for &stream in concerned {
             let tail: &[u32] = new_by_stream.get(&stream).map_or(&[], Vec::as_slice);
             let before: &[u32] = old_by_stream.get(&stream).map_or(&[], Vec::as_slice);
             let Some(list) = self.stream_lists.get_mut(stream as usize) else { continue };
             let keep = list.events.len() - before.len() as u64;
-            let mut renumbered = HashSet::new();
+            let mut renumbered = FxHashSet::default();
             for (version, &event) in (keep as u32 + 1..).zip(tail) {
                 let was = self.events.version(event);
                 if was != version {
@@ -255,14 +257,14 @@ impl Index {
         &mut self,
         old: &[u32],
         new: &[u32],
-        streams: &HashSet<u32>,
-        shifted: &HashSet<u32>,
+        streams: &FxHashSet<u32>,
+        shifted: &FxHashSet<u32>,
         plan: &Plan,
         touched: &mut Touched,
     ) {
         let changed = plan.hidden.iter().chain(&plan.placed).flat_map(|&tx| self.transactions.events(tx));
-        let types: HashSet<u32> = changed.chain(shifted.iter().copied()).map(|event| self.events.event_type(event)).collect();
-        let categories: HashSet<u32> =
+        let types: FxHashSet<u32> = changed.chain(shifted.iter().copied()).map(|event| self.events.event_type(event)).collect();
+        let categories: FxHashSet<u32> =
             streams.iter().map(|&stream| self.stream_category.at(stream)).filter(|&category| category != NO_CATEGORY).collect();
         let type_of = |event: u32| self.events.event_type(event);
         let category_of = |event: u32| self.stream_category.at(self.events.stream(event));
@@ -288,8 +290,8 @@ impl Index {
 }
 
 /// The events of each wanted group, in their order.
-fn grouped(events: &[u32], wanted: &HashSet<u32>, group_of: impl Fn(u32) -> u32) -> HashMap<u32, Vec<u32>> {
-    let mut groups: HashMap<u32, Vec<u32>> = HashMap::new();
+fn grouped(events: &[u32], wanted: &FxHashSet<u32>, group_of: impl Fn(u32) -> u32) -> FxHashMap<u32, Vec<u32>> {
+    let mut groups: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
     for &event in events {
         let group = group_of(event);
         if wanted.contains(&group) {
@@ -300,7 +302,7 @@ fn grouped(events: &[u32], wanted: &HashSet<u32>, group_of: impl Fn(u32) -> u32)
 }
 
 /// Puts a new tail behind the kept lines; the incarnation rises unless lines were only added. Tells whether anything changed.
-fn splice_list(list: &mut List, keep: u64, old: &[u32], new: &[u32], shifted: &HashSet<u32>, weight: impl Fn(u32) -> u64) -> bool {
+fn splice_list(list: &mut List, keep: u64, old: &[u32], new: &[u32], shifted: &FxHashSet<u32>, weight: impl Fn(u32) -> u64) -> bool {
     let same = old.iter().zip(new).take_while(|(a, b)| a == b && !shifted.contains(a)).count();
     if same == old.len() && same == new.len() {
         return false;

@@ -212,9 +212,11 @@ impl Transactions {
         if self.flags.at(number).has(Flags::MERGE) {
             self.merge_count = if on { self.merge_count + 1 } else { self.merge_count.saturating_sub(1) };
         }
-        let parents: Vec<u32> = self.listed(number).collect();
+        // Nearly every transaction has one parent, which needs no list.
+        let first = self.listed(number).next();
+        let others: Vec<u32> = self.listed(number).skip(1).collect();
         let heads = Arc::make_mut(&mut self.heads);
-        for parent in parents {
+        for parent in first.into_iter().chain(others) {
             let children = self.children.at(parent);
             let children = if on { children + 1 } else { children.saturating_sub(1) };
             self.children.set(parent as usize, children);
@@ -342,7 +344,7 @@ impl Transactions {
     pub fn has_name(&self, number: u32, name: &str) -> bool {
         match self.details(number).and_then(|details| details.file.as_deref()) {
             Some(file) => file == name,
-            None => name.strip_suffix(".jsonl") == Some(self.id(number).0.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
+            None => self.id(number).is_file_name(name),
         }
     }
 
@@ -458,6 +460,9 @@ impl Transactions {
     }
 
     fn parents_word(&mut self, parents: &[TransactionId]) -> u32 {
+        if let [one] = parents {
+            return self.number(*one);
+        }
         let mut numbers: Vec<u32> = Vec::with_capacity(parents.len());
         for &parent in parents {
             let number = self.number(parent);

@@ -44,3 +44,11 @@ macro_rules! id {
 id!(TransactionId, "a transaction");
 id!(EventId, "an event");
 id!(ReplicaId, "a replica (one working copy of a store)");
+
+impl TransactionId {
+    /// Whether a file of this name in `events/` is named as that of this transaction should be.
+    #[must_use]
+    pub fn is_file_name(self, name: &str) -> bool {
+        name.strip_suffix(".jsonl") == Some(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+}

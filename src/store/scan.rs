@@ -114,6 +114,7 @@ impl Store {
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T,
     {
         let events = self.layout().events();
+        let dir = self.disk().open_dir(&events);
         let mut buffer = Vec::new();
         let mut chunks = Vec::new();
         loop {
@@ -122,7 +123,10 @@ impl Store {
                 return chunks;
             };
             let made = chunk.iter().zip(start..).map(|(name, n)| {
-                let read = self.disk().read_into(&Disk::entry_path(&events, name), &mut buffer);
+                let read = match &dir {
+                    Ok(dir) => dir.read_into(name, &mut buffer),
+                    Err(_) => self.disk().read_into(&Disk::entry_path(&events, name), &mut buffer),
+                };
                 make(n, read.map(|stat| (buffer.as_slice(), stat)))
             });
             chunks.push((start, made.collect()));

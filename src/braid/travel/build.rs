@@ -44,7 +44,7 @@ fn keep_only(index: &mut Index, kept: &[u32]) {
 
 fn enter(index: &mut Index, counted: &crate::braid::travel::revision::Counted) -> u32 {
     let (good, name) = (&counted.good, counted.blob.name.as_str());
-    let odd_name = (name != format!("{}.jsonl", good.header.transaction_id)).then_some(name);
+    let odd_name = (!good.header.transaction_id.is_file_name(name)).then_some(name);
     index.enter(&good.arrival(odd_name, None), &good.lines)
 }
 
