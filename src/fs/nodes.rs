@@ -41,6 +41,8 @@ pub struct Nodes {
     /// Those that came since the last publication began, in their order.
     recent: Vec<u64>,
     came: u64,
+    /// Whether nothing was published yet.
+    first: bool,
     hash: fn(&Identity) -> u64,
 }
 
@@ -54,7 +56,7 @@ impl Nodes {
     /// A table that numbers by the given hash; tests give a bad one.
     #[must_use]
     pub fn with_hash(hash: fn(&Identity) -> u64) -> Self {
-        Self { held: HashMap::new(), displaced: HashMap::new(), untold: HashSet::new(), recent: Vec::new(), came: 0, hash }
+        Self { held: HashMap::new(), displaced: HashMap::new(), untold: HashSet::new(), recent: Vec::new(), came: 0, first: true, hash }
     }
 
     /// The number that an identity has or would get.
@@ -122,8 +124,14 @@ impl Nodes {
     }
 
     /// The inodes whose changes no tree tells by name. Those that come from now on are [`Nodes::recent`].
+    ///
+    /// The first time all inodes: what was shown at the start may have been ready, which whoever hands trees in cannot know, and tells
+    /// no names then.
     pub fn begin_publication(&mut self) -> (Vec<(u64, Held)>, u64) {
         self.recent = Vec::new();
+        if std::mem::replace(&mut self.first, false) {
+            return (self.held.iter().map(|(number, held)| (*number, held.clone())).collect(), self.came);
+        }
         let untold = self.untold.iter().filter_map(|number| Some((*number, self.held.get(number)?.clone())));
         (untold.collect(), self.came)
     }

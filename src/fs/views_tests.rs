@@ -226,6 +226,20 @@ fn locks_exclude_as_flock_does() {
     assert_eq!(fs.lock_holder(2, 9, LockKind::Exclusive), None);
 }
 
+/// The store was ready before anybody handed trees in; the first one after it named no changes, and the kernel kept a stream's old size
+/// for ever.
+#[test]
+fn the_first_publication_tells_also_what_nobody_has_named() {
+    let tree = Memory::default().with("streams/a.jsonl", 1, "one\n");
+    let fs = fs(&tree);
+    let ino = walk(&fs, "streams/a.jsonl").unwrap().ino;
+    let told = RefCell::new(Vec::new());
+    let next = tree.with("streams/a.jsonl", 1, "one\ntwo\n");
+    fs.publish(next.shown(), &[], &|notice| told.borrow_mut().push(notice.clone()), &|| ());
+    assert!(told.borrow().contains(&Notice::Attributes { ino }), "{told:?}");
+    assert_eq!(fs.attributes(ino).unwrap().0.size, 8);
+}
+
 /// A tree whose states are folded by whoever asks for them, and how often that was.
 struct Folding {
     tree: Memory,

@@ -72,7 +72,7 @@ fn a_state_that_is_open_stays_whole_while_its_name_comes_to_stand_for_the_next()
         let before = [mount.read("views/sum.json"), mount.read("views/list/a.json")];
         let script = format!(
             "exec 3<views/sum.json 4<views/list/a.json; braidfs=$1; printf '%s\\n' '{{\"stream\":\"a\",\"type\":\"T\",\"data\":1}}' | \"$braidfs\" --store \"$2\" append >/dev/null;
-             until [ \"$(wc -l <streams/a.jsonl)\" = {} ]; do sleep 0.01; done; cat <&3; cat <&4; cat views/sum.json views/list/a.json",
+             for _ in {{1..600}}; do [ \"$(wc -l <streams/a.jsonl)\" = {} ] && break; sleep 0.1; done; cat <&3; cat <&4; cat views/sum.json views/list/a.json",
             if read_only { 4 } else { 3 }
         );
         let ran = run(
