@@ -11,6 +11,8 @@ use crate::model::Errno;
 
 /// The directory whose names are moments.
 const MOMENTS: &str = "at";
+/// Where the extended attributes of a file are.
+const XATTR_NAMESPACE: &str = "user.";
 
 impl Fs {
     /// Finds a name in a directory and counts the lookup; the number tells which tree the answer is from ([`Fs::overtaken`]).
@@ -86,7 +88,7 @@ impl Fs {
         }
         let held = self.held(ino)?;
         let node = self.node(&held)?;
-        Ok((Attr::of_view(ino, &node), view_ttl(&held.identity.path, &node, self.shown().sizes.is_ready())))
+        Ok((Attr::of_view(ino, &node), view_ttl(&held.identity.path, &node, self.is_ready())))
     }
 
     /// Reads at most `len` bytes of a file.
@@ -100,8 +102,12 @@ impl Fs {
     /// The value of an extended attribute.
     ///
     /// # Errors
-    /// `ENODATA` if there is none of that name.
+    /// `ENODATA` if there is none of that name. `EOPNOTSUPP` where there never is one: who looks for access lists and labels of every
+    /// file (`ls -l`) then takes the file system for one without them, and asks once.
     pub fn xattr(&self, ino: u64, name: &str) -> Result<Vec<u8>, Errno> {
+        if !name.starts_with(XATTR_NAMESPACE) {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let xattrs = self.xattrs(ino)?;
         xattrs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value).ok_or(Errno::ENODATA)
     }

@@ -4,8 +4,8 @@ use super::memory::Memory;
 use super::*;
 use crate::model::Errno;
 
-const WRITABLE: Manner = Manner { read_only: false, uid: 1000, gid: 1000 };
-const READ_ONLY: Manner = Manner { read_only: true, uid: 1000, gid: 1000 };
+const WRITABLE: Manner = Manner { read_only: false, uid: 1000, gid: 1000, uncached: false };
+const READ_ONLY: Manner = Manner { read_only: true, ..WRITABLE };
 
 fn fs(tree: &Memory) -> Fs {
     Fs::new(WRITABLE, tree.shown(), None)
@@ -199,6 +199,9 @@ fn the_size_is_where_data_ends() {
     assert_eq!(fs.seek(ino, 4, libc::SEEK_DATA), Err(Errno::ENXIO));
     assert_eq!(fs.xattr(ino, "user.braidfs.size"), Ok(b"4".to_vec()));
     assert_eq!(fs.xattr(ino, "user.other"), Err(Errno::ENODATA));
+    for never in ["system.posix_acl_access", "security.selinux", "security.capability", "trusted.x"] {
+        assert_eq!(fs.xattr(ino, never), Err(Errno::EOPNOTSUPP), "{never}");
+    }
 }
 
 #[test]
