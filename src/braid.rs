@@ -87,6 +87,8 @@ pub struct OpenOptions {
     pub follow: bool,
     /// Whether what an earlier process saved is set aside, so that every byte is read and checked again.
     pub from_scratch: bool,
+    /// Whether every commit is made durable alone, instead of with those that wait beside it.
+    pub one_by_one: bool,
     /// How many threads read files at the start.
     pub threads: usize,
     /// Whether files are compared with what was saved of them before the store is ready, instead of soon after.
@@ -110,6 +112,7 @@ impl Default for OpenOptions {
             read_only: false,
             follow: false,
             from_scratch: false,
+            one_by_one: false,
             threads,
             verify: false,
             disk: Disk::real(),

@@ -49,6 +49,8 @@ pub struct Manner {
     pub uid: u32,
     /// The group of the user who mounts.
     pub gid: u32,
+    /// Whether the kernel is to keep nothing of what it is answered.
+    pub uncached: bool,
 }
 
 /// One mounted file system.
@@ -104,6 +106,12 @@ impl Fs {
     #[must_use]
     pub fn manner(&self) -> Manner {
         self.manner
+    }
+
+    /// Whether every view is whole: the index has caught up.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shown().sizes.is_ready()
     }
 
     fn shown(&self) -> Shown {

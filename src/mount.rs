@@ -49,6 +49,9 @@ pub struct Options {
     pub read_only: bool,
     /// Whether other users may read.
     pub allow_other: bool,
+    /// Whether nothing is kept that can be had again: the kernel asks for everything each time, what an earlier process saved is set
+    /// aside, and every commit is made durable alone. For looking for faults: every byte is the same.
+    pub no_cache: bool,
     /// Where the log goes; none: the terminal in the foreground, else the system's log.
     pub log_file: Option<PathBuf>,
     /// Where spans are exported to besides.
@@ -102,11 +105,18 @@ struct Daemon {
 impl Daemon {
     fn begin(options: &Options, place: &Place) -> Result<Self, Error> {
         let alone = if options.read_only { None } else { Some(alone::lock(&place.store, alone::PATIENCE)?) };
-        let opening = OpenOptions { read_only: options.read_only, follow: true, ..OpenOptions::default() };
+        let opening = OpenOptions {
+            read_only: options.read_only,
+            follow: true,
+            from_scratch: options.no_cache,
+            one_by_one: options.no_cache,
+            ..OpenOptions::default()
+        };
         let braid = Braid::open(&place.store, &opening).map_err(|failure| Error::new(failure.message, failure.hint))?;
         let staging = if options.read_only { None } else { Some(staging(&braid)?) };
         let (staging, unfinished) = staging.unzip();
-        let manner = Manner { read_only: options.read_only, uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() };
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let manner = Manner { read_only: options.read_only, uid, gid, uncached: options.no_cache };
         let queue = Arc::new(Queue::default());
         let told = Arc::clone(&queue);
         let (past, states) = (braid.past(), braid.states());

@@ -26,5 +26,7 @@ mod mishaps;
 mod promises;
 #[path = "mounted/reading.rs"]
 mod reading;
+#[path = "mounted/requests.rs"]
+mod requests;
 #[path = "mounted/tools.rs"]
 mod tools;

@@ -92,6 +92,8 @@ pub(super) struct Keeper {
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
     from_scratch: bool,
+    /// How many drafts make one group at most.
+    group_max: usize,
     verify: bool,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// Whether `events/` itself went, so that nothing is watched until it is back.
@@ -139,6 +141,7 @@ impl Keeper {
             checkpoints_seen: None,
             follow: options.follow,
             from_scratch: options.from_scratch,
+            group_max: if options.one_by_one { 1 } else { GROUP_MAX },
             verify: options.verify,
             watch: None,
             is_watch_lost: false,
@@ -208,7 +211,7 @@ impl Keeper {
             match inbox.recv_timeout(self.patience()) {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Request::Append { proposal, reply }) => {
-                    let (group, others) = gather(proposal, reply, inbox, expected);
+                    let (group, others) = gather((proposal, reply), inbox, expected, self.group_max);
                     // One writer alone waits for nobody.
                     expected = group.len();
                     self.survive(shared, |keeper| keeper.commit_group(group, shared));
@@ -438,15 +441,15 @@ impl Keeper {
 /// After a group of several its writers are about to ask again: `expected` of them are waited for, a moment at most.
 #[allow(clippy::type_complexity)]
 fn gather(
-    proposal: Box<Proposal>,
-    reply: Sender<Result<Committed, AppendError>>,
+    first: (Box<Proposal>, Sender<Result<Committed, AppendError>>),
     inbox: &Receiver<Request>,
     expected: usize,
+    group_max: usize,
 ) -> (Vec<(Box<Proposal>, Sender<Result<Committed, AppendError>>)>, Vec<Request>) {
     let start = Instant::now();
-    let mut group = vec![(proposal, reply)];
+    let mut group = vec![first];
     let mut others = Vec::new();
-    while group.len() < GROUP_MAX {
+    while group.len() < group_max {
         let patience = if group.len() < expected { GATHER.saturating_sub(start.elapsed()) } else { Duration::ZERO };
         match inbox.recv_timeout(patience) {
             Ok(Request::Append { proposal, reply }) => group.push((proposal, reply)),

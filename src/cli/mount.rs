@@ -28,6 +28,9 @@ pub(super) struct Arguments {
     /// Let other users read
     #[arg(long)]
     allow_other: bool,
+    /// Keep nothing that can be had again, to look for faults: slow, and every byte is the same
+    #[arg(long)]
+    no_cache: bool,
     /// Write the log to this file; $BRAIDFS_LOG says what is logged
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
@@ -43,6 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Result {
         foreground: arguments.foreground,
         read_only: arguments.read_only,
         allow_other: arguments.allow_other,
+        no_cache: arguments.no_cache,
         log_file: arguments.log_file.clone(),
         collector: arguments.otlp.as_deref().map(mount::Collector::parse).transpose().map_err(unusable)?,
     };

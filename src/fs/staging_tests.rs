@@ -83,7 +83,7 @@ fn open_desk(home: &Path, book: &Arc<Book>, grace: Duration) -> Fs {
     let staging = Staging::new(store.staging().unwrap(), store.receipts().unwrap(), Arc::new(Arc::clone(book))).with_grace(grace);
     let unfinished = staging.recover().unwrap();
     staging.finish(unfinished);
-    Fs::new(Manner { read_only: false, uid: 1000, gid: 1000 }, Memory::default().with("log.jsonl", 1, "x\n").shown(), Some(staging))
+    Fs::new(Manner { uid: 1000, gid: 1000, ..Manner::default() }, Memory::default().with("log.jsonl", 1, "x\n").shown(), Some(staging))
 }
 
 impl Desk {

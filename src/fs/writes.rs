@@ -359,7 +359,7 @@ impl Fs {
     /// Whether a view's reader is to wait: a commit may be on its way, or the index does not know the view yet.
     #[must_use]
     pub fn waits(&self, ino: u64) -> bool {
-        let (undecided, ready) = (self.decisions.is_open(), self.shown().sizes.is_ready());
+        let (undecided, ready) = (self.decisions.is_open(), self.is_ready());
         if ready && !undecided {
             return false;
         }
@@ -392,7 +392,7 @@ impl Fs {
 
     /// Waits until no commit is on its way and the index has caught up.
     pub fn wait_decided(&self) {
-        self.decisions.wait(|| self.shown().sizes.is_ready());
+        self.decisions.wait(|| self.is_ready());
     }
 }
 

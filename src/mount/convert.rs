@@ -12,10 +12,10 @@ use crate::model::Errno;
 const UNTIL_TOLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// For how long an answer holds.
-pub fn ttl(ttl: Ttl) -> Duration {
+pub fn ttl(ttl: Ttl, manner: Manner) -> Duration {
     match ttl {
-        Ttl::UntilTold => UNTIL_TOLD,
-        Ttl::Ask => Duration::ZERO,
+        Ttl::UntilTold if !manner.uncached => UNTIL_TOLD,
+        Ttl::UntilTold | Ttl::Ask => Duration::ZERO,
     }
 }
 

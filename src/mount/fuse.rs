@@ -17,7 +17,7 @@ use fuser::{
 };
 
 use crate::disk::mishap;
-use crate::fs::{Changes, Found, Fs, Lock, LockKind, Opened, Release};
+use crate::fs::{Caller, Changes, Found, Fs, Lock, LockKind, Opened, Release};
 use crate::model::Errno;
 use crate::mount::convert::{attr, caller, errno, kind, name, ttl};
 use crate::mount::notify::Queue;
@@ -64,6 +64,12 @@ macro_rules! answer {
 }
 
 impl Shell {
+    /// Whether the kernel may open and list by itself: nothing depends on who has what open, and it may keep what it is given.
+    fn is_stateless(&self) -> bool {
+        let manner = self.fs.manner();
+        manner.read_only && !manner.uncached
+    }
+
     /// Runs what may wait for a commit away from the threads that serve the kernel, then answers once the kernel knows the views.
     fn commit(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
@@ -103,6 +109,18 @@ impl Shell {
         if self.fs.waits_in(ino.0, None) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
     }
 
+    /// Opens a file once no commit is being decided and the kernel knows what came of it: an answer about a size that meets the notice
+    /// of another one is dropped by the kernel, and who then read at once would find the file as it was before.
+    fn open_later(&self, ino: INodeNo, flags: OpenFlags, caller: Caller, reply: ReplyOpen) {
+        let (fs, queue, waiting) = (Arc::clone(&self.fs), Arc::clone(&self.queue), Arc::clone(&self.waiting));
+        let open = move || {
+            settle(&queue);
+            answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(&fs, reply, file));
+        };
+        // Apart from what else is parked: that may hold what the notices need.
+        self.parking.park(Box::new(move || waiting.run(Box::new(move || guarded("open", open)))));
+    }
+
     /// Runs a handler once no commit is being decided.
     fn park(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
@@ -114,17 +132,22 @@ impl Shell {
 fn entry(fs: &Fs, queue: &Queue, result: Result<(Found, u64), Errno>, reply: ReplyEntry) {
     answer!(reply, result, (found, serial) => {
         let shown = attr(&found.attr, fs.manner());
-        reply.entry_with_ttls(&ttl(found.attr_ttl), &ttl(found.entry_ttl), &shown, Generation(0));
+        reply.entry_with_ttls(&ttl(found.attr_ttl, fs.manner()), &ttl(found.entry_ttl, fs.manner()), &shown, Generation(0));
         queue.tell(fs.overtaken(serial, found.attr.ino));
     });
 }
 
-fn opened(reply: ReplyOpen, opened: Opened) {
-    reply.opened(FileHandle(opened.handle), open_flags(opened.direct));
+fn opened(fs: &Fs, reply: ReplyOpen, opened: Opened) {
+    reply.opened(FileHandle(opened.handle), open_flags(fs, opened));
 }
 
-fn open_flags(direct: bool) -> FopenFlags {
-    if direct { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
+fn open_flags(fs: &Fs, opened: Opened) -> FopenFlags {
+    match opened.direct {
+        true => FopenFlags::FOPEN_DIRECT_IO,
+        // Nothing depends on when a view is closed.
+        false if fs.manner().uncached => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH,
+        false => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+    }
 }
 
 impl Filesystem for Shell {
@@ -138,7 +161,9 @@ impl Filesystem for Shell {
             // Also read-only: there a lock on a checkpoint is refused, which the kernel alone would grant.
             InitFlags::FUSE_FLOCK_LOCKS,
         ];
-        for capability in wanted {
+        // What the kernel keeps nothing of can be mapped all the same.
+        let mapped = self.fs.manner().uncached.then_some(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
+        for capability in wanted.into_iter().chain(mapped) {
             if config.add_capabilities(capability).is_err() {
                 tracing::info!(?capability, "the kernel does not offer a capability");
             }
@@ -173,7 +198,7 @@ impl Filesystem for Shell {
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         self.reading("getattr", ino, move |fs, _| {
-            answer!(reply, fs.attributes(ino.0), (found, how_long) => reply.attr(&ttl(how_long), &attr(&found, fs.manner())));
+            answer!(reply, fs.attributes(ino.0), (found, how_long) => reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner())));
         });
     }
 
@@ -199,7 +224,7 @@ impl Filesystem for Shell {
         let caller = caller(request);
         self.commit("setattr", move |fs, _| {
             answer!(reply, fs.set_attributes(ino.0, changes, caller), (found, how_long) => {
-                reply.attr(&ttl(how_long), &attr(&found, fs.manner()));
+                reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner()));
             });
         });
     }
@@ -259,22 +284,20 @@ impl Filesystem for Shell {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        if self.fs.manner().read_only {
-            // The kernel then opens by itself, for ever.
-            return guarded("open", || reply.error(FuseErrno::ENOSYS));
-        }
         let caller = caller(request);
         if self.fs.folds(ino.0) {
             return self.fold("open", move |fs, _| {
-                answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(reply, file));
+                answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(fs, reply, file));
             });
         }
         if self.fs.waits(ino.0) {
-            return self.park("open", move |fs, _| {
-                answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(reply, file));
-            });
+            return self.open_later(ino, flags, caller, reply);
         }
-        let work = move |fs: &Fs, _: &Queue| answer!(reply, fs.open(ino.0, flags.0, caller), file => opened(reply, file));
+        if self.is_stateless() && self.fs.is_ready() {
+            // The kernel then opens by itself, for ever.
+            return guarded("open", || reply.error(FuseErrno::ENOSYS));
+        }
+        let work = move |fs: &Fs, _: &Queue| answer!(reply, fs.open(ino.0, flags.0, caller), file => opened(fs, reply, file));
         if self.fs.open_waits(ino.0) { self.wait("open", work) } else { guarded("open", || work(&self.fs, &self.queue)) }
     }
 
@@ -366,7 +389,7 @@ impl Filesystem for Shell {
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        if self.fs.manner().read_only {
+        if self.is_stateless() {
             return guarded("opendir", || reply.error(FuseErrno::ENOSYS));
         }
         guarded("opendir", || {
@@ -406,7 +429,7 @@ impl Filesystem for Shell {
             for (cookie, dot, number) in dots.into_iter().filter(|(cookie, ..)| *cookie > offset) {
                 // The kernel takes no lookup for these two: only number and kind count.
                 let shown = attr(&crate::fs::Attr { ino: number, size: 0, mtime_ns: 0, directory: true, mode: 0o555 }, fs.manner());
-                if reply.add(INodeNo(number), cookie, dot, &ttl(crate::fs::Ttl::Ask), &shown, Generation(0)) {
+                if reply.add(INodeNo(number), cookie, dot, &ttl(crate::fs::Ttl::Ask, fs.manner()), &shown, Generation(0)) {
                     return reply.ok();
                 }
             }
@@ -414,7 +437,7 @@ impl Filesystem for Shell {
             for child in children.iter().skip(start) {
                 let Ok((found, serial)) = fs.look_up(ino.0, &child.entry.name) else { continue };
                 let shown = attr(&found.attr, fs.manner());
-                if reply.add(shown.ino, child.cookie, &child.entry.name, &ttl(found.attr_ttl), &shown, Generation(0)) {
+                if reply.add(shown.ino, child.cookie, &child.entry.name, &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
                     fs.forget(found.attr.ino, 1);
                     break;
                 }
@@ -478,7 +501,8 @@ impl Filesystem for Shell {
         guarded("create", || {
             answer!(reply, name(child).and_then(|child| self.fs.create(parent.0, child, flags, caller)), (found, opened) => {
                 let shown = attr(&found.attr, self.fs.manner());
-                reply.created(&ttl(found.attr_ttl), &shown, Generation(0), FileHandle(opened.handle), open_flags(opened.direct));
+                let ttl = ttl(found.attr_ttl, self.fs.manner());
+                reply.created(&ttl, &shown, Generation(0), FileHandle(opened.handle), open_flags(&self.fs, opened));
             });
         });
     }

@@ -1,0 +1,209 @@
+//! What reading costs: the requests that the kernel sends, counted. No clock is asked, so that no busy machine decides.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::mount::{Mount, MountOptions};
+use crate::support::run::bash;
+use crate::support::store::TestStore;
+use crate::support::wait::eventually;
+
+/// Enough that a request a file cannot hide among the others.
+const STREAMS: usize = 300;
+/// What a command may ask whatever it reads: names on the way, files that tell `rg` what to leave out.
+const FEW: usize = 32;
+
+/// How often the kernel has sent each kind of request.
+type Requests = BTreeMap<String, usize>;
+
+/// A mount that logs every request.
+fn counting(options: MountOptions) -> Mount {
+    let mount = options.env("BRAIDFS_LOG", "braidfs::mount::fuse=debug").start();
+    // Until the log is whole the answers hold for a moment only.
+    assert!(fs::metadata(mount.join("log.jsonl")).unwrap().len() > 0);
+    mount
+}
+
+fn requests(mount: &Mount) -> Requests {
+    let mut requests = Requests::new();
+    for line in mount.log().lines().filter(|line| line.ends_with("braidfs::mount::fuse: asked")) {
+        let kind = line.split("request=\"").nth(1).and_then(|rest| rest.split('"').next());
+        *requests.entry(kind.unwrap().to_owned()).or_default() += 1;
+    }
+    requests
+}
+
+/// What a command asks; it must succeed, or find nothing.
+fn asked(mount: &Mount, command: &str) -> Requests {
+    let before = requests(mount);
+    let ran = bash(mount.path(), command);
+    assert!(ran.code <= 1 && ran.err.is_empty(), "{command}: {}", ran.err);
+    // What the kernel does not wait for comes late: it is behind what was asked before.
+    assert!(mount.join("README.md").exists());
+    let mut after = requests(mount);
+    after.retain(|kind, count| {
+        *count -= before.get(kind).copied().unwrap_or_default();
+        *count > 0
+    });
+    after
+}
+
+fn all(requests: &Requests) -> usize {
+    requests.values().sum()
+}
+
+fn of(requests: &Requests, kind: &str) -> usize {
+    requests.get(kind).copied().unwrap_or_default()
+}
+
+fn many_streams() -> TestStore {
+    let mut store = TestStore::new();
+    let mut transaction = store.transaction();
+    for n in 0..STREAMS {
+        transaction = transaction.event(&format!("s{n:03}"), "T", json!({"n": n}));
+    }
+    transaction.write();
+    store
+}
+
+const READERS: [&str; 6] = [
+    "cat streams/* > /dev/null",
+    "wc -l streams/*",
+    "grep -r nowhere streams",
+    "rg nowhere streams",
+    "find streams -size +9k",
+    "ls -l streams",
+];
+
+#[test]
+fn on_a_read_only_mount_what_was_read_once_is_asked_for_never_again() {
+    let store = many_streams();
+    let mount = counting(Mount::options(&store.path()).arg("--read-only"));
+    let first = asked(&mount, "grep -r nowhere streams");
+    assert_eq!(of(&first, "read"), STREAMS, "{first:?}");
+    // A page of a listing names some twenty files.
+    assert!(all(&first) <= STREAMS + STREAMS / 16 + FEW, "one a file, and the listing: {first:?}");
+    assert!(of(&first, "open") <= 1 && of(&first, "flush") <= 1, "once refused, the kernel opens and closes by itself: {first:?}");
+    for reader in READERS {
+        asked(&mount, reader);
+        let again = asked(&mount, reader);
+        // `ls` asks once a run whether there are labels, and once whether there are access lists.
+        let labels = of(&again, "getxattr");
+        assert!(labels <= if reader.starts_with("ls") { 2 } else { 0 }, "{reader}: {again:?}");
+        assert!(all(&again) - labels <= FEW, "{reader}: {again:?}");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn on_a_writable_mount_what_was_read_once_costs_an_open_and_a_release() {
+    let store = many_streams();
+    let mount = counting(Mount::options(&store.path()));
+    let first = asked(&mount, "grep -r nowhere streams");
+    assert_eq!(of(&first, "read"), STREAMS, "{first:?}");
+    for reader in READERS {
+        asked(&mount, reader);
+        let again = asked(&mount, reader);
+        let opens = if reader.starts_with("find") || reader.starts_with("ls") { 0 } else { STREAMS };
+        // `rg` also opens the `.ignore` of the root.
+        assert!((opens..=opens + 1).contains(&of(&again, "open")), "{reader}: {again:?}");
+        assert!(of(&again, "release") <= opens + 1, "{reader}: {again:?}");
+        assert!(all(&again) <= 2 * opens + 2 * FEW, "{reader}: {again:?}");
+        for never in ["read", "flush", "lookup"] {
+            assert!(of(&again, never) <= FEW, "{reader}: {again:?}");
+        }
+        assert_eq!(of(&again, "read"), 0, "{reader}: {again:?}");
+        assert_eq!(of(&again, "flush"), 0, "{reader}: {again:?}");
+        assert!(of(&again, "getxattr") <= 2, "{reader}: {again:?}");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn what_was_read_is_not_read_again_and_what_an_append_brings_costs_one_read() {
+    let mut store = TestStore::new();
+    for n in 0..8 {
+        store.transaction().event("a", "T", json!({"n": n, "text": "x".repeat(50_000)})).write();
+    }
+    for (point, arguments) in [("rw", &[][..]), ("ro", &["--read-only"])] {
+        let options = Mount::options(&store.path()).at(&store.home().join(point)).env("BRAIDFS_LOG", "braidfs::mount::fuse=debug");
+        let mount = arguments.iter().fold(options, |options, argument| options.arg(argument)).start();
+        let requests = |what: &str| mount.log().matches(&format!("fuse{{request=\"{what}\"}}: braidfs::mount::fuse: asked")).count();
+        let cat = || bash(mount.path(), "cat log.jsonl | wc -l").ok().out.trim().to_owned();
+        let lines = cat();
+        let (reads, opens) = (requests("read"), requests("open"));
+        assert!(reads > 0);
+        assert_eq!(cat(), lines);
+        assert_eq!(requests("read"), reads, "everything comes out of the page cache");
+        if arguments.is_empty() {
+            assert!(opens > 0);
+            fs::write(mount.join("append"), "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n").unwrap();
+            let reads = requests("read");
+            assert_eq!(cat(), "9");
+            assert_eq!(requests("read"), reads + 1, "only the page that held the old end");
+        } else {
+            assert_eq!(opens, 1, "once refused, the kernel opens by itself for ever");
+            assert_eq!(requests("flush"), 1, "and closes by itself");
+        }
+        mount.unmount();
+    }
+}
+
+/// Every file of a mount but what tells of the daemon itself: path and bytes.
+fn every_byte(mount: &Mount) -> BTreeMap<String, Vec<u8>> {
+    let lines = |name: &str| mount.read(name).lines().count();
+    eventually("the numbers of the newest events are shown", || lines("feed.jsonl") == lines("log.jsonl"));
+    let found = bash(mount.path(), "find . -type f -not -path './receipts/*' -not -path './staging/*' -not -name append | sort").ok();
+    let files = found.lines().into_iter().filter(|path| !["./status.json", "./metrics", "./README.md"].contains(path));
+    files.map(|path| (path.to_owned(), fs::read(mount.join(path)).unwrap())).collect()
+}
+
+#[test]
+fn with_every_cache_switched_off_every_byte_is_the_same() {
+    const WRITERS: usize = 6;
+    let (store, _) = TestStore::forked();
+    let fast = Mount::start(&store.path());
+    every_byte(&fast);
+    let write = "for n in $(seq WRITERS); do (echo '{\"stream\":\"w'$n'\",\"type\":\"T\",\"data\":'$n'}' > append; \
+                 echo '{\"stream\":\"w\",\"type\":\"T\",\"data\":'$n'}' > staging/NAME$n.jsonl) & done; wait";
+    let write = |name: &str| write.replace("WRITERS", &WRITERS.to_string()).replace("NAME", name);
+    bash(fast.path(), &write("a")).ok();
+    let slow = |arguments: &[&str]| {
+        let options = Mount::options(&store.path()).at(&store.home().join("slow")).arg("--no-cache");
+        arguments.iter().fold(options, |options, argument| options.arg(argument)).start()
+    };
+    let kept = every_byte(&fast);
+    assert!(kept.len() > 4 * WRITERS, "{:?}", kept.keys());
+    let beside = slow(&["--read-only"]);
+    assert!(every_byte(&beside) == kept, "beside the mount that wrote");
+    let mapped = bash(beside.path(), "rg --mmap --no-filename --no-line-number . log.jsonl").ok();
+    assert_eq!(mapped.out.into_bytes(), kept["./log.jsonl"]);
+    beside.unmount();
+    fast.unmount();
+    let uncached = slow(&[]);
+    assert!(every_byte(&uncached) == kept, "after the mount that wrote");
+    bash(uncached.path(), &write("b")).ok();
+    let written = every_byte(&uncached);
+    assert_eq!(written["./log.jsonl"].iter().filter(|byte| **byte == b'\n').count(), 7 + 4 * WRITERS);
+    uncached.unmount();
+    let again = Mount::start(&store.path());
+    assert!(every_byte(&again) == written, "what was written without caches");
+    again.unmount();
+}
+
+#[test]
+fn with_every_cache_switched_off_everything_is_asked_for_again() {
+    let store = many_streams();
+    for arguments in [&["--no-cache"][..], &["--no-cache", "--read-only"]] {
+        let options = arguments.iter().fold(Mount::options(&store.path()), |options, argument| options.arg(argument));
+        let mount = counting(options);
+        asked(&mount, "cat streams/* > /dev/null");
+        let again = asked(&mount, "cat streams/* > /dev/null");
+        for kind in ["lookup", "open", "read"] {
+            assert!(of(&again, kind) >= STREAMS, "{arguments:?}: {kind}: {again:?}");
+        }
+        mount.unmount();
+    }
+}
