@@ -5,14 +5,16 @@ use std::process::{Command, Stdio};
 
 use crate::Plan;
 use crate::data::{Shape, chain};
-use crate::measure::{paired, seconds};
+use crate::measure::{middle, paired, seconds};
 use crate::report::{Report, Row};
+use crate::writing::{COMMITS, limit, make_bare};
 
 fn binary(plan: &Plan) -> PathBuf {
     plan.root.join("target/release/braidfs")
 }
 
-struct Mounted<'a>(&'a Plan, PathBuf);
+/// A mount, its place, and the seconds until it answered.
+struct Mounted<'a>(&'a Plan, PathBuf, f64);
 
 impl<'a> Mounted<'a> {
     fn new(plan: &'a Plan, store: &Path, name: &str, read_only: bool) -> Self {
@@ -23,10 +25,10 @@ impl<'a> Mounted<'a> {
         if read_only {
             command.arg("--read-only");
         }
-        assert!(command.status().expect("it runs").success(), "the store is mounted");
+        let answered = seconds(|| assert!(command.status().expect("it runs").success(), "the store is mounted"));
         // Ready once the log is whole.
         std::fs::metadata(point.join("log.jsonl")).expect("the log");
-        Self(plan, point)
+        Self(plan, point, answered)
     }
 }
 
@@ -46,6 +48,7 @@ fn run(command: &str, at: &Path) -> f64 {
 pub fn read(plan: &Plan, report: &mut Report) {
     let transactions = 100_000;
     let dir = chain(&plan.scratch.join("read"), Shape { transactions, streams: 1_000 });
+    answering(plan, &dir, transactions, report);
     let mounted = Mounted::new(plan, &dir, "read-mount", false);
     let beside = plan.scratch.join("beside");
     std::fs::create_dir_all(&beside).expect("a directory");
@@ -62,9 +65,50 @@ pub fn read(plan: &Plan, report: &mut Report) {
         let (ours, limit) = paired(plan.runs + 2, || run(command, &mounted.1), || run(command, &beside));
         report.add(Row::ratio(&format!("{command}, warm, {transactions} events"), "the same file on the disk", ours / limit, goal, ours));
     }
+    dropping(plan, &mounted.1, report);
     drop(mounted);
     std::fs::remove_dir_all(&dir).expect("it goes");
     std::fs::remove_dir_all(&beside).expect("it goes");
+}
+
+/// How long a mount takes to answer, the first time and later.
+fn answering(plan: &Plan, dir: &Path, transactions: usize, report: &mut Report) {
+    for (when, keeps_index) in [("nothing indexed yet", false), ("indexed before", true)] {
+        let mut times: Vec<f64> = (0..plan.runs)
+            .map(|_| {
+                if !keeps_index {
+                    let _ = std::fs::remove_dir_all(dir.join("index"));
+                }
+                Mounted::new(plan, dir, "answering", false).2
+            })
+            .collect();
+        report.add(Row::millis(&format!("a mount of {transactions} transactions answers, {when}"), middle(&mut times), Some(0.05)));
+    }
+}
+
+/// A file dropped into `staging/`, until its receipt says that it is durable.
+fn dropping(plan: &Plan, point: &Path, report: &mut Report) {
+    let bare = plan.scratch.join("bare");
+    make_bare(&bare);
+    let (mut run, mut n) = (0, 0);
+    let (ours, limit) = paired(
+        plan.runs,
+        || {
+            seconds(|| {
+                for _ in 0..COMMITS {
+                    n += 1;
+                    let line = format!("{{\"stream\":\"account-{}\",\"type\":\"Paid\",\"data\":{{\"amount\":{n}}}}}\n", n % 50);
+                    std::fs::write(point.join(format!("staging/{n}.jsonl")), line).expect("a draft");
+                    let receipt = std::fs::read_to_string(point.join(format!("receipts/{n}.jsonl.json"))).expect("a receipt");
+                    assert!(receipt.contains("\"committed\""), "{receipt}");
+                }
+            }) / COMMITS as f64
+        },
+        || limit(&bare, &mut run),
+    );
+    let what = "a file dropped into staging, until its receipt says committed";
+    report.add(Row::ratio(what, "write, fsync, rename, fsync of the directory", ours / limit, Some(1.4), ours));
+    std::fs::remove_dir_all(&bare).expect("it goes");
 }
 
 pub fn many(plan: &Plan, report: &mut Report) {

@@ -12,15 +12,21 @@ use crate::data::{Shape, chain};
 use crate::measure::{paired, seconds};
 use crate::report::{Report, Row};
 
-const COMMITS: usize = 100;
+pub const COMMITS: usize = 100;
 
 fn draft(n: usize) -> braidfs::model::Draft {
     let line = format!("{{\"stream_id\":\"account-{}\",\"event_type\":\"Paid\",\"event_data\":{{\"amount\":{n}}}}}\n", n % 50);
     parse_draft(line.as_bytes(), DraftKind::Lines).expect("a draft")
 }
 
+/// The directories in which [`limit`] works.
+pub fn make_bare(dir: &Path) {
+    fs::create_dir_all(dir.join("tmp")).expect("a directory");
+    fs::create_dir_all(dir.join("events")).expect("a directory");
+}
+
 /// What no commit can go below: write, fsync, rename, fsync of the directory.
-fn limit(dir: &Path, run: &mut usize) -> f64 {
+pub fn limit(dir: &Path, run: &mut usize) -> f64 {
     let (tmp, events) = (dir.join("tmp"), dir.join("events"));
     let directory = File::open(&events).expect("a directory");
     let bytes = vec![b'x'; 700];
@@ -43,8 +49,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     for transactions in [1_000, 100_000] {
         let dir = chain(&plan.scratch.join("commit"), Shape { transactions, streams: 1_000 });
         let bare = plan.scratch.join("bare");
-        fs::create_dir_all(bare.join("tmp")).expect("a directory");
-        fs::create_dir_all(bare.join("events")).expect("a directory");
+        make_bare(&bare);
         let braid = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).expect("a store");
         braid.wait_ready().expect("it opens");
         let mut run = 0;
