@@ -31,9 +31,11 @@ mod survey;
 mod travel;
 
 mod check;
+mod clock;
 mod commit;
 mod cursors;
 mod cutover;
+mod declined;
 mod findings;
 mod forked;
 mod gone;
@@ -47,6 +49,9 @@ mod projections;
 mod reconcile;
 mod record;
 mod saving;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
+mod simulation;
 mod snapshots;
 mod spans;
 mod survive;
@@ -64,6 +69,7 @@ use crate::model::{Draft, Errno, EventId, Rejection, ReplicaId, TransactionId};
 use crate::store::{Mode, OpenError, SNAPSHOTS_KEPT, SnapshotMeta, Store};
 use crate::view::{Past, Tree};
 
+pub use clock::Clock;
 pub use cursors::Leadership;
 pub use difference::{Arrived, Difference, StreamDifference, difference};
 use forked::Proposal;
@@ -95,6 +101,8 @@ pub struct OpenOptions {
     pub verify: bool,
     /// The disk; another one only in tests.
     pub disk: Disk,
+    /// The time that new transactions carry; another one than the machine's only in tests.
+    pub clock: Clock,
     /// Under which replica id is written, instead of the working copy's own; whoever gives it keeps writers apart.
     pub replica_id: Option<ReplicaId>,
     /// The program that runs user-defined folds; by default the one that [`worker_exe`] finds.
@@ -116,6 +124,7 @@ impl Default for OpenOptions {
             threads,
             verify: false,
             disk: Disk::real(),
+            clock: Clock::machine(),
             replica_id: None,
             worker: None,
             fold_limits: Limits::default(),
@@ -200,6 +209,13 @@ pub struct Failure {
     pub message: String,
     /// What helps.
     pub hint: String,
+}
+
+impl Failure {
+    /// The keeper has ended.
+    fn closed() -> Self {
+        Self { message: "the store was closed".to_owned(), hint: String::new() }
+    }
 }
 
 impl From<OpenError> for Failure {
@@ -431,9 +447,8 @@ impl Braid {
     /// What the disk answered.
     pub fn refresh(&self) -> Result<Arc<Epoch>, Failure> {
         let (reply, answer) = channel();
-        let closed = || Failure { message: "the store was closed".to_owned(), hint: String::new() };
-        self.inner.requests.send(Request::Refresh { reply }).map_err(|_| closed())?;
-        answer.recv().map_err(|_| closed())??;
+        self.inner.requests.send(Request::Refresh { reply }).map_err(|_| Failure::closed())?;
+        answer.recv().map_err(|_| Failure::closed())??;
         Ok(self.epoch())
     }
 }

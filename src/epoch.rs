@@ -2,10 +2,11 @@
 
 mod counters;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::index::{Index, Touched};
-use crate::model::{Finding, ReplicaId};
+use crate::model::{Declined, Finding, Origin, ReplicaId, TransactionId};
 use crate::store::{Checkpoint, SnapshotMeta, Store};
 
 pub use counters::{Counters, Timed};
@@ -99,6 +100,11 @@ pub struct Epoch {
     pub snapshots: Arc<Vec<SavedSnapshot>>,
     /// The subscriptions' checkpoints, by number.
     pub checkpoints: Arc<Vec<Checkpoint>>,
+    /// Who brought the tips of open forks to git, as far as git has told: it is asked beside the keeper, so this comes later
+    /// than the fork; none in an epoch of the past.
+    pub origins: Arc<BTreeMap<TransactionId, Origin>>,
+    /// Conflicts that somebody declined to settle in this working copy, by id; some may be closed by now.
+    pub declined: Arc<BTreeMap<String, Declined>>,
     /// The identity of this working copy, once it has one.
     pub replica_id: Option<ReplicaId>,
     /// What the writer may do.

@@ -1,13 +1,17 @@
 //! Ids as newtypes, transactions, events, findings and rejections: what every row speaks of.
 
+mod declined;
 mod errno;
 mod finding;
 mod ids;
+mod origin;
 mod rejection;
 mod transaction;
 
+pub use declined::Declined;
 pub use errno::Errno;
 pub use finding::{Finding, FindingKind, Severity};
 pub use ids::{EventId, ReplicaId, TransactionId};
+pub use origin::Origin;
 pub use rejection::{Reason, Rejection};
 pub use transaction::{Draft, DraftEvent, Expectation, Header, ResolveRequest, SnapshotRequest};

@@ -4,6 +4,7 @@
 //! programs see takes a [`CommitLock`] as proof that `.lock` is held.
 
 mod checkpoint;
+mod declined;
 pub mod git;
 mod gone;
 mod identity;

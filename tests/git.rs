@@ -9,9 +9,13 @@ mod support;
 mod cures;
 #[path = "git/following.rs"]
 mod following;
+#[path = "git/many.rs"]
+mod many;
 #[path = "git/mounted.rs"]
 mod mounted;
 #[path = "git/people.rs"]
 mod people;
 #[path = "git/stage.rs"]
 mod stage;
+#[path = "git/whose.rs"]
+mod whose;

@@ -5,6 +5,8 @@
 #[path = "support/all.rs"]
 mod support;
 
+#[path = "peer/branches.rs"]
+mod branches;
 #[path = "peer/forks.rs"]
 mod forks;
 #[path = "peer/oracle.rs"]

@@ -1,7 +1,7 @@
 //! From drafts to durable transactions: one section under the lock for all that wait together.
 
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
 use uuid::Uuid;
@@ -201,7 +201,7 @@ impl Keeper {
             transaction_id: TransactionId(Uuid::now_v7()),
             replica_id,
             parents: next.transactions.heads(),
-            created_at: created_at(SystemTime::now()),
+            created_at: created_at(self.clock.now()),
             stream_bases: bases.iter().map(|(stream, base)| (stream.clone(), *base)).collect(),
             content_hash: None,
             resolves,

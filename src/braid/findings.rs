@@ -28,6 +28,12 @@ impl Keeper {
         findings.extend(self.projections.findings());
         findings.extend(self.shelf.findings());
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
+        for finding in &mut findings {
+            let cure = finding.file.as_ref().and_then(|file| self.memory.cures.get(file));
+            if let (FindingKind::Quarantined | FindingKind::Edited, Some(cure)) = (finding.kind, cure) {
+                finding.hint.clone_from(cure);
+            }
+        }
         // Memory and git may both tell that a file has gone or was changed.
         findings.dedup_by(|b, a| a == b || (told_once(a.kind) && a.kind == b.kind && a.file.is_some() && a.file == b.file));
         shorten(findings)

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod exchange;
+mod origins;
 mod setup;
 mod status;
 
@@ -261,6 +262,16 @@ impl Program {
             }
         }
         Ok(files)
+    }
+
+    /// The bytes of a file of `events/` in a commit.
+    ///
+    /// # Errors
+    /// If that commit has no such file.
+    pub fn file_in(&self, commit: &str, name: &str) -> Result<Vec<u8>, GitError> {
+        let mut object = std::ffi::OsString::from(format!("{commit}:./events/"));
+        object.push(os_name(name));
+        self.run(&["cat-file".into(), "blob".into(), object])
     }
 
     /// The newest commit, of any branch, in which a file of `events/` was added or changed; none if git has never had it.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
 
+use crate::braid::clock::Clock;
 use crate::braid::forked::Proposal;
 use crate::braid::gone::Gone;
 use crate::braid::heap;
@@ -69,6 +70,7 @@ pub(super) struct Keeper {
     pub(super) identity: Identity,
     pub(super) hold: Hold,
     pub(super) threads: usize,
+    pub(super) clock: Clock,
     /// Transactions of which an event has no number yet.
     pub(super) unnumbered: BTreeSet<u32>,
     pub(super) feed_shown: u64,
@@ -122,6 +124,7 @@ impl Keeper {
             log,
             identity,
             threads: options.threads,
+            clock: options.clock.clone(),
             unnumbered: BTreeSet::new(),
             feed_shown: 0,
             is_feed_begun: false,
@@ -166,6 +169,8 @@ impl Keeper {
             findings: Arc::new(self.findings()),
             snapshots: self.shelf.shown(),
             checkpoints: Arc::clone(&self.checkpoints),
+            origins: Arc::clone(&self.memory.origins),
+            declined: Arc::clone(&self.memory.declined),
             replica_id: self.identity.replica_id,
             writer: self.writer.clone(),
             progress: self.progress,
@@ -349,6 +354,7 @@ impl Keeper {
         self.number_new();
         self.look_for_vanished();
         self.follow_checkpoints();
+        self.follow_declined();
         if now {
             self.follow_snapshots();
         }

@@ -1,6 +1,7 @@
 //! What is worth a report beyond the files as they lie there: what was here before, what git does, what the machine lacks.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -9,9 +10,10 @@ use crate::braid::findings::quoted;
 use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::Good;
+use crate::disk::Stat;
 use crate::index::Index;
 use crate::index::feed::Slot;
-use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
+use crate::model::{Declined, EventId, Finding, FindingKind, Origin, Severity, TransactionId};
 use crate::store::{Mode, Store};
 
 /// How old git's lock must be before it is taken for a dead process's.
@@ -32,6 +34,13 @@ pub(super) struct Memory {
     pub(super) surveyed: Vec<Finding>,
     /// The commits that hold missing parents.
     pub(super) parents: HashMap<TransactionId, Commit>,
+    /// What brings a file in order again that is refused or was changed, as far as git tells.
+    pub(super) cures: BTreeMap<String, String>,
+    /// Conflicts that were declined here, by id, and the facts of the file that says so.
+    pub(super) declined: Arc<BTreeMap<String, Declined>>,
+    pub(super) declined_seen: Option<Option<Stat>>,
+    /// Who brought the tips of open forks to git; what was once told stays while the fork is open.
+    pub(super) origins: Arc<BTreeMap<TransactionId, Origin>>,
 }
 
 impl Memory {

@@ -1,10 +1,8 @@
 //! Mends what can be mended without a question.
 
-use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
 use crate::braid::git::Program;
-use crate::braid::keeper::Request;
 use crate::braid::restore::failure_of_lock;
 use crate::braid::{Braid, Failure};
 use crate::format::transaction::normalize;
@@ -68,18 +66,13 @@ impl Braid {
 
     /// Writes the ingestion log anew where it is damaged; every number stays what it is.
     fn mend_log(&self, lock: CommitLock) -> Result<Option<String>, Failure> {
-        let closed = || Failure { message: "the store was closed".to_owned(), hint: String::new() };
-        let (reply, answer) = channel();
-        let job = Request::Job(Box::new(move |keeper, shared| {
+        let mended = self.at_keeper(move |keeper, shared| {
             let result = keeper.mend_log(&lock);
             drop(lock);
-            if keeper.is_dirty() {
-                keeper.publish(shared);
-            }
-            let _ = reply.send(result);
-        }));
-        self.inner.requests.send(job).map_err(|_| closed())?;
-        let mended = answer.recv().map_err(|_| closed())??;
+            keeper.publish_if_dirty(shared);
+            result
+        });
+        let mended = mended.ok_or_else(Failure::closed)??;
         Ok(mended.then(|| "wrote index/ingestion.log anew; every number is what it was".to_owned()))
     }
 }

@@ -13,7 +13,7 @@ use crate::braid::{AppendError, Braid, Committed};
 use crate::dag::{Conflict, Fork};
 use crate::epoch::Epoch;
 use crate::index::sequence::Sequence;
-use crate::model::DraftEvent;
+use crate::model::{Declined, DraftEvent};
 use crate::view::{BranchReport, ConflictReport, Lines, Numbers, base_events, branch_events};
 
 /// A conflict as a resolver gets it: the report, and every event that it is about.
@@ -23,6 +23,8 @@ pub struct OpenConflict {
     pub conflict: String,
     /// `open` or `provisional`.
     pub state: &'static str,
+    /// Why somebody who was asked in this working copy did not settle it before; null where nobody declined.
+    pub declined: Option<Declined>,
     /// The store's heads.
     pub heads: Vec<String>,
     /// Its forks, in the order of the streams' ids.
@@ -101,11 +103,12 @@ impl Braid {
     /// The open conflicts as of the newest epoch, in the order of their ids.
     #[must_use]
     pub fn forks(&self) -> Vec<ConflictReport> {
-        let index = &self.epoch().index;
-        index.forks().conflicts().iter().map(|conflict| ConflictReport::of(index, conflict)).collect()
+        let epoch = self.epoch();
+        epoch.index.forks().conflicts().iter().map(|conflict| ConflictReport::of(&epoch, conflict)).collect()
     }
 
-    /// Shows open conflicts to a resolver and commits everything that it settles as one transaction.
+    /// Shows open conflicts to a resolver and commits everything that it settles as one transaction; what it declines stays, and
+    /// says so in this working copy.
     ///
     /// # Errors
     /// See [`AppendError`]; refused with ESTALE if a conflict has changed meanwhile. Nothing is committed then.
@@ -124,6 +127,7 @@ impl Braid {
     fn reconcile_now(&self, resolver: &mut impl Resolver, options: &ReconcileOptions) -> Result<Reconciled, AppendError> {
         let epoch = self.epoch();
         let mut pass = Reconciled::default();
+        let mut declined = Vec::new();
         let mut proposal = Proposal { force: options.force, ..Proposal::default() };
         for id in self.chosen(&epoch, options) {
             let Some(conflict) = epoch.index.forks().find(&id) else {
@@ -136,18 +140,21 @@ impl Braid {
                 continue;
             }
             match resolver.resolve(&open_conflict(&epoch, conflict)) {
-                Resolution::Unresolvable(reason) => pass.declined.push((id, reason)),
+                Resolution::Unresolvable(reason) => {
+                    declined.push((id.clone(), reason.clone()));
+                    pass.declined.push((id, reason));
+                }
                 Resolution::Events(events) => {
                     proposal.draft.events.extend(events);
                     proposal.conflicts.push(id);
                 }
             }
         }
-        if proposal.conflicts.is_empty() {
-            return Ok(pass);
+        if !proposal.conflicts.is_empty() {
+            pass.resolved.clone_from(&proposal.conflicts);
+            pass.committed = Some(self.commit(proposal)?);
         }
-        pass.resolved.clone_from(&proposal.conflicts);
-        pass.committed = Some(self.commit(proposal)?);
+        self.remember_declined(declined)?;
         Ok(pass)
     }
 
@@ -165,7 +172,7 @@ impl Braid {
 }
 
 fn open_conflict(epoch: &Arc<Epoch>, conflict: &Conflict) -> OpenConflict {
-    let report = ConflictReport::of(&epoch.index, conflict);
+    let report = ConflictReport::of(epoch, conflict);
     let streams = conflict.forks.iter().zip(report.streams).map(|(fork, report)| {
         let branches = fork.branches.iter().zip(report.branches);
         OpenFork {
@@ -177,7 +184,13 @@ fn open_conflict(epoch: &Arc<Epoch>, conflict: &Conflict) -> OpenConflict {
             branches: branches.map(|(branch, report)| OpenBranch { report, lines: branch_lines(epoch, fork, branch) }).collect(),
         }
     });
-    OpenConflict { streams: streams.collect(), conflict: report.conflict, state: report.state, heads: report.heads }
+    OpenConflict {
+        streams: streams.collect(),
+        conflict: report.conflict,
+        state: report.state,
+        declined: report.declined,
+        heads: report.heads,
+    }
 }
 
 fn branch_lines(epoch: &Arc<Epoch>, fork: &Fork, branch: &crate::dag::forks::Branch) -> Vec<Box<RawValue>> {

@@ -135,10 +135,7 @@ fn holding(git: &Program, epoch: &Epoch, vanished: &HashSet<EventId>) -> Result<
 fn contents(git: &Program, found: &[Restored]) -> Result<Vec<(String, Vec<u8>)>, GitError> {
     let mut files = Vec::with_capacity(found.len());
     for restored in found {
-        let mut object = std::ffi::OsString::from(format!("{}:./events/", restored.commit.oid));
-        object.push(crate::disk::os_name(&restored.name));
-        let words = [std::ffi::OsString::from("cat-file"), "blob".into(), object];
-        files.push((restored.name.clone(), git.run(&words)?));
+        files.push((restored.name.clone(), git.file_in(restored.commit.oid.as_str(), &restored.name)?));
     }
     Ok(files)
 }

@@ -1,17 +1,20 @@
 //! What only git or a longer look can tell; done beside the keeper, never in a commit's way.
 
-use std::collections::HashMap;
-use std::sync::mpsc::{Sender, channel};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::braid::findings::quoted;
 use crate::braid::git::{Commit, GitError, Program, State};
-use crate::braid::keeper::Request;
+use crate::braid::keeper::{Keeper, Request};
+use crate::braid::load;
 use crate::braid::memory::edited;
 use crate::braid::{Braid, Failure, Shared};
+use crate::disk::Stat;
 use crate::epoch::Epoch;
-use crate::model::{Finding, FindingKind, ReplicaId, Severity, TransactionId};
+use crate::index::Index;
+use crate::model::{Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
 use crate::store::Store;
 
 /// How long the next survey waits at least.
@@ -25,11 +28,20 @@ const PARENTS_ASKED_MAX: usize = 20;
 /// For how many changed files git is asked.
 const FILES_ASKED_MAX: usize = 20;
 
+/// For how many tips of forks git is asked who brought them.
+const ORIGINS_ASKED_MAX: usize = 500;
+/// How long git may look for that in the background.
+const ORIGINS_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What a survey found.
 #[derive(Default)]
 pub(super) struct Surveyed {
     findings: Vec<Finding>,
+    /// Of tips that git has told more about by now.
+    origins: BTreeMap<TransactionId, Origin>,
     parents: HashMap<TransactionId, Commit>,
+    /// Commands that bring files in order, by file.
+    cures: BTreeMap<String, String>,
     /// Files that were changed and have the bytes again with which git first got them.
     originals: Vec<String>,
 }
@@ -42,53 +54,114 @@ impl Braid {
     /// If the store was closed. Where git gives no answer its part is left out.
     pub fn survey(&self) -> Result<Arc<Epoch>, Failure> {
         let epoch = self.wait_ready()?;
-        let surveyed = survey(&self.inner.store, &epoch);
-        let (reply, done) = channel();
-        let closed = || Failure { message: "the store was closed".to_owned(), hint: String::new() };
-        self.inner.requests.send(job(surveyed, Some(reply))).map_err(|_| closed())?;
-        done.recv().map_err(|_| closed())?;
+        let surveyed = survey(&self.inner.store, &epoch, &mut Asked::default());
+        self.at_keeper(move |keeper, shared| keeper.take_over(surveyed, shared)).ok_or_else(Failure::closed)?;
+        Ok(self.epoch())
+    }
+
+    /// Asks git who brought the tips of open forks to it, and publishes that; asks nothing where nothing is forked.
+    ///
+    /// # Errors
+    /// If the store was closed. Where git gives no answer within `patience` the branches keep their plain names.
+    pub fn find_origins(&self, patience: Duration) -> Result<Arc<Epoch>, Failure> {
+        let epoch = self.wait_ready()?;
+        let unknown = unknown_tips(&epoch);
+        if unknown.is_empty() || self.inner.store.git().ok().flatten().is_none() {
+            return Ok(epoch);
+        }
+        let origins = Program::new(self.inner.store.dir()).origins(&unknown, patience).unwrap_or_default();
+        let learned = self.at_keeper(|keeper, shared| {
+            keeper.learn_origins(origins);
+            keeper.publish_if_dirty(shared);
+        });
+        learned.ok_or_else(Failure::closed)?;
         Ok(self.epoch())
     }
 }
 
-/// Takes a survey over and publishes what is new in it.
-fn job(surveyed: Surveyed, reply: Option<Sender<()>>) -> Request {
-    Request::Job(Box::new(move |keeper, shared| {
-        keeper.look_at_git_lock();
+/// What git was asked before.
+#[derive(Default)]
+struct Asked {
+    /// Tips of which git told nothing, and how git's files were then.
+    in_vain: Option<(BTreeSet<TransactionId>, GitStamp)>,
+}
+
+/// What tells that git has done something since, though no file of `events/` changed: a commit, a fetch, a branch made.
+type GitStamp = Vec<Option<Stat>>;
+
+fn git_stamp(store: &Store) -> GitStamp {
+    let Ok(Some(git)) = store.git() else { return Vec::new() };
+    let own = ["HEAD", "index", "logs/HEAD", "FETCH_HEAD"].map(|name| git.git_dir.join(name));
+    let common = ["packed-refs", "refs/heads", "refs/stash"].map(|name| git.common_dir.join(name));
+    own.iter().chain(&common).map(|path| store.disk().stat_if_present(path).ok().flatten()).collect()
+}
+
+/// The tips of open forks of which it is not known who brought them to git.
+fn unknown_tips(epoch: &Epoch) -> BTreeSet<TransactionId> {
+    tips(&epoch.index).into_iter().filter(|id| !epoch.origins.contains_key(id)).take(ORIGINS_ASKED_MAX).collect()
+}
+
+impl Keeper {
+    /// Takes a survey over and publishes what is new in it.
+    fn take_over(&mut self, surveyed: Surveyed, shared: &Shared) {
+        self.look_at_git_lock();
         for name in &surveyed.originals {
-            if keeper.memory.forget_file(name) {
-                keeper.mark_dirty();
+            if self.memory.forget_file(name) {
+                self.mark_dirty();
             }
         }
-        if keeper.memory.surveyed != surveyed.findings || keeper.memory.parents != surveyed.parents {
-            keeper.memory.surveyed = surveyed.findings;
-            keeper.memory.parents = surveyed.parents;
-            keeper.mark_dirty();
+        if self.memory.surveyed != surveyed.findings || self.memory.parents != surveyed.parents {
+            self.memory.surveyed = surveyed.findings;
+            self.memory.parents = surveyed.parents;
+            self.mark_dirty();
         }
-        if keeper.is_dirty() {
-            keeper.publish(shared);
+        if self.memory.cures != surveyed.cures {
+            self.memory.cures = surveyed.cures;
+            self.mark_dirty();
         }
-        if let Some(reply) = reply {
-            let _ = reply.send(());
+        self.learn_origins(surveyed.origins);
+        self.publish_if_dirty(shared);
+    }
+
+    /// Remembers who brought tips of open forks to git. What is known already stays: a name must not change twice.
+    fn learn_origins(&mut self, told: BTreeMap<TransactionId, Origin>) {
+        let tips = tips(&self.index);
+        let mut origins: BTreeMap<TransactionId, Origin> = told.into_iter().filter(|(id, _)| tips.contains(id)).collect();
+        let known = self.memory.origins.iter().filter(|(id, _)| tips.contains(id));
+        origins.extend(known.map(|(id, origin)| (*id, origin.clone())));
+        if *self.memory.origins != origins {
+            self.memory.origins = Arc::new(origins);
+            self.mark_dirty();
         }
-    }))
+    }
+}
+
+/// The tips of all open forks.
+fn tips(index: &Index) -> BTreeSet<TransactionId> {
+    let conflicts = index.forks().conflicts();
+    let branches = conflicts.iter().flat_map(|conflict| &conflict.forks).flat_map(|fork| &fork.branches);
+    branches.map(|branch| index.transactions.id(branch.tip)).collect()
 }
 
 /// Surveys a followed store from time to time, after it has changed, until it is closed.
 pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Request>) {
-    let mut surveyed_epoch = None;
+    let mut surveyed = None;
+    let mut asked = Asked::default();
     let mut next = Instant::now();
     while let (Some(shared), Some(store)) = (shared.upgrade(), store.upgrade()) {
         let epoch = shared.epoch();
         drop(shared);
-        if epoch.progress.ready && Instant::now() >= next && surveyed_epoch != Some(epoch.number) {
+        // What git does meanwhile is looked at the next time.
+        let now = (epoch.number, git_stamp(&store));
+        if epoch.progress.ready && Instant::now() >= next && surveyed.as_ref() != Some(&now) {
             let start = Instant::now();
-            let surveyed = survey(&store, &epoch);
-            if keeper.send(job(surveyed, None)).is_err() {
+            let found = survey(&store, &epoch, &mut asked);
+            let job = Request::Job(Box::new(move |keeper: &mut Keeper, shared: &Shared| keeper.take_over(found, shared)));
+            if keeper.send(job).is_err() {
                 return;
             }
             // What it publishes itself is one epoch more.
-            surveyed_epoch = Some(epoch.number);
+            surveyed = Some(now);
             next = Instant::now() + PAUSE.max(start.elapsed() * SHARE);
         }
         drop((epoch, store));
@@ -96,25 +169,75 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
     }
 }
 
-fn survey(store: &Store, epoch: &Epoch) -> Surveyed {
+fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     let mut surveyed = Surveyed::default();
     surveyed.findings.extend(stale_temporaries(store));
     surveyed.findings.extend(collisions(epoch));
-    if store.git().ok().flatten().is_some() {
-        let git = Program::new(store.dir());
+    let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));
+    surveyed.cures = cures(store, git.as_ref(), epoch);
+    if let Some(git) = git {
         if let Err(error) = ask_git(&git, epoch, &mut surveyed) {
             tracing::debug!(%error, "git was asked in vain");
         }
+        surveyed.origins = ask_origins(store, &git, epoch, asked);
     }
     surveyed
+}
+
+fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> BTreeMap<TransactionId, Origin> {
+    let now = (unknown_tips(epoch), git_stamp(store));
+    if now.0.is_empty() || asked.in_vain.as_ref() == Some(&now) {
+        return BTreeMap::new();
+    }
+    let origins = git.origins(&now.0, ORIGINS_PATIENCE).unwrap_or_default();
+    if origins.is_empty() {
+        asked.in_vain = Some(now);
+    }
+    origins
+}
+
+/// What brings files in order that are refused or were changed: the bytes with which git first got them, where these make
+/// sense; a refused one that git never had whole is out of the way elsewhere, as no view has it.
+fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch) -> BTreeMap<String, String> {
+    let is_wrong = |finding: &&Finding| matches!(finding.kind, FindingKind::Quarantined | FindingKind::Edited);
+    let wrong: Vec<&Finding> = epoch.findings.iter().filter(is_wrong).take(FILES_ASKED_MAX).collect();
+    let ids: BTreeSet<TransactionId> = wrong.iter().filter_map(|finding| finding.transaction_id).collect();
+    let origins = git.and_then(|git| git.origins(&ids, ORIGINS_PATIENCE).ok()).unwrap_or_default();
+    let original = |id: TransactionId, name: &str| {
+        let commit = &origins.get(&id)?.commit;
+        let bytes = git?.file_in(commit, name).ok()?;
+        let is_whole = load::read(&bytes).is_ok_and(|good| good.header.transaction_id == id);
+        let differs = store.load(name).is_ok_and(|(now, _)| now != bytes);
+        let commit: String = commit.chars().take(12).collect();
+        (is_whole && differs).then(|| format!("git checkout {commit} -- events/{}", quoted(name)))
+    };
+    let mut cures = BTreeMap::new();
+    for finding in wrong {
+        let Some(name) = &finding.file else { continue };
+        if let Some(cure) = finding.transaction_id.and_then(|id| original(id, name)) {
+            cures.insert(name.clone(), cure);
+        } else if finding.kind == FindingKind::Quarantined {
+            let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted(name));
+            cures.entry(name.clone()).or_insert(cure);
+        }
+    }
+    cures
 }
 
 fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), GitError> {
     let changes = git.changes()?;
     let in_state =
         |states: &[State]| changes.iter().filter(|change| states.contains(&change.state)).map(|change| change.name.as_str()).collect();
-    surveyed.findings.extend(uncommitted(in_state(&[State::Untracked, State::Added])));
-    let changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
+    let mut new: Vec<&str> = in_state(&[State::Untracked, State::Added]);
+    let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
+    // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
+    for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
+        if git.is_original(name)? {
+            changed.retain(|other| *other != name);
+            new.push(name);
+        }
+    }
+    surveyed.findings.extend(uncommitted(new));
     let remembered = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Edited);
     for name in remembered.filter_map(|finding| finding.file.as_deref()).take(FILES_ASKED_MAX) {
         if git.is_original(name)? {
@@ -152,7 +275,10 @@ fn uncommitted(names: Vec<&str>) -> Option<Finding> {
         severity: Severity::Info,
         file: (names.len() == 1).then(|| (*first).to_owned()),
         transaction_id: None,
-        message: format!("{} transaction files are not committed to git yet", names.len()),
+        message: match names.len() {
+            1 => "1 transaction file is not committed to git yet".to_owned(),
+            count => format!("{count} transaction files are not committed to git yet"),
+        },
         hint: "git add events && git commit -m \"add events\" -- events".to_owned(),
     })
 }
@@ -181,7 +307,9 @@ fn stale_temporaries(store: &Store) -> Option<Finding> {
     })
 }
 
-/// Replica ids whose transactions are no chain: two working copies wrote under one id.
+/// Replica ids under which two working copies wrote: two of its transactions of which neither descends from the other.
+///
+/// Where the two histories have met in a later transaction there is nothing to cure any more.
 fn collisions(epoch: &Epoch) -> Vec<Finding> {
     let transactions = &epoch.index.transactions;
     let mut last: HashMap<ReplicaId, u32> = HashMap::new();
@@ -190,14 +318,16 @@ fn collisions(epoch: &Epoch) -> Vec<Finding> {
     if !transactions.missing().is_empty() {
         return Vec::new();
     }
+    let heads: Vec<u32> = transactions.heads().into_iter().filter_map(|id| transactions.find_valid(id)).collect();
+    let holds = |head: u32, tx: u32| head == tx || epoch.index.is_ancestor(tx, head);
     for tx in epoch.index.order.iter_from(0) {
         let replica = transactions.replica(tx);
         if let Some(before) = last.insert(replica, tx)
-            && !found.contains_key(&replica)
             && !transactions.parents(tx).any(|parent| parent == before)
             && !epoch.index.is_ancestor(before, tx)
+            && !heads.iter().any(|&head| holds(head, before) && holds(head, tx))
         {
-            found.insert(replica, (before, tx));
+            found.entry(replica).or_insert((before, tx));
         }
     }
     let mut findings: Vec<Finding> = found
@@ -212,7 +342,10 @@ fn collisions(epoch: &Epoch) -> Vec<Finding> {
                 transactions.id(a),
                 transactions.id(b)
             ),
-            hint: "rm -r .eventcore   # in the copy: its next write makes an id of its own; forks are told all the same".to_owned(),
+            hint: format!(
+                "rm -f .eventcore/replica_id   # in one of the working copies whose id is {replica}: its next write makes a new one, and all \
+                 is well once a transaction descends from both; forks are told all the same"
+            ),
         })
         .collect();
     findings.sort();

@@ -1,13 +1,19 @@
 //! `braidfs forks`.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::Result;
 use super::harmless::harmless;
-use super::{Session, reader};
+use super::{Session, locate, reader};
 use crate::dag::{ClosedFork, Closing};
+use crate::disk::Disk;
 use crate::view::{ConflictReport, ForkReport, Node, Tree};
+
+/// How long a command waits for git to tell whose the branches are.
+pub(super) const GIT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// List the streams that have two histories, and which of them one transaction resolves together
 ///
@@ -21,14 +27,18 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::tree(session)?;
-    if arguments.closed { closed(&tree, session) } else { open(&tree, session) }
+    if arguments.closed {
+        return closed(&reader::tree(session)?, session);
+    }
+    let directory = locate::named_or_found(session, &Disk::real())?;
+    let (braid, _) = reader::open(session, &directory, true)?;
+    open(&Tree::of(braid.find_origins(GIT_PATIENCE)?), session)
 }
 
 fn open(tree: &Tree, session: &mut Session) -> Result {
     let index = &tree.epoch().index;
     for conflict in index.forks().conflicts().iter() {
-        let report = ConflictReport::of(index, conflict);
+        let report = ConflictReport::of(tree.epoch(), conflict);
         session.out.either(&json!(report), |_| told(&report))?;
     }
     if index.forks().conflicts().is_empty() && !session.out.is_json() {
@@ -40,6 +50,9 @@ fn open(tree: &Tree, session: &mut Session) -> Result {
 /// A conflict for people, a line a stream.
 pub(super) fn told(report: &ConflictReport) -> String {
     let mut text = format!("conflict {} ({})", report.conflict, report.state);
+    if let Some(declined) = &report.declined {
+        text += &format!("\n  declined here at {}: {}", declined.at, harmless(&declined.reason));
+    }
     for fork in &report.streams {
         text += &told_fork(fork);
     }

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, Kind, Result};
+use super::forks::GIT_PATIENCE;
 use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Braid, OpenConflict, ReconcileOptions, Reconciled, Resolution};
@@ -46,6 +47,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (braid, _) = reader::open(session, &directory, false)?;
+    braid.find_origins(GIT_PATIENCE)?;
     let chosen = choose(arguments, &braid)?;
     if chosen.is_empty() && !session.out.is_json() {
         return session.out.line("no stream is forked");

@@ -16,7 +16,7 @@ const HEADS_SHOWN_MAX: usize = 5;
 
 /// Print the store's state: counts, heads, forks, findings
 ///
-/// For programs (`--format json`) it is what `status.json` shows in a mount.
+/// For programs (`--format json`) it is what `status.json` shows in a mount, but for what only git can tell: see `doctor`.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {

@@ -6,13 +6,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::dag::forks::Branch;
 use crate::dag::{Conflict, Fork};
+use crate::epoch::Epoch;
 use crate::format::draft::render_document;
 use crate::format::names::ENDING;
 use crate::index::Index;
 use crate::index::sequence::Sequence;
 use crate::model::{Draft, ResolveRequest};
 use crate::view::lines::Numbers;
-use crate::view::report::{ConflictReport, branch_names, fork_path};
+use crate::view::report::{BranchName, ConflictReport, branch_names, fork_path};
 use crate::view::tree::{Entry, Node, Tree};
 
 /// The name of the events that all branches have in common.
@@ -26,8 +27,8 @@ impl Tree {
         let conflict = index.forks().find(id)?;
         match rest {
             "" => Some(self.directory()),
-            "README.md" => Some(self.bytes(words::readme(&ConflictReport::of(index, conflict)))),
-            "report.json" => Some(self.bytes(report_json(index, conflict))),
+            "README.md" => Some(self.bytes(words::readme(&ConflictReport::of(self.epoch(), conflict)))),
+            "report.json" => Some(self.bytes(report_json(self.epoch(), conflict))),
             "resolution.json" => Some(self.bytes(resolution(id))),
             path => self.find_in_conflict(conflict, path),
         }
@@ -51,7 +52,8 @@ impl Tree {
         let mut entries: Vec<Entry> = directories.into_iter().map(Entry::directory).collect();
         // A stream may lie where others have a directory.
         if let Some(fork) = conflict.forks.iter().zip(&paths).find(|(_, path)| path.as_str() == rest).map(|(fork, _)| fork) {
-            let names = branch_names(index, fork).into_iter().chain([BASE.to_owned()]);
+            let names = branch_names(self.epoch(), fork);
+            let names = names.iter().map(BranchName::shown).chain([BASE.to_owned()]);
             entries.extend(names.map(|name| Entry::file(name + ENDING)));
         }
         (!entries.is_empty()).then_some(entries)
@@ -70,7 +72,7 @@ impl Tree {
         if name == BASE {
             return Some(self.fork_lines(fork, &base_events(index, fork)));
         }
-        let at = branch_names(index, fork).iter().position(|held| held == name)?;
+        let at = branch_names(self.epoch(), fork).iter().position(|held| held.is(name))?;
         Some(self.fork_lines(fork, &branch_events(index, fork, fork.branches.get(at)?)))
     }
 
@@ -104,9 +106,9 @@ fn events_of(index: &Index, stream: u32, is: impl Fn(u32) -> bool) -> Vec<u32> {
     events.filter(|&event| is(index.events.transaction(event))).collect()
 }
 
-fn report_json(index: &Index, conflict: &Conflict) -> String {
+fn report_json(epoch: &Epoch, conflict: &Conflict) -> String {
     // These types hold nothing that JSON cannot.
-    serde_json::to_string_pretty(&ConflictReport::of(index, conflict)).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&ConflictReport::of(epoch, conflict)).unwrap_or_default() + "\n"
 }
 
 /// A draft that resolves without events.

@@ -103,7 +103,15 @@ fn what_a_program_cannot_decide_stays_open_and_what_it_can_is_settled_all_the_sa
     let program = script(&store, "if grep -q '\"stream_id\":\"a\"'; then echo '{\"unresolvable\":\"ask Ada\"}'; else echo '[]'; fi");
     let ran = on(&store, &["reconcile", "--all", "--with", program.to_str().unwrap()]).code(1);
     assert!(ran.out.contains("stays open: ask Ada") && ran.out.contains("is resolved by transaction"), "{ran:?}");
-    assert_eq!(forks(&store).iter().map(|conflict| &conflict["streams"][0]["stream_id"]).collect::<Vec<_>>(), ["a"]);
+    let left = forks(&store);
+    assert_eq!(left.iter().map(|conflict| &conflict["streams"][0]["stream_id"]).collect::<Vec<_>>(), ["a"]);
+    // Whoever comes later is told, and asked again all the same.
+    assert_eq!(left[0]["declined"]["reason"], "ask Ada");
+    let told = on(&store, &["forks"]).ok().out;
+    assert!(told.contains("declined here at 20") && told.contains(": ask Ada"), "{told}");
+    let program = script(&store, "grep -q '\"reason\":\"ask Ada\"' && echo '[]'");
+    on(&store, &["reconcile", "--with", program.to_str().unwrap()]).ok();
+    assert!(forks(&store).is_empty());
 }
 
 #[test]

@@ -106,6 +106,40 @@ fn edited() {
 }
 
 #[test]
+fn quarantined_by_an_edit_that_was_committed() {
+    cured("quarantined", |copy, names| {
+        rewrite(copy, &names[1], |text| text.replace("\"n\":2", "\"n\":7"));
+        copy.save("an edit");
+    });
+}
+
+/// The first bytes are what is to be committed, though they differ from the last commit.
+#[test]
+fn what_was_brought_back_is_not_called_an_edit() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let name = copy.commit("a", 1);
+    let (dir, path) = (copy.dir.clone(), format!("events/{name}"));
+    let original = fs::read(dir.join(&path)).unwrap();
+    rewrite(&copy, &name, |text| text.replace("\"n\":1", "\"n\":7"));
+    copy.save("an edit");
+    fs::write(dir.join(&path), original).unwrap();
+    drop(copy);
+    let found = findings(&dir);
+    assert_eq!(found.iter().map(|finding| &finding["kind"]).collect::<Vec<_>>(), ["uncommitted"], "{found:?}");
+    as_it_stands(&dir, found[0]["hint"].as_str().unwrap());
+    assert_eq!(findings(&dir), [] as [Value; 0]);
+}
+
+#[test]
+fn quarantined_and_never_whole() {
+    cured("quarantined", |copy, _| {
+        fs::write(copy.dir.join("events/it's mine.jsonl"), "no transaction\n").unwrap();
+        copy.save("a mistake");
+    });
+}
+
+#[test]
 fn healed() {
     cured("healed", |copy, names| rewrite(copy, &names[1], |text| text.replace('\n', "\r\n")));
 }
@@ -154,6 +188,39 @@ fn git_setup() {
         fs::write(copy.dir.join(".gitignore"), "/index/\n").unwrap();
         copy.save("what git knows less of");
     });
+}
+
+/// A backup put back in place has forgotten what was written since, so it writes under one id what does not descend from it.
+#[test]
+fn identity_collision() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    let dir = copy.dir.clone();
+    drop(copy);
+    let memory = dir.join(".eventcore/braidfs/last_transaction");
+    let backup = fs::read(&memory).unwrap();
+    let copy = Copy::open(&dir);
+    let lost = format!("events/{}.jsonl", copy.append("a", 2).transaction_id);
+    drop(copy);
+    fs::rename(dir.join(&lost), home.path().join("lost")).unwrap();
+    fs::write(&memory, backup).unwrap();
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    let copy = Copy::open(&dir);
+    copy.append("a", 3);
+    drop(copy);
+    fs::rename(home.path().join("lost"), dir.join(&lost)).unwrap();
+    let copy = Copy::open(&dir);
+    copy.save("all");
+    assert_eq!(copy.replicas(), 1);
+    drop(copy);
+    let found = findings(&dir);
+    let finding = found.iter().find(|finding| finding["kind"] == "identity-collision").unwrap_or_else(|| panic!("{found:?}"));
+    as_it_stands(&dir, finding["hint"].as_str().unwrap());
+    as_it_stands(&dir, "echo '{\"stream\":\"b\",\"type\":\"Counted\",\"data\":{}}' | braidfs append && git add events && git commit -qm b");
+    assert_eq!(findings(&dir), [] as [Value; 0]);
+    let copy = Copy::open(&dir);
+    assert_eq!((copy.replicas(), copy.braid.forks().len()), (2, 1), "what they wrote at once is a fork all the same");
 }
 
 #[test]

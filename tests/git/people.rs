@@ -79,6 +79,35 @@ fn diff_tells_what_a_merge_brought_and_what_it_did_to_the_streams() {
     assert_eq!(braidfs(&ours.dir, &["diff", "HEAD"]).ok().out, "0 transactions came, 0 went\n0 streams changed\n");
 }
 
+/// A union of everything, told from what was shown before and after it: by transactions, positions, numbers and times.
+#[test]
+fn diff_takes_every_kind_of_moment() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let ids: Vec<String> = (1..=3).map(|n| copy.append("a", n).transaction_id.to_string()).collect();
+    let latest = |epoch: &braidfs::epoch::Epoch| format!("seq:{}", epoch.feed_shown);
+    let before = latest(&copy.braid.epoch());
+    let last = copy.append("b", 4).transaction_id.to_string();
+    let after = latest(&copy.braid.epoch());
+    copy.save("all");
+    let created_at = |n: usize| copy.text("log.jsonl").lines().nth(n).unwrap().split("\"created_at\":\"").nth(1).unwrap()[..35].to_owned();
+    let times = [2, 3].map(|n| format!("time:{}", created_at(n)));
+    let moments = [
+        (before.as_str(), after.as_str()),
+        ("position:3", "position:4"),
+        (ids[2].as_str(), last.as_str()),
+        (&format!("tx:{}", ids[2]), &format!("git:{}", "HEAD")),
+        (&times[0], &times[1]),
+    ];
+    for (old, new) in moments {
+        let said = braidfs(&copy.dir, &["--format", "json", "diff", old, new]).ok().json();
+        let came: Vec<&str> = said["came"].as_array().unwrap().iter().map(|came| came["transaction_id"].as_str().unwrap()).collect();
+        assert_eq!(came, [last.as_str()], "{old} {new}");
+        assert_eq!(said["streams"][0]["stream_id"], "b", "{old} {new}");
+    }
+    assert_eq!(braidfs(&copy.dir, &["diff", &ids[0]]).ok().out.lines().next(), Some("3 transactions came, 0 went"));
+}
+
 #[test]
 fn reading_commands_read_the_past_too() {
     let home = tempfile::tempdir().unwrap();

@@ -10,12 +10,14 @@ use braidfs::model::FindingKind;
 use braidfs::view::Node;
 
 use crate::support::git::git;
+use crate::support::mount::Mount;
 use crate::support::wait::{eventually, eventually_eq};
 
-/// A store in a repository of its own, open and followed.
+/// A store in a repository of its own, open and followed, and mounted too where that is asked for.
 pub struct Copy {
     pub dir: PathBuf,
     pub braid: Braid,
+    mount: Option<Mount>,
 }
 
 /// A repository with a store whose first commit is empty of events.
@@ -44,7 +46,18 @@ impl Copy {
     pub fn open(dir: &Path) -> Self {
         let braid = Braid::open(dir, &OpenOptions { follow: true, ..OpenOptions::default() }).unwrap();
         braid.wait_ready().unwrap();
-        Self { dir: dir.to_path_buf(), braid }
+        Self { dir: dir.to_path_buf(), braid, mount: None }
+    }
+
+    /// The same with a mount beside the store, which must follow too.
+    pub fn mounted(self) -> Self {
+        let mount = Mount::options(&self.dir).at(&self.dir.with_extension("mnt")).start();
+        Self { mount: Some(mount), ..self }
+    }
+
+    /// The mount.
+    pub fn mount(&self) -> &Mount {
+        self.mount.as_ref().unwrap()
     }
 
     pub fn append(&self, stream: &str, n: u64) -> Committed {
@@ -84,6 +97,11 @@ impl Copy {
         }
         let ids = |braid: &Braid| braid.epoch().index.transactions.heads();
         eventually_eq(&ids(&fresh), || ids(&self.braid));
+        if let Some(mount) = &self.mount {
+            eventually_eq(&text(&fresh, "log.jsonl"), || mount.read("log.jsonl"));
+            let heads: Vec<_> = ids(&fresh).iter().map(ToString::to_string).collect();
+            eventually_eq(&serde_json::json!(heads), || mount.read_json("status.json")["heads"].clone());
+        }
     }
 
     /// Returns once a finding of that kind is there or not there; gives its hint.

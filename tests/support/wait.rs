@@ -15,13 +15,19 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Returns the first value that `find` has; panics with `what` after [`DEADLINE`].
 #[track_caller]
-pub fn eventually_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+pub fn eventually_some<T>(what: &str, find: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, find)
+}
+
+/// The same for what a busy machine needs longer for.
+#[track_caller]
+pub fn within<T>(deadline: Duration, what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = find() {
             return found;
         }
-        assert!(start.elapsed() < DEADLINE, "did not happen within {DEADLINE:?}: {what}");
+        assert!(start.elapsed() < deadline, "did not happen within {deadline:?}: {what}");
         std::thread::sleep(PAUSE);
     }
 }

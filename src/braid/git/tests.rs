@@ -1,10 +1,13 @@
 //! Real git in a directory that goes with the test.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::*;
+use crate::model::TransactionId;
 
 /// Runs git as somebody with a name, and no settings of the machine's user.
 pub(crate) fn git(dir: &Path, arguments: &[&str]) -> String {
@@ -104,4 +107,43 @@ fn the_last_commit_with_a_file_is_found_on_any_branch() {
     assert_eq!((commit.subject.as_str(), commit.author.as_str()), ("brings z", "Ada"));
     assert_eq!(commit.oid, program.commit("side").unwrap());
     assert_eq!(program.last_commit_with("never.jsonl").unwrap(), None);
+}
+
+#[test]
+fn the_commit_that_brought_a_file_is_told_but_for_the_stash_merges_and_the_end_of_a_shallow_clone() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    fs::create_dir_all(work.join("deep ä/events")).unwrap();
+    git(&work, &["init", "-q"]);
+    let id = |n: u8| TransactionId(uuid::Uuid::from_bytes([n; 16]));
+    let put = |n: u8| fs::write(work.join(format!("deep ä/events/{}.jsonl", id(n))), "x\n").unwrap();
+    let save = |message: &str| {
+        git(&work, &["add", "-A"]);
+        git(&work, &["commit", "-q", "-m", message]);
+        git(&work, &["rev-parse", "HEAD"])
+    };
+    put(1);
+    let first = save("first");
+    git(&work, &["switch", "-q", "-c", "side"]);
+    put(2);
+    let second = save("second");
+    git(&work, &["switch", "-q", "main"]);
+    put(3);
+    save("third");
+    git(&work, &["merge", "-q", "--no-edit", "side"]);
+    put(4);
+    git(&work, &["stash", "-q", "-u"]);
+    let all: BTreeSet<TransactionId> = (1..=5).map(id).collect();
+    let told = |dir: &Path| {
+        let origins = Program::new(dir).origins(&all, Duration::from_secs(60)).unwrap();
+        origins.into_iter().map(|(id, origin)| (id, origin.commit)).collect::<BTreeMap<_, _>>()
+    };
+    let found = told(&work.join("deep ä"));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [id(1), id(2), id(3)]);
+    assert_eq!((&found[&id(1)], &found[&id(2)]), (&first, &second));
+    let url = format!("file://{}", work.display());
+    git(dir.path(), &["clone", "-q", "--depth", "2", &url, "shallow"]);
+    // The merge and its two parents are there; these are the end and seem to add everything.
+    assert_eq!(told(&dir.path().join("shallow/deep ä")), BTreeMap::new());
+    assert_eq!(Program::new(&work).origins(&all, Duration::ZERO).unwrap(), BTreeMap::new());
 }

@@ -95,6 +95,9 @@ fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findi
         // A fresh store has none.
         snapshots: Arc::default(),
         checkpoints: Arc::default(),
+        // A fresh store has not asked git.
+        origins: Arc::default(),
+        declined: Arc::default(),
         replica_id: None,
         writer: WriterState::ReadOnly,
         progress: Progress { done: count, of: count, ready: true },

@@ -13,6 +13,9 @@ pub(super) fn readme(report: &ConflictReport) -> String {
     let mut text = format!("# Conflict {id}\n\n");
     text += "Working copies that did not know of each other wrote the same streams. Nothing is lost: every event stands in every\n";
     text += "view, in the order that all replicas share. What is open is what the two histories mean together.\n";
+    if let Some(declined) = &report.declined {
+        let _ = write!(text, "\nAsked here at {}, somebody declined to settle it: {}\n", declined.at, spoken(&declined.reason));
+    }
     for fork in report.streams.iter().take(FORKS_TOLD_MAX) {
         tell_fork(&mut text, fork);
     }
@@ -47,7 +50,11 @@ fn tell_fork(text: &mut String, fork: &ForkReport) {
     for branch in &fork.branches {
         let count = branch.transactions.len();
         let transactions = if count == 1 { "transaction" } else { "transactions" };
-        let _ = writeln!(text, "- {}: {} events in {count} {transactions} of replica {}", branch.name, branch.events, branch.replica_id);
+        let _ = write!(text, "- {}: {} events in {count} {transactions} of replica {}", branch.name, branch.events, branch.replica_id);
+        if let (Some(author), Some(commit)) = (&branch.author, &branch.commit) {
+            let _ = write!(text, ",\n  brought to git by {} in commit {commit}", spoken(author));
+        }
+        text.push('\n');
     }
     if let [one, other, ..] = fork.branches.as_slice() {
         let path = |name: &str| quoted(&format!("{}/{name}.jsonl", fork.path));
