@@ -159,12 +159,13 @@ impl Store {
             recorded: false,
             is_given: false,
         };
+        self.ensure_dir(&self.layout().eventcore())?;
+        // The id first: a crash then leaves one under which nothing was written. The other way round it would leave the old id
+        // beside a record that has forgotten what was written under it. The fingerprint last, so that until then there is doubt.
+        let write = |path: PathBuf, text: String| self.disk().replace_durably(&path, &path.with_extension("tmp"), text.as_bytes());
+        write(self.layout().replica_id(), id.to_string())?;
         self.record(identity)?;
-        let fingerprint = self.fingerprint()?;
-        for (path, text) in [(self.layout().replica_id(), id.to_string()), (self.layout().replica_fingerprint(), fingerprint)] {
-            self.disk().replace_durably(&path, &path.with_extension("tmp"), text.as_bytes())?;
-        }
-        Ok(())
+        write(self.layout().replica_fingerprint(), self.fingerprint()?)
     }
 
     /// Remembers that `id` was the last transaction written under the present replica id.

@@ -34,7 +34,7 @@ fn id(n: usize) -> uuid::Uuid {
 /// One commit with every file, through `git fast-import`.
 fn import(dir: &Path) {
     let mut stream =
-        format!("commit refs/heads/many\ncommitter Ada <ada@example.org> 1790000000 +0000\ndata 4\nmany\nfrom refs/heads/main\n");
+        String::from("commit refs/heads/many\ncommitter Ada <ada@example.org> 1790000000 +0000\ndata 4\nmany\nfrom refs/heads/main\n");
     for n in 0..FILES {
         let event = format!(
             "{{\"record\":\"event\",\"event_id\":\"{}\",\"stream_id\":\"s-{}\",\"stream_version\":1,\"event_type\":\"Counted\",\"event_data\":{{\"n\":{n}}},\"metadata\":{{}}}}\n",

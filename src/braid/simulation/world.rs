@@ -340,6 +340,10 @@ impl World {
     pub(super) fn rest(&mut self) {
         self.step += 1;
         self.meet();
+        for clone in &self.clones {
+            // Why one working copy declined is nothing that others know.
+            drop(fs::remove_file(clone.dir.join(".eventcore/braidfs/declined.json")));
+        }
         self.assert_equal();
         let settle = |_: &OpenConflict| Resolution::Events(Vec::new());
         // Without events several may do it at once.

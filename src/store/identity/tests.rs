@@ -108,6 +108,36 @@ fn what_cannot_be_read_mints() {
     }
 }
 
+/// A program was killed while it minted, and the old id came back without its last transaction: two histories under one id.
+#[test]
+fn a_mint_that_was_cut_short_never_brings_the_old_id_back_without_what_it_wrote() {
+    for reason in [MintReason::LastTransactionGone, MintReason::DirectoryDiffers] {
+        for spared in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            let (store, mut identity) = minted(dir.path());
+            store.remember(&store.lock(Duration::from_secs(30)).unwrap(), &mut identity, transaction(5)).unwrap();
+            if reason == MintReason::DirectoryDiffers {
+                let record: Record = serde_json::from_str(&fs::read_to_string(store.record_path()).unwrap()).unwrap();
+                fs::write(store.record_path(), serde_json::to_vec(&Record { inode: record.inode + 1, ..record }).unwrap()).unwrap();
+            }
+            let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+            let broken = Store::open(dir.path(), &disk, crate::store::Mode::Writable).unwrap();
+            let lock = broken.lock(Duration::from_secs(30)).unwrap();
+            twin.crash_after(spared);
+            let ended = broken.mint(&lock, &mut broken.identity().unwrap(), reason, replica(7)).is_ok();
+            drop(lock);
+            let left = store.identity().unwrap();
+            let knows = left.replica_id == Some(replica(7)) || left.last_transaction == Some(transaction(5));
+            assert!(left.must_mint(|_| true).is_some() || knows, "{reason:?} {spared} {left:?}");
+            if ended {
+                assert_eq!(left.replica_id, Some(replica(7)));
+                assert!(spared > 6);
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn after_a_loss_of_power_a_replica_id_is_used_only_with_what_it_wrote() {
     for spared in 0.. {

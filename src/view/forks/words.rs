@@ -39,7 +39,7 @@ pub(super) fn readme(report: &ConflictReport) -> String {
 }
 
 fn tell_fork(text: &mut String, fork: &ForkReport) {
-    let _ = write!(text, "\n## Stream {}\n\n{} events in common", spoken(&fork.stream_id), fork.base_version);
+    let _ = write!(text, "\n## Stream {}\n\n{} in common", spoken(&fork.stream_id), counted(fork.base_version, "event"));
     match fork.fork_point.as_slice() {
         [] => text.push_str("; the histories have no common past.\n"),
         points => {
@@ -48,9 +48,8 @@ fn tell_fork(text: &mut String, fork: &ForkReport) {
     }
     text.push('\n');
     for branch in &fork.branches {
-        let count = branch.transactions.len();
-        let transactions = if count == 1 { "transaction" } else { "transactions" };
-        let _ = write!(text, "- {}: {} events in {count} {transactions} of replica {}", branch.name, branch.events, branch.replica_id);
+        let (events, transactions) = (counted(branch.events, "event"), counted(branch.transactions.len() as u64, "transaction"));
+        let _ = write!(text, "- {}: {events} in {transactions} of replica {}", branch.name, branch.replica_id);
         if let (Some(author), Some(commit)) = (&branch.author, &branch.commit) {
             let _ = write!(text, ",\n  brought to git by {} in commit {commit}", spoken(author));
         }
@@ -60,6 +59,10 @@ fn tell_fork(text: &mut String, fork: &ForkReport) {
         let path = |name: &str| quoted(&format!("{}/{name}.jsonl", fork.path));
         let _ = write!(text, "\n    diff {} {}\n", path(&one.name), path(&other.name));
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A name of other people in a sentence: in quotes, nothing in it moves the cursor or ends the line.
