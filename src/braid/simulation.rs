@@ -3,6 +3,7 @@
 //! What a seed plays is drawn from it alone; only ids are new each time. `BRAIDFS_SEED=n` plays one seed,
 //! `BRAIDFS_SIMULATION_MINUTES=n` as many as there is time for, beginning with the seed given or with another one each day.
 
+#[cfg(test)]
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
