@@ -17,7 +17,7 @@ pub mod stale;
 pub mod tips;
 
 #[cfg(test)]
-mod real_history;
+pub mod real_history;
 #[cfg(test)]
 pub mod reference;
 #[cfg(test)]

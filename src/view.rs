@@ -22,7 +22,7 @@ pub use forks::{base_events, branch_events};
 pub use graph::{GRAPH_TRANSACTIONS_MAX, graph_nodes};
 #[cfg(test)]
 pub(crate) use lines::counted;
-pub use lines::{Lines, Numbers};
+pub use lines::{Lines, Numbers, with_line};
 pub use page::{FeedEvent, FeedFilter, FeedPage, PAGE_BYTES_MAX, PAGE_EVENTS_DEFAULT};
 pub use report::{BranchReport, ConflictReport, ForkReport};
 pub use status::status_json;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::braid::forked::{Proposal, forked, resolved};
 use crate::braid::{Committed, CommittedEvent};
-use crate::format::lines::{parse_line, push_stream_prefix};
 use crate::index::Index;
 use crate::model::{Draft, DraftEvent, Errno, Expectation, Reason, Rejection};
+use crate::view::with_line;
 
 /// What a draft comes to before anything is written.
 pub(super) enum Verdict {
@@ -111,16 +111,14 @@ fn known_events(index: &Index, draft: &Draft) -> Result<Vec<Reason>, Rejection> 
 }
 
 pub(super) fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {
-    let mut line = Vec::new();
-    push_stream_prefix(&mut line, 1);
-    line.extend_from_slice(index.events.tail(event, &index.pack));
-    parse_line(&line).is_some_and(|line| {
+    let same = with_line(index, event, |line| {
         line.stream_id == drafted.stream_id
             && line.event_type == drafted.event_type
             && line.event_data == drafted.event_data
             && line.metadata == drafted.metadata
             && drafted.event_id.is_none_or(|id| id == line.event_id)
-    })
+    });
+    same.unwrap_or(false)
 }
 
 /// What a transaction in the index came to.

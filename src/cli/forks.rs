@@ -61,7 +61,13 @@ pub(super) fn told(report: &ConflictReport) -> String {
 
 fn told_fork(fork: &ForkReport) -> String {
     let branches: Vec<String> = fork.branches.iter().map(|branch| format!("{} +{}", branch.name, branch.events)).collect();
-    format!("\n  {}: {} events in common, then {}", harmless(&fork.stream_id), fork.base_version, branches.join(" | "))
+    format!(
+        "\n  {}: {} event{} in common, then {}",
+        harmless(&fork.stream_id),
+        fork.base_version,
+        if fork.base_version == 1 { "" } else { "s" },
+        branches.join(" | ")
+    )
 }
 
 fn closed(tree: &Tree, session: &mut Session) -> Result {

@@ -8,19 +8,11 @@ use eventcore_types::{Event, EventFilter, EventPage, EventReader, EventStoreErro
 
 use crate::epoch::Epoch;
 use crate::eventcore::store::FileEventStore;
-use crate::format::lines::{Line, parse_line, push_stream_prefix};
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::index::sequence::Sequence;
 use crate::store::{position_of_seq_nr, seq_nr_of_position};
-
-/// Reads an event's fields; none only where the pack is damaged.
-pub(super) fn with_line<T>(index: &Index, event: u32, read: impl FnOnce(&Line<'_>) -> T) -> Option<T> {
-    let mut line = Vec::new();
-    push_stream_prefix(&mut line, 1);
-    line.extend_from_slice(index.events.tail(event, &index.pack));
-    parse_line(&line).map(|line| read(&line))
-}
+use crate::view::with_line;
 
 /// Decodes an event's payload, or says why it cannot be decoded.
 pub(super) fn decode<E: Event>(index: &Index, event: u32) -> Result<E, String> {

@@ -12,7 +12,7 @@ use crate::format::names::ENDING;
 use crate::index::Index;
 use crate::index::sequence::Sequence;
 use crate::model::{Draft, ResolveRequest};
-use crate::view::lines::Numbers;
+use crate::view::lines::{Numbers, with_line};
 use crate::view::report::{BranchName, ConflictReport, branch_names, fork_path};
 use crate::view::tree::{Entry, Node, Tree};
 
@@ -27,7 +27,9 @@ impl Tree {
         let conflict = index.forks().find(id)?;
         match rest {
             "" => Some(self.directory()),
-            "README.md" => Some(self.bytes(words::readme(&ConflictReport::of(self.epoch(), conflict)))),
+            "README.md" => Some(
+                self.bytes(words::readme(&ConflictReport::of(self.epoch(), conflict), |fork, branch| self.told(conflict, fork, branch))),
+            ),
             "report.json" => Some(self.bytes(report_json(self.epoch(), conflict))),
             "resolution.json" => Some(self.bytes(resolution(id))),
             path => self.find_in_conflict(conflict, path),
@@ -74,6 +76,18 @@ impl Tree {
         }
         let at = branch_names(self.epoch(), fork).iter().position(|held| held.is(name))?;
         Some(self.fork_lines(fork, &branch_events(index, fork, fork.branches.get(at)?)))
+    }
+
+    /// The first events of a side, type and payload, for the words of a README.
+    fn told(&self, conflict: &Conflict, fork: usize, branch: usize) -> Vec<(String, String)> {
+        let index = &self.epoch().index;
+        let fork = conflict.forks.get(fork);
+        let events = fork.and_then(|fork| Some(branch_events(index, fork, fork.branches.get(branch)?))).unwrap_or_default();
+        let told = events
+            .into_iter()
+            .take(words::EVENTS_TOLD_MAX)
+            .filter_map(|event| with_line(index, event, |line| (line.event_type.clone().into_owned(), line.event_data.to_owned())));
+        told.collect()
     }
 
     fn fork_lines(&self, fork: &Fork, events: &[u32]) -> Node {

@@ -4,11 +4,20 @@ use std::sync::Arc;
 
 use crate::epoch::Epoch;
 use crate::format::lines::{
-    FEED_PREFIX_FIXED_LEN, GONE_TAIL_LEN, LOG_PREFIX_FIXED_LEN, STREAM_PREFIX_FIXED_LEN, digits, digits_up_to, push_feed_prefix,
-    push_gone_tail, push_log_prefix, push_stream_prefix,
+    FEED_PREFIX_FIXED_LEN, GONE_TAIL_LEN, LOG_PREFIX_FIXED_LEN, Line, STREAM_PREFIX_FIXED_LEN, digits, digits_up_to, parse_line,
+    push_feed_prefix, push_gone_tail, push_log_prefix, push_stream_prefix,
 };
+use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::index::sequence::Sequence;
+
+/// Reads an event's fields, but for its numbers; none only where the pack is damaged.
+pub fn with_line<T>(index: &Index, event: u32, read: impl FnOnce(&Line<'_>) -> T) -> Option<T> {
+    let mut line = Vec::new();
+    push_stream_prefix(&mut line, 1);
+    line.extend_from_slice(index.events.tail(event, &index.pack));
+    parse_line(&line).map(|line| read(&line))
+}
 
 /// Which numbers stand in front of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ fn forks_are_listed_for_people_and_for_programs() {
     assert_eq!((&listed[0]["state"], &listed[0]["streams"][0]["stream_id"]), (&"open".into(), &"account-0".into()));
     assert_eq!(listed[0]["streams"][0]["fork_point"], serde_json::json!([forked.root.to_string()]));
     let text = on(&store, &["forks"]).ok().out;
-    assert!(text.contains(listed[0]["conflict"].as_str().unwrap()) && text.contains("account-0: 1 events in common"), "{text}");
+    assert!(text.contains(listed[0]["conflict"].as_str().unwrap()) && text.contains("account-0: 1 event in common"), "{text}");
     assert_eq!(on(&TestStore::new(), &["forks"]).ok().out, "no stream is forked\n");
 }
 
@@ -146,6 +146,19 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
         state.display()
     );
     edit(&script(&store, &twice)).ok();
+    assert!(forks(&store).is_empty());
+}
+
+/// On a terminal nothing needs to be said: each conflict is put before its author.
+#[test]
+fn on_a_terminal_the_editor_is_opened() {
+    let (store, _) = TestStore::forked();
+    let editor = script(&store, "grep -q resolve \"$1\" && : > \"$1.seen\"; rm -f \"$1.seen\"");
+    let command = format!("{} --store {} reconcile", env!("CARGO_BIN_EXE_braidfs"), store.path().display());
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &command, "/dev/null"]).env_remove("VISUAL").env_remove("BRAIDFS_STORE").env("EDITOR", &editor);
+    let said = run_with(&mut terminal, b"").ok();
+    assert!(said.out.contains("is resolved by transaction"), "{said:?}");
     assert!(forks(&store).is_empty());
 }
 

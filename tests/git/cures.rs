@@ -224,6 +224,19 @@ fn identity_collision() {
 }
 
 #[test]
+fn a_lost_index_is_made_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    (1..=3).for_each(|n| drop(copy.commit("a", n)));
+    let (dir, feed) = (copy.dir.clone(), copy.text("feed.jsonl"));
+    drop(copy);
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    assert_eq!(doctor(&dir, &["--fix"]).ok().json()["findings"], Value::Array(Vec::new()));
+    assert_eq!(fs::read_to_string(dir.join("index/ingestion.log")).unwrap().lines().count(), 3);
+    assert_eq!(Copy::open(&dir).text("feed.jsonl"), feed);
+}
+
+#[test]
 fn what_is_safe_is_mended_at_once_and_the_rest_stays_and_ends_with_1() {
     let home = tempfile::tempdir().unwrap();
     let copy = repository(&home.path().join("store"));

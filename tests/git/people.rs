@@ -108,6 +108,48 @@ fn diff_takes_every_kind_of_moment() {
     assert_eq!(braidfs(&copy.dir, &["diff", &ids[0]]).ok().out.lines().next(), Some("3 transactions came, 0 went"));
 }
 
+/// A part of a branch was picked without what it builds on; when the rest comes, it moves behind.
+#[test]
+fn diff_tells_which_streams_a_late_parent_re_orders() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    git(&copy.dir, ["switch", "-q", "-c", "side"]);
+    copy.commit("a", 2);
+    copy.commit("a", 3);
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    copy.commit("a", 4);
+    git(&copy.dir, ["cherry-pick", "side"]);
+    git(&copy.dir, ["merge", "-q", "--no-edit", "side"]);
+    let said = braidfs(&copy.dir, &["--format", "json", "diff", "HEAD^1", "HEAD"]).ok().json();
+    let a = &said["streams"][0];
+    assert_eq!((&a["reordered"], &a["came"], &a["went"]), (&true.into(), &1.into(), &0.into()), "{said}");
+    let told = braidfs(&copy.dir, &["diff", "HEAD^1", "HEAD"]).ok().out;
+    assert!(told.contains("a: version 3 -> 4, 1 came, ") && told.contains(", re-ordered"), "{told}");
+}
+
+#[test]
+fn git_setup_explains_each_thing_before_it_does_it() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let attributes = copy.dir.join(".gitattributes");
+    std::fs::write(&attributes, "*.txt text\n").unwrap();
+    let setting = |name: &str| run_with(crate::support::git::git_command(&copy.dir).args(["config", "--get", name]), b"").out;
+    let told = braidfs(&copy.dir, &["git", "setup", "--dry-run"]).ok().out;
+    for said in
+        ["lacks \"events/*.jsonl -text merge=binary\"", "core.untrackedCache = true: ", "merge.renames = false: ", "nothing was changed"]
+    {
+        assert!(told.contains(said), "{told}");
+    }
+    assert_eq!((std::fs::read_to_string(&attributes).unwrap().as_str(), setting("index.version").as_str()), ("*.txt text\n", ""));
+    let done = braidfs(&copy.dir, &["git", "setup"]).ok().out;
+    assert!(done.contains("added \"events/*.jsonl -text merge=binary\" to .gitattributes"), "{done}");
+    assert!(std::fs::read_to_string(&attributes).unwrap().starts_with("*.txt text\n"));
+    assert_eq!((setting("core.untrackedCache").as_str(), setting("index.version").as_str()), ("true\n", "4\n"));
+    assert_eq!(braidfs(&copy.dir, &["git", "setup"]).ok().out, "git knows everything already\n");
+}
+
 #[test]
 fn reading_commands_read_the_past_too() {
     let home = tempfile::tempdir().unwrap();

@@ -8,13 +8,10 @@ use proptest::test_runner::RngSeed;
 use crate::dag::closed::Closer;
 use crate::dag::forks::{Branch, History};
 use crate::dag::tests_support::{Dag, Deeds, any_dag};
-use crate::dag::{Conflict, Fork, Graph, Reach, StaleRead, closed, conflicts, reference};
+use crate::dag::{Conflict, Fork, Graph, Reach, StaleRead, closed, conflicts, real_history, reference};
 use crate::index::{Arrival, ArrivalEvent, Index};
 use crate::model::{EventId, Header, ReplicaId};
 use uuid::Uuid;
-
-/// The streams of [`any_dag`].
-const STREAMS: u32 = 3;
 
 fn stream_id(stream: u32) -> String {
     format!("stream-{stream}")
@@ -64,7 +61,8 @@ struct Numbers {
 impl Numbers {
     fn of(index: &Index, dag: &Dag) -> Self {
         let transactions = (0..dag.count()).filter_map(|n| Some((index.transactions.find(dag.transaction_id(n))?, n))).collect();
-        let streams = (0..STREAMS).filter_map(|stream| Some((index.streams.find(&stream_id(stream))?, stream))).collect();
+        let stream = |number: u32| index.streams.text(number).strip_prefix("stream-").unwrap().parse().unwrap();
+        let streams = (0..index.streams.len()).map(|number| (number, stream(number))).collect();
         Self { transactions, streams }
     }
 
@@ -116,7 +114,7 @@ fn check(index: &Index, dag: &Dag) -> Result<(), TestCaseError> {
     let numbers = Numbers::of(index, dag);
     let forks = index.forks();
     let open: Vec<Fork> =
-        (0..STREAMS).filter(|&stream| reference::is_open(dag, stream)).map(|stream| reference::fork(dag, stream)).collect();
+        numbers.streams.values().filter(|&&stream| reference::is_open(dag, stream)).map(|&stream| reference::fork(dag, stream)).collect();
     let provisional = open.iter().filter(|fork| fork.is_provisional).count() as u64;
     prop_assert_eq!(forks.counts(), (open.len() as u64 - provisional, provisional));
     for (&number, &stream) in &numbers.streams {
@@ -215,6 +213,28 @@ proptest! {
     #[test]
     fn equal_the_definition_whatever_comes_late_or_goes((dag, steps) in comings_and_goings()) {
         run(&dag, &steps)?;
+    }
+}
+
+/// Another order for each seed.
+fn shuffled(count: u32, seed: u64) -> Vec<u32> {
+    use sha2::{Digest as _, Sha256};
+    let mut order: Vec<u32> = (0..count).collect();
+    order.sort_by_cached_key(|n| Sha256::digest(format!("{seed} {n}")).to_vec());
+    order
+}
+
+/// Most parents come late, and some transactions go away for a while.
+#[test]
+fn a_real_history_in_any_order_of_arrival_equals_the_definition() {
+    // The definition costs the cube of the length.
+    let dag = real_history::beginning(120);
+    for seed in 0..2 {
+        let order = shuffled(dag.count(), seed);
+        let mut steps: Vec<Vec<(u32, bool)>> = order.chunks(15).map(|chunk| chunk.iter().map(|&n| (n, true)).collect()).collect();
+        let leave = |comes: bool| shuffled(dag.count(), seed + 7).into_iter().take(20).map(|n| (n, comes)).collect();
+        steps.extend([leave(false), leave(true)]);
+        run(&dag, &steps).unwrap();
     }
 }
 

@@ -7,8 +7,14 @@ use crate::view::report::{ConflictReport, ForkReport};
 /// So many forks of one conflict are told in words; `report.json` has them all.
 const FORKS_TOLD_MAX: usize = 20;
 
-/// The text of a conflict's `README.md`.
-pub(super) fn readme(report: &ConflictReport) -> String {
+/// So many events of one side are told; its file has them all.
+pub(super) const EVENTS_TOLD_MAX: usize = 5;
+
+/// So many characters of a payload are told.
+const DATA_CHARS_MAX: usize = 100;
+
+/// The text of a conflict's `README.md`; `told` gives type and payload of the first events of a fork's branch.
+pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec<(String, String)>) -> String {
     let id = &report.conflict;
     let mut text = format!("# Conflict {id}\n\n");
     text += "Working copies that did not know of each other wrote the same streams. Nothing is lost: every event stands in every\n";
@@ -16,8 +22,8 @@ pub(super) fn readme(report: &ConflictReport) -> String {
     if let Some(declined) = &report.declined {
         let _ = write!(text, "\nAsked here at {}, somebody declined to settle it: {}\n", declined.at, spoken(&declined.reason));
     }
-    for fork in report.streams.iter().take(FORKS_TOLD_MAX) {
-        tell_fork(&mut text, fork);
+    for (place, fork) in report.streams.iter().take(FORKS_TOLD_MAX).enumerate() {
+        tell_fork(&mut text, fork, |branch| told(place, branch));
     }
     if report.streams.len() > FORKS_TOLD_MAX {
         let _ = write!(text, "\nAnd {} more streams: see report.json.\n", report.streams.len() - FORKS_TOLD_MAX);
@@ -38,7 +44,7 @@ pub(super) fn readme(report: &ConflictReport) -> String {
     text
 }
 
-fn tell_fork(text: &mut String, fork: &ForkReport) {
+fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(String, String)>) {
     let _ = write!(text, "\n## Stream {}\n\n{} in common", spoken(&fork.stream_id), counted(fork.base_version, "event"));
     match fork.fork_point.as_slice() {
         [] => text.push_str("; the histories have no common past.\n"),
@@ -47,13 +53,21 @@ fn tell_fork(text: &mut String, fork: &ForkReport) {
         }
     }
     text.push('\n');
-    for branch in &fork.branches {
+    for (place, branch) in fork.branches.iter().enumerate() {
         let (events, transactions) = (counted(branch.events, "event"), counted(branch.transactions.len() as u64, "transaction"));
         let _ = write!(text, "- {}: {events} in {transactions} of replica {}", branch.name, branch.replica_id);
         if let (Some(author), Some(commit)) = (&branch.author, &branch.commit) {
             let _ = write!(text, ",\n  brought to git by {} in commit {commit}", spoken(author));
         }
         text.push('\n');
+        let events = told(place);
+        for (event_type, data) in &events {
+            let _ = writeln!(text, "  - {} {}", escaped(event_type), escaped(&shortened(data)));
+        }
+        let hidden = branch.events.saturating_sub(events.len() as u64);
+        if hidden > 0 {
+            let _ = writeln!(text, "  - and {hidden} more");
+        }
     }
     if let [one, other, ..] = fork.branches.as_slice() {
         let path = |name: &str| quoted(&format!("{}/{name}.jsonl", fork.path));
@@ -67,9 +81,25 @@ fn counted(count: u64, what: &str) -> String {
 
 /// A name of other people in a sentence: in quotes, nothing in it moves the cursor or ends the line.
 fn spoken(name: &str) -> String {
-    let is_plain = |c: char| c != '"' && c != '\\' && c != '`' && !c.is_control() && !is_direction(c);
-    let text: String = name.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_unicode().to_string() }).collect();
-    format!("\"{text}\"")
+    format!("\"{}\"", spelled(name, |c| c == '"' || c == '\\' || c == '`'))
+}
+
+/// A piece of other people's text on a line of its own.
+fn escaped(text: &str) -> String {
+    spelled(text, |_| false)
+}
+
+/// Spells out what moves the cursor, ends the line or reorders it, and what else is not wanted.
+fn spelled(text: &str, is_unwanted: impl Fn(char) -> bool) -> String {
+    let is_plain = |c: char| !is_unwanted(c) && !c.is_control() && !is_direction(c);
+    text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_unicode().to_string() }).collect()
+}
+
+fn shortened(data: &str) -> String {
+    if data.chars().count() <= DATA_CHARS_MAX {
+        return data.to_owned();
+    }
+    data.chars().take(DATA_CHARS_MAX).chain(['…']).collect()
 }
 
 /// Marks that reorder text, and line ends beyond ASCII.
