@@ -153,6 +153,8 @@ impl Program {
             .env("LC_ALL", "C")
             .arg("-C")
             .arg(&self.dir)
+            // What people like to see of a log would be taken for its answer.
+            .args(["-c", "log.showSignature=false", "-c", "log.follow=false"])
             .stdin(Stdio::null());
         command
     }

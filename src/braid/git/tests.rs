@@ -141,6 +141,11 @@ fn the_commit_that_brought_a_file_is_told_but_for_the_stash_merges_and_the_end_o
     let found = told(&work.join("deep ä"));
     assert_eq!(found.keys().copied().collect::<Vec<_>>(), [id(1), id(2), id(3)]);
     assert_eq!((&found[&id(1)], &found[&id(2)]), (&first, &second));
+    for setting in ["log.follow", "log.showSignature"] {
+        git(&work, &["config", setting, "true"]);
+    }
+    let alone = Program::new(&work.join("deep ä")).origins(&[id(2)].into(), Duration::from_secs(60)).unwrap();
+    assert_eq!(alone.values().map(|origin| (origin.author.as_str(), &origin.commit)).collect::<Vec<_>>(), [("Ada", &second)]);
     let url = format!("file://{}", work.display());
     git(dir.path(), &["clone", "-q", "--depth", "2", &url, "shallow"]);
     // The merge and its two parents are there; these are the end and seem to add everything.

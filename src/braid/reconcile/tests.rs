@@ -289,6 +289,7 @@ fn a_fork_with_a_missing_parent_is_provisional_and_needs_force() {
     let forks = braid.forks();
     assert_eq!((forks.len(), forks[0].state), (1, "provisional"));
     assert!(read(&braid.tree(), "status.json").contains("\"provisional\": 1"));
+    assert_eq!(read(&braid.tree(), "graph.txt").matches("dangling").count(), 2);
     let resolve = format!("{{\"resolve\":\"{}\"}}\n", forks[0].conflict);
     assert_eq!(refusal(braid.append(draft(&resolve))).errno(), Errno::ESTALE);
     let pass = braid.reconcile(settle, &ReconcileOptions::default()).unwrap();
