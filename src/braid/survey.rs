@@ -197,7 +197,8 @@ fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -
 }
 
 /// What brings files in order that are refused or were changed: the bytes with which git first got them, where these make
-/// sense; a refused one that git never had whole is out of the way elsewhere, as no view has it.
+/// sense; a refused one that git never had whole is out of the way elsewhere, as no view has it. One that is whole, and refused
+/// since another file claims its id, stays.
 fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch) -> BTreeMap<String, String> {
     let is_wrong = |finding: &&Finding| matches!(finding.kind, FindingKind::Quarantined | FindingKind::Edited);
     let wrong: Vec<&Finding> = epoch.findings.iter().filter(is_wrong).take(FILES_ASKED_MAX).collect();
@@ -207,18 +208,19 @@ fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch) -> BTreeMap<String
         let commit = &origins.get(&id)?.commit;
         let bytes = git?.file_in(commit, name).ok()?;
         let is_whole = load::read(&bytes).is_ok_and(|good| good.header.transaction_id == id);
-        let differs = store.load(name).is_ok_and(|(now, _)| now != bytes);
-        let commit: String = commit.chars().take(12).collect();
-        (is_whole && differs).then(|| format!("git checkout {commit} -- events/{}", quoted(name)))
+        is_whole.then_some((commit, bytes))
     };
     let mut cures = BTreeMap::new();
     for finding in wrong {
         let Some(name) = &finding.file else { continue };
-        if let Some(cure) = finding.transaction_id.and_then(|id| original(id, name)) {
-            cures.insert(name.clone(), cure);
+        if let Some((commit, bytes)) = finding.transaction_id.and_then(|id| original(id, name)) {
+            if store.load(name).is_ok_and(|(now, _)| now != bytes) {
+                let commit: String = commit.chars().take(12).collect();
+                cures.insert(name.clone(), format!("git checkout {commit} -- events/{}", quoted(name)));
+            }
         } else if finding.kind == FindingKind::Quarantined {
             let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted(name));
-            cures.entry(name.clone()).or_insert(cure);
+            cures.insert(name.clone(), cure);
         }
     }
     cures

@@ -113,6 +113,15 @@ fn quarantined_by_an_edit_that_was_committed() {
     });
 }
 
+/// Both are refused; the one that git first got stays.
+#[test]
+fn quarantined_since_two_files_claim_one_id() {
+    cured("quarantined", |copy, names| {
+        let text = fs::read_to_string(copy.dir.join("events").join(&names[1])).unwrap();
+        fs::write(copy.dir.join("events/0-claims.jsonl"), text.replacen("created_at\":\"2", "created_at\":\"1", 1)).unwrap();
+    });
+}
+
 /// The first bytes are what is to be committed, though they differ from the last commit.
 #[test]
 fn what_was_brought_back_is_not_called_an_edit() {
