@@ -15,7 +15,7 @@ pub mod sequence;
 mod table;
 pub mod transactions;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::dag::column::Column;
 use crate::format::binary::{Binary, Input, binary_fields};
@@ -218,13 +218,13 @@ impl Index {
 
     fn details(&mut self, arrival: &Arrival<'_>) -> Details {
         let header = arrival.header;
-        let written = |stream: &str| arrival.events.iter().any(|event| event.stream_id == stream);
         let mut details = Details { key: header.key.as_deref().map(Into::into), ..Details::default() };
         for stream in &header.resolves {
             details.resolves.push(self.stream_number(stream));
         }
         if header.stream_bases.len() > 1 || arrival.events.is_empty() {
-            for (stream, base) in header.stream_bases.iter().filter(|(stream, _)| !written(stream)) {
+            let written: HashSet<&str> = arrival.events.iter().map(|event| event.stream_id).collect();
+            for (stream, base) in header.stream_bases.iter().filter(|(stream, _)| !written.contains(stream.as_str())) {
                 details.reads.push((self.stream_number(stream), *base));
             }
         }

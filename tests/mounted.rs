@@ -24,6 +24,8 @@ mod forks;
 mod mishaps;
 #[path = "mounted/people.rs"]
 mod people;
+#[path = "mounted/model.rs"]
+mod model;
 #[path = "mounted/promises.rs"]
 mod promises;
 #[path = "mounted/reading.rs"]

@@ -15,7 +15,7 @@ const LATER_CLOSE_MAX: Duration = Duration::from_millis(50);
 /// that another program has locked is free.
 const VERDICT_MAX: Duration = Duration::from_secs(2);
 /// A large commit takes longer: so many of its bytes are given a second more.
-const BYTES_A_SECOND: u64 = 1 << 20;
+const BYTES_A_SECOND: u64 = 128 << 10;
 
 /// The open files whose verdict may be on its way.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::memory::Memory;
+use super::model_tests::table::{LINE, OTHER};
 use super::*;
 use crate::braid::{Committed, CommittedEvent};
 use crate::disk::Disk;
@@ -67,8 +68,6 @@ impl Ledger for Arc<Book> {
 }
 
 pub const ME: Caller = Caller { uid: 1000, gid: 1000, pid: 7 };
-pub const LINE: &[u8] = b"{\"stream_id\":\"a\",\"event_type\":\"T\",\"event_data\":{}}\n";
-pub const OTHER: &[u8] = b"{\"stream_id\":\"b\",\"event_type\":\"T\",\"event_data\":{}}\n";
 pub const NEW: i32 = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
 
 pub struct Desk {

@@ -234,6 +234,25 @@ fn a_long_chain_is_linked_on_a_small_stack() {
     done.expect("a thread starts").join().expect("no stack overflows");
 }
 
+/// Each base was looked for among all events, and each parent among all others: half a minute for the largest draft.
+#[test]
+fn a_transaction_of_many_streams_and_parents_is_no_matter_of_pairs() {
+    const MANY: usize = 100_000;
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut made = made(0, &(1..MANY).collect::<Vec<_>>(), 0, 0, &[]);
+        made.events = (0..MANY).map(|n| (format!("s-{n}"), "T".to_owned(), EventId(id(n)))).collect();
+        made.header.stream_bases = (0..=MANY).map(|n| (format!("s-{n}"), 0)).collect();
+        let mut index = Index::default();
+        let entered = enter(&mut index, &made);
+        index.link(&[entered], &[]);
+        tell.send((index.transactions.listed(entered).count(), index.log.events.len())).unwrap();
+    });
+    // Linear work takes a second or two.
+    let done = told.recv_timeout(std::time::Duration::from_secs(100));
+    assert_eq!(done, Ok((MANY - 1, MANY as u64)));
+}
+
 #[test]
 fn the_feed_keeps_its_numbers_when_an_event_goes_and_comes_back() {
     let mut index = Index::default();

@@ -1,7 +1,7 @@
 //! What the index knows of each transaction, as columns.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -464,9 +464,11 @@ impl Transactions {
             return self.number(*one);
         }
         let mut numbers: Vec<u32> = Vec::with_capacity(parents.len());
+        // One parent is usual, and thousands are possible.
+        let mut seen = HashSet::new();
         for &parent in parents {
             let number = self.number(parent);
-            if !numbers.contains(&number) {
+            if parents.len() == 1 || seen.insert(number) {
                 numbers.push(number);
             }
         }

@@ -6,5 +6,6 @@ pub mod git;
 pub mod mount;
 pub mod run;
 pub mod store;
+pub mod table;
 pub mod terminal;
 pub mod wait;
