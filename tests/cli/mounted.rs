@@ -5,13 +5,9 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::mount::{Mount, PointGuard, is_mounted};
-use crate::support::run::{Ran, braidfs, braidfs_command, run_with};
+use crate::support::run::{braidfs, braidfs_command, braidfs_on, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{eventually, eventually_eq};
-
-fn on(store: &TestStore, arguments: &[&str], input: &str) -> Ran {
-    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), input.as_bytes())
-}
 
 #[test]
 fn mount_returns_when_the_mount_answers_and_umount_ends_it() {
@@ -22,7 +18,7 @@ fn mount_returns_when_the_mount_answers_and_umount_ends_it() {
     let (from, to) = (store.path(), point.to_str().unwrap().to_owned());
     let ran = braidfs(["mount", from.to_str().unwrap(), &to]).ok();
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
-    assert_eq!(fs::read_to_string(point.join("log.jsonl")).unwrap(), on(&store, &["log", "--format", "json"], "").ok().out);
+    assert_eq!(fs::read_to_string(point.join("log.jsonl")).unwrap(), braidfs_on(&store.path(), &["log", "--format", "json"], "").ok().out);
 
     let again = braidfs(["mount", from.to_str().unwrap(), &to]).code(1);
     assert!(again.err.contains("hint: "), "{}", again.err);
@@ -49,7 +45,8 @@ fn a_mount_that_would_hide_its_store_is_refused() {
 fn every_command_works_while_the_store_is_mounted() {
     let (store, forked) = TestStore::forked();
     let mount = Mount::start(&store.path());
-    let committed = on(&store, &["append", "--format", "json"], "{\"stream\":\"fresh\",\"type\":\"T\",\"data\":1}\n").ok().json();
+    let committed =
+        braidfs_on(&store.path(), &["append", "--format", "json"], "{\"stream\":\"fresh\",\"type\":\"T\",\"data\":1}\n").ok().json();
     eventually("the mount shows it", || mount.join("streams/fresh.jsonl").exists() && mount.read_json("status.json")["latest_seq_nr"] == 8);
     let id = committed["transaction_id"].as_str().unwrap();
     for (arguments, view) in [
@@ -62,15 +59,15 @@ fn every_command_works_while_the_store_is_mounted() {
         (&["show", &forked.root.to_string()], format!("transactions/{}.jsonl", forked.root)),
     ] {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--format", "json"]).collect();
-        assert_eq!(on(&store, &arguments, "").ok().out, mount.read(&view), "{arguments:?}");
+        assert_eq!(braidfs_on(&store.path(), &arguments, "").ok().out, mount.read(&view), "{arguments:?}");
     }
-    let status = on(&store, &["status", "--format", "json"], "").ok().json();
+    let status = braidfs_on(&store.path(), &["status", "--format", "json"], "").ok().json();
     let shown = mount.read_json("status.json");
     for key in ["transactions", "events", "streams", "heads", "replica_id", "latest_seq_nr"] {
         assert_eq!(status[key], shown[key], "{key}");
     }
-    on(&store, &["verify"], "").ok();
-    on(&store, &["draft", "fresh"], "").ok();
+    braidfs_on(&store.path(), &["verify"], "").ok();
+    braidfs_on(&store.path(), &["draft", "fresh"], "").ok();
     assert_eq!(mount.unmount().code(), Some(0));
 }
 
@@ -80,7 +77,7 @@ fn a_directory_in_a_mount_lies_in_its_store() {
     let mount = Mount::start(&store.path());
     for inside in ["", "streams", "staging"] {
         let ran = run_with(braidfs_command().arg("streams").current_dir(mount.join(inside)), b"").ok();
-        assert_eq!(ran.out, on(&store, &["streams"], "").ok().out);
+        assert_eq!(ran.out, braidfs_on(&store.path(), &["streams"], "").ok().out);
     }
 }
 
@@ -93,7 +90,7 @@ fn many_writers_by_the_command_line_lose_nothing() {
             let store = &store;
             scope.spawn(move || {
                 for n in 0..5 {
-                    on(store, &["append"], &format!("{{\"stream\":\"w{writer}\",\"type\":\"T\",\"data\":{n}}}\n")).ok();
+                    braidfs_on(&store.path(), &["append"], &format!("{{\"stream\":\"w{writer}\",\"type\":\"T\",\"data\":{n}}}\n")).ok();
                 }
             });
         }

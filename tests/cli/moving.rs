@@ -11,15 +11,11 @@ use braidfs::format::draft::{DraftKind, parse_draft};
 use braidfs::format::legacy;
 use serde_json::Value;
 
-use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::run::{braidfs_command, braidfs_on, run_with};
 use crate::support::store::TestStore;
 
-fn on(store: &TestStore, arguments: &[&str], input: &str) -> Ran {
-    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), input.as_bytes())
-}
-
 fn log(store: &TestStore) -> Vec<Value> {
-    on(store, &["log", "--format", "json"], "").ok().out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    braidfs_on(&store.path(), &["log", "--format", "json"], "").ok().out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A source with so many events in each of two sessions and three corrupt lines; gives their number.
@@ -64,7 +60,7 @@ fn assert_moved(store: &TestStore, count: usize) {
     assert_eq!((events.len(), cutovers), (count, 1));
     assert_eq!(events.iter().cloned().collect::<BTreeSet<_>>().len(), count, "each is there once");
     assert_eq!(log(store).last().unwrap()["event_type"], "system.cutover");
-    let status = on(store, &["status", "--format", "json"], "").json();
+    let status = braidfs_on(&store.path(), &["status", "--format", "json"], "").json();
     assert_eq!(status["findings"].as_array().unwrap().iter().filter(|found| found["kind"] == "duplicate-event").count(), 0);
 }
 
@@ -72,7 +68,7 @@ fn assert_moved(store: &TestStore, count: usize) {
 fn a_log_moves_in_once() {
     let store = TestStore::new();
     let (dir, count) = source(&store, 20);
-    let ran = on(&store, &[&import(&dir)[..], &["--start-seq", "500", "--format", "json"]].concat(), "").ok().json();
+    let ran = braidfs_on(&store.path(), &[&import(&dir)[..], &["--start-seq", "500", "--format", "json"]].concat(), "").ok().json();
     assert_eq!((&ran["events"], &ran["written"], &ran["cut_over"]), (&count.into(), &count.into(), &true.into()));
     assert_eq!(ran["corrupt_lines"].as_array().unwrap().len(), 4);
     assert_moved(&store, count);
@@ -87,11 +83,11 @@ fn a_log_moves_in_once() {
     assert_eq!(saved.len(), 1);
     assert!(saved[0].lines().nth(1).unwrap().starts_with("{\"$braidfs.sentinel\":"), "{}", saved[0]);
 
-    let again = on(&store, &import(&dir), "").ok();
+    let again = braidfs_on(&store.path(), &import(&dir), "").ok();
     assert!(again.out.contains("0 events") && again.out.contains("the cutover was done before"), "{}", again.out);
     assert!(again.err.contains("s1/2026-03-01.jsonl:11: "), "{}", again.err);
     fs::write(dir.join("2026-03-09.jsonl"), "{\"type\":\"late\"}\n").unwrap();
-    let late = on(&store, &[&import(&dir)[..], &["--format", "json"]].concat(), "").ok().json();
+    let late = braidfs_on(&store.path(), &[&import(&dir)[..], &["--format", "json"]].concat(), "").ok().json();
     assert_eq!((&late["late"], &late["written"], &late["already_present"]), (&1.into(), &0.into(), &count.into()));
     assert_moved(&store, count);
     assert_eq!(snapshot_files(&store).len(), 1);
@@ -106,10 +102,10 @@ fn snapshot_files(store: &TestStore) -> Vec<PathBuf> {
 fn an_empty_source_writes_nothing() {
     let store = TestStore::new();
     let dir = store.home().join("legacy");
-    on(&store, &import(&dir), "").code(1);
+    braidfs_on(&store.path(), &import(&dir), "").code(1);
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("2026-03-01.jsonl"), "\n").unwrap();
-    let ran = on(&store, &[&import(&dir)[..], &["--format", "json"]].concat(), "").ok().json();
+    let ran = braidfs_on(&store.path(), &[&import(&dir)[..], &["--format", "json"]].concat(), "").ok().json();
     assert_eq!(ran["fresh_install"], true);
     let names: Vec<_> = fs::read_dir(store.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["events"]);
@@ -168,7 +164,7 @@ fn a_killed_move_goes_on_where_it_stopped() {
         assert_eq!(events.iter().collect::<BTreeSet<_>>().len(), events.len());
         assert!(cutovers == 0 || events.len() == count, "a cutover comes last");
     }
-    on(&store, &import(&dir), "").ok();
+    braidfs_on(&store.path(), &import(&dir), "").ok();
     assert_moved(&store, count);
     assert_eq!(snapshot_files(&store).len(), 1);
 }
@@ -177,10 +173,11 @@ fn a_killed_move_goes_on_where_it_stopped() {
 fn a_recorded_session_is_a_chain() {
     let store = TestStore::new();
     let event = |n: u32| format!("{{\"stream\":\"a-{n}\",\"type\":\"T\",\"data\":{n}}}\n");
-    on(&store, &["append", "--session", "one", "--key", "k"], &(event(1) + &event(2))).ok();
-    on(&store, &["append", "--session", "two"], &event(3)).ok();
-    on(&store, &["append", "--session", "one"], &event(4)).ok();
-    let retry = on(&store, &["append", "--session", "one", "--key", "k", "--format", "json"], &(event(1) + &event(2))).ok().json();
+    braidfs_on(&store.path(), &["append", "--session", "one", "--key", "k"], &(event(1) + &event(2))).ok();
+    braidfs_on(&store.path(), &["append", "--session", "two"], &event(3)).ok();
+    braidfs_on(&store.path(), &["append", "--session", "one"], &event(4)).ok();
+    let retry =
+        braidfs_on(&store.path(), &["append", "--session", "one", "--key", "k", "--format", "json"], &(event(1) + &event(2))).ok().json();
     assert_eq!(retry["repeated"], true);
     let events = log(&store);
     assert_eq!(events.len(), 4);
@@ -191,7 +188,7 @@ fn a_recorded_session_is_a_chain() {
     assert_eq!(cause(3), events[1]["event_id"]);
     assert!(events.iter().all(|event| event["metadata"]["session_id"] == event["metadata"]["correlation_id"]));
     let other = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1,\"metadata\":{\"session_id\":\"two\"}}\n";
-    on(&store, &["append", "--session", "one"], other).code(1);
+    braidfs_on(&store.path(), &["append", "--session", "one"], other).code(1);
 }
 
 /// Every event of a session, in canonical order, follows the one before it; gives the numbers of the continued counter.
@@ -231,22 +228,22 @@ fn processes_that_record_one_session_at_once_make_one_chain() {
 fn a_foreign_counter_goes_on_from_the_cutover_and_gives_no_number_twice() {
     let store = TestStore::new();
     let (dir, count) = source(&store, 20);
-    let refused = on(&store, &[&import(&dir)[..], &["--start-seq", "19"]].concat(), "").code(1);
+    let refused = braidfs_on(&store.path(), &[&import(&dir)[..], &["--start-seq", "19"]].concat(), "").code(1);
     assert!(refused.err.contains("largest one in the source is 19") && refused.err.contains("--start-seq 20"), "{}", refused.err);
     assert!(log(&store).is_empty(), "what is refused has moved nothing");
-    on(&store, &[&import(&dir)[..], &["--start-seq", "20"]].concat(), "").ok();
+    braidfs_on(&store.path(), &[&import(&dir)[..], &["--start-seq", "20"]].concat(), "").ok();
     assert_eq!(log(&store).last().unwrap()["metadata"]["seq_nr"], 20);
     // Once it is done the source may grow as it likes.
-    on(&store, &[&import(&dir)[..], &["--start-seq", "1"]].concat(), "").ok();
+    braidfs_on(&store.path(), &[&import(&dir)[..], &["--start-seq", "1"]].concat(), "").ok();
 
     let event = "{\"stream\":\"a\",\"type\":\"T\",\"data\":{\"seq_nr\":900}}\n";
-    on(&store, &["append", "--session", "one", "--key", "k"], &event.repeat(2)).ok();
-    on(&store, &["append"], event).ok();
-    let retry = on(&store, &["append", "--session", "one", "--key", "k", "--format", "json"], &event.repeat(2)).ok().json();
+    braidfs_on(&store.path(), &["append", "--session", "one", "--key", "k"], &event.repeat(2)).ok();
+    braidfs_on(&store.path(), &["append"], event).ok();
+    let retry = braidfs_on(&store.path(), &["append", "--session", "one", "--key", "k", "--format", "json"], &event.repeat(2)).ok().json();
     assert_eq!(retry["repeated"], true);
     let own = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1,\"metadata\":{\"seq_nr\":30}}\n";
-    on(&store, &["append", "--session", "one"], own).ok();
-    on(&store, &["append", "--session", "two"], event).ok();
+    braidfs_on(&store.path(), &["append", "--session", "one"], own).ok();
+    braidfs_on(&store.path(), &["append", "--session", "two"], event).ok();
     let events = log(&store);
     assert_eq!(assert_chain(&events, "one"), [21, 22, 30]);
     assert_eq!(assert_chain(&events, "two"), [31]);
@@ -262,7 +259,7 @@ fn a_foreign_counter_goes_on_from_the_cutover_and_gives_no_number_twice() {
                     if recorder < 4 {
                         braid.record("many", parse_draft(event.as_bytes(), DraftKind::Lines).unwrap()).unwrap();
                     } else {
-                        on(store, &["append", "--session", "many"], event).ok();
+                        braidfs_on(&store.path(), &["append", "--session", "many"], event).ok();
                     }
                 }
             });
@@ -273,7 +270,7 @@ fn a_foreign_counter_goes_on_from_the_cutover_and_gives_no_number_twice() {
     assert_eq!(assert_chain(&events, "many"), (32..62).collect::<Vec<u64>>());
     assert_eq!(events.len(), count + 1 + 5 + 30);
     // Ours are as ever: from 1, one after the other.
-    let feed = on(&store, &["feed", "--format", "json", "--limit", "1000"], "").ok().out;
+    let feed = braidfs_on(&store.path(), &["feed", "--format", "json", "--limit", "1000"], "").ok().out;
     let numbers: Vec<u64> = feed.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["seq_nr"].as_u64()).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
 }
@@ -281,18 +278,21 @@ fn a_foreign_counter_goes_on_from_the_cutover_and_gives_no_number_twice() {
 #[test]
 fn what_is_exported_comes_back() {
     let (store, _) = TestStore::forked();
-    let all = on(&store, &["export", "jsonl"], "").ok().out;
-    assert_eq!(all, on(&store, &["log", "--format", "json"], "").ok().out);
-    let chosen = on(&store, &["export", "jsonl", "--stream", "account-*", "--type", "With*", "--after", "1", "--limit", "1"], "").ok().out;
+    let all = braidfs_on(&store.path(), &["export", "jsonl"], "").ok().out;
+    assert_eq!(all, braidfs_on(&store.path(), &["log", "--format", "json"], "").ok().out);
+    let chosen =
+        braidfs_on(&store.path(), &["export", "jsonl", "--stream", "account-*", "--type", "With*", "--after", "1", "--limit", "1"], "")
+            .ok()
+            .out;
     assert_eq!(chosen.lines().count(), 1);
     assert!(all.contains(&chosen) && chosen.contains("Withdrawn"));
-    let stream = on(&store, &["export", "jsonl", "streams/account/2.jsonl"], "").ok().out;
+    let stream = braidfs_on(&store.path(), &["export", "jsonl", "streams/account/2.jsonl"], "").ok().out;
     assert_eq!(stream.lines().count(), 1);
-    on(&store, &["export", "csv", "streams/none.jsonl"], "").code(1);
-    on(&store, &["export", "csv", "status.json"], "").code(1);
+    braidfs_on(&store.path(), &["export", "csv", "streams/none.jsonl"], "").code(1);
+    braidfs_on(&store.path(), &["export", "csv", "status.json"], "").code(1);
 
-    let table = on(&store, &["export", "csv", "feed.jsonl"], "").ok().out;
-    let feed = on(&store, &["export", "jsonl", "feed.jsonl"], "").ok().out;
+    let table = braidfs_on(&store.path(), &["export", "csv", "feed.jsonl"], "").ok().out;
+    let feed = braidfs_on(&store.path(), &["export", "jsonl", "feed.jsonl"], "").ok().out;
     let copy = TestStore::new();
     let mut drafts = String::new();
     let mut rows = csv::Reader::from_reader(table.as_bytes());
@@ -306,10 +306,10 @@ fn what_is_exported_comes_back() {
             &row[8]
         );
     }
-    on(&copy, &["append"], &drafts).ok();
+    braidfs_on(&copy.path(), &["append"], &drafts).ok();
     let keys = |text: &str| -> Vec<Value> {
         let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         events.map(|event| serde_json::json!([event["event_id"], event["stream_id"], event["event_type"], event["event_data"]])).collect()
     };
-    assert_eq!(keys(&on(&copy, &["export", "jsonl"], "").ok().out), keys(&feed));
+    assert_eq!(keys(&braidfs_on(&copy.path(), &["export", "jsonl"], "").ok().out), keys(&feed));
 }

@@ -12,17 +12,13 @@ use braidfs::view::{Node, Tree};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::run::braidfs_on;
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
 /// Sees every number, the order of events and their versions.
 const ORDERED: &str = ".h = (.h * 31 + $event.event_data.n + 7 * $event.stream_version) % 1000003 | .n += 1";
 const START: &str = "{\"h\":0,\"n\":0}";
-
-fn on(store: &TestStore, arguments: &[&str], input: &str) -> Ran {
-    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), input.as_bytes())
-}
 
 fn options() -> OpenOptions {
     OpenOptions { worker: Some(env!("CARGO_BIN_EXE_braidfs").into()), threads: 2, ..OpenOptions::default() }
@@ -66,28 +62,30 @@ fn is_broken(braid: &Braid) -> bool {
 #[test]
 fn a_fold_is_added_run_and_removed() {
     let store = TestStore::new();
-    on(&store, &["append"], &(event("a/1", "T", 2) + &event("b", "U", 3) + &event("a/1", "U", 4))).ok();
+    braidfs_on(&store.path(), &["append"], &(event("a/1", "T", 2) + &event("b", "U", 3) + &event("a/1", "U", 4))).ok();
     let step = store.home().join("sum.jq");
     fs::write(&step, "# a sum\n. + $event.event_data.n\n").unwrap();
     let step = step.to_str().unwrap();
-    let add = |name: &str, more: &[&str]| on(&store, &[&["projection", "add", name, "--init", "0", "--step", step], more].concat(), "");
+    let add = |name: &str, more: &[&str]| {
+        braidfs_on(&store.path(), &[&["projection", "add", name, "--init", "0", "--step", step], more].concat(), "")
+    };
     add("sum", &[]).ok();
     add("sum", &[]).code(1);
     add("sum", &["--streams", "a*", "--replace"]).ok();
     add("each", &["--per", "stream"]).ok();
     add("bad/name", &[]).code(1);
     add("x.json", &[]).code(1);
-    assert_eq!(on(&store, &["projection", "run", "sum"], "").ok().out, "6\n");
-    assert_eq!(on(&store, &["projection", "run", "each", "--key", "b"], "").ok().out, "3\n");
-    let each = on(&store, &["projection", "run", "each"], "").ok().out;
+    assert_eq!(braidfs_on(&store.path(), &["projection", "run", "sum"], "").ok().out, "6\n");
+    assert_eq!(braidfs_on(&store.path(), &["projection", "run", "each", "--key", "b"], "").ok().out, "3\n");
+    let each = braidfs_on(&store.path(), &["projection", "run", "each"], "").ok().out;
     assert_eq!(each, "{\"key\":\"a/1\",\"state\":6}\n{\"key\":\"b\",\"state\":3}\n");
-    on(&store, &["projection", "run", "each", "--key", "c"], "").code(1);
-    let text = on(&store, &["projection", "show", "sum"], "").ok().out;
+    braidfs_on(&store.path(), &["projection", "run", "each", "--key", "c"], "").code(1);
+    let text = braidfs_on(&store.path(), &["projection", "show", "sum"], "").ok().out;
     assert_eq!(text, "#: init: 0\n#: per: all\n#: streams: a*\n# a sum\n. + $event.event_data.n\n");
-    let listed = on(&store, &["projection", "list"], "").ok().out;
+    let listed = braidfs_on(&store.path(), &["projection", "list"], "").ok().out;
     assert_eq!(listed, "each  per stream, streams *\nsum  per all, streams a*\n");
-    on(&store, &["projection", "remove", "sum"], "").ok();
-    on(&store, &["projection", "remove", "sum"], "").code(1);
+    braidfs_on(&store.path(), &["projection", "remove", "sum"], "").ok();
+    braidfs_on(&store.path(), &["projection", "remove", "sum"], "").code(1);
     assert_eq!(fs::read_dir(store.path().join("projections")).unwrap().count(), 1);
 }
 
@@ -96,9 +94,9 @@ fn a_program_that_is_none_is_refused_with_its_place() {
     let store = TestStore::new();
     let step = store.home().join("bad.jq");
     fs::write(&step, ".n +\n").unwrap();
-    let ran = on(&store, &["projection", "add", "bad", "--init", "0", "--step", step.to_str().unwrap()], "").code(1);
+    let ran = braidfs_on(&store.path(), &["projection", "add", "bad", "--init", "0", "--step", step.to_str().unwrap()], "").code(1);
     assert!(ran.err.contains("line 2, column 1"), "{}", ran.err);
-    on(&store, &["projection", "add", "bad", "--init", "{", "--step", step.to_str().unwrap()], "").code(1);
+    braidfs_on(&store.path(), &["projection", "add", "bad", "--init", "{", "--step", step.to_str().unwrap()], "").code(1);
     assert!(!store.path().join("projections").exists());
 }
 

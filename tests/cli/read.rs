@@ -5,11 +5,11 @@ use std::fs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::run::{Ran, braidfs, braidfs_command, run_with};
+use crate::support::run::{Ran, braidfs, braidfs_command, braidfs_on, run_with};
 use crate::support::store::{REAL_HISTORY_EVENTS, REAL_HISTORY_ORDER_SHA256, REAL_HISTORY_TRANSACTIONS, TestStore};
 
 fn on(store: &TestStore, arguments: &[&str]) -> Ran {
-    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), b"")
+    braidfs_on(&store.path(), arguments, "")
 }
 
 fn json_lines(ran: &Ran) -> Vec<Value> {

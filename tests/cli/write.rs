@@ -5,15 +5,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::run::{braidfs_on, run_with};
 use crate::support::store::TestStore;
 
-fn on(store: &TestStore, arguments: &[&str], input: &str) -> Ran {
-    run_with(braidfs_command().arg("--store").arg(store.path()).args(arguments), input.as_bytes())
-}
-
 fn events(store: &TestStore, stream: &str) -> Vec<Value> {
-    let ran = on(store, &["stream", stream, "--format", "json"], "");
+    let ran = braidfs_on(&store.path(), &["stream", stream, "--format", "json"], "");
     ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -21,11 +17,11 @@ fn events(store: &TestStore, stream: &str) -> Vec<Value> {
 fn standard_input_becomes_one_transaction() {
     let store = TestStore::new();
     let two = "{\"stream\":\"a\",\"type\":\"T\",\"data\":{\"n\":1}}\n{\"stream\":\"b\",\"type\":\"T\",\"data\":2}\n";
-    let committed = on(&store, &["append", "--format", "json"], two).ok().json();
+    let committed = braidfs_on(&store.path(), &["append", "--format", "json"], two).ok().json();
     assert_eq!(committed["events"].as_array().unwrap().len(), 2);
     assert_eq!((&committed["events"][1]["stream_version"], &committed["events"][1]["position"]), (&1.into(), &2.into()));
     assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 1);
-    let text = on(&store, &["append", "-"], "{\"stream\":\"a\",\"type\":\"T\",\"data\":null}").ok().out;
+    let text = braidfs_on(&store.path(), &["append", "-"], "{\"stream\":\"a\",\"type\":\"T\",\"data\":null}").ok().out;
     assert!(text.starts_with("committed ") && text.ends_with(": a v2\n"), "{text}");
     assert_eq!(events(&store, "a")[1]["event_data"], Value::Null);
 }
@@ -37,7 +33,7 @@ fn each_file_becomes_a_transaction() {
     fs::write(&lines, "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n").unwrap();
     fs::write(&document, "[\n {\"stream\":\"a\",\"type\":\"T\",\n \"data\":2},\n {\"stream\":\"a\",\"type\":\"T\",\"data\":3}\n]\n")
         .unwrap();
-    let ran = on(&store, &["append", lines.to_str().unwrap(), document.to_str().unwrap()], "").ok();
+    let ran = braidfs_on(&store.path(), &["append", lines.to_str().unwrap(), document.to_str().unwrap()], "").ok();
     assert_eq!(ran.lines().len(), 2);
     let data: Vec<Value> = events(&store, "a").into_iter().map(|event| event["event_data"].clone()).collect();
     assert_eq!(data, [1, 2, 3]);
@@ -68,12 +64,12 @@ fn whatever_is_given_to_be_read_may_be_a_pipe() {
 fn expectations_that_do_not_hold_are_refused() {
     let store = TestStore::new();
     let event = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n";
-    on(&store, &["append", "--expect", "a=none"], event).ok();
-    let ran = on(&store, &["append", "--expect", "a=none"], event).code(1);
+    braidfs_on(&store.path(), &["append", "--expect", "a=none"], event).ok();
+    let ran = braidfs_on(&store.path(), &["append", "--expect", "a=none"], event).code(1);
     assert!(ran.err.contains("ESTALE") && ran.err.contains("a"), "{}", ran.err);
-    on(&store, &["append", "--expect", "a=1", "--expect", "b=none"], event).ok();
-    on(&store, &["append", "--expect", "a=7"], event).code(1);
-    on(&store, &["append", "--expect", "a"], event).code(2);
+    braidfs_on(&store.path(), &["append", "--expect", "a=1", "--expect", "b=none"], event).ok();
+    braidfs_on(&store.path(), &["append", "--expect", "a=7"], event).code(1);
+    braidfs_on(&store.path(), &["append", "--expect", "a"], event).code(2);
     assert_eq!(events(&store, "a").len(), 2);
 }
 
@@ -81,26 +77,31 @@ fn expectations_that_do_not_hold_are_refused() {
 fn a_key_makes_a_retry_safe() {
     let store = TestStore::new();
     let event = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n";
-    let first = on(&store, &["append", "--key", "k1", "--format", "json"], event).ok().json();
-    let again = on(&store, &["append", "--key", "k1", "--format", "json"], event).ok().json();
+    let first = braidfs_on(&store.path(), &["append", "--key", "k1", "--format", "json"], event).ok().json();
+    let again = braidfs_on(&store.path(), &["append", "--key", "k1", "--format", "json"], event).ok().json();
     assert_eq!((&again["transaction_id"], &again["repeated"]), (&first["transaction_id"], &true.into()));
-    let ran = on(&store, &["append", "--key", "k1"], "{\"stream\":\"a\",\"type\":\"T\",\"data\":2}\n").code(1);
+    let ran = braidfs_on(&store.path(), &["append", "--key", "k1"], "{\"stream\":\"a\",\"type\":\"T\",\"data\":2}\n").code(1);
     assert!(ran.err.contains("EEXIST"), "{}", ran.err);
     assert_eq!(events(&store, "a").len(), 1);
-    assert!(on(&store, &["append", "--key", "k", "x", "y"], "").code(2).err.contains("one key"));
+    assert!(braidfs_on(&store.path(), &["append", "--key", "k", "x", "y"], "").code(2).err.contains("one key"));
 }
 
 #[test]
 fn a_bad_draft_is_refused_with_every_reason_and_commits_nothing() {
     let store = TestStore::new();
-    let ran = on(&store, &["append"], "{\"stream\":\"\",\"type\":\"T\",\"data\":1}\n{\"stream\":\"a\",\"data\":1}\n{\"stream\":\n").code(1);
+    let ran = braidfs_on(
+        &store.path(),
+        &["append"],
+        "{\"stream\":\"\",\"type\":\"T\",\"data\":1}\n{\"stream\":\"a\",\"data\":1}\n{\"stream\":\n",
+    )
+    .code(1);
     for line in ["line 1", "line 2", "line 3"] {
         assert!(ran.err.contains(line), "{line} is missing in {}", ran.err);
     }
-    let json = on(&store, &["append", "--format", "json"], "{}").code(1);
+    let json = braidfs_on(&store.path(), &["append", "--format", "json"], "{}").code(1);
     assert_eq!(serde_json::from_str::<Value>(&json.err).unwrap()["error"]["kind"], "refused");
-    assert!(on(&store, &["append"], "").code(1).err.contains("holds no event"));
-    assert!(on(&store, &["append", "/nonexistent.jsonl"], "").code(1).err.contains("cannot be read"));
+    assert!(braidfs_on(&store.path(), &["append"], "").code(1).err.contains("holds no event"));
+    assert!(braidfs_on(&store.path(), &["append", "/nonexistent.jsonl"], "").code(1).err.contains("cannot be read"));
     assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 0);
 }
 
@@ -108,27 +109,27 @@ fn a_bad_draft_is_refused_with_every_reason_and_commits_nothing() {
 fn a_forked_stream_needs_a_version() {
     let (store, _) = TestStore::forked();
     let event = "{\"stream\":\"account-0\",\"type\":\"Deposited\",\"data\":1}\n";
-    let ran = on(&store, &["append"], event).code(1);
+    let ran = braidfs_on(&store.path(), &["append"], event).code(1);
     assert!(ran.err.contains("ESTALE") && ran.err.contains("fork"), "{}", ran.err);
-    on(&store, &["append", "--expect", "account-0=4"], event).ok();
-    assert_eq!(on(&store, &["status", "--format", "json"], "").ok().json()["forks"]["open"], 0);
+    braidfs_on(&store.path(), &["append", "--expect", "account-0=4"], event).ok();
+    assert_eq!(braidfs_on(&store.path(), &["status", "--format", "json"], "").ok().json()["forks"]["open"], 0);
 }
 
 #[test]
 fn a_draft_is_ready_but_for_its_type() {
     let store = TestStore::new();
-    let draft = on(&store, &["draft", "a/b"], "").ok().out;
+    let draft = braidfs_on(&store.path(), &["draft", "a/b"], "").ok().out;
     assert!(draft.contains("\"none\"") && draft.contains("\"key\""), "{draft}");
-    on(&store, &["append"], &draft).code(1);
+    braidfs_on(&store.path(), &["append"], &draft).code(1);
     let filled = draft.replace("\"event_type\":\"\"", "\"event_type\":\"T\"");
-    on(&store, &["append"], &filled).ok();
-    on(&store, &["append"], &filled).ok();
+    braidfs_on(&store.path(), &["append"], &filled).ok();
+    braidfs_on(&store.path(), &["append"], &filled).ok();
     assert_eq!(events(&store, "a/b").len(), 1);
-    let next = on(&store, &["draft", "a/b", "--type", "U", "--format", "json"], "").ok().json();
+    let next = braidfs_on(&store.path(), &["draft", "a/b", "--type", "U", "--format", "json"], "").ok().json();
     assert_eq!(next["expect"]["a/b"], 1);
-    on(&store, &["append", "--document"], &next.to_string()).ok();
+    braidfs_on(&store.path(), &["append", "--document"], &next.to_string()).ok();
     assert_eq!(events(&store, "a/b")[1]["event_type"], "U");
-    on(&store, &["draft", "a*"], "").code(2);
+    braidfs_on(&store.path(), &["draft", "a*"], "").code(2);
 }
 
 #[test]
@@ -136,8 +137,8 @@ fn a_store_that_another_program_holds_is_busy() {
     let store = TestStore::new();
     let holder = eventcore_fs::FileEventStore::open(store.path()).unwrap();
     let event = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n";
-    on(&store, &["append"], event).code(3);
+    braidfs_on(&store.path(), &["append"], event).code(3);
     drop(holder);
-    on(&store, &["append"], event).ok();
+    braidfs_on(&store.path(), &["append"], event).ok();
     assert!(eventcore_fs::FileEventStore::open(store.path()).unwrap().status().unwrap().is_clean());
 }

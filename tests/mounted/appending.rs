@@ -3,42 +3,17 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::draft::{errno, event, save};
 use crate::support::mount::Mount;
 use crate::support::run::{bash, braidfs_command, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{eventually, eventually_eq};
 
-fn line(stream: &str, n: usize) -> String {
-    format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"data\":{n}}}\n")
-}
-
 fn receipt(mount: &Mount, name: &str) -> Value {
     mount.read_json(&format!("receipts/{name}.json"))
-}
-
-fn count(mount: &Mount) -> usize {
-    mount.read("log.jsonl").lines().count()
-}
-
-fn errno(result: std::io::Result<()>) -> i32 {
-    result.err().and_then(|error| error.raw_os_error()).unwrap_or(0)
-}
-
-/// Writes with one write(2), as a shell's echo does, and closes; the first error counts.
-fn write_once(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-    let written = file.write_all(bytes);
-    // Closing by hand, for its answer.
-    let fd = std::os::fd::IntoRawFd::into_raw_fd(file);
-    // SAFETY: the descriptor was just taken out of its owner.
-    #[allow(unsafe_code)]
-    let closed = unsafe { libc::close(fd) };
-    let closed = if closed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
-    written.and(closed)
 }
 
 #[test]
@@ -48,23 +23,23 @@ fn what_was_committed_is_seen_by_the_very_next_call() {
     for n in 0..30 {
         let name = format!("x{n}.jsonl");
         match n % 3 {
-            0 => fs::write(mount.join("staging").join(&name), line("a", n)).unwrap(),
+            0 => fs::write(mount.join("staging").join(&name), event("a", n)).unwrap(),
             1 => {
-                fs::write(mount.join("staging/.draft"), line("a", n)).unwrap();
+                fs::write(mount.join("staging/.draft"), event("a", n)).unwrap();
                 fs::rename(mount.join("staging/.draft"), mount.join("staging").join(&name)).unwrap();
             }
-            _ => fs::OpenOptions::new().append(true).open(mount.join("append")).unwrap().write_all(line("a", n).as_bytes()).unwrap(),
+            _ => fs::OpenOptions::new().append(true).open(mount.join("append")).unwrap().write_all(event("a", n).as_bytes()).unwrap(),
         }
         expected += 1;
         match n % 4 {
-            0 => assert_eq!(count(&mount), expected, "{name}"),
+            0 => assert_eq!(mount.count("log.jsonl"), expected, "{name}"),
             1 => assert_eq!(mount.read("streams/a.jsonl").lines().count(), expected, "{name}"),
             2 => assert_eq!(fs::metadata(mount.join("log.jsonl")).unwrap().len(), mount.read("log.jsonl").len() as u64),
             _ => assert_eq!(mount.read_json("status.json")["events"], expected, "{name}"),
         }
     }
     for n in 0..10 {
-        fs::write(mount.join(format!("staging/new{n}.jsonl")), line(&format!("fresh-{n}"), n)).unwrap();
+        fs::write(mount.join(format!("staging/new{n}.jsonl")), event(&format!("fresh-{n}"), n)).unwrap();
         assert_eq!(mount.read(&format!("streams/fresh-{n}.jsonl")).lines().count(), 1, "a stream that was not there");
     }
     assert!(mount.list("staging").is_empty());
@@ -75,13 +50,13 @@ fn what_was_committed_is_seen_by_the_very_next_call() {
 fn errors_reach_the_writer_and_the_receipt() {
     let mount = Mount::start(&TestStore::new().path());
     let staging = mount.join("staging");
-    assert_eq!(errno(write_once(&staging.join("good.jsonl"), line("a", 1).as_bytes())), 0);
+    assert_eq!(errno(save(&staging.join("good.jsonl"), event("a", 1).as_bytes())), 0);
     assert_eq!(receipt(&mount, "good.jsonl")["state"], "committed");
-    assert_eq!(errno(write_once(&staging.join("bad.jsonl"), b"nonsense\n")), libc::EINVAL);
-    let stale = format!("{{\"expect\":{{\"a\":7}}}}\n{}", line("a", 2));
-    assert_eq!(errno(write_once(&staging.join("stale.jsonl"), stale.as_bytes())), libc::ESTALE);
-    assert_eq!(errno(write_once(&staging.join("good.jsonl"), line("a", 1).as_bytes())), libc::EEXIST);
-    assert_eq!(errno(write_once(&staging.join("half.jsonl"), &line("a", 3).as_bytes()[..9])), 0, "only its receipt can tell");
+    assert_eq!(errno(save(&staging.join("bad.jsonl"), b"nonsense\n")), libc::EINVAL);
+    let stale = format!("{{\"expect\":{{\"a\":7}}}}\n{}", event("a", 2));
+    assert_eq!(errno(save(&staging.join("stale.jsonl"), stale.as_bytes())), libc::ESTALE);
+    assert_eq!(errno(save(&staging.join("good.jsonl"), event("a", 1).as_bytes())), libc::EEXIST);
+    assert_eq!(errno(save(&staging.join("half.jsonl"), &event("a", 3).as_bytes()[..9])), 0, "only its receipt can tell");
     for (name, why) in [("bad.jsonl", "EINVAL"), ("stale.jsonl", "ESTALE"), ("half.jsonl", "EINVAL")] {
         let receipt = receipt(&mount, name);
         assert_eq!((&receipt["state"], &receipt["reasons"][0]["errno"]), (&Value::from("refused"), &Value::from(why)), "{name}");
@@ -89,7 +64,7 @@ fn errors_reach_the_writer_and_the_receipt() {
     }
     assert_eq!(mount.read("staging/bad.jsonl"), "nonsense\n");
     assert_eq!(mount.list("staging").len(), 6);
-    assert_eq!(count(&mount), 1);
+    assert_eq!(mount.count("log.jsonl"), 1);
     mount.unmount();
 }
 
@@ -100,13 +75,13 @@ fn a_draft_that_is_renamed_is_committed_or_stays() {
     fs::write(staging.join(".x"), "nonsense").unwrap();
     assert_eq!(errno(fs::rename(staging.join(".x"), staging.join("x.jsonl"))), libc::EINVAL);
     assert_eq!(mount.list("staging"), [".x", "x.jsonl.error"]);
-    fs::write(staging.join(".x"), format!("{{\"expect\":{{\"a\":1}}}}\n{}", line("a", 1))).unwrap();
+    fs::write(staging.join(".x"), format!("{{\"expect\":{{\"a\":1}}}}\n{}", event("a", 1))).unwrap();
     assert_eq!(errno(fs::rename(staging.join(".x"), staging.join("x.jsonl"))), libc::ESTALE);
-    fs::write(staging.join(".x"), line("a", 1)).unwrap();
+    fs::write(staging.join(".x"), event("a", 1)).unwrap();
     assert_eq!(errno(fs::rename(staging.join(".x"), staging.join("x.jsonl"))), 0);
     assert!(mount.list("staging").is_empty());
     assert_eq!(receipt(&mount, "x.jsonl")["events"][0]["stream_version"], 1);
-    fs::write(staging.join(".y"), line("b", 1)).unwrap();
+    fs::write(staging.join(".y"), event("b", 1)).unwrap();
     assert_eq!(errno(fs::rename(staging.join(".y"), mount.join("y"))), libc::EXDEV);
     assert_eq!(errno(fs::rename(mount.join("log.jsonl"), staging.join("y"))), libc::EXDEV);
     assert_eq!(errno(fs::create_dir(staging.join("d"))), libc::EPERM);
@@ -121,22 +96,22 @@ fn a_draft_that_is_renamed_is_committed_or_stays() {
 fn a_write_to_append_is_exactly_one_line() {
     let mount = Mount::start(&TestStore::new().path());
     let append = |bytes: &[u8]| errno(fs::OpenOptions::new().append(true).open(mount.join("append")).unwrap().write_all(bytes));
-    assert_eq!(append(line("a", 1).as_bytes()), 0);
-    assert_eq!(append((line("a", 1) + &line("a", 2)).as_bytes()), libc::EINVAL);
-    assert_eq!(append(line("a", 2).trim_end().as_bytes()), libc::EINVAL);
-    let array = format!("[{},{}]\n", line("a", 2).trim_end(), line("b", 1).trim_end());
+    assert_eq!(append(event("a", 1).as_bytes()), 0);
+    assert_eq!(append((event("a", 1) + &event("a", 2)).as_bytes()), libc::EINVAL);
+    assert_eq!(append(event("a", 2).trim_end().as_bytes()), libc::EINVAL);
+    let array = format!("[{},{}]\n", event("a", 2).trim_end(), event("b", 1).trim_end());
     assert_eq!(append(array.as_bytes()), 0);
-    assert_eq!(append(format!("{{\"expect\":{{\"a\":1}},\"events\":[{}]}}\n", line("a", 3).trim_end()).as_bytes()), libc::ESTALE);
+    assert_eq!(append(format!("{{\"expect\":{{\"a\":1}},\"events\":[{}]}}\n", event("a", 3).trim_end()).as_bytes()), libc::ESTALE);
     let large = |len: usize| format!("{{\"stream\":\"big\",\"type\":\"T\",\"data\":\"{}\"}}\n", "x".repeat(len - 38));
     let limit = (1 << 20) - 4096;
     assert_eq!(large(limit).len(), limit);
     assert_eq!(append(large(limit).as_bytes()), 0);
     assert_eq!(append(large(limit + 1).as_bytes()), libc::EFBIG);
     assert_eq!(append(large(limit + 100_000).as_bytes()), libc::EFBIG);
-    assert_eq!(count(&mount), 4);
+    assert_eq!(mount.count("log.jsonl"), 4);
     assert_eq!(mount.read("append"), "");
     bash(mount.path(), "echo '{\"stream\":\"a\",\"type\":\"T\",\"data\":4}' > append").ok();
-    assert_eq!(count(&mount), 5);
+    assert_eq!(mount.count("log.jsonl"), 5);
     mount.unmount();
 }
 
@@ -164,10 +139,10 @@ fn what_a_killed_writer_left_is_refused_and_mended() {
         r#"bash -c 'exec 3> staging/x.jsonl; printf "{\"count\":2}\n{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n" >&3; kill -9 $$'"#;
     assert_ne!(bash(mount.path(), script).code, 0);
     eventually_eq(&Value::from("refused"), || receipt(&mount, "x.jsonl")["state"].clone());
-    assert_eq!(count(&mount), 0);
+    assert_eq!(mount.count("log.jsonl"), 0);
     bash(mount.path(), r#"echo '{"stream":"a","type":"T","data":2}' >> staging/x.jsonl"#).ok();
     assert_eq!(receipt(&mount, "x.jsonl")["state"], "committed");
-    assert_eq!(count(&mount), 2);
+    assert_eq!(mount.count("log.jsonl"), 2);
     mount.unmount();
 }
 
@@ -176,21 +151,21 @@ fn a_daemon_that_dies_keeps_drafts_and_refuses_what_was_not_closed() {
     let store = TestStore::new();
     let mut mount = Mount::start(&store.path());
     fs::write(mount.join("staging/.draft"), "half a dra").unwrap();
-    fs::write(mount.join("staging/done.jsonl"), line("a", 1)).unwrap();
+    fs::write(mount.join("staging/done.jsonl"), event("a", 1)).unwrap();
     assert_eq!(receipt(&mount, "done.jsonl")["state"], "committed");
     let mut open = fs::File::create(mount.join("staging/open.jsonl")).unwrap();
-    open.write_all(line("a", 2).as_bytes()).unwrap();
+    open.write_all(event("a", 2).as_bytes()).unwrap();
     mount.crash();
     drop(open);
     drop(mount);
     let mount = Mount::start(&store.path());
-    assert_eq!(count(&mount), 1);
+    assert_eq!(mount.count("log.jsonl"), 1);
     assert_eq!(mount.list("staging"), [".draft", "open.jsonl", "open.jsonl.error"]);
     assert_eq!(mount.read("staging/.draft"), "half a dra");
     assert!(mount.read("staging/open.jsonl.error").contains("the daemon ended first"));
     bash(mount.path(), "touch staging/open.jsonl").ok();
     assert_eq!(receipt(&mount, "open.jsonl")["state"], "committed");
-    assert_eq!(count(&mount), 2);
+    assert_eq!(mount.count("log.jsonl"), 2);
     mount.unmount();
 }
 
@@ -205,7 +180,7 @@ fn writers_of_every_kind_at_once_and_readers_that_check() {
         for writer in 0..WRITERS {
             scope.spawn(move || {
                 for n in 0..ROUNDS {
-                    let pair = line(&format!("w{writer}"), n) + &line("shared", n);
+                    let pair = event(&format!("w{writer}"), n) + &event("shared", n);
                     match writer % 4 {
                         0 => fs::write(root.join(format!("staging/w{writer}-{n}.jsonl")), pair).unwrap(),
                         1 => {
@@ -215,7 +190,7 @@ fn writers_of_every_kind_at_once_and_readers_that_check() {
                         }
                         2 => drop(run_with(braidfs_command().arg("--store").arg(dir).arg("append"), pair.as_bytes()).ok()),
                         _ => {
-                            let array = format!("[{},{}]\n", line(&format!("w{writer}"), n).trim_end(), line("shared", n).trim_end());
+                            let array = format!("[{},{}]\n", event(&format!("w{writer}"), n).trim_end(), event("shared", n).trim_end());
                             let mut append = fs::OpenOptions::new().write(true).custom_flags(0).open(root.join("append")).unwrap();
                             append.write_all(array.as_bytes()).unwrap();
                         }

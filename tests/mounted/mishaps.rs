@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 
+use crate::support::draft::{close, errno, event};
 use crate::support::mount::{Mount, MountOptions};
 use crate::support::run::{braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
@@ -43,19 +43,6 @@ impl Mishap {
     }
 }
 
-fn event(stream: &str, data: usize) -> String {
-    format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"data\":{data}}}\n")
-}
-
-fn append(mount: &Mount, text: &str) -> io::Result<()> {
-    OpenOptions::new().write(true).open(mount.join("append"))?.write_all(text.as_bytes())
-}
-
-/// A close(2) that tells how it ended.
-fn close(file: File) -> io::Result<()> {
-    nix::unistd::close(file.into_raw_fd()).map_err(io::Error::from)
-}
-
 /// The calls that a program makes on `staging/.draft`, by the request that each brings.
 fn call(mount: &Mount, request: &str) -> io::Result<()> {
     let draft = mount.join("staging/.draft");
@@ -84,7 +71,7 @@ fn call(mount: &Mount, request: &str) -> io::Result<()> {
         "statfs" => nix::sys::statvfs::statvfs(mount.path()).map(drop).map_err(io::Error::from),
         "getxattr" => xattr(["-n", "user.braidfs.stream_id"], mount),
         "listxattr" => xattr(["-m", "-"], mount),
-        "append" => append(mount, &event("a", 1)),
+        "append" => mount.append(&event("a", 1)),
         other => panic!("no call for {other}"),
     }
 }
@@ -100,7 +87,7 @@ fn a_bug_in_one_request_is_an_error_of_that_request_only() {
     let store = TestStore::new();
     let mishap = Mishap::of(&store);
     let mount = mishap.mount(&store.path());
-    append(&mount, &event("a", 0)).unwrap();
+    mount.append(&event("a", 0)).unwrap();
     fs::write(mount.join("staging/.draft"), "a draft").unwrap();
     let requests = [
         "lookup",
@@ -129,12 +116,12 @@ fn a_bug_in_one_request_is_an_error_of_that_request_only() {
         "append",
     ];
     for (at, request) in requests.into_iter().enumerate() {
-        let before = raw(call(&mount, request));
+        let before = errno(call(&mount, request));
         mishap.order("panic", request, 0);
-        let failed = raw(call(&mount, request));
+        let failed = errno(call(&mount, request));
         assert!(!mishap.take_back(), "{request} was not asked");
-        assert_eq!(failed, Some(libc::EIO), "{request}");
-        assert_eq!(raw(call(&mount, request)), before, "{request} afterwards");
+        assert_eq!(failed, libc::EIO, "{request}");
+        assert_eq!(errno(call(&mount, request)), before, "{request} afterwards");
         eventually("the bug is told", || mount.log().matches("this is a bug in braidfs").count() == at + 1);
         assert!(mount.log().contains(&format!("a test ordered this at '{request}'")), "{}", mount.log());
         assert_eq!(mount.read("streams/a.jsonl").lines().count(), mount.read("feed.jsonl").lines().count());
@@ -167,7 +154,7 @@ impl Way {
         let text = event("s", number);
         let name = mount.join("staging").join(Self::name(number));
         match self {
-            Self::Append => append(mount, &text).is_ok(),
+            Self::Append => mount.append(&text).is_ok(),
             Self::Drop => fs::write(name, text).is_ok() && state(mount, number).is_some_and(|state| state == "committed"),
             Self::Rename => {
                 let draft = mount.join(format!("staging/.x-{number}"));
@@ -383,20 +370,16 @@ fn a_failed_sync_ends_writing_and_not_reading() {
     let store = TestStore::new();
     let mishap = Mishap::of(&store);
     let mount = mishap.mount(&store.path());
-    append(&mount, &event("a", 0)).unwrap();
+    mount.append(&event("a", 0)).unwrap();
     mishap.order("fail", "sync", 0);
-    assert_eq!(raw(append(&mount, &event("a", 1))), Some(libc::EROFS));
+    assert_eq!(errno(mount.append(&event("a", 1))), libc::EROFS);
     assert!(!mishap.take_back());
-    assert_eq!(raw(append(&mount, &event("a", 2))), Some(libc::EROFS), "and from then on");
+    assert_eq!(errno(mount.append(&event("a", 2))), libc::EROFS, "and from then on");
     assert_eq!(mount.read_json("status.json")["writer"]["state"], "failed");
-    assert_eq!(mount.read("log.jsonl").lines().count(), 1);
+    assert_eq!(mount.count("log.jsonl"), 1);
     mount.unmount();
     let again = mishap.mount(&store.path());
-    append(&again, &event("a", 3)).unwrap();
+    again.append(&event("a", 3)).unwrap();
     assert_eq!(again.read_json("status.json")["writer"]["state"], "ready");
     again.unmount();
-}
-
-fn raw(result: io::Result<()>) -> Option<i32> {
-    result.err().and_then(|error| error.raw_os_error())
 }

@@ -1,11 +1,12 @@
 //! A real mount against the table of `staging/`, under random operations.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use crate::support::draft::{errno, save, write_and_close};
 use crate::support::mount::Mount;
 use crate::support::store::TestStore;
 use crate::support::table::{NAMES, Step, Table, contents, step};
@@ -37,21 +38,18 @@ impl Desk {
     }
 }
 
-fn raw(result: io::Result<()>) -> Result<(), i32> {
-    result.map_err(|error| error.raw_os_error().unwrap_or(0))
-}
-
-/// Writes and closes; the first error counts.
-fn write_and_close(mut file: File, bytes: &[u8]) -> io::Result<()> {
-    let written = if bytes.is_empty() { Ok(()) } else { file.write_all(bytes) };
-    written.and(nix::unistd::close(file).map_err(io::Error::from))
+fn answer(result: io::Result<()>) -> Result<(), i32> {
+    match errno(result) {
+        0 => Ok(()),
+        errno => Err(errno),
+    }
 }
 
 fn act(desk: &mut Desk, table: &mut Table, step: Step) {
     match step {
         Step::Save(name, content) => {
             let bytes = contents()[content].clone();
-            let told = File::create(desk.staged(name)).and_then(|file| write_and_close(file, &bytes));
+            let told = save(&desk.staged(name), &bytes);
             assert_eq!(told.is_err(), table.is_told(name, &bytes), "{told:?}");
             table.close(name, bytes);
         }
@@ -62,9 +60,9 @@ fn act(desk: &mut Desk, table: &mut Table, step: Step) {
             table.append(name, &more);
         }
         Step::Rename(from, to) => {
-            assert_eq!(raw(fs::rename(desk.staged(from), desk.staged(to))), table.rename(from, to));
+            assert_eq!(answer(fs::rename(desk.staged(from), desk.staged(to))), table.rename(from, to));
         }
-        Step::Unlink(name) => assert_eq!(raw(fs::remove_file(desk.staged(name))), table.unlink(name)),
+        Step::Unlink(name) => assert_eq!(answer(fs::remove_file(desk.staged(name))), table.unlink(name)),
         Step::Touch(name) => {
             let Some(bytes) = table.files.get(&name).cloned() else { return };
             drop(write_and_close(OpenOptions::new().write(true).open(desk.staged(name)).unwrap(), b""));

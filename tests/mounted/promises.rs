@@ -1,28 +1,20 @@
 //! Promises of "Reading" and "Appending" that are no tool's: facts, replaced names, keys, forks, full disks.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
+use crate::support::draft::{close, errno, event};
 use crate::support::mount::Mount;
 use crate::support::run::{bash, braidfs, run};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
 fn append(mount: &Mount, text: &str) -> i32 {
-    let opened = OpenOptions::new().append(true).open(mount.join("append"));
-    errno(opened.and_then(|mut append| append.write_all(text.as_bytes())))
-}
-
-fn errno<T>(result: io::Result<T>) -> i32 {
-    result.err().and_then(|error| error.raw_os_error()).unwrap_or(0)
-}
-
-fn event(stream: &str, data: u32) -> String {
-    format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"data\":{data}}}\n")
+    errno(mount.append(text))
 }
 
 #[test]
@@ -70,7 +62,7 @@ fn what_is_open_or_mapped_stays_whole_when_a_merge_replaces_the_name() {
     #[allow(unsafe_code)]
     let mapped = unsafe { memmap2::Mmap::map(&held) }.unwrap();
     store.transaction().replica(3).parents([ids.root]).created_at("2026-01-01T00:00:00+00:00").event("early", "T", json!(1)).write();
-    eventually("the merge shows", || mount.read("log.jsonl").lines().count() == 8);
+    eventually("the merge shows", || mount.count("log.jsonl") == 8);
     assert_eq!(std::str::from_utf8(&mapped).unwrap(), before);
     let mut still = String::new();
     held.read_to_string(&mut still).unwrap();
@@ -83,17 +75,17 @@ fn what_is_open_or_mapped_stays_whole_when_a_merge_replaces_the_name() {
 #[test]
 fn keys_and_event_ids_make_a_retry_safe() {
     let mount = Mount::start(&TestStore::new().path());
-    let keyed = |data: u32| format!("{{\"key\":\"k\",\"events\":[{}]}}\n", event("a", data).trim_end());
+    let keyed = |data: usize| format!("{{\"key\":\"k\",\"events\":[{}]}}\n", event("a", data).trim_end());
     assert_eq!([append(&mount, &keyed(1)), append(&mount, &keyed(1)), append(&mount, &keyed(2))], [0, 0, libc::EEXIST]);
     let id = "01a2197d-cfaa-76e3-9118-c7296b990777";
-    let named = |data: u32| format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":{data},\"event_id\":\"{id}\"}}\n");
+    let named = |data: usize| format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":{data},\"event_id\":\"{id}\"}}\n");
     assert_eq!([append(&mount, &named(1)), append(&mount, &named(1)), append(&mount, &named(2))], [0, 0, libc::EEXIST]);
-    assert_eq!(mount.read("log.jsonl").lines().count(), 2);
+    assert_eq!(mount.count("log.jsonl"), 2);
     let first = mount.read_lines("log.jsonl")[0]["transaction_id"].clone();
     fs::write(mount.join("staging/retry.json"), keyed(1)).unwrap();
     let receipt = mount.read_json("receipts/retry.json.json");
     assert_eq!((&receipt["state"], &receipt["transaction_id"]), (&Value::from("committed"), &first), "the first one's");
-    assert_eq!(mount.read("log.jsonl").lines().count(), 2);
+    assert_eq!(mount.count("log.jsonl"), 2);
     mount.unmount();
 }
 
@@ -115,12 +107,12 @@ fn expectations_say_none_exists_any_or_a_version() {
 fn an_append_to_a_forked_stream_is_refused_as_early_as_it_can_be() {
     let (store, _) = TestStore::forked();
     let mount = Mount::start(&store.path());
-    assert_eq!(mount.read("log.jsonl").lines().count(), 7);
+    assert_eq!(mount.count("log.jsonl"), 7);
     let unaware = event("account-0", 1);
     let write = |name: &str, text: &str| {
         let mut file = File::create(mount.join("staging").join(name)).unwrap();
         let written = errno(file.write_all(text.as_bytes()));
-        let closed = errno(nix::unistd::close(file).map_err(io::Error::from));
+        let closed = errno(close(file));
         (written, closed)
     };
     assert_eq!(write("lines.jsonl", &unaware), (libc::ESTALE, libc::ESTALE));
@@ -135,10 +127,10 @@ fn an_append_to_a_forked_stream_is_refused_as_early_as_it_can_be() {
         assert!(mount.read(&format!("staging/{name}.error")).contains(&id), "{name}");
         assert_eq!(mount.read_json(&format!("receipts/{name}.json"))["reasons"][0]["errno"], "ESTALE", "{name}");
     }
-    assert_eq!(mount.read("log.jsonl").lines().count(), 7);
+    assert_eq!(mount.count("log.jsonl"), 7);
     let aware = format!("{{\"expect\":{{\"account-0\":4}}}}\n{unaware}");
     assert_eq!(write("lines.jsonl", &aware), (0, 0), "who has seen both sides may");
-    assert_eq!(mount.read("log.jsonl").lines().count(), 8);
+    assert_eq!(mount.count("log.jsonl"), 8);
     mount.unmount();
 }
 
@@ -153,7 +145,7 @@ fn a_second_save_by_rename_keeps_the_draft_and_a_forgotten_receipt_allows_it() {
     assert_eq!(mount.list("staging"), [".x"]);
     fs::remove_file(mount.join("receipts/x.jsonl.json")).unwrap();
     assert_eq!(save(), 0);
-    assert_eq!((mount.read("log.jsonl").lines().count(), mount.list("staging").len()), (2, 0));
+    assert_eq!((mount.count("log.jsonl"), mount.list("staging").len()), (2, 0));
     mount.unmount();
 }
 
@@ -192,10 +184,51 @@ fn a_full_disk_refuses_the_writer_and_harms_nothing() {
     assert_eq!(append(&mount, &event("a", 1)), 0);
     let large = event("a", 2).replace("2}", &format!("\"{}\"}}", "x".repeat(2 << 20)));
     assert_eq!(errno(fs::write(mount.join("staging/large.jsonl"), &large)), libc::ENOSPC);
-    assert_eq!(mount.read("log.jsonl").lines().count(), 1);
+    assert_eq!(mount.count("log.jsonl"), 1);
     fs::remove_file(mount.join("staging/large.jsonl")).unwrap();
     assert_eq!(append(&mount, &event("a", 3)), 0, "with room again it goes on");
     mount.unmount();
     braidfs(["verify", inner.to_str().unwrap()]).ok();
     run("umount", [path.to_str().unwrap()]).ok();
+}
+
+/// Fields may be added; none is renamed or goes.
+#[test]
+fn what_programs_read_has_its_fields() {
+    let (store, _) = TestStore::forked();
+    store.write_raw("bad.jsonl", "no transaction\n");
+    let mount = Mount::start(&store.path());
+    assert_eq!(append(&mount, &event("b", 1)), 0);
+    let has = |value: &Value, fields: &str| {
+        for field in fields.split(' ') {
+            assert!(value.get(field).is_some(), "{field} is missing in {value}");
+        }
+    };
+    let status = mount.read_json("status.json");
+    has(
+        &status,
+        "epoch transactions events streams heads topology_generation latest_seq_nr replica_id forks findings index writer version",
+    );
+    has(&status["forks"], "open provisional");
+    has(&status["index"], "state done of");
+    has(&status["writer"], "state lock_held_by");
+    has(&status["findings"][0], "kind severity file transaction_id message hint");
+    fs::write(mount.join("staging/good.jsonl"), event("b", 2)).unwrap();
+    let _refused = fs::write(mount.join("staging/bad.jsonl"), "nonsense\n").unwrap_err();
+    for name in ["good", "bad"] {
+        let receipt = mount.read_json(&format!("receipts/{name}.jsonl.json"));
+        has(&receipt, "name state transaction_id events reasons bytes sha256 at");
+    }
+    let good = mount.read_json("receipts/good.jsonl.json");
+    has(&good["events"][0], "event_id stream_id stream_version position seq_nr");
+    let bad = mount.read_json("receipts/bad.jsonl.json");
+    has(&bad["reasons"][0], "errno line column message hint");
+    assert_eq!((&bad["transaction_id"], &bad["events"], &bad["reasons"][0]["errno"]), (&Value::Null, &json!([]), &json!("EINVAL")));
+    let conflict = mount.list("forks")[0].clone();
+    let report = mount.read_json(&format!("forks/{conflict}/report.json"));
+    has(&report, "conflict state heads streams");
+    has(&report["streams"][0], "stream_id path base_version fork_point branches");
+    has(&report["streams"][0]["branches"][0], "name tip replica_id transactions events");
+    assert_eq!(mount.read_json(&format!("forks/{conflict}/resolution.json")), json!({"resolve": conflict, "events": []}));
+    mount.unmount();
 }

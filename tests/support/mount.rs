@@ -217,6 +217,17 @@ impl Mount {
         serde_json::from_str(&self.read(name)).unwrap()
     }
 
+    /// How many lines a file has.
+    #[track_caller]
+    pub fn count(&self, name: &str) -> usize {
+        self.read(name).lines().count()
+    }
+
+    /// Writes to `append`.
+    pub fn append(&self, text: &str) -> std::io::Result<()> {
+        fs::OpenOptions::new().append(true).open(self.join("append"))?.write_all(text.as_bytes())
+    }
+
     /// The names in a directory, sorted.
     #[track_caller]
     pub fn list(&self, name: &str) -> Vec<String> {

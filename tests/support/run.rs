@@ -86,3 +86,9 @@ pub fn braidfs_command() -> Command {
 pub fn braidfs<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ran {
     run_with(braidfs_command().args(arguments), b"")
 }
+
+/// Runs `braidfs` on a store with these arguments and `input` on its standard input.
+#[track_caller]
+pub fn braidfs_on(store: &Path, arguments: &[&str], input: &str) -> Ran {
+    run_with(braidfs_command().arg("--store").arg(store).args(arguments), input.as_bytes())
+}
