@@ -39,6 +39,9 @@ impl Attachment<'_> {
             Err(Errno::ENOENT | Errno::ENODEV) => {
                 Err(Error::new("'/dev/fuse' is not there: the kernel has no FUSE", "load it: modprobe fuse"))
             }
+            Err(Errno::ENOTDIR) => {
+                Err(Error::refused(format!("'{}' is not a directory", self.point.display()), "name another place, or mkdir one"))
+            }
             Err(errno) => Err(Error::new(format!("'{}' cannot be mounted: {}", self.point.display(), errno.desc()), "")),
             Ok(device) => Ok(device),
         }

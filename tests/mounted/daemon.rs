@@ -58,6 +58,9 @@ fn a_mount_that_cannot_be_says_why() {
     assert!(refused(&store.path(), &link).contains("lies in its store"));
     assert!(refused(&store.home().join("nowhere"), &point).contains("nowhere"));
     assert!(refused(&point, &store.path()).contains("braidfs init"), "no store");
+    let file = store.home().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(refused(&store.path(), &file).contains("is not a directory"));
     let log = braidfs(["mount", text(&store.path()), text(&point), "--log-file", "/nonexistent/log"]).code(4);
     assert!(log.err.contains("'/nonexistent/log' cannot be written"), "{}", log.err);
     assert!(!is_mounted(&point));
