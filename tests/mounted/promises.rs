@@ -204,6 +204,8 @@ fn what_programs_read_has_its_fields() {
             assert!(value.get(field).is_some(), "{field} is missing in {value}");
         }
     };
+    // A file that was written a moment ago is given time to become whole.
+    eventually("the bad file is found", || !mount.read_json("status.json")["findings"].as_array().unwrap().is_empty());
     let status = mount.read_json("status.json");
     has(
         &status,
