@@ -169,7 +169,7 @@ impl Receipt {
     /// The event ids of an attempt at these bytes of which it is not certain that it committed nothing.
     #[must_use]
     pub fn tried(&self, sha256: &str) -> Vec<EventId> {
-        let attempt = self.attempt.as_ref().filter(|_| self.state == State::Refused && self.sha256 == sha256);
+        let attempt = self.attempt.as_ref().filter(|_| self.state != State::Committed && self.sha256 == sha256);
         attempt.into_iter().flat_map(|attempt| attempt.event_ids.iter().filter_map(|id| id.parse().ok())).collect()
     }
 

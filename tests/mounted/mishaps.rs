@@ -311,6 +311,11 @@ fn a_bug_at_any_step_of_a_commit_costs_that_commit_only() {
             let committed = counts.get(&(number as u64)).copied().unwrap_or_default();
             assert!(committed <= 1 && (committed == 1 || !answered), "{way:?}, step {step}: answered {answered}, there {committed} times");
             assert_eq!(counts.get(&(number as u64 + 1)), Some(&1), "{way:?}, step {step}");
+            if way != Way::Append {
+                // Whether the first attempt committed or not, the next one under its name commits nothing twice.
+                way.ask(&mount, number);
+                assert_eq!(self::counts(&mount).get(&(number as u64)), Some(&1), "{way:?} again after a bug at step {step}");
+            }
             if is_over {
                 assert!(answered && step >= 4, "{way:?} has only {step} steps");
                 break;
