@@ -81,7 +81,7 @@ fn open_desk(home: &Path, book: &Arc<Book>, grace: Duration) -> Fs {
     let store = Store::init(home, &Disk::real()).unwrap();
     let staging = Staging::new(store.staging().unwrap(), store.receipts().unwrap(), Arc::new(Arc::clone(book))).with_grace(grace);
     let unfinished = staging.recover().unwrap();
-    staging.finish(unfinished);
+    staging.finish(unfinished, &|| ());
     Fs::new(Manner { uid: 1000, gid: 1000, ..Manner::default() }, Memory::default().with("log.jsonl", 1, "x\n").shown(), Some(staging))
 }
 

@@ -251,9 +251,9 @@ impl Fs {
     }
 
     /// Finishes what a daemon before has begun.
-    pub fn finish(&self, unfinished: Unfinished) {
+    pub fn finish(&self, unfinished: Unfinished, settle: &dyn Fn()) {
         if let Ok(staging) = self.staging() {
-            staging.finish(unfinished);
+            staging.finish(unfinished, settle);
         }
     }
 

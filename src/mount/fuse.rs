@@ -634,7 +634,7 @@ fn lock_patiently(fs: &Fs, ino: u64, owner: u64, lock: Lock, wait: bool) -> Resu
 }
 
 /// Returns once the kernel knows what was published before.
-fn settle(queue: &Queue) {
+pub(super) fn settle(queue: &Queue) {
     if !queue.settle(SETTLE_LIMIT) {
         tracing::warn!("the kernel did not take the notices in time");
     }

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
 use crate::mount::attach::{Attachment, detach};
-use crate::mount::fuse::Shell;
+use crate::mount::fuse::{Shell, settle};
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
 use crate::mount::signals::Signals;
@@ -82,9 +82,9 @@ impl Session {
         let (parking, shown) = (Arc::clone(&session.parking), Arc::clone(fs));
         session.spawn("braidfs-parked", move || parking.serve(&shown))?;
         if let Some(unfinished) = unfinished {
-            let (tending, tended) = (Arc::clone(&session.tending), Arc::clone(fs));
+            let (tending, tended, told) = (Arc::clone(&session.tending), Arc::clone(fs), Arc::clone(queue));
             session.spawn("braidfs-tend", move || {
-                tended.finish(unfinished);
+                tended.finish(unfinished, &|| settle(&told));
                 tending.run(&tended);
             })?;
         }

@@ -75,19 +75,15 @@ impl Staging {
         if writes {
             self.wait_decided(file);
         }
+        if flags & libc::O_TRUNC != 0 {
+            self.truncate(file, 0)?;
+        }
         {
             let mut inner = locked(&file.inner);
             self.ensure_open(&mut inner)?;
+            // From here on nothing fails, so that who is counted gets a handle, whose last close is told.
             inner.openers += 1;
             inner.writers += u32::from(writes);
-        }
-        if flags & libc::O_TRUNC != 0
-            && let Err(error) = self.truncate(file, 0)
-        {
-            let mut inner = locked(&file.inner);
-            inner.openers -= 1;
-            inner.writers -= u32::from(writes);
-            return Err(error);
         }
         let handle = Handle::Staged { file: Arc::clone(file), writes, appends: flags & libc::O_APPEND != 0 };
         Ok(self.add_handle(handle))

@@ -74,8 +74,9 @@ impl Staging {
         Ok(pending)
     }
 
-    /// Finishes the commits that were begun: with the same event ids, so that what is durable already is not committed again.
-    pub fn finish(&self, unfinished: Unfinished) {
+    /// Finishes the commits that were begun: with the same event ids, so that what is durable already is not committed again. `settle`
+    /// returns once the kernel knows the views.
+    pub fn finish(&self, unfinished: Unfinished, settle: &dyn Fn()) {
         for receipt in unfinished.0 {
             let Some(attempt) = receipt.attempt.clone() else { continue };
             let file = self.find(&attempt.from);
@@ -85,7 +86,10 @@ impl Staging {
                 }
             };
             // The name leaves the listing before the receipt says that it was committed.
-            let leave = || set_phase(Phase::Committed { until: Instant::now() + self.grace });
+            let leave = || {
+                set_phase(Phase::Committed { until: Instant::now() + self.grace });
+                settle();
+            };
             let committed = self.finish_one(&receipt, &attempt.event_ids, &attempt.from, leave);
             if !committed {
                 set_phase(if commit_kind(&attempt.from).is_some() { Phase::Refused } else { Phase::Open });
