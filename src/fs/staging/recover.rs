@@ -1,6 +1,7 @@
 //! What a daemon that ended has left: drafts stay, unfinished commits are finished, the rest is refused.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::format::draft::parse_draft;
@@ -90,7 +91,11 @@ impl Staging {
                 set_phase(Phase::Committed { until: Instant::now() + self.grace });
                 settle();
             };
-            let committed = self.finish_one(&receipt, &attempt.event_ids, &attempt.from, leave);
+            let finished = catch_unwind(AssertUnwindSafe(|| self.finish_one(&receipt, &attempt.event_ids, &attempt.from, leave)));
+            let committed = finished.unwrap_or_else(|_| {
+                tracing::error!(name = receipt.name, "an unfinished commit could not be finished: this is a bug in braidfs");
+                false
+            });
             if !committed {
                 set_phase(if commit_kind(&attempt.from).is_some() { Phase::Refused } else { Phase::Open });
             }

@@ -33,21 +33,18 @@ impl Staging {
             return self.give_name(&file, &target, Phase::Open);
         }
         let before = locked(&file.inner).phase;
-        let committed = catch_unwind(AssertUnwindSafe(|| self.commit_renamed(&file, &target, settle)));
-        let outcome = committed.unwrap_or_else(|panic| {
-            // Nobody must wait for ever for a verdict that a bug has swallowed.
-            locked(&file.inner).phase = before;
-            self.announce();
-            resume_unwind(panic)
-        })?;
-        let named = match outcome {
+        let named = catch_unwind(AssertUnwindSafe(|| match self.commit_renamed(&file, &target, settle)? {
             Outcome::Nothing => self.give_name(&file, &target, Phase::Open),
             Outcome::Committed => self.give_name(&file, &target, Phase::Committed { until: Instant::now() + self.grace }),
             Outcome::SecondSave => Self::keep(&file, before, Errno::EEXIST),
             Outcome::Refused(errno) => Self::keep(&file, before, errno),
-        };
+        }));
+        if named.is_err() {
+            // Nobody must wait for ever for a verdict that a bug has swallowed.
+            locked(&file.inner).phase = before;
+        }
         self.announce();
-        named
+        named.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn commit_renamed(&self, file: &Staged, target: &StagedName, settle: impl FnOnce()) -> Result<Outcome, Errno> {
