@@ -160,7 +160,14 @@ impl Way {
                 let draft = mount.join(format!("staging/.x-{number}"));
                 fs::write(&draft, text).is_ok() && fs::rename(draft, name).is_ok()
             }
-            Self::CommandLine => from_command_line(mount.store(), &text, None),
+            Self::CommandLine => {
+                let answered = from_command_line(mount.store(), &text, None);
+                let shown = format!("\"event_data\":{number},");
+                eventually("the daemon takes it in, or dies", || {
+                    fs::read_to_string(mount.join("log.jsonl")).map_or(true, |log| log.contains(&shown))
+                });
+                answered
+            }
         }
     }
 }
