@@ -1,6 +1,6 @@
 //! The saved index: taken over at the start, kept up while the store is open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::thread::JoinHandle;
 
@@ -232,7 +232,8 @@ impl Keeper {
         }
         let mut header = good.header.clone();
         if !good.events.is_empty() {
-            header.stream_bases.retain(|(stream, _)| !good.events.iter().any(|event| *event.stream_id == **stream));
+            let written: HashSet<&str> = good.events.iter().map(|event| &*event.stream_id).collect();
+            header.stream_bases.retain(|(stream, _)| !written.contains(stream.as_str()));
         }
         let events = good.events.iter().map(|event| SavedEvent {
             event_id: event.event_id,
