@@ -22,10 +22,10 @@ mod forks;
 #[cfg(debug_assertions)]
 #[path = "mounted/mishaps.rs"]
 mod mishaps;
-#[path = "mounted/people.rs"]
-mod people;
 #[path = "mounted/model.rs"]
 mod model;
+#[path = "mounted/people.rs"]
+mod people;
 #[path = "mounted/promises.rs"]
 mod promises;
 #[path = "mounted/reading.rs"]
