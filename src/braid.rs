@@ -99,6 +99,8 @@ pub struct OpenOptions {
     pub threads: usize,
     /// Whether files are compared with what was saved of them before the store is ready, instead of soon after.
     pub verify: bool,
+    /// After how many changes the index is saved as a whole anew, if they are also a thirty-second part of it; so many a start goes through.
+    pub save_after: usize,
     /// The disk; another one only in tests.
     pub disk: Disk,
     /// The time that new transactions carry; another one than the machine's only in tests.
@@ -123,6 +125,7 @@ impl Default for OpenOptions {
             one_by_one: false,
             threads,
             verify: false,
+            save_after: 1024,
             disk: Disk::real(),
             clock: Clock::machine(),
             replica_id: None,
@@ -374,7 +377,19 @@ impl Braid {
     /// # Errors
     /// If the keeper ended before.
     pub fn wait_ready(&self) -> Result<Arc<Epoch>, Failure> {
-        self.wait(|epoch| epoch.progress.ready, Duration::MAX)
+        self.wait_for(|epoch| epoch.progress.ready)
+    }
+
+    /// Waits until every file that was there when the store was opened is in the ordered views; its numbers in the feed may come later.
+    ///
+    /// # Errors
+    /// If the keeper ended before.
+    pub fn wait_ordered(&self) -> Result<Arc<Epoch>, Failure> {
+        self.wait_for(|epoch| epoch.progress.ordered)
+    }
+
+    fn wait_for(&self, is: impl Fn(&Epoch) -> bool) -> Result<Arc<Epoch>, Failure> {
+        self.wait(is, Duration::MAX)
             .ok_or_else(|| Failure { message: "the store was closed while it was opened".to_owned(), hint: String::new() })
     }
 

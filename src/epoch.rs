@@ -54,6 +54,8 @@ pub struct Progress {
     pub done: u64,
     /// Files to take in; equal to `done` once the index is ready.
     pub of: u64,
+    /// Whether every file that was there at the start is in the views but for the feed, whose numbers may still be given.
+    pub ordered: bool,
     /// Whether every file that was there at the start is in the views.
     pub ready: bool,
 }

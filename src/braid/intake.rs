@@ -211,6 +211,7 @@ impl Keeper {
     /// What of a listing is new, and what is missing from it.
     pub(super) fn compare_listing(&mut self, listed: Vec<Listed>) -> (Vec<String>, Vec<String>) {
         let mut came = self.saving.take_read_again();
+        came.reserve(if self.index.transactions.is_empty() { listed.len() } else { 0 });
         let mut seen_numbers = vec![false; self.index.transactions.len() as usize];
         let mut seen_names: HashSet<String> = HashSet::new();
         for Listed { name, inode, kind } in listed {

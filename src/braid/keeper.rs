@@ -97,6 +97,7 @@ pub(super) struct Keeper {
     /// How many drafts make one group at most.
     group_max: usize,
     verify: bool,
+    pub(super) save_after: usize,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// Whether `events/` itself went, so that nothing is watched until it is back.
     is_watch_lost: bool,
@@ -146,6 +147,7 @@ impl Keeper {
             from_scratch: options.from_scratch,
             group_max: if options.one_by_one { 1 } else { GROUP_MAX },
             verify: options.verify,
+            save_after: options.save_after,
             watch: None,
             is_watch_lost: false,
             pending: Look::default(),
@@ -306,6 +308,11 @@ impl Keeper {
         span.record("transactions", count(self.index.transactions.valid_count()));
         span.record("events", count(self.index.log.events.len()));
         span.record("duration_us", micros(begun));
+        self.progress.ordered = true;
+        self.publish(shared);
+        // A start needs several times what stays: the rest goes back to the system.
+        heap::give_back();
+        self.mark_dirty();
         if let Err(failure) = self.look(shared, true) {
             tracing::error!(%failure, "the store could not be read");
         }
@@ -325,8 +332,6 @@ impl Keeper {
         let (came, went) = self.compare_listing(listed);
         self.take_in_these(came, went, Some(shared));
         self.mark_dirty();
-        // A start needs several times what stays: the rest goes back to the system.
-        heap::give_back();
         Ok(())
     }
 

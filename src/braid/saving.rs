@@ -26,8 +26,7 @@ const READ_STEP: usize = 32;
 /// What no file has.
 const NO_INODE: u64 = 0;
 
-/// A base is written once a start would go through so many records, or a part of what the base holds.
-const BASE_RECORDS_MIN: usize = 1024;
+/// A base is written anew once the records beside it are this part of what it holds.
 const BASE_PART: usize = 32;
 
 /// The files behind it, and what was taken over without a look at the files.
@@ -65,12 +64,12 @@ impl Saving {
     }
 }
 
-/// How many records are too many beside a base of so many transactions.
-fn too_many(transactions: usize) -> usize {
-    BASE_RECORDS_MIN.max(transactions / BASE_PART)
-}
-
 impl Keeper {
+    /// How many records are more than a start should go through.
+    fn records_max(&self) -> usize {
+        self.save_after.max(self.index.transactions.len() as usize / BASE_PART)
+    }
+
     /// Lists the files, reads the ingestion log and takes over what the last process left, all at once.
     pub(super) fn begin(&mut self, from_scratch: bool) -> Result<Vec<Listed>, Failure> {
         let store = std::sync::Arc::clone(&self.store);
@@ -217,7 +216,7 @@ impl Keeper {
 
     /// So many files are about to come that the base is written anew instead of a record for each.
     pub(super) fn expect_many(&mut self, came: usize) {
-        if came > too_many(self.index.transactions.len() as usize)
+        if came > self.records_max()
             && let Some(saved) = &mut self.saving.saved
         {
             saved.skip_to_base();
@@ -299,8 +298,8 @@ impl Keeper {
         if self.saving.writer.as_ref().is_some_and(JoinHandle::is_finished) {
             self.end_base();
         }
-        let transactions = self.index.transactions.len() as usize;
-        let is_due = |saved: &Saved| self.saving.base_due || saved.records() > too_many(transactions);
+        let max = self.records_max();
+        let is_due = |saved: &Saved| self.saving.base_due || saved.records() > max;
         if self.saving.is_writing() || !self.index.pack.is_on_disk() || !self.saving.saved.as_ref().is_some_and(is_due) {
             return;
         }
@@ -393,3 +392,7 @@ fn ids_checksum(log: &IngestionLog, len: u64) -> Option<u32> {
     EventId::put_all(ids, &mut bytes);
     Some(checksum(&bytes))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

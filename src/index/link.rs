@@ -28,8 +28,8 @@ pub struct Linked {
 struct Plan {
     /// In the views before and not after.
     hidden: BTreeSet<u32>,
-    /// In the views after: new, or with another key than before.
-    placed: FxHashSet<u32>,
+    /// In the views after with their depths, parents first: new, or with another key than before.
+    placed: Vec<(u32, u32)>,
     /// Of those placed, the ones that were in the views before.
     moved: BTreeSet<u32>,
     /// In the views before, and with a parent that came late or went in the past.
@@ -38,6 +38,13 @@ struct Plan {
     depths: Vec<(u32, u32)>,
     /// In or behind a cycle after the change.
     cyclic: BTreeSet<u32>,
+}
+
+impl Plan {
+    /// What comes, goes or moves.
+    fn changed(&self) -> impl Iterator<Item = u32> + '_ {
+        self.hidden.iter().copied().chain(self.placed.iter().map(|&(tx, _)| tx))
+    }
 }
 
 impl Index {
@@ -52,9 +59,10 @@ impl Index {
             self.transactions.set_depth(tx, depth);
         }
         self.apply_validity(&plan, gone);
-        let new_tail = self.merged_tail(&old_tail, &plan);
+        let mut shown = self.placed_in_order(&plan);
+        let new_tail = self.merged_tail(&old_tail, &shown, &plan);
         let mut touched = self.splice_views(keep, &old_tail, &new_tail, &plan);
-        let shown: Vec<u32> = new_tail.into_iter().filter(|tx| plan.placed.contains(tx) && !plan.moved.contains(tx)).collect();
+        shown.retain(|tx| !plan.moved.contains(tx));
         let floor = floor.into_iter().chain(least_depth(self).filter(|_| floor.is_some())).min();
         self.follow_forks(&Change { shown: &shown, hidden: &plan.hidden, moving: &plan.moving, floor });
         touched.transactions.extend(shown.iter().copied());
@@ -96,7 +104,7 @@ impl Index {
         let cyclic: BTreeSet<u32> = found.stuck.iter().copied().collect();
         let mut hidden: BTreeSet<u32> = was_valid.iter().copied().collect();
         hidden.extend(cyclic.iter().copied().filter(|&tx| transactions.is_valid(tx)));
-        let (mut placed, mut moved) = (FxHashSet::default(), BTreeSet::new());
+        let (mut placed, mut moved) = (Vec::new(), BTreeSet::new());
         for &(tx, depth) in &found.sorted {
             if transactions.is_valid(tx) {
                 if transactions.depth(tx) == depth {
@@ -104,7 +112,7 @@ impl Index {
                 }
                 moved.insert(tx);
             }
-            placed.insert(tx);
+            placed.push((tx, depth));
         }
         Plan { hidden, placed, moved, moving, depths: found.sorted, cyclic }
     }
@@ -131,7 +139,7 @@ impl Index {
         let transactions = &self.transactions;
         let mut first: Option<(u32, u32)> = None;
         let old = plan.hidden.iter().chain(&plan.moved).map(|&tx| (tx, transactions.depth(tx)));
-        for (tx, depth) in old.chain(plan.depths.iter().copied().filter(|(tx, _)| plan.placed.contains(tx))) {
+        for (tx, depth) in old.chain(plan.placed.iter().copied()) {
             if first.is_none_or(|(other, other_depth)| transactions.compare_at(tx, depth, other, other_depth).is_lt()) {
                 first = Some((tx, depth));
             }
@@ -162,7 +170,7 @@ impl Index {
         }
         self.cyclic = plan.cyclic.clone();
         // In the order of depth, so that the set of heads stays small.
-        for &(tx, _) in plan.depths.iter().filter(|(tx, _)| plan.placed.contains(tx)) {
+        for &(tx, _) in &plan.placed {
             self.transactions.set_flag(tx, Flags::VALID, true);
         }
         // What loses a parent waits for it from now on.
@@ -171,12 +179,17 @@ impl Index {
         }
     }
 
-    fn merged_tail(&self, old_tail: &[u32], plan: &Plan) -> Vec<u32> {
-        let mut placed: Vec<u32> = plan.placed.iter().copied().collect();
-        placed.sort_unstable_by(|&a, &b| self.transactions.compare(a, b));
+    fn placed_in_order(&self, plan: &Plan) -> Vec<u32> {
+        // Parents first is nearly canonical order already.
+        let mut placed: Vec<u32> = plan.placed.iter().map(|&(tx, _)| tx).collect();
+        placed.sort_by(|&a, &b| self.transactions.compare(a, b));
+        placed
+    }
+
+    fn merged_tail(&self, old_tail: &[u32], placed: &[u32], plan: &Plan) -> Vec<u32> {
         let mut kept = old_tail.iter().copied().filter(|tx| !plan.hidden.contains(tx) && !plan.moved.contains(tx)).peekable();
         let mut tail = Vec::with_capacity(old_tail.len() + placed.len());
-        for tx in placed {
+        for &tx in placed {
             while let Some(before) = kept.next_if(|&other| self.transactions.compare(other, tx).is_lt()) {
                 tail.push(before);
             }
@@ -214,8 +227,7 @@ impl Index {
 
     /// Streams of which an event comes, goes or moves.
     fn concerned_streams(&self, plan: &Plan) -> FxHashSet<u32> {
-        let changed = plan.hidden.iter().chain(&plan.placed);
-        changed.flat_map(|&tx| self.transactions.events(tx)).map(|event| self.events.stream(event)).collect()
+        plan.changed().flat_map(|tx| self.transactions.events(tx)).map(|event| self.events.stream(event)).collect()
     }
 
     /// Splices the streams that are concerned and numbers their events; gives those shown before whose version is another now.
@@ -262,7 +274,7 @@ impl Index {
         plan: &Plan,
         touched: &mut Touched,
     ) {
-        let changed = plan.hidden.iter().chain(&plan.placed).flat_map(|&tx| self.transactions.events(tx));
+        let changed = plan.changed().flat_map(|tx| self.transactions.events(tx));
         let types: FxHashSet<u32> = changed.chain(shifted.iter().copied()).map(|event| self.events.event_type(event)).collect();
         let categories: FxHashSet<u32> =
             streams.iter().map(|&stream| self.stream_category.at(stream)).filter(|&category| category != NO_CATEGORY).collect();
@@ -291,11 +303,10 @@ impl Index {
 
 /// The events of each wanted group, in their order.
 fn grouped(events: &[u32], wanted: &FxHashSet<u32>, group_of: impl Fn(u32) -> u32) -> FxHashMap<u32, Vec<u32>> {
-    let mut groups: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    let mut groups: FxHashMap<u32, Vec<u32>> = wanted.iter().map(|&group| (group, Vec::new())).collect();
     for &event in events {
-        let group = group_of(event);
-        if wanted.contains(&group) {
-            groups.entry(group).or_default().push(event);
+        if let Some(group) = groups.get_mut(&group_of(event)) {
+            group.push(event);
         }
     }
     groups

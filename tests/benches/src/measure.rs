@@ -55,3 +55,9 @@ pub fn drop_caches() -> bool {
     unsafe { libc::sync() };
     std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
+
+/// The median of what several runs say.
+pub fn middle_of(runs: usize, mut run: impl FnMut() -> f64) -> f64 {
+    let mut times: Vec<f64> = (0..runs).map(|_| run()).collect();
+    middle(&mut times)
+}

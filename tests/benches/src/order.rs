@@ -14,7 +14,7 @@ fn enter(index: &mut Index, n: usize, parents: &[usize]) -> u32 {
     let line = format!("\"event_id\":\"{event_id}\",\"stream_id\":\"account-{}\"}}\n", n % 1_000);
     let stream = format!("account-{}", n % 1_000);
     let event = ArrivalEvent { event_id, stream_id: &stream, event_type: "Paid", line_len: line.len() };
-    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, events: vec![event] }, line.as_bytes())
+    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, events: vec![event] }, line.as_bytes())
 }
 
 pub fn measure(plan: &Plan, report: &mut Report) {
@@ -30,6 +30,10 @@ pub fn measure(plan: &Plan, report: &mut Report) {
                 enter(&mut index, n, &parents)
             })
             .collect();
+        let sorted = seconds(|| {
+            std::hint::black_box(order(&index, &numbers));
+        });
+        report.add(Row::seconds(&format!("canonical order of 1000000 transactions, {what}"), sorted, Some(0.3)));
         let time = seconds(|| {
             index.link(&numbers, &[]);
         });
@@ -38,6 +42,17 @@ pub fn measure(plan: &Plan, report: &mut Report) {
             back(plan, report, &mut index, size);
         }
     }
+}
+
+/// The canonical order alone, of transactions that are in no view yet.
+fn order(index: &Index, numbers: &[u32]) -> Vec<u32> {
+    let transactions = &index.transactions;
+    let found = braidfs::dag::graph::depths(numbers, |tx| transactions.listed(tx), |_| None);
+    let mut depth = vec![0; transactions.len() as usize];
+    found.sorted.iter().for_each(|&(tx, own)| depth[tx as usize] = own);
+    let mut sorted: Vec<u32> = found.sorted.into_iter().map(|(tx, _)| tx).collect();
+    sorted.sort_by(|&a, &b| transactions.compare_at(a, depth[a as usize], b, depth[b as usize]));
+    sorted
 }
 
 /// A thousand that descend from what lies ten thousand back.

@@ -1,0 +1,206 @@
+//! Starts from what was saved show what a start from the files shows, whatever happened to either in between.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::braid::tests::{append, event, everything, store};
+use crate::braid::{Braid, OpenOptions};
+use crate::model::FindingKind;
+
+fn open(dir: &Path) -> Braid {
+    let braid = Braid::open(dir, &OpenOptions { save_after: 1, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    braid
+}
+
+/// Everything that a start shows that believes nothing which was saved.
+fn from_scratch(dir: &Path) -> Vec<(String, String)> {
+    let braid = Braid::open(dir, &OpenOptions { read_only: true, from_scratch: true, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    everything(&braid.tree())
+}
+
+fn saved(dir: &Path, name: &str) -> PathBuf {
+    dir.join("index").join(name)
+}
+
+fn events(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir.join("events")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// A store whose base holds forty transactions, and whose table three more.
+fn based() -> (tempfile::TempDir, PathBuf) {
+    let (temp, dir) = store();
+    let braid = open(&dir);
+    for n in 0..40 {
+        append(&braid, &format!("{}{}", event(&format!("a/{}", n % 5), n), event("all", n)));
+    }
+    drop(braid);
+    assert!(saved(&dir, "braidfs.base").exists());
+    let braid = Braid::open(&dir, &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap();
+    for n in 40..43 {
+        append(&braid, &event("all", n));
+    }
+    drop(braid);
+    assert!(fs::metadata(saved(&dir, "braidfs.table")).unwrap().len() > 100);
+    (temp, dir)
+}
+
+#[test]
+fn a_base_and_its_table_are_believed_and_no_file_is_read() {
+    let (_temp, dir) = based();
+    let views = |mut files: Vec<(String, String)>| {
+        files.retain(|(path, _)| !path.starts_with("transactions/"));
+        files
+    };
+    let expected = views(from_scratch(&dir));
+    // Every file holds other bytes under the same inode, of the same size and time.
+    for path in events(&dir) {
+        let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, bytes.iter().rev().copied().collect::<Vec<u8>>()).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(mtime).unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(views(everything(&open(&dir).tree())), expected);
+    }
+}
+
+#[test]
+fn whatever_is_damaged_the_files_are_read_instead() {
+    let damage: [(&str, fn(&mut Vec<u8>)); 6] = [
+        ("bent", |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }),
+        ("cut", |bytes| bytes.truncate(bytes.len() - 3)),
+        ("cut short", |bytes| bytes.truncate(30)),
+        ("empty", Vec::clear),
+        ("zeros", |bytes| bytes.fill(0)),
+        ("of another", |bytes| bytes[20] ^= 1),
+    ];
+    for file in ["braidfs.base", "braidfs.table", "braidfs.pack"] {
+        for (how, change) in damage {
+            // A bent line of the pack under a base is found by the comparison in the background, see its own test.
+            if (file, how) == ("braidfs.pack", "bent") || (file, how) == ("braidfs.pack", "zeros") {
+                continue;
+            }
+            let (_temp, dir) = based();
+            let expected = from_scratch(&dir);
+            let mut bytes = fs::read(saved(&dir, file)).unwrap();
+            change(&mut bytes);
+            fs::write(saved(&dir, file), bytes).unwrap();
+            for _ in 0..2 {
+                assert_eq!(everything(&open(&dir).tree()), expected, "{file} {how}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_of_another_base_is_not_gone_through() {
+    let (_temp, dir) = based();
+    let table = fs::read(saved(&dir, "braidfs.table")).unwrap();
+    // The next start writes a new base, which holds the table.
+    drop(open(&dir));
+    assert_ne!(fs::read(saved(&dir, "braidfs.table")).unwrap(), table);
+    fs::write(saved(&dir, "braidfs.table"), table).unwrap();
+    let expected = from_scratch(&dir);
+    assert_eq!(everything(&open(&dir).tree()), expected);
+}
+
+#[test]
+fn what_happened_while_nobody_looked_is_seen() {
+    let (_temp, dir) = based();
+    let files = events(&dir);
+    let held = fs::read(&files[3]).unwrap();
+    fs::remove_file(&files[3]).unwrap();
+    // Rewritten as git does it, and a second name.
+    let bytes = fs::read(&files[7]).unwrap();
+    fs::remove_file(&files[7]).unwrap();
+    fs::write(&files[7], &bytes).unwrap();
+    fs::write(dir.join("events/copy.jsonl"), bytes).unwrap();
+    let gone = open(&dir);
+    assert!(gone.epoch().findings.iter().any(|finding| finding.kind == FindingKind::Dangling));
+    assert!(gone.epoch().findings.iter().any(|finding| finding.kind == FindingKind::Duplicate));
+    drop(gone);
+    assert_eq!(everything(&open(&dir).tree()), from_scratch(&dir));
+    fs::write(&files[3], held).unwrap();
+    let back = everything(&open(&dir).tree());
+    assert_eq!(back, from_scratch(&dir));
+    // It was passed as gone: it has a fresh number now, also for who starts from the base.
+    assert!(back.iter().any(|(path, text)| path == "feed.jsonl" && text.contains("\"gone\":true")));
+}
+
+#[test]
+fn a_log_that_is_another_one_now_is_read_anew() {
+    let (_temp, dir) = based();
+    fs::remove_file(saved(&dir, "ingestion.log")).unwrap();
+    let braid = open(&dir);
+    assert_eq!(braid.epoch().index.feed.latest(), 83);
+    drop(braid);
+    assert_eq!(everything(&open(&dir).tree()), from_scratch(&dir));
+}
+
+#[test]
+fn what_a_file_has_to_report_is_reported_at_every_start() {
+    let (_temp, dir) = based();
+    let files = events(&dir);
+    let text = fs::read_to_string(&files[5]).unwrap();
+    fs::write(&files[5], text.replace('\n', "\r\n")).unwrap();
+    fs::rename(&files[9], dir.join("events/another-name.jsonl")).unwrap();
+    for _ in 0..3 {
+        let braid = Braid::open(&dir, &OpenOptions { save_after: 1, verify: true, ..OpenOptions::default() }).unwrap();
+        let kinds: Vec<FindingKind> = braid.wait_ready().unwrap().findings.iter().map(|finding| finding.kind).collect();
+        assert!(kinds.contains(&FindingKind::Healed) && kinds.contains(&FindingKind::Misnamed), "{kinds:?}");
+    }
+}
+
+#[test]
+fn any_history_of_starts_shows_what_the_files_say() {
+    for seed in 0..6u64 {
+        let (_temp, dir) = store();
+        let away = dir.with_file_name("away");
+        fs::create_dir_all(&away).unwrap();
+        let mut state = seed;
+        let mut next = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut braid = open(&dir);
+        for step in 0..60u32 {
+            match next(6) {
+                0 | 1 => {
+                    append(&braid, &event(&format!("s{}", next(3)), step));
+                }
+                2 => {
+                    let save_after = if next(2) == 0 { 1 } else { 1_000 };
+                    drop(braid);
+                    braid = Braid::open(&dir, &OpenOptions { save_after, ..OpenOptions::default() }).unwrap();
+                    braid.wait_ready().unwrap();
+                    assert_eq!(everything(&braid.tree()), from_scratch(&dir), "seed {seed}, step {step}");
+                }
+                3 => {
+                    let files = events(&dir);
+                    if let Some(file) = files.get(next(files.len().max(1))) {
+                        fs::rename(file, away.join(file.file_name().unwrap())).unwrap();
+                        if next(2) == 0 {
+                            braid.refresh().unwrap();
+                        }
+                    }
+                }
+                4 => {
+                    for entry in fs::read_dir(&away).unwrap().map(Result::unwrap) {
+                        fs::rename(entry.path(), dir.join("events").join(entry.file_name())).unwrap();
+                    }
+                }
+                _ => {
+                    braid.refresh().unwrap();
+                }
+            }
+        }
+    }
+}
