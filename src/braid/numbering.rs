@@ -139,6 +139,8 @@ impl Keeper {
     fn continue_feed(&mut self, held: u64) {
         self.note_log_problems();
         if self.log.latest_seq_nr() > held {
+            // The files were listed beside the reading of the log, so a line may speak of one that came after.
+            self.catch_up(held + 1);
             self.take_lines(held + 1);
         } else if held > 0 {
             self.settle_numbered();
