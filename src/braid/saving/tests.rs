@@ -71,7 +71,8 @@ fn a_base_and_its_table_are_believed_and_no_file_is_read() {
 
 #[test]
 fn whatever_is_damaged_the_files_are_read_instead() {
-    let damage: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Change = fn(&mut Vec<u8>);
+    let damage: [(&str, Change); 6] = [
         ("bent", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
