@@ -192,9 +192,39 @@ fn command_line() -> clap::Command {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::command_line().debug_assert();
+    }
+
+    /// Every command that is not hidden, with its name as it is typed.
+    fn commands(of: &clap::Command, before: &str) -> Vec<(String, clap::Command)> {
+        let visible = of.get_subcommands().filter(|command| !command.is_hide_set());
+        let named = visible.flat_map(|command| {
+            let name = format!("{before}{}", command.get_name());
+            match command.has_subcommands() {
+                true => commands(command, &format!("{name} ")),
+                false => vec![(name, command.clone())],
+            }
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn the_page_of_the_command_line_lists_every_command_and_option() {
+        let page = include_str!("../docs/CLI.md");
+        let all = commands(&super::command_line(), "");
+        assert!(all.len() > 30);
+        for (name, command) in all {
+            let typed = format!("`{name}`");
+            let row = page.lines().find(|line| line.starts_with("| `") && line.contains(&typed));
+            let row = row.unwrap_or_else(|| panic!("docs/CLI.md has no row for {name}"));
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()).filter_map(clap::Arg::get_long) {
+                let given_to_all = ["store", "format", "help", "version"].contains(&option);
+                assert!(given_to_all || row.contains(&format!("--{option}")), "docs/CLI.md does not say that {name} takes --{option}");
+            }
+        }
     }
 }
