@@ -193,6 +193,24 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
 }
 
 #[test]
+fn the_newest_states_are_kept_as_many_as_asked_for() {
+    let (_home, dir) = store_of(&["a"; 8]);
+    let covered = || -> Vec<u64> {
+        let listed = on(&dir, &["--format", "json", "snapshot", "list", "sum"]).ok();
+        listed.lines().iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq_nr"].as_u64().unwrap()).collect()
+    };
+    for seq_nr in 1..=6 {
+        on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", &seq_nr.to_string()], b"0").ok();
+    }
+    assert_eq!(covered(), [2, 3, 4, 5, 6], "five where nobody says otherwise");
+    on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "7", "--keep", "2"], b"0").ok();
+    assert_eq!(covered(), [6, 7]);
+    on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "8", "--keep", "1"], b"0").ok();
+    assert_eq!(covered(), [8]);
+    assert!(on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "8", "--keep", "0"], b"0").code(2).err.contains("no number from 1"));
+}
+
+#[test]
 fn of_saves_at_once_the_largest_that_was_acknowledged_stands() {
     let streams: Vec<String> = (0..8).map(|n| format!("s-{n}")).collect();
     let (home, dir) = store_of(&streams.iter().map(String::as_str).collect::<Vec<_>>());
