@@ -94,7 +94,7 @@ pub struct Transactions {
     details: Column<Arc<Details>>,
     keys: Table,
     /// Ids that are named as parents and not here, with the transactions that name them.
-    missing: Arc<BTreeMap<u32, Vec<u32>>>,
+    missing: Arc<BTreeMap<u32, BTreeSet<u32>>>,
     heads: Arc<BTreeSet<u32>>,
     valid_count: u32,
     merge_count: u32,
@@ -358,7 +358,7 @@ impl Transactions {
 
     /// Ids that are named as parents and not in the views, with the transactions that name them.
     #[must_use]
-    pub fn missing(&self) -> &BTreeMap<u32, Vec<u32>> {
+    pub fn missing(&self) -> &BTreeMap<u32, BTreeSet<u32>> {
         &self.missing
     }
 
@@ -492,30 +492,29 @@ impl Transactions {
         }
         let missing = Arc::make_mut(&mut self.missing);
         for parent in absent {
-            let children = missing.entry(parent).or_default();
-            if !children.contains(&number) {
-                children.push(number);
-            }
+            missing.entry(parent).or_default().insert(number);
         }
     }
 
     /// Forgets that something waits for a transaction that is here now; gives those that waited.
-    pub(crate) fn take_missing(&mut self, number: u32) -> Vec<u32> {
+    pub(crate) fn take_missing(&mut self, number: u32) -> BTreeSet<u32> {
         if !self.missing.contains_key(&number) {
-            return Vec::new();
+            return BTreeSet::new();
         }
         Arc::make_mut(&mut self.missing).remove(&number).unwrap_or_default()
     }
 
     /// Forgets what a transaction waits for, since it is gone itself.
     pub(crate) fn forget_waiting(&mut self, number: u32) {
-        if self.missing.is_empty() {
-            return;
+        let waited_for: Vec<u32> = self.listed(number).filter(|parent| self.missing.contains_key(parent)).collect();
+        for parent in waited_for {
+            let missing = Arc::make_mut(&mut self.missing);
+            if let Some(children) = missing.get_mut(&parent) {
+                children.remove(&number);
+                if children.is_empty() {
+                    missing.remove(&parent);
+                }
+            }
         }
-        let missing = Arc::make_mut(&mut self.missing);
-        missing.retain(|_, children| {
-            children.retain(|&child| child != number);
-            !children.is_empty()
-        });
     }
 }

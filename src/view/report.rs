@@ -1,5 +1,7 @@
 //! `report.json`: what programs read of a conflict.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::dag::forks::Branch;
@@ -133,18 +135,15 @@ impl BranchName {
 
 /// A name for each branch.
 pub(super) fn branch_names(epoch: &Epoch, fork: &Fork) -> Vec<BranchName> {
-    let mut names: Vec<BranchName> = Vec::with_capacity(fork.branches.len());
-    for branch in &fork.branches {
+    let mut counts: HashMap<String, u32> = HashMap::new();
+    let name = |branch: &Branch| {
         let replica: String = epoch.index.transactions.replica(branch.tip).to_string().chars().take(REPLICA_DIGITS).collect();
-        let mut plain = replica.clone();
-        let mut count = 1;
-        while names.iter().any(|held| held.plain == plain) {
-            count += 1;
-            plain = format!("{replica}-{count}");
-        }
-        names.push(BranchName { plain, from_git: origin(epoch, branch).map(in_name) });
-    }
-    names
+        let count = counts.entry(replica.clone()).or_default();
+        *count += 1;
+        let plain = if *count == 1 { replica } else { format!("{replica}-{count}") };
+        BranchName { plain, from_git: origin(epoch, branch).map(in_name) }
+    };
+    fork.branches.iter().map(name).collect()
 }
 
 fn origin<'a>(epoch: &'a Epoch, branch: &Branch) -> Option<&'a Origin> {
