@@ -375,7 +375,7 @@ impl Braid {
     /// Waits until every file that was there when the store was opened is in the views; gives that epoch.
     ///
     /// # Errors
-    /// If the keeper ended before.
+    /// If the keeper ended before, or the files cannot be read, for the disk or a bug in braidfs.
     pub fn wait_ready(&self) -> Result<Arc<Epoch>, Failure> {
         self.wait_for(|epoch| epoch.progress.ready)
     }
@@ -383,14 +383,20 @@ impl Braid {
     /// Waits until every file that was there when the store was opened is in the ordered views; its numbers in the feed may come later.
     ///
     /// # Errors
-    /// If the keeper ended before.
+    /// As [`Braid::wait_ready`].
     pub fn wait_ordered(&self) -> Result<Arc<Epoch>, Failure> {
         self.wait_for(|epoch| epoch.progress.ordered)
     }
 
     fn wait_for(&self, is: impl Fn(&Epoch) -> bool) -> Result<Arc<Epoch>, Failure> {
-        self.wait(is, Duration::MAX)
-            .ok_or_else(|| Failure { message: "the store was closed while it was opened".to_owned(), hint: String::new() })
+        let failed = |message: &str| Failure { message: message.to_owned(), hint: String::new() };
+        let epoch = self.wait(|epoch| is(epoch) || epoch.progress.failed, Duration::MAX);
+        let epoch = epoch.ok_or_else(|| failed("the store was closed while it was opened"))?;
+        if is(&epoch) {
+            Ok(epoch)
+        } else {
+            Err(failed("the store's files could not be read: the disk or a bug in braidfs ended it; the log says where"))
+        }
     }
 
     /// Waits until a published epoch fulfils `is`, `timeout` at most.

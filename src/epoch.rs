@@ -58,6 +58,15 @@ pub struct Progress {
     pub ordered: bool,
     /// Whether every file that was there at the start is in the views.
     pub ready: bool,
+    /// Whether the disk or a bug has ended the reading of those files, so that it is not known what the views would show; it is tried again.
+    pub failed: bool,
+}
+
+impl Progress {
+    /// Marks that every file is in the views.
+    pub fn finish(&mut self) {
+        (self.ordered, self.ready, self.failed) = (true, true, false);
+    }
 }
 
 /// What only an epoch of the past has.

@@ -40,6 +40,8 @@ use listing::Listings;
 use locks::Locks;
 use nodes::Nodes;
 
+use crate::model::Errno;
+
 /// How a file system is shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
@@ -112,6 +114,20 @@ impl Fs {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shown().sizes.is_ready()
+    }
+
+    /// Whether nobody waits for the index: it has caught up, or its reading of the files has failed.
+    fn is_settled(&self) -> bool {
+        let sizes = self.shown().sizes;
+        sizes.is_ready() || sizes.is_failed()
+    }
+
+    /// Whether what a path of the views shows can be known.
+    ///
+    /// # Errors
+    /// `EIO` where the reading of the files that it is made of has failed.
+    fn known(&self, path: &str) -> Result<(), Errno> {
+        if self.shown().sizes.is_failed() && !writes::is_at_once(path) { Err(Errno::EIO) } else { Ok(()) }
     }
 
     fn shown(&self) -> Shown {

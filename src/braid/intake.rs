@@ -160,17 +160,22 @@ struct Round {
 }
 
 impl Keeper {
-    /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`.
+    /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`. What the disk does not tell
+    /// is looked for again.
     pub(super) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
-        let (came, went) = match look {
-            Look::Everything => {
-                let listed = self.store.list()?;
-                self.compare_listing(listed)
-            }
-            Look::Names(names) => self.compare_names(names)?,
-        };
+        let (came, went) = self.compare(look).inspect_err(|_| self.pending = Look::Everything)?;
         self.take_in_these(came, went, shared);
         Ok(())
+    }
+
+    fn compare(&mut self, look: Look) -> Result<(Vec<String>, Vec<String>), Failure> {
+        match look {
+            Look::Everything => {
+                let listed = self.store.list()?;
+                Ok(self.compare_listing(listed))
+            }
+            Look::Names(names) => self.compare_names(names),
+        }
     }
 
     /// Reads what came and forgets what went.

@@ -105,6 +105,8 @@ pub(super) struct Keeper {
     pub(super) pending: Look,
     number: u64,
     dirty: bool,
+    /// Whether the files could not be read: they are tried again, but not at once.
+    pub(super) is_hurt: bool,
 }
 
 impl Keeper {
@@ -153,6 +155,7 @@ impl Keeper {
             pending: Look::default(),
             number: 0,
             dirty: false,
+            is_hurt: false,
         })
     }
 
@@ -161,7 +164,7 @@ impl Keeper {
         Arc::new(self.epoch())
     }
 
-    fn epoch(&self) -> Epoch {
+    pub(super) fn epoch(&self) -> Epoch {
         Epoch {
             number: self.number,
             index: self.index.clone(),
@@ -212,7 +215,7 @@ impl Keeper {
         } else {
             drop(to_self);
         }
-        self.first_look(shared);
+        self.survive(shared, |keeper| keeper.first_look(shared));
         let mut expected = 1;
         loop {
             match inbox.recv_timeout(self.patience()) {
@@ -256,7 +259,9 @@ impl Keeper {
 
     /// How long nothing needs to be looked at.
     fn patience(&self) -> Duration {
-        if self.saving.has_unverified() {
+        if self.is_hurt {
+            IDLE
+        } else if self.saving.has_unverified() {
             Duration::ZERO
         } else if self.is_watch_lost
             || self.saving.is_writing()
@@ -302,7 +307,9 @@ impl Keeper {
             self.look_at_git_lock();
         }
         if let Err(failure) = self.first_take_in(shared) {
-            tracing::error!(%failure, "the store could not be read");
+            tracing::error!(%failure, "the store could not be read; it is tried again");
+            self.is_hurt = true;
+            return self.give_up_waiting(shared);
         }
         self.counters.load.add(begun.elapsed());
         span.record("transactions", count(self.index.transactions.valid_count()));
@@ -317,7 +324,7 @@ impl Keeper {
             tracing::error!(%failure, "the store could not be read");
         }
         if !self.progress.ready {
-            self.progress.ready = true;
+            self.progress.finish();
             self.publish(shared);
         }
         self.keep_base();
@@ -343,7 +350,7 @@ impl Keeper {
     fn look_and_log(&mut self, shared: &Shared) {
         if let Err(failure) = self.look(shared, false) {
             tracing::warn!(%failure, "events could not be read; they are looked at again");
-            self.pending = Look::Everything;
+            self.is_hurt |= self.progress.failed;
         }
     }
 
@@ -363,8 +370,8 @@ impl Keeper {
         if now {
             self.follow_snapshots();
         }
-        if self.is_dirty() {
-            self.progress.ready = true;
+        if self.is_dirty() || self.progress.failed {
+            self.progress.finish();
             self.publish(shared);
         }
         Ok(())

@@ -106,7 +106,6 @@ impl Keeper {
         let look = std::mem::take(&mut self.pending);
         if let Err(failure) = self.take_in(look, None) {
             tracing::warn!(%failure, "events could not be read; they are looked at again");
-            self.pending = Look::Everything;
         }
     }
 

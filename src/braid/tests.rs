@@ -480,3 +480,20 @@ fn an_edit_that_keeps_size_and_time_is_found_in_the_background() {
     let found = braid.wait(|epoch| epoch.quarantined.len() == 5, Duration::from_secs(30));
     assert!(found.is_some(), "{:?}", braid.epoch().findings);
 }
+
+#[test]
+fn files_that_cannot_be_listed_are_an_error_until_they_can() {
+    let (_temp, dir) = store();
+    append(&open(&dir, false), &event("s", 1));
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    twin.fail(crate::disk::Op::List, 0, None, Errno::EIO);
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap_err();
+    braid.wait_ordered().unwrap_err();
+    assert!(braid.append(draft(&event("s", 2))).is_err());
+    twin.heal();
+    let epoch = braid.wait(|epoch| epoch.progress.ready, Duration::from_secs(60)).unwrap();
+    assert_eq!((epoch.index.transactions.valid_count(), epoch.progress.failed), (1, false));
+    append(&braid, &event("s", 2));
+    assert_eq!(text(&braid.tree(), "feed.jsonl").lines().count(), 2);
+}

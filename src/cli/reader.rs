@@ -68,7 +68,7 @@ pub(super) fn open_by(session: &Session, directory: &Path, options: &OpenOptions
     Store::open(directory, &Disk::real(), Mode::ReadOnly)?;
     let braid = Braid::open(directory, options)?;
     let progress = bar(session.format, "reading transactions", Some(0));
-    while braid.wait(|epoch| epoch.progress.ready, LOOK).is_none() {
+    while braid.wait(|epoch| epoch.progress.ready || epoch.progress.failed, LOOK).is_none() {
         let now = braid.epoch().progress;
         progress.set_length(now.of);
         progress.set_position(now.done);

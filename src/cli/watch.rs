@@ -61,11 +61,12 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let name = &arguments.subscription;
     let braid = Braid::open(&directory, &OpenOptions { follow: true, ..OpenOptions::default() })?;
     let _leadership = take_lead(braid.store(), name)?;
-    while braid.wait(|epoch| epoch.progress.ready, NOTICE).is_none() {
+    while braid.wait(|epoch| epoch.progress.ready || epoch.progress.failed, NOTICE).is_none() {
         if ending.has_come() {
             return Ok(());
         }
     }
+    braid.wait_ready()?;
     follow(&braid, arguments, ending, session)
 }
 

@@ -1,9 +1,9 @@
 //! Mishaps that a test orders of a running daemon: a bug, or death, at a chosen step. Builds for release have none of it.
 //!
-//! `$BRAIDFS_MISHAP` names a file. While there is one it holds an order: `panic`, `kill`, `fail` or `hold`, the step's name (a kind of
+//! `$BRAIDFS_MISHAP` names a file. While there is one it holds an order: `panic`, `broken`, `kill`, `fail` or `hold`, the step's name (a kind of
 //! request, `load` for reading files that are new, `disk` for whatever changes something on the disk, `sync` for what makes it durable),
-//! and how many such steps still succeed. Each but the last comes once, and the file is removed before. A step that is held goes on when
-//! the file is removed.
+//! and how many such steps still succeed. `panic`, `kill` and `fail` come once, and the file is removed before. A step that is held
+//! goes on when the file is removed; what is broken panics at every such step until then.
 
 /// Whether the step that begins here is to fail: never.
 #[cfg(not(debug_assertions))]
@@ -49,6 +49,10 @@ mod ordered {
                 *passed = (order.clone(), 0);
             }
             passed.1 += 1;
+            if how == "broken" && passed.1 > spared {
+                drop(passed);
+                ordered_panic(step);
+            }
             if passed.1 != spared + 1 {
                 return false;
             }
@@ -70,9 +74,11 @@ mod ordered {
             // Nothing comes after it.
             let _ = kill(Pid::this(), Signal::SIGKILL);
         }
-        #[allow(clippy::panic)]
-        {
-            panic!("a test ordered this at '{step}'");
-        }
+        ordered_panic(step);
+    }
+
+    #[allow(clippy::panic)]
+    fn ordered_panic(step: &str) -> ! {
+        panic!("a test ordered this at '{step}'");
     }
 }

@@ -97,6 +97,7 @@ impl Fs {
 
     fn names(&self, ino: u64) -> Result<Vec<Entry>, Errno> {
         let path = self.directory_path(ino)?;
+        self.known(&path)?;
         self.list(&path).ok_or(Errno::ENOENT)
     }
 }

@@ -40,6 +40,10 @@ impl Tree for view::Tree {
     fn is_ready(&self) -> bool {
         self.epoch().progress.ready
     }
+
+    fn is_failed(&self) -> bool {
+        self.epoch().progress.failed
+    }
 }
 
 impl From<view::Node> for Node {

@@ -26,6 +26,11 @@ pub trait Tree: Send + Sync {
 
     /// Whether it is complete; before that its views are waited for.
     fn is_ready(&self) -> bool;
+
+    /// Whether it is not known when it will be complete, because the reading of the files has failed: its views are errors.
+    fn is_failed(&self) -> bool {
+        false
+    }
 }
 
 /// What a path names.

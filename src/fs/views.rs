@@ -30,7 +30,10 @@ impl Fs {
         }
         loop {
             let shown = self.shown();
-            let node = shown.sizes.find(&path).ok_or(Errno::ENOENT)?;
+            let Some(node) = shown.sizes.find(&path) else {
+                // In the root the same names are there whatever the files say.
+                return Err(if parent == ROOT { Errno::ENOENT } else { self.known(&path).err().unwrap_or(Errno::ENOENT) });
+            };
             let identity = identity_of(&path, &node);
             let mut nodes = locked(&self.nodes);
             if self.serial() != shown.serial {
@@ -155,6 +158,7 @@ impl Fs {
 
     /// What an inode stands for: its name's file while that is the same one, else the file that was kept for it.
     fn node(&self, held: &Held) -> Result<Node, Errno> {
+        self.known(&held.identity.path)?;
         match self.shown().sizes.find(&held.identity.path) {
             Some(node) if is_same(&node, &held.identity) => Ok(node),
             // A directory without a name is an empty one, as after rmdir.
@@ -176,6 +180,7 @@ impl Fs {
         if held.identity.directory {
             return Err(Errno::EISDIR);
         }
+        self.known(&held.identity.path)?;
         if let Some(file) = held.pinned.as_ref().filter(|_| is_folded(&held.identity.path)) {
             return Ok(Arc::clone(file));
         }

@@ -41,7 +41,7 @@ const ROOT_VIEWS: [&str; 5] = ["log.jsonl", "feed.jsonl", "status.json", "metric
 /// What answers while the index catches up, and all that is below it.
 const AT_ONCE: [&str; 5] = ["README.md", ".ignore", "status.json", "metrics", "transactions"];
 
-fn is_at_once(path: &str) -> bool {
+pub(super) fn is_at_once(path: &str) -> bool {
     path.is_empty() || AT_ONCE.contains(&path.split_once('/').map_or(path, |(first, _)| first))
 }
 
@@ -59,6 +59,7 @@ impl Fs {
             _ => {}
         }
         let Some(own) = own else {
+            self.known(&self.held(ino)?.identity.path)?;
             self.keep_state(ino)?;
             return Ok(Opened { handle: 0, direct: false });
         };
@@ -359,15 +360,16 @@ impl Fs {
     /// Whether a view's reader is to wait: a commit may be on its way, or the index does not know the view yet.
     #[must_use]
     pub fn waits(&self, ino: u64) -> bool {
-        let (undecided, ready) = (self.decisions.is_open(), self.is_ready());
-        if ready && !undecided {
+        let (undecided, settled) = (self.decisions.is_open(), self.is_settled());
+        // The root's names are always the same, and every path leads through it: who wants a receipt would wait twice.
+        if ino == ROOT || (settled && !undecided) {
             return false;
         }
         let Ok(held) = self.held(ino) else { return false };
         if self.is_own_path(&held.identity.path) {
             return false;
         }
-        undecided || !is_at_once(&held.identity.path)
+        undecided || !(settled || is_at_once(&held.identity.path))
     }
 
     /// Whether who lists a directory, or looks for a name in it that is not there, is to wait.
@@ -378,7 +380,7 @@ impl Fs {
             Ok(Some(Own::Staging)) => undecided && name.is_none_or(|name| name.ends_with(receipt::ERROR_ENDING)),
             Ok(Some(Own::Receipts)) => undecided,
             // Only the index knows whether a file of another name is this transaction.
-            _ => self.waits(parent) || (name.is_some() && parent != ROOT && !self.shown().sizes.is_ready()),
+            _ => self.waits(parent) || (name.is_some() && parent != ROOT && !self.is_settled()),
         }
     }
 
@@ -392,7 +394,7 @@ impl Fs {
 
     /// Waits until no commit is on its way and the index has caught up.
     pub fn wait_decided(&self) {
-        self.decisions.wait(|| self.is_ready());
+        self.decisions.wait(|| self.is_settled());
     }
 }
 

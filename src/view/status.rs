@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::epoch::{Epoch, WriterState};
+use crate::epoch::{Epoch, Progress, WriterState};
 use crate::model::Finding;
 
 #[derive(Serialize)]
@@ -86,7 +86,11 @@ pub fn status_json(epoch: &Epoch) -> String {
         forks: Forks { open, provisional },
         findings: epoch.findings.iter().map(finding_json).collect(),
         index: IndexJson {
-            state: if epoch.progress.ready { "ready" } else { "building" },
+            state: match epoch.progress {
+                Progress { ready: true, .. } => "ready",
+                Progress { failed: true, .. } => "failed",
+                _ => "building",
+            },
             done: epoch.progress.done,
             of: epoch.progress.of,
         },

@@ -376,6 +376,56 @@ fn a_mount_answers_at_once_and_each_view_waits_for_what_it_needs() {
     assert!(mount.unmount().success());
 }
 
+/// A bug while the store is read for the first time ends nothing: it is read once more.
+#[test]
+fn a_bug_in_the_first_load_is_survived() {
+    let (store, _) = TestStore::forked();
+    let shown = |mount: &Mount| mount.read("log.jsonl");
+    let sound = Mount::start(&store.path());
+    let expected = shown(&sound);
+    assert!(sound.unmount().success());
+    fs::remove_dir_all(store.path().join("index")).unwrap();
+    let mishap = Mishap::of(&store);
+    mishap.order("panic", "load", 0);
+    let mount = mishap.mount(&store.path());
+    assert!(!mishap.take_back());
+    assert_eq!(shown(&mount), expected);
+    mount.append(&event("after", 0)).unwrap();
+    assert_eq!(mount.count("streams/after.jsonl"), 1);
+    assert!(mount.unmount().success());
+}
+
+/// A bug that every attempt to read the store meets lets nobody wait: what needs the files is an error until they can be read.
+#[test]
+fn a_bug_in_every_load_is_an_error_and_no_wait() {
+    let (store, _) = TestStore::forked();
+    let mishap = Mishap::of(&store);
+    mishap.order("broken", "load", 0);
+    let mount = mishap.options(&store.path()).start();
+    eventually("the reading of the files has failed", || mount.read_json("status.json")["index"]["state"] == "failed");
+    let missing = "streams/never.jsonl";
+    for name in ["log.jsonl", "feed.jsonl", "graph.txt", missing] {
+        assert_eq!(errno(fs::read(mount.join(name)).map(drop)), libc::EIO, "{name}");
+        assert_eq!(errno(fs::metadata(mount.join(name)).map(drop)), libc::EIO, "{name}");
+    }
+    assert_eq!(
+        errno(fs::read_dir(mount.join("types")).and_then(|mut names| names.next().map_or(Ok(()), |name| name.map(drop)))),
+        libc::EIO
+    );
+    assert_eq!(errno(mount.append(&event("a", 0))), libc::EIO);
+    for name in mount.list("transactions") {
+        assert_eq!(mount.read(&format!("transactions/{name}")), fs::read_to_string(store.events_dir().join(name)).unwrap());
+    }
+    assert!(!from_command_line(&store.path(), &event("a", 1), Some(&mishap)));
+    assert!(mishap.take_back());
+    eventually("the files are read after all", || fs::read(mount.join("log.jsonl")).is_ok_and(|log| !log.is_empty()));
+    assert_eq!(mount.read_json("status.json")["index"]["state"], "ready");
+    assert_eq!(errno(fs::read(mount.join(missing)).map(drop)), libc::ENOENT);
+    mount.append(&event("a", 2)).unwrap();
+    assert_eq!(mount.count("streams/a.jsonl"), 1);
+    assert!(mount.unmount().success());
+}
+
 /// What the disk holds after a failed sync is not known: nothing is written until the daemon is started again, and all is read.
 #[test]
 fn a_failed_sync_ends_writing_and_not_reading() {

@@ -100,7 +100,7 @@ fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findi
         declined: Arc::default(),
         replica_id: None,
         writer: WriterState::ReadOnly,
-        progress: Progress { done: count, of: count, ordered: true, ready: true },
+        progress: Progress { done: count, of: count, ordered: true, ready: true, failed: false },
         counters: Counters::default(),
         store: Arc::clone(&present.store),
         past: None,
