@@ -90,7 +90,9 @@ fn diff_takes_every_kind_of_moment() {
     let last = copy.append("b", 4).transaction_id.to_string();
     let after = latest(&copy.braid.epoch());
     copy.save("all");
-    let created_at = |n: usize| copy.text("log.jsonl").lines().nth(n).unwrap().split("\"created_at\":\"").nth(1).unwrap()[..35].to_owned();
+    let created_at = |n: usize| {
+        copy.text("log.jsonl").lines().nth(n).unwrap().split("\"created_at\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
     let times = [2, 3].map(|n| format!("time:{}", created_at(n)));
     let moments = [
         (before.as_str(), after.as_str()),
