@@ -54,6 +54,7 @@ impl Keeper {
             Err(error) => {
                 self.counters.failed += group.len() as u64;
                 for (_, reply) in group {
+                    // Whoever asked may have gone; the same below.
                     let _ = reply.send(Err(error.clone()));
                 }
                 self.publish_if_dirty(shared);

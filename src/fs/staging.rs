@@ -222,9 +222,11 @@ impl Staging {
         let files: Vec<(String, Arc<Staged>)> =
             locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
         for (name, file) in files {
-            if locked(&file.inner).is_gone(Instant::now()) {
-                // Nobody can open it meanwhile: its name does not resolve.
-                let _ = self.remove(&name, &file);
+            // Nobody can open it meanwhile: its name does not resolve.
+            if locked(&file.inner).is_gone(Instant::now())
+                && let Err(error) = self.remove(&name, &file)
+            {
+                tracing::warn!(%error, name, "a committed draft cannot be removed; it is tried again");
             }
         }
     }
@@ -238,8 +240,10 @@ impl Staging {
         let files: Vec<(String, Arc<Staged>)> =
             locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
         for (name, file) in files.into_iter().filter(|(_, file)| unused(file)) {
-            tracing::info!(name, "an unused draft is removed");
-            let _ = self.remove(&name, &file);
+            match self.remove(&name, &file) {
+                Ok(()) => tracing::info!(name, "an unused draft was removed"),
+                Err(error) => tracing::warn!(%error, name, "an unused draft cannot be removed; it is tried again"),
+            }
         }
     }
 
