@@ -45,6 +45,8 @@ mod intake;
 mod keeper;
 mod load;
 mod numbering;
+mod options;
+mod outcome;
 mod projections;
 mod reconcile;
 mod record;
@@ -56,17 +58,16 @@ mod snapshots;
 mod spans;
 mod survive;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::disk::{self, Disk};
+use crate::disk::Disk;
 use crate::epoch::Epoch;
-use crate::fold::Limits;
-use crate::model::{Draft, Errno, EventId, Rejection, ReplicaId, TransactionId};
-use crate::store::{Mode, OpenError, SNAPSHOTS_KEPT, SnapshotMeta, Store};
+use crate::model::{Draft, Errno, Rejection, TransactionId};
+use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
 pub use clock::Clock;
@@ -78,160 +79,13 @@ pub use travel::{TravelError, When};
 
 pub use cutover::CutOver;
 use keeper::{Keeper, Request};
+pub use options::OpenOptions;
+pub use outcome::{AppendError, Committed, CommittedEvent, Failure};
 use projections::Projections;
 pub use projections::{check_definition, worker_exe};
 use travel::Travel;
 
 pub use reconcile::{OpenBranch, OpenConflict, OpenFork, ReconcileOptions, Reconciled, Resolution, Resolver};
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// Nothing is ever written.
-    pub read_only: bool,
-    /// Whether changes by other programs are followed while it is open.
-    pub follow: bool,
-    /// Whether what an earlier process saved is set aside, so that every byte is read and checked again.
-    pub from_scratch: bool,
-    /// Whether every commit is made durable alone, instead of with those that wait beside it.
-    pub one_by_one: bool,
-    /// How many threads read files at the start.
-    pub threads: usize,
-    /// Whether files are compared with what was saved of them before the store is ready, instead of soon after.
-    pub verify: bool,
-    /// After how many changes the index is saved as a whole anew, if they are also a thirty-second part of it; so many a start goes through.
-    pub save_after: usize,
-    /// The disk; another one only in tests.
-    pub disk: Disk,
-    /// The time that new transactions carry; another one than the machine's only in tests.
-    pub clock: Clock,
-    /// Under which replica id is written, instead of the working copy's own; whoever gives it keeps writers apart.
-    pub replica_id: Option<ReplicaId>,
-    /// The program that runs user-defined folds; by default the one that [`worker_exe`] finds.
-    pub worker: Option<PathBuf>,
-    /// What a fold may use.
-    pub fold_limits: Limits,
-    /// How many saved states of a name are kept, the newest ones; at least one.
-    pub snapshots_kept: usize,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 32);
-        Self {
-            read_only: false,
-            follow: false,
-            from_scratch: false,
-            one_by_one: false,
-            threads,
-            verify: false,
-            save_after: 1024,
-            disk: Disk::real(),
-            clock: Clock::machine(),
-            replica_id: None,
-            worker: None,
-            fold_limits: Limits::default(),
-            snapshots_kept: SNAPSHOTS_KEPT,
-        }
-    }
-}
-
-/// A transaction as it was committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// Its id.
-    pub transaction_id: TransactionId,
-    /// Its events in the order of the draft.
-    pub events: Vec<CommittedEvent>,
-    /// Whether an earlier commit had done this already, by its key or its event ids.
-    pub repeated: bool,
-    /// The state that was saved instead of a transaction: then the id is nil and there are no events.
-    pub snapshot: Option<SnapshotMeta>,
-}
-
-/// An event as it was committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommittedEvent {
-    /// Its id.
-    pub event_id: EventId,
-    /// Its stream.
-    pub stream_id: String,
-    /// Its rank from 1 in the stream, as of the commit.
-    pub stream_version: u64,
-    /// Its rank from 1 in canonical order, as of the commit.
-    pub position: u64,
-    /// Its number in ingestion order, once it is certain.
-    pub seq_nr: Option<u64>,
-}
-
-/// Why nothing was committed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The author's fault: every reason.
-    #[error("{0}")]
-    Rejected(Rejection),
-    /// The store is locked, or git is changing it, for longer than five seconds.
-    #[error("{message}")]
-    Busy {
-        /// Who holds it.
-        message: String,
-    },
-    /// The machine's fault.
-    #[error("{message}")]
-    Storage {
-        /// What a system call reports.
-        errno: Errno,
-        /// What failed.
-        message: String,
-    },
-}
-
-impl AppendError {
-    /// What a system call reports.
-    #[must_use]
-    pub fn errno(&self) -> Errno {
-        match self {
-            Self::Rejected(rejection) => rejection.errno(),
-            Self::Busy { .. } => Errno::EBUSY,
-            Self::Storage { errno, .. } => *errno,
-        }
-    }
-}
-
-impl From<Rejection> for AppendError {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-}
-
-/// Why a store could not be opened or taken in.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// What failed.
-    pub message: String,
-    /// What helps.
-    pub hint: String,
-}
-
-impl Failure {
-    /// The keeper has ended.
-    fn closed() -> Self {
-        Self { message: "the store was closed".to_owned(), hint: String::new() }
-    }
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        Self { message: error.to_string(), hint: error.hint() }
-    }
-}
-
-impl From<disk::Error> for Failure {
-    fn from(error: disk::Error) -> Self {
-        Self { message: error.to_string(), hint: "check the directory's permissions and its disk".to_owned() }
-    }
-}
 
 /// Called after each publication with the epoch before and the new one.
 pub type Listener = Box<dyn Fn(&Arc<Epoch>, &Arc<Epoch>) + Send + Sync>;

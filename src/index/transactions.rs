@@ -1,5 +1,7 @@
 //! What the index knows of each transaction, as columns.
 
+mod facts;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -8,67 +10,17 @@ use uuid::Uuid;
 
 use crate::dag::column::Column;
 use crate::dag::key::Created;
-use crate::format::binary::{Binary, Input, binary_fields};
+use crate::format::binary::binary_fields;
 use crate::index::table::Table;
 use crate::model::{ReplicaId, TransactionId};
+
+pub(crate) use facts::Facts;
+pub use facts::{Details, Flags};
 
 /// No parent.
 const NONE: u32 = u32::MAX;
 /// Set in a parent column where the rest is an offset into the list of further parents.
 const MANY: u32 = 1 << 31;
-
-/// Bits that say what a transaction is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u8);
-
-impl Binary for Flags {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.0.put(out);
-    }
-
-    fn take(from: &mut Input<'_>) -> Option<Self> {
-        u8::take(from).map(Self)
-    }
-}
-
-impl Flags {
-    /// Its file is here and valid: it is in every view.
-    pub const VALID: Self = Self(1);
-    /// It stands in or behind a cycle of parents.
-    pub const CYCLIC: Self = Self(2);
-    /// A merge without events, bases and `resolves`: it closes every fork that it descends from.
-    pub const CLOSES_ALL: Self = Self(4);
-    /// It lists more than one parent.
-    pub const MERGE: Self = Self(8);
-    /// Its file is here, valid in itself.
-    pub const PRESENT: Self = Self(16);
-
-    /// Whether all bits of `other` are set.
-    #[must_use]
-    pub fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// These bits, with `other` set or cleared.
-    #[must_use]
-    pub fn with(self, other: Self, on: bool) -> Self {
-        Self(if on { self.0 | other.0 } else { self.0 & !other.0 })
-    }
-}
-
-/// What few transactions have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
-    /// The key of its draft.
-    pub key: Option<Box<str>>,
-    /// The streams whose forks it closes, by number.
-    pub resolves: Vec<u32>,
-    /// Streams that were read and not written, by number, with the versions seen.
-    pub reads: Vec<(u32, u64)>,
-    /// The name of its file where it is not `<id>.jsonl`.
-    pub file: Option<Box<str>>,
-}
-binary_fields!(Details { key, resolves, reads, file });
 
 /// The columns; a number stands for a transaction id for ever, also before its file arrives and after it is gone.
 #[derive(Clone, Debug, Default)]
@@ -124,19 +76,6 @@ binary_fields!(Transactions {
     valid_count,
     merge_count,
 });
-
-/// What a new or returning transaction brings besides its id.
-pub(crate) struct Facts<'a> {
-    pub(crate) created_at: &'a str,
-    pub(crate) replica: ReplicaId,
-    pub(crate) parents: &'a [TransactionId],
-    pub(crate) first_event: u32,
-    pub(crate) event_count: u32,
-    pub(crate) inode: u64,
-    pub(crate) stamp: u32,
-    pub(crate) closes_all: bool,
-    pub(crate) details: Details,
-}
 
 impl Transactions {
     /// How many numbers are given, also to ids that are not here.

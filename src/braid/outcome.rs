@@ -1,0 +1,102 @@
+//! What became of a draft, and why a store could not be opened.
+
+use crate::disk;
+use crate::model::{Errno, EventId, Rejection, TransactionId};
+use crate::store::{OpenError, SnapshotMeta};
+
+/// A transaction as it was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its id.
+    pub transaction_id: TransactionId,
+    /// Its events in the order of the draft.
+    pub events: Vec<CommittedEvent>,
+    /// Whether an earlier commit had done this already, by its key or its event ids.
+    pub repeated: bool,
+    /// The state that was saved instead of a transaction: then the id is nil and there are no events.
+    pub snapshot: Option<SnapshotMeta>,
+}
+
+/// An event as it was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedEvent {
+    /// Its id.
+    pub event_id: EventId,
+    /// Its stream.
+    pub stream_id: String,
+    /// Its rank from 1 in the stream, as of the commit.
+    pub stream_version: u64,
+    /// Its rank from 1 in canonical order, as of the commit.
+    pub position: u64,
+    /// Its number in ingestion order, once it is certain.
+    pub seq_nr: Option<u64>,
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The author's fault: every reason.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// The store is locked, or git is changing it, for longer than five seconds.
+    #[error("{message}")]
+    Busy {
+        /// Who holds it.
+        message: String,
+    },
+    /// The machine's fault.
+    #[error("{message}")]
+    Storage {
+        /// What a system call reports.
+        errno: Errno,
+        /// What failed.
+        message: String,
+    },
+}
+
+impl AppendError {
+    /// What a system call reports.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::Rejected(rejection) => rejection.errno(),
+            Self::Busy { .. } => Errno::EBUSY,
+            Self::Storage { errno, .. } => *errno,
+        }
+    }
+}
+
+impl From<Rejection> for AppendError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// Why a store could not be opened or taken in.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What failed.
+    pub message: String,
+    /// What helps.
+    pub hint: String,
+}
+
+impl Failure {
+    /// The keeper has ended.
+    pub(super) fn closed() -> Self {
+        Self { message: "the store was closed".to_owned(), hint: String::new() }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self { message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<disk::Error> for Failure {
+    fn from(error: disk::Error) -> Self {
+        Self { message: error.to_string(), hint: "check the directory's permissions and its disk".to_owned() }
+    }
+}
