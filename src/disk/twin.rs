@@ -8,7 +8,8 @@ mod model;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::Outcome;
 pub use model::{Data, FileKey, Loss, Model};
@@ -16,11 +17,15 @@ pub use model::{Data, FileKey, Loss, Model};
 use super::{Error, Op, Result};
 use crate::model::Errno;
 
+/// An operation that was held for so long fails: a test that waits for it ends with a failure instead of never.
+const HELD_MAX: Duration = Duration::from_secs(60);
+
 /// The judge of a faulty disk.
 #[derive(Debug)]
 pub struct Twin {
     root: PathBuf,
     state: Mutex<State>,
+    let_go: Condvar,
 }
 
 #[derive(Debug)]
@@ -28,6 +33,10 @@ struct State {
     model: Model,
     /// The mutating operations so far.
     ops: Vec<(Op, PathBuf)>,
+    /// The operations so far that change nothing.
+    looks: Vec<(Op, PathBuf)>,
+    /// What lies below is out of reach for now.
+    held: Option<PathBuf>,
     faults: Vec<Fault>,
     crash_at: Option<usize>,
     crashed: bool,
@@ -49,8 +58,17 @@ impl Twin {
     pub(super) fn new(root: &Path) -> Result<Self> {
         let root = std::fs::canonicalize(root).map_err(|source| Error::new(Op::List, root, source))?;
         let model = Model::of(&root).map_err(|source| Error::new(Op::List, &root, source))?;
-        let state = State { model, ops: Vec::new(), faults: Vec::new(), crash_at: None, crashed: false, outcomes: None };
-        Ok(Self { root, state: Mutex::new(state) })
+        let state = State {
+            model,
+            ops: Vec::new(),
+            looks: Vec::new(),
+            held: None,
+            faults: Vec::new(),
+            crash_at: None,
+            crashed: false,
+            outcomes: None,
+        };
+        Ok(Self { root, state: Mutex::new(state), let_go: Condvar::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -58,10 +76,15 @@ impl Twin {
     }
 
     pub(super) fn admit(&self, op: Op, path: &Path) -> Result<()> {
-        let mut state = self.state();
+        let is_held = |state: &mut State| state.held.as_ref().is_some_and(|held| path != held && path.starts_with(held));
+        let waited = self.let_go.wait_timeout_while(self.state(), HELD_MAX, is_held);
+        let (mut state, wait) = waited.unwrap_or_else(PoisonError::into_inner);
         let failed = |errno: Errno| Err(Error::new(op, path, io::Error::from_raw_os_error(errno.raw())));
-        if state.crashed {
+        if state.crashed || wait.timed_out() {
             return failed(Errno::EIO);
+        }
+        if !op.is_mutating() && path.starts_with(&self.root) {
+            state.looks.push((op, path.to_path_buf()));
         }
         if op.is_mutating() && path.starts_with(&self.root) {
             if state.crash_at == Some(state.ops.len()) {
@@ -113,9 +136,28 @@ impl Twin {
         self.state().ops.clone()
     }
 
+    /// The operations so far that read, ask, list, map, lock or watch, in order.
+    #[must_use]
+    pub fn looks(&self) -> Vec<(Op, PathBuf)> {
+        self.state().looks.clone()
+    }
+
+    /// Lets every operation on what lies below a directory wait until [`Twin::let_go`]; one that waits for a minute fails.
+    pub fn hold(&self, below: &Path) {
+        self.state().held = Some(below.to_path_buf());
+    }
+
+    /// Lets go on what [`Twin::hold`] has held.
+    pub fn let_go(&self) {
+        self.state().held = None;
+        self.let_go.notify_all();
+    }
+
     /// Forgets the operations so far, so that the next ones can be counted.
     pub fn forget_ops(&self) {
-        self.state().ops.clear();
+        let mut state = self.state();
+        state.ops.clear();
+        state.looks.clear();
     }
 
     /// Every way to lose power now: each number of the name changes that are not durable, with each fate of the bytes.

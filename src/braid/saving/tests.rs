@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::braid::tests::{append, event, everything, store};
+use crate::braid::tests::{append, event, everything, store, text};
 use crate::braid::{Braid, OpenOptions};
+use crate::disk::{Disk, Op};
 use crate::model::FindingKind;
+
+/// What a start goes through at most for a transaction of one event.
+const BYTES_MAX: u64 = 256;
 
 fn open(dir: &Path) -> Braid {
     let braid = Braid::open(dir, &OpenOptions { save_after: 1, ..OpenOptions::default() }).unwrap();
@@ -66,6 +71,53 @@ fn a_base_and_its_table_are_believed_and_no_file_is_read() {
     }
     for _ in 0..2 {
         assert_eq!(views(everything(&open(&dir).tree())), expected);
+    }
+}
+
+/// What a start looks at before it is ready, sorted, by path below the store, with the bytes of the saved files that it goes through; no
+/// file of `events/` can be reached meanwhile.
+fn looks_of_a_start(transactions: u32, read_only: bool) -> (Vec<(Op, String)>, u64) {
+    let (_temp, dir) = store();
+    let braid = open(&dir);
+    for n in 0..transactions {
+        append(&braid, &event(&format!("a/{}", n % 5), n));
+    }
+    drop(braid);
+    // This one writes the base, which holds them all.
+    drop(open(&dir));
+    let views = |braid: &Braid| ["log.jsonl", "feed.jsonl", "streams/a/3.jsonl"].map(|path| text(&braid.tree(), path));
+    let expected = views(&open(&dir));
+
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    let root = dir.canonicalize().unwrap();
+    twin.hold(&root.join("events"));
+    let braid = Braid::open(&root, &OpenOptions { read_only, disk, ..OpenOptions::default() }).unwrap();
+    let ready = braid.wait(|epoch| epoch.progress.ready, Duration::from_secs(30)).is_some();
+    let shown = views(&braid);
+    let looks = twin.looks();
+    twin.let_go();
+    assert!(ready, "a file of events/ was asked for before the store was ready");
+    assert_eq!(shown, expected);
+    let name = |path: &Path| path.strip_prefix(&root).unwrap().display().to_string();
+    let mut looks: Vec<(Op, String)> = looks.iter().map(|(op, path)| (*op, name(path))).collect();
+    // The files are listed while the rest is read.
+    looks.sort_by_key(|(op, name)| (name.clone(), format!("{op:?}")));
+    let bytes = ["braidfs.base", "braidfs.table", "ingestion.log"].map(|name| fs::metadata(saved(&dir, name)).unwrap().len());
+    (looks, bytes.iter().sum())
+}
+
+#[test]
+fn a_start_from_a_base_looks_at_the_same_few_files_whatever_the_size_of_the_store() {
+    const MORE: u32 = 200;
+    for read_only in [false, true] {
+        let (looks, few) = looks_of_a_start(20, read_only);
+        let (more, many) = looks_of_a_start(20 + MORE, read_only);
+        assert_eq!(more, looks);
+        assert!(looks.len() <= 36, "{looks:?}");
+        assert!(looks.iter().all(|(_, name)| !name.starts_with("events/")), "{looks:?}");
+        let is_listing = |look: &&(Op, String)| **look == (Op::List, "events".to_owned());
+        assert_eq!(looks.iter().filter(is_listing).count(), 1, "{looks:?}");
+        assert!(many - few <= BYTES_MAX * u64::from(MORE), "{} bytes for {MORE} transactions of one event", many - few);
     }
 }
 
