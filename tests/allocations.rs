@@ -1,0 +1,182 @@
+//! What a read and an append allocate, counted: bounded whatever the size of the store. No clock is asked, so that no busy machine decides.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/all.rs"]
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use braidfs::braid::{Braid, OpenOptions};
+use braidfs::index::{Arrival, ArrivalEvent, Index};
+use braidfs::model::{EventId, Header, ReplicaId, TransactionId};
+use braidfs::view::{File, Node, Tree};
+use serde_json::json;
+use uuid::Uuid;
+
+use support::store::TestStore;
+
+/// What a thread has asked of the allocator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cost {
+    allocations: usize,
+    bytes: usize,
+}
+
+thread_local!(static COST: Cell<Cost> = const { Cell::new(Cost { allocations: 0, bytes: 0 }) });
+
+/// The system's allocator, counting for each thread by itself.
+struct Counting;
+
+fn count(bytes: usize) {
+    let Cost { allocations, bytes: before } = COST.get();
+    COST.set(Cost { allocations: allocations + 1, bytes: before + bytes });
+}
+
+// SAFETY: every call is handed on as it is; counting allocates nothing.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What some work allocates on this thread, with what it gives.
+fn cost<T>(work: impl FnOnce() -> T) -> (Cost, T) {
+    let before = COST.get();
+    let given = work();
+    let after = COST.get();
+    (Cost { allocations: after.allocations - before.allocations, bytes: after.bytes - before.bytes }, given)
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(cost(|| vec![0u8; 1_000]).0, Cost { allocations: 1, bytes: 1_000 });
+    assert_eq!(cost(|| Vec::<u8>::with_capacity(10).reserve_exact(100)).0, Cost { allocations: 2, bytes: 110 });
+    assert_eq!(cost(|| ()).0, Cost::default());
+}
+
+/// What the kernel asks for at once.
+const PAGE: usize = 128 << 10;
+
+/// An open store of so many events, a fifth of them in the stream `long`.
+fn opened(events: usize) -> (TestStore, Braid) {
+    let mut store = TestStore::new();
+    for first in (0..events).step_by(200) {
+        let mut transaction = store.transaction();
+        for n in first..first + 200 {
+            let stream = if n % 5 == 0 { "long".to_owned() } else { format!("short-{n}") };
+            transaction = transaction.event(&stream, "Counted", json!({"n": n, "text": "x".repeat(600)}));
+        }
+        transaction.write();
+    }
+    let braid = Braid::open(&store.path(), &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap();
+    (store, braid)
+}
+
+fn file(tree: &Tree, path: &str) -> File {
+    tree.find(path).and_then(Node::into_file).unwrap()
+}
+
+/// What finding a view and reading a page of it costs: at its beginning, in its middle, at its end.
+fn reads(tree: &Tree, path: &str) -> Vec<(Cost, Cost)> {
+    let size = file(tree, path).size();
+    assert!(size > 3 * PAGE as u64, "{path} has {size} bytes");
+    let offsets = [0, size / 2, size - PAGE as u64];
+    let read = |offset| {
+        let (finding, file) = cost(|| file(tree, path));
+        let (reading, bytes) = cost(|| file.read(offset, PAGE).unwrap());
+        assert_eq!(bytes.len(), PAGE);
+        (finding, reading)
+    };
+    offsets.map(read).to_vec()
+}
+
+#[test]
+fn reading_a_page_of_a_view_allocates_as_little_whatever_the_size_of_the_store() {
+    // One line of a page is cut at its beginning, one at its end.
+    const LINES_BYTES: usize = 4 << 10;
+    let (_small, small) = opened(4_000);
+    let (_large, large) = opened(16_000);
+    for path in ["log.jsonl", "streams/long.jsonl", "types/Counted.jsonl", "categories/short.jsonl", "feed.jsonl"] {
+        for (finding, reading) in [small.tree(), large.tree()].iter().flat_map(|tree| reads(tree, path)) {
+            assert!(finding.allocations <= 24 && finding.bytes <= 1 << 10, "{path}: {finding:?}");
+            assert!(reading.allocations <= 6 && reading.bytes <= PAGE + LINES_BYTES, "{path}: {reading:?}");
+        }
+    }
+}
+
+/// What divides the sizes of two indexes whose pieces are filled alike: the lengths of a column's chunk, and of a piece of the pack in lines.
+const PERIOD: u128 = 4_096;
+
+/// Transaction `n` of a chain, with one event.
+fn enter(index: &mut Index, n: u128) -> u32 {
+    let transaction = |n: u128| TransactionId(Uuid::from_u128(n + 1));
+    let header = Header {
+        format_version: 2,
+        transaction_id: transaction(n),
+        replica_id: ReplicaId(Uuid::from_u128(7)),
+        parents: n.checked_sub(1).map(transaction).into_iter().collect(),
+        created_at: "2026-01-01T00:00:00+00:00".to_owned(),
+        stream_bases: Vec::new(),
+        content_hash: None,
+        resolves: Vec::new(),
+        key: None,
+    };
+    let event_id = EventId(Uuid::from_u128(n + 1_000_000_000));
+    let stream = format!("account-{}", n % 100);
+    let line = format!("{:127}\n", format!("\"event_id\":\"{event_id}\",\"stream_id\":\"{stream}\"}}"));
+    let event = ArrivalEvent { event_id, stream_id: &stream, event_type: "Paid", line_len: line.len() };
+    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, events: vec![event] }, line.as_bytes())
+}
+
+/// What an append costs, on the average of many, in an index of which every state is held by a reader.
+fn append(transactions: u128) -> Cost {
+    const APPENDS: u128 = 256;
+    let mut index = Index::default();
+    let numbers: Vec<u32> = (0..transactions).map(|n| enter(&mut index, n)).collect();
+    index.link(&numbers, &[]);
+    let all = (transactions..transactions + APPENDS).map(|n| {
+        let published = index.clone();
+        let (cost, ()) = cost(|| {
+            let number = enter(&mut index, n);
+            index.link(&[number], &[]);
+        });
+        drop(published);
+        cost
+    });
+    let sum = all.fold(Cost::default(), |sum, one| Cost { allocations: sum.allocations + one.allocations, bytes: sum.bytes + one.bytes });
+    Cost { allocations: sum.allocations / APPENDS as usize, bytes: sum.bytes / APPENDS as usize }
+}
+
+#[test]
+fn an_append_copies_a_bounded_part_of_the_index_whatever_its_size() {
+    const SIZES: [u128; 2] = [PERIOD, 16 * PERIOD];
+    let [small, large] = SIZES.map(append);
+    assert!(small.allocations <= 160 && small.bytes <= 192 << 10, "{small:?}");
+    // One chunk of a column or of a sequence each, however many there are.
+    assert!(large.allocations <= small.allocations + 8, "{small:?}, {large:?}");
+    // What is copied besides is one entry a chunk: less than a byte a transaction.
+    let added = (SIZES[1] - SIZES[0]) as usize;
+    assert!(large.bytes < small.bytes + added, "{small:?}, {large:?}");
+}
