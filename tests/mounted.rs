@@ -32,5 +32,7 @@ mod promises;
 mod reading;
 #[path = "mounted/requests.rs"]
 mod requests;
+#[path = "mounted/system_calls.rs"]
+mod system_calls;
 #[path = "mounted/tools.rs"]
 mod tools;

@@ -33,6 +33,8 @@ pub struct MountOptions {
     user: User,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Which system calls are written to which file.
+    trace: Option<(String, PathBuf)>,
 }
 
 /// A running daemon and its mount point.
@@ -77,6 +79,14 @@ impl MountOptions {
         self
     }
 
+    /// Under `strace`, which writes these system calls of all threads to a file, with the paths behind their descriptors.
+    ///
+    /// Only for root: `fusermount3` has no rights where it is traced.
+    pub fn traced(mut self, calls: &str, into: &Path) -> Self {
+        self.trace = Some((format!("trace={calls}"), into.to_path_buf()));
+        self
+    }
+
     /// Starts the daemon and returns once the mount answers; panics with its log if it ends before.
     #[track_caller]
     pub fn start(self) -> Mount {
@@ -97,9 +107,10 @@ impl MountOptions {
         };
         let log = point.with_extension("log");
         let output = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut command = match self.user {
-            User::Own => braidfs_command(),
-            User::Nobody => as_nobody(&self.store, &point),
+        let mut command = match (self.user, &self.trace) {
+            (User::Own, None) => braidfs_command(),
+            (User::Own, Some((calls, into))) => as_traced(calls, into),
+            (User::Nobody, _) => as_nobody(&self.store, &point),
         };
         command.arg("mount").arg(&self.store).arg(&point).arg("--foreground").args(&self.arguments).envs(self.environment);
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
@@ -119,6 +130,15 @@ fn as_nobody(store: &Path, point: &Path) -> Command {
     fs::copy(env!("CARGO_BIN_EXE_braidfs"), &binary).unwrap();
     let mut command = Command::new(binary);
     command.uid(NOBODY).gid(NOBODY).current_dir("/").env("HOME", "/nonexistent").env_remove("BRAIDFS_STORE").env_remove("BRAIDFS_LOG");
+    command
+}
+
+/// A command whose system calls are written to a file.
+fn as_traced(calls: &str, into: &Path) -> Command {
+    let braidfs = braidfs_command();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-s", "0", "-e", calls, "-o"]).arg(into).arg(braidfs.get_program());
+    command.env_remove("BRAIDFS_STORE").env_remove("BRAIDFS_LOG");
     command
 }
 
@@ -171,7 +191,7 @@ impl Mount {
     /// Begins a mount of a store at `mnt` beside it.
     pub fn options(store: &Path) -> MountOptions {
         let point = store.parent().unwrap().join("mnt");
-        MountOptions { store: store.to_path_buf(), point, user: User::Own, arguments: Vec::new(), environment: Vec::new() }
+        MountOptions { store: store.to_path_buf(), point, user: User::Own, arguments: Vec::new(), environment: Vec::new(), trace: None }
     }
 
     /// The mount point.
