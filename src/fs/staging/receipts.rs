@@ -92,8 +92,9 @@ impl Staging {
     #[must_use]
     pub fn receipt_facts(&self, name: &str) -> Option<(u64, i64)> {
         let file = locked(&self.state).names.get(name).cloned();
-        if file.is_some_and(|file| is_pending(name, &file)) {
-            let text = self.receipt(name)?;
+        if let Some(file) = file.filter(|file| is_pending(name, file)) {
+            // All sums are of one length, so who asks for the size need not wait until the bytes are read.
+            let text = Receipt::pending(name, locked(&file.inner).size, sha256_hex(b""), None).to_bytes();
             return Some((text.len() as u64, super::now_ns()));
         }
         self.brief(name).map(|brief| (brief.size, brief.mtime_ns))
