@@ -16,10 +16,10 @@ use crate::epoch::Quarantined;
 use crate::index::Index;
 use crate::index::transactions::Flags;
 use crate::model::{Finding, FindingKind, Severity, TransactionId};
-use crate::store::{Listed, ListedKind, Store};
+use crate::store::{Listed, ListedKind};
 
-/// How many files are read before they are entered: bounds the memory of a first open.
-const CHUNK: usize = 4096;
+/// After how many files the progress is told.
+const TOLD: usize = 4096;
 
 /// How long after its last change a file that makes no sense yet is given time.
 const WRITING: Duration = Duration::from_millis(80);
@@ -375,26 +375,29 @@ impl Keeper {
         }
     }
 
-    /// Enters files in chunks; while one is entered the next is read.
+    /// Enters files while later ones are read.
     fn arrive_all(&mut self, came: &[String], round: &mut Round, watcher: Option<&Shared>) {
-        let (store, threads) = (Arc::clone(&self.store), self.threads);
-        let mut chunks = came.chunks(CHUNK).peekable();
-        let mut ahead: Option<Vec<Loaded>> = None;
-        while let Some(names) = chunks.next() {
-            mishap::at("load");
-            let loaded = ahead.take().unwrap_or_else(|| load_files(&store, threads, names));
-            std::thread::scope(|scope| {
-                let reader = chunks.peek().map(|next| scope.spawn(|| load_files(&store, threads, next)));
+        mishap::at("load");
+        let store = Arc::clone(&self.store);
+        let (mut rest, mut untold) = (came, 0);
+        store.load_in_turn(
+            came,
+            self.threads,
+            |_, read| load_read(read),
+            |loaded| {
+                let (names, later) = rest.split_at(loaded.len());
+                rest = later;
+                untold += names.len();
+                self.progress.done += names.len() as u64;
                 self.arrive(names, loaded, round);
-                // A reader that panicked is asked again on this thread, where the panic is told.
-                ahead = reader.and_then(|reader| reader.join().ok());
-            });
-            self.progress.done += names.len() as u64;
-            self.flush_saved();
-            if let Some(shared) = watcher {
-                self.publish(shared);
-            }
-        }
+                if untold >= TOLD {
+                    untold = 0;
+                    self.flush_saved();
+                    watcher.into_iter().for_each(|shared| self.publish(shared));
+                }
+            },
+        );
+        self.flush_saved();
     }
 
     fn arrive(&mut self, names: &[String], loaded: Vec<Loaded>, round: &mut Round) {
@@ -557,12 +560,12 @@ impl Keeper {
     }
 }
 
-fn load_files(store: &Store, threads: usize, names: &[String]) -> Vec<Loaded> {
-    store.load_many(names, threads, |_, read| match read {
+fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {
+    match read {
         Ok((bytes, stat)) => load(bytes, stat),
         Err(error) if error.is_not_found() => Loaded::Gone,
         Err(error) => Loaded::Refused(error.to_string(), None),
-    })
+    }
 }
 
 pub(super) fn claim_reason(id: TransactionId) -> String {

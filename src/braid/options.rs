@@ -19,7 +19,7 @@ pub struct OpenOptions {
     pub from_scratch: bool,
     /// Whether every commit is made durable alone, instead of with those that wait beside it.
     pub one_by_one: bool,
-    /// How many threads read files at the start.
+    /// How many threads read files at most; more than there are processors only read where one waits for the disk.
     pub threads: usize,
     /// Whether files are compared with what was saved of them before the store is ready, instead of soon after.
     pub verify: bool,
@@ -41,7 +41,8 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 32);
+        // More than there are processors: a disk that must be waited for answers many at once.
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(32, 64);
         Self {
             read_only: false,
             follow: false,

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use uuid::Uuid;
 
 use crate::braid::Failure;
+use crate::braid::heap;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::{Good, Loaded, load, stamp};
 use crate::disk::{self, Stat};
@@ -330,6 +331,7 @@ impl Keeper {
             self.saving.saved = None;
             return;
         };
+        heap::give_back();
         if let Some(Err(error)) = self.saving.saved.as_mut().map(|saved| saved.end_base(written)) {
             tracing::warn!(%error, "the index could not be saved; the next start reads more files");
             self.saving.saved = None;

@@ -1,13 +1,19 @@
 //! Scanning `events/`: which files there are, and their bytes in parallel.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::disk::{self, Disk, EntryKind, Stat};
+use crate::disk::{self, Disk, EntryKind, OpenDir, Stat};
 use crate::store::Store;
 
 /// Files that one thread takes at a time: enough that the counter is not fought over.
 const CHUNK: usize = 32;
+
+/// How many chunks are read before the first of them is taken: bounds the memory of a first open.
+const CHUNKS_AHEAD: usize = 128;
 
 /// What a name in `events/` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,46 +97,136 @@ impl Store {
         T: Send,
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
-        let threads = threads.clamp(1, names.len().div_ceil(CHUNK).max(1));
-        let next = AtomicUsize::new(0);
-        let work = || self.load_chunks(names, &next, &make);
-        let mut chunks: Vec<(usize, Vec<T>)> = thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mut chunks = work();
-            for other in others {
-                match other.join() {
-                    Ok(done) => chunks.extend(done),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            chunks
-        });
-        chunks.sort_unstable_by_key(|(start, _)| *start);
-        chunks.into_iter().flat_map(|(_, made)| made).collect()
+        let mut all = Vec::with_capacity(names.len());
+        self.load_in_turn(names, threads, make, |made| all.extend(made));
+        all
     }
 
-    fn load_chunks<T, F>(&self, names: &[String], next: &AtomicUsize, make: &F) -> Vec<(usize, Vec<T>)>
+    /// The same for more than should lie in memory at once: `take` gets what was made, in the order of `names`, on this thread,
+    /// while later files are read, though not many more than it has taken.
+    pub fn load_in_turn<T, F>(&self, names: &[String], threads: usize, make: F, mut take: impl FnMut(Vec<T>))
     where
-        F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T,
+        T: Send,
+        F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
-        let events = self.layout().events();
-        let dir = self.disk().open_dir(&events);
-        let mut buffer = Vec::new();
-        let mut chunks = Vec::new();
-        loop {
-            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
-            let Some(chunk) = names.get(start..names.len().min(start.saturating_add(CHUNK))).filter(|chunk| !chunk.is_empty()) else {
-                return chunks;
-            };
-            let made = chunk.iter().zip(start..).map(|(name, n)| {
-                let read = match &dir {
-                    Ok(dir) => dir.read_into(name, &mut buffer),
-                    Err(_) => self.disk().read_into(&Disk::entry_path(&events, name), &mut buffer),
+        let chunks = names.len().div_ceil(CHUNK);
+        let turns = Turns::default();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let end = End(&turns);
+            let mut reader = self.reader();
+            loop {
+                let chunk = next.fetch_add(1, Ordering::Relaxed);
+                if chunk >= chunks || !turns.wait_for_room(chunk) {
+                    break;
+                }
+                turns.hand_in(chunk, reader.load(names, chunk, &make));
+            }
+            // One who finds nothing more to do is not the end of the others' work.
+            std::mem::forget(end);
+        };
+        thread::scope(|scope| {
+            // Whatever ends early, here or there, leaves nobody waiting.
+            let _end = End(&turns);
+            let wanted = if chunks > 1 && threads > 1 { threads.min(chunks) } else { 0 };
+            let spawn = || thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, work).is_ok();
+            // A system that gives no more threads is read with those that it gave.
+            let readers = (0..wanted).take_while(|_| spawn()).count();
+            let mut alone = (readers == 0).then(|| self.reader());
+            for chunk in 0..chunks {
+                let made = match &mut alone {
+                    Some(reader) => Some(reader.load(names, chunk, &make)),
+                    None => turns.take(chunk),
                 };
-                make(n, read.map(|stat| (buffer.as_slice(), stat)))
-            });
-            chunks.push((start, made.collect()));
+                let Some(made) = made else { return };
+                take(made);
+            }
+        });
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        let events = self.layout().events();
+        Reader { dir: self.disk().open_dir(&events), disk: self.disk(), events, buffer: Vec::new() }
+    }
+}
+
+/// Reads files into one buffer.
+struct Reader<'a> {
+    disk: &'a Disk,
+    events: PathBuf,
+    dir: disk::Result<OpenDir>,
+    buffer: Vec<u8>,
+}
+
+impl Reader<'_> {
+    fn load<T>(&mut self, names: &[String], chunk: usize, make: &impl Fn(usize, disk::Result<(&[u8], Stat)>) -> T) -> Vec<T> {
+        let start = chunk * CHUNK;
+        let names = names.get(start..names.len().min(start + CHUNK)).unwrap_or_default();
+        let made = names.iter().zip(start..).map(|(name, n)| {
+            let read = match &self.dir {
+                Ok(dir) => dir.read_into(name, &mut self.buffer),
+                Err(_) => self.disk.read_into(&Disk::entry_path(&self.events, name), &mut self.buffer),
+            };
+            make(n, read.map(|stat| (self.buffer.as_slice(), stat)))
+        });
+        made.collect()
+    }
+}
+
+/// Chunks that were made out of order, until their turn comes.
+struct Turns<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+struct State<T> {
+    made: BTreeMap<usize, Vec<T>>,
+    taken: usize,
+    ended: bool,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { made: BTreeMap::new(), taken: 0, ended: false }), changed: Condvar::new() }
+    }
+}
+
+impl<T> Turns<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a chunk is not too far ahead; false if nobody takes any more.
+    fn wait_for_room(&self, chunk: usize) -> bool {
+        let wait = |state: &mut State<T>| !state.ended && chunk >= state.taken + CHUNKS_AHEAD;
+        !self.changed.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner).ended
+    }
+
+    fn hand_in(&self, chunk: usize, made: Vec<T>) {
+        let mut state = self.lock();
+        state.made.insert(chunk, made);
+        if chunk == state.taken {
+            self.changed.notify_all();
         }
+    }
+
+    /// The next chunk; none if it will never come.
+    fn take(&self, chunk: usize) -> Option<Vec<T>> {
+        let wait = |state: &mut State<T>| !state.ended && !state.made.contains_key(&chunk);
+        let mut state = self.changed.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner);
+        state.taken = chunk + 1;
+        self.changed.notify_all();
+        state.made.remove(&chunk)
+    }
+}
+
+/// Tells everybody that nothing more comes or is taken.
+struct End<'a, T>(&'a Turns<T>);
+
+impl<T> Drop for End<'_, T> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
     }
 }
 
@@ -196,5 +292,15 @@ mod tests {
             assert_eq!(read, (0..names.len()).map(|n| (n != 5).then_some(n)).collect::<Vec<_>>());
         }
         assert!(store.load_many(&[], 4, |n, _| n).is_empty());
+    }
+
+    #[test]
+    fn a_panic_on_either_side_ends_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path(), &Disk::real()).unwrap();
+        let names: Vec<String> = (0..(CHUNKS_AHEAD + 9) * CHUNK).map(|n| format!("{n}.jsonl")).collect();
+        let caught = |run: &(dyn Fn() + std::panic::RefUnwindSafe)| std::panic::catch_unwind(run).is_err();
+        assert!(caught(&|| store.load_in_turn(&names, 3, |n, _| assert!(n < 99), |_| ())));
+        assert!(caught(&|| store.load_in_turn(&names, 3, |_, _| (), |_| panic!("no more"))));
     }
 }
