@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::disk::{self, Disk, EntryKind, OpenDir, Stat};
 use crate::store::Store;
@@ -14,6 +17,9 @@ const CHUNK: usize = 32;
 
 /// How many chunks are read before the first of them is taken: bounds the memory of a first open.
 const CHUNKS_AHEAD: usize = 128;
+
+/// A reader that took so many times its processor time was waiting for the disk.
+const WAITING: u32 = 4;
 
 /// What a name in `events/` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,17 +116,22 @@ impl Store {
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
         let chunks = names.len().div_ceil(CHUNK);
-        let turns = Turns::default();
+        let turns = Turns::of(threads.min(thread::available_parallelism().map_or(2, usize::from)));
         let next = AtomicUsize::new(0);
-        let work = || {
+        let work = |reader_number: usize| {
             let end = End(&turns);
             let mut reader = self.reader();
-            loop {
+            while turns.wait_until_called(reader_number) {
                 let chunk = next.fetch_add(1, Ordering::Relaxed);
                 if chunk >= chunks || !turns.wait_for_room(chunk) {
                     break;
                 }
+                let begun = (Instant::now(), thread_time());
                 turns.hand_in(chunk, reader.load(names, chunk, &make));
+                // Who mostly waits for the disk calls others to wait beside it.
+                if begun.0.elapsed() > thread_time().saturating_sub(begun.1) * WAITING {
+                    turns.call(threads);
+                }
             }
             // One who finds nothing more to do is not the end of the others' work.
             std::mem::forget(end);
@@ -129,9 +140,9 @@ impl Store {
             // Whatever ends early, here or there, leaves nobody waiting.
             let _end = End(&turns);
             let wanted = if chunks > 1 && threads > 1 { threads.min(chunks) } else { 0 };
-            let spawn = || thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, work).is_ok();
+            let spawn = |number| thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, move || work(number)).is_ok();
             // A system that gives no more threads is read with those that it gave.
-            let readers = (0..wanted).take_while(|_| spawn()).count();
+            let readers = (0..wanted).take_while(|&number| spawn(number)).count();
             let mut alone = (readers == 0).then(|| self.reader());
             for chunk in 0..chunks {
                 let made = match &mut alone {
@@ -176,48 +187,83 @@ impl Reader<'_> {
 /// Chunks that were made out of order, until their turn comes.
 struct Turns<T> {
     state: Mutex<State<T>>,
-    changed: Condvar,
+    /// The next chunk was made.
+    made: Condvar,
+    /// There is room for another chunk.
+    room: Condvar,
+    /// More readers are called.
+    called: Condvar,
 }
 
 struct State<T> {
     made: BTreeMap<usize, Vec<T>>,
     taken: usize,
+    /// How many readers wait for room.
+    waiting: usize,
+    /// Readers below this number are to read.
+    called: usize,
     ended: bool,
 }
 
-impl<T> Default for Turns<T> {
-    fn default() -> Self {
-        Self { state: Mutex::new(State { made: BTreeMap::new(), taken: 0, ended: false }), changed: Condvar::new() }
-    }
-}
-
 impl<T> Turns<T> {
+    fn of(called: usize) -> Self {
+        let state = State { made: BTreeMap::new(), taken: 0, waiting: 0, called, ended: false };
+        Self { state: Mutex::new(state), made: Condvar::new(), room: Condvar::new(), called: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until this reader is needed; false if nobody takes any more.
+    fn wait_until_called(&self, reader: usize) -> bool {
+        let wait = |state: &mut State<T>| !state.ended && reader >= state.called;
+        !self.called.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner).ended
+    }
+
+    /// Calls twice as many readers.
+    fn call(&self, max: usize) {
+        let mut state = self.lock();
+        if state.called < max {
+            state.called = (state.called * 2).min(max);
+            self.called.notify_all();
+        }
+    }
+
     /// Waits until a chunk is not too far ahead; false if nobody takes any more.
     fn wait_for_room(&self, chunk: usize) -> bool {
+        let mut state = self.lock();
+        state.waiting += 1;
         let wait = |state: &mut State<T>| !state.ended && chunk >= state.taken + CHUNKS_AHEAD;
-        !self.changed.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner).ended
+        let mut state = self.room.wait_while(state, wait).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        !state.ended
     }
 
     fn hand_in(&self, chunk: usize, made: Vec<T>) {
         let mut state = self.lock();
         state.made.insert(chunk, made);
         if chunk == state.taken {
-            self.changed.notify_all();
+            self.made.notify_all();
         }
     }
 
     /// The next chunk; none if it will never come.
     fn take(&self, chunk: usize) -> Option<Vec<T>> {
         let wait = |state: &mut State<T>| !state.ended && !state.made.contains_key(&chunk);
-        let mut state = self.changed.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.made.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner);
         state.taken = chunk + 1;
-        self.changed.notify_all();
+        if state.waiting > 0 {
+            self.room.notify_all();
+        }
         state.made.remove(&chunk)
     }
+}
+
+/// The processor time of this thread so far.
+fn thread_time() -> Duration {
+    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    now.map_or(Duration::ZERO, Duration::from)
 }
 
 /// Tells everybody that nothing more comes or is taken.
@@ -226,7 +272,9 @@ struct End<'a, T>(&'a Turns<T>);
 impl<T> Drop for End<'_, T> {
     fn drop(&mut self) {
         self.0.lock().ended = true;
-        self.0.changed.notify_all();
+        for waits in [&self.0.made, &self.0.room, &self.0.called] {
+            waits.notify_all();
+        }
     }
 }
 
