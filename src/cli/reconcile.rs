@@ -19,7 +19,7 @@ use crate::disk::Disk;
 /// Settle forks: everything that is settled in one pass becomes one transaction that descends from all histories
 ///
 /// On a terminal each conflict is put before you in $VISUAL or $EDITOR: save the resolution as it is, or with events that set
-/// things right; empty the file to leave the conflict open. A program gets the conflict as JSON on its standard input, with
+/// things right; leave without saving, or empty the file, to leave the conflict open. A program gets the conflict as JSON on its standard input, with
 /// every event of every side, and answers {"events":[…]} or {"unresolvable":"why"} on its standard output.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]

@@ -202,7 +202,7 @@ impl Receipt {
                 text += &format!("  {}\n", why.hint);
             }
         }
-        text + "Mend the file and save it again; what it holds was kept.\n"
+        text + "Mend the file and save it again, whole: what arrived was kept, but who was told of the refusal while writing stopped there.\n"
     }
 }
 

@@ -94,8 +94,11 @@ fn recover(point: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A path with its directory resolved, but not its last name.
+/// A path with its directory resolved, but not its last name; a path that has none, as `.` and `..`, is resolved whole.
 pub fn absolute(path: &Path) -> PathBuf {
+    if path.file_name().is_none() {
+        return Disk::real().canonical(path).unwrap_or_else(|_| path.to_path_buf());
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match (Disk::real().canonical(directory), path.file_name()) {
         (Ok(directory), Some(name)) => directory.join(name),

@@ -43,8 +43,13 @@ Events, one JSON object a line, read with any tool. Everything here is exact and
 To write, drop a file of events, or one line to `append`; each becomes one transaction or is refused as a whole:
 
     echo '{{\"stream_id\":\"todo-1\",\"event_type\":\"Opened\",\"event_data\":{{\"title\":\"try it\"}}}}' > staging/first.jsonl
-    cat receipts/first.jsonl.json
+    cat receipts/first.jsonl.json                 what became of it; a refused one stays, with staging/first.jsonl.error beside it
     echo '{{\"stream_id\":\"todo-1\",\"event_type\":\"Closed\",\"event_data\":{{}}}}' > append
+
+Only names of `A-Z a-z 0-9 . _ -` that begin with a letter or a digit and end in `.json` or `.jsonl` are committed: anything else in `staging/` is a draft,
+until it is renamed, and is removed after 24 hours without use. A name is committed once (`File exists`). A refused line to `append` says only `Invalid argument`; dropped into `staging/` it says why.
+`at/` of a git revision needs a git repository, which `braidfs sync` or `git init` makes. Also here: `checkpoints/` (a number a reader),
+`snapshots/` (saved states), `views/` (folds of your own), `quarantine/` (files that do not count).
 
 `tail -f` on an ordered view stops at a merge that re-orders it; `tail -F` starts again; `feed.jsonl` shows each event once.
 Programs that watch by inotify see no change that is made elsewhere: use `braidfs watch`, or `tail -f`.

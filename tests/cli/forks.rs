@@ -139,6 +139,10 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
     let emptied = edit(&script(&store, ": > \"$1\"")).code(1);
     assert!(emptied.out.contains("stays open"), "{emptied:?}");
     edit(&script(&store, "exit 1")).code(4);
+    // Leaving without saving decides nothing.
+    let left = edit(&script(&store, "exit 0")).code(1);
+    assert!(left.out.contains("stays open") && left.out.contains("nothing was saved"), "{left:?}");
+    assert_eq!(forks(&store).len(), 1);
     // The first save makes no sense; it is put before its author again.
     let state = store.home().join("state");
     let twice = format!(
@@ -153,7 +157,7 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
 #[test]
 fn on_a_terminal_the_editor_is_opened() {
     let (store, _) = TestStore::forked();
-    let editor = script(&store, "grep -q resolve \"$1\" && : > \"$1.seen\"; rm -f \"$1.seen\"");
+    let editor = script(&store, "grep -q resolve \"$1\" && touch \"$1\"");
     let command = format!("{} --store {} reconcile", env!("CARGO_BIN_EXE_braidfs"), store.path().display());
     let mut terminal = std::process::Command::new("script");
     terminal.args(["-qec", &command, "/dev/null"]).env_remove("VISUAL").env_remove("BRAIDFS_STORE").env("EDITOR", &editor);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::mount::{Mount, User, is_mounted};
-use crate::support::run::{bash, braidfs, run};
+use crate::support::run::{bash, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
@@ -116,6 +116,11 @@ fn a_mount_in_use_is_busy_and_ends_by_force() {
     assert!(run("umount", [mount.path()]).err.contains("busy"));
     let refused = braidfs(["umount", text(mount.path())]).code(3);
     assert!(refused.err.contains("in use") && refused.err.contains("--force"), "{}", refused.err);
+    // Also for who stands in it, and names it from there.
+    for (below, named) in [("", "."), ("streams", ".."), ("streams", "../streams/..")] {
+        let refused = run_with(braidfs_command().args(["umount", named]).current_dir(mount.join(below)), b"").code(3);
+        assert!(refused.err.contains("in use"), "{named}: {}", refused.err);
+    }
     assert!(is_mounted(mount.path()));
     braidfs(["umount", "--force", text(mount.path())]).ok();
     assert!(!is_mounted(mount.path()));

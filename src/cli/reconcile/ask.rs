@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -15,6 +16,9 @@ use crate::model::Rejection;
 
 /// How often a text that makes no sense is put before its author again.
 const ATTEMPTS_MAX: usize = 10;
+
+/// When a file that nobody has saved yet was last changed.
+const UNSAVED: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// Asks a program: the conflict on its standard input, the answer on its standard output.
 pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolution> {
@@ -53,6 +57,11 @@ pub(super) fn editor(conflict: &OpenConflict) -> Result<Resolution> {
     let files = file(".json", format!("{{\n  \"resolve\": \"{}\",\n  \"events\": []\n}}\n", conflict.conflict))
         .and_then(|resolution| Ok((resolution, file(".jsonl", context(conflict))?)));
     let (resolution, context) = files.map_err(|error| failed("no file can be made for the editor").because(&error))?;
+    let disk = Disk::real();
+    let stat = || disk.stat(&resolution).map_err(|error| failed("what was edited cannot be read").because(&error));
+    // A time that no editor gives, so that whatever is saved from now on shows.
+    disk.set_modified(&resolution, UNSAVED).map_err(|error| failed("no file can be made for the editor").because(&error))?;
+    let offered = stat()?;
     for _ in 0..ATTEMPTS_MAX {
         // As git does it: the variable may hold arguments too.
         let ended = Command::new("sh")
@@ -63,7 +72,11 @@ pub(super) fn editor(conflict: &OpenConflict) -> Result<Resolution> {
         if !ended.success() {
             return Err(failed("the editor failed; nothing is committed"));
         }
-        let text = Disk::real().read(&resolution).map_err(|error| failed("what was edited cannot be read").because(&error))?;
+        // Who leaves without saving has decided nothing.
+        if stat()? == offered {
+            return Ok(Resolution::Unresolvable("nothing was saved".to_owned()));
+        }
+        let text = disk.read(&resolution).map_err(|error| failed("what was edited cannot be read").because(&error))?;
         if text.trim_ascii().is_empty() {
             return Ok(Resolution::Unresolvable("left open".to_owned()));
         }
