@@ -1,13 +1,14 @@
 //! `graph.txt`: the recent DAG, newest first, as `git log --graph` would draw it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::dag::draw::{Node, draw};
 use crate::index::Index;
 
 /// How many transactions are drawn.
 pub const GRAPH_TRANSACTIONS_MAX: usize = 100;
-/// How many hex digits of an id are shown: those that hold the time, and some of the rest.
+/// How many characters of an id are shown at least: those that hold the time. More where others were made in the same millisecond.
 const ID_CHARS: usize = 13;
 /// How many streams of one transaction are named.
 const STREAMS_SHOWN_MAX: usize = 3;
@@ -21,7 +22,8 @@ pub fn graph_nodes(index: &Index, most: usize) -> Vec<(u32, Node)> {
     let places: HashMap<u32, usize> = shown.iter().enumerate().map(|(place, &tx)| (tx, place)).collect();
     let dangling: BTreeSet<u32> = index.transactions.missing().values().flatten().copied().collect();
     let tips = tips(index);
-    let node = |&tx: &u32| {
+    let ids = short_ids(shown.iter().map(|&tx| index.transactions.id(tx).to_string()).collect());
+    let node = |(&tx, id): (&u32, String)| {
         let parents: Vec<u32> = index.transactions.parents(tx).collect();
         let held: Vec<usize> = parents.iter().filter_map(|parent| places.get(parent).copied()).collect();
         let mut marks = Vec::new();
@@ -32,16 +34,22 @@ pub fn graph_nodes(index: &Index, most: usize) -> Vec<(u32, Node)> {
             marks.push("dangling".to_owned());
         }
         marks.extend(tips.get(&tx).into_iter().flatten().map(|conflict| format!("fork {conflict}")));
-        let node = Node {
-            id: index.transactions.id(tx).to_string().chars().take(ID_CHARS).collect(),
-            has_older: held.len() < parents.len(),
-            parents: held,
-            marks,
-            label: label(index, tx),
-        };
+        let node = Node { id, has_older: held.len() < parents.len(), parents: held, marks, label: label(index, tx) };
         (tx, node)
     };
-    shown.iter().map(node).collect()
+    shown.iter().zip(ids).map(node).collect()
+}
+
+/// Ids cut to what tells them from each other.
+fn short_ids(ids: Vec<String>) -> Vec<String> {
+    let sorted: BTreeSet<&String> = ids.iter().collect();
+    let common = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let short = |id: &String| {
+        let before = sorted.range::<String, _>(..id).next_back().map_or(0, |other| common(id, other));
+        let after = sorted.range::<String, _>((Bound::Excluded(id), Bound::Unbounded)).next().map_or(0, |other| common(id, other));
+        id.chars().take(ID_CHARS.max(before.max(after) + 1)).collect()
+    };
+    ids.iter().map(short).collect()
 }
 
 /// The text of `graph.txt`.
@@ -78,9 +86,21 @@ fn label(index: &Index, tx: u32) -> String {
     }
     let resolved = index.transactions.details(tx).map_or(0, |details| details.resolves.len());
     if resolved > 0 {
-        named.push(format!("reconciles {resolved} streams"));
+        named.push(format!("reconciles {resolved} stream{}", if resolved == 1 { "" } else { "s" }));
     }
     let created_at: String = index.transactions.created_at(tx).chars().take("2026-01-31T12:00:00".len()).collect();
     let replica: String = index.transactions.replica(tx).to_string().chars().take(8).collect();
     format!("{created_at} {replica} {}", named.join(", ")).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_ids;
+
+    #[test]
+    fn ids_of_one_millisecond_are_told_apart() {
+        let ids = ["01a219e0-4d60-7001-8000-000000000000", "01a219e0-4d60-7001-9000-000000000000", "01a219e0-4d61-7001-8000-000000000000"];
+        let short = short_ids(ids.map(str::to_owned).to_vec());
+        assert_eq!(short, ["01a219e0-4d60-7001-8", "01a219e0-4d60-7001-9", "01a219e0-4d61"]);
+    }
 }
