@@ -78,7 +78,7 @@ pub struct Tree {
 
 /// The files of the root, in the order in which `ls -U` shows them.
 const ROOT_FILES: [&str; 7] = ["README.md", ".ignore", "status.json", "metrics", "log.jsonl", "feed.jsonl", "graph.txt"];
-/// The directories of the root that every epoch has.
+/// The directories of the root; see [`Tree::root_directories`].
 const ROOT_DIRECTORIES: [&str; 9] =
     ["feed", "streams", "types", "categories", "transactions", "quarantine", "forks", "snapshots", "checkpoints"];
 
@@ -129,7 +129,7 @@ impl Tree {
         let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
         match (first, rest) {
             ("", None) => Some(self.directory()),
-            (name, None) if ROOT_DIRECTORIES.contains(&name) => Some(self.directory()),
+            (name, None) if self.root_directories().any(|directory| directory == name) => Some(self.directory()),
             ("README.md", None) => Some(self.bytes(texts::readme(&self.epoch))),
             (".ignore", None) => Some(self.bytes(texts::IGNORE.to_owned())),
             ("status.json", None) => Some(self.bytes(status::status_json(&self.epoch))),
@@ -171,7 +171,7 @@ impl Tree {
             }
             ("transactions", "") => Some(self.list_transactions()),
             ("quarantine", "") => Some(self.list_quarantined()),
-            ("checkpoints", "") => Some(self.list_checkpoints()),
+            ("checkpoints", "") if self.epoch.past.is_none() => Some(self.list_checkpoints()),
             ("views", directory) => self.list_views(directory),
             ("snapshots", directory) => self.list_snapshots(directory),
             ("forks", rest) => self.list_forks(rest),
@@ -182,8 +182,14 @@ impl Tree {
     fn list_root(&self) -> Vec<Entry> {
         let views = self.states.iter().map(|_| Entry::directory("views"));
         let files = ROOT_FILES.iter().map(|&name| Entry::file(name));
-        let directories = ROOT_DIRECTORIES.iter().copied().chain(self.past.as_ref().map(|_| "at"));
+        let directories = self.root_directories().chain(self.past.as_ref().map(|_| "at"));
         files.chain(directories.map(Entry::directory)).chain(views).collect()
+    }
+
+    /// The past has no checkpoints: they say where readers of the present are.
+    fn root_directories(&self) -> impl Iterator<Item = &'static str> {
+        let is_past = self.epoch.past.is_some();
+        ROOT_DIRECTORIES.into_iter().filter(move |&name| !is_past || name != "checkpoints")
     }
 
     pub(super) fn directory(&self) -> Node {

@@ -222,7 +222,9 @@ fn a_branch_that_moves_is_resolved_anew_and_shares_the_epoch_of_its_commit() {
     assert_eq!(tree.list("at"), Some(Vec::new()));
     assert!(tree.list("").unwrap().iter().any(|entry| entry.name == "at" && entry.directory));
     assert!(tree.list("at/HEAD~1/streams").unwrap().iter().any(|entry| entry.name == "a.jsonl"));
-    assert!(tree.list("at/HEAD~1").unwrap().iter().all(|entry| entry.name != "at"));
+    assert!(tree.list("at/HEAD~1").unwrap().iter().all(|entry| entry.name != "at" && entry.name != "checkpoints"));
+    assert!(tree.list("").unwrap().iter().any(|entry| entry.name == "checkpoints"));
+    assert!(tree.find("at/HEAD~1/checkpoints").is_none() && tree.list("at/HEAD~1/checkpoints").is_none());
     for nothing in ["at/none", "at/side%2fway", "at/side/way", "at/HEAD%", "at/HEAD~1/at/HEAD", "at/position:x", "at/%2E%2E"] {
         assert!(tree.find(nothing).is_none(), "{nothing}");
         assert!(tree.list(nothing).is_none(), "{nothing}");
