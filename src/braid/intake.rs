@@ -236,6 +236,9 @@ impl Keeper {
                     }
                     None if self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode) => {}
                     None => {
+                        if self.roster.odd.contains_key(&name) {
+                            seen_names.insert(name.clone());
+                        }
                         came.push(name);
                         continue;
                     }
@@ -249,10 +252,7 @@ impl Keeper {
             None => (None, Some(name.clone())),
         });
         came.dedup();
-        let is_new: HashSet<&String> = came.iter().collect();
-        let is_seen = |name: &String| seen_names.contains(name) || is_new.contains(name);
-        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !is_seen(name)).cloned().collect();
-        drop(is_new);
+        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !seen_names.contains(*name)).cloned().collect();
         let transactions = &self.index.transactions;
         let gone = (0..).zip(seen_numbers).filter(|&(number, seen)| !seen && transactions.is_present(number));
         went.extend(gone.map(|(number, _)| transactions.file_name(number)));
