@@ -183,6 +183,11 @@ impl Braid {
             if let Err(error) = started {
                 tracing::warn!(%error, "no thread to survey with");
             }
+            let weak = Arc::downgrade(&projections);
+            let started = std::thread::Builder::new().name("definitions".to_owned()).spawn(move || projections::follow(&weak));
+            if let Err(error) = started {
+                tracing::warn!(%error, "no thread to follow the definitions with");
+            }
         }
         let past_states = projections::Past::of(&projections);
         let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states));

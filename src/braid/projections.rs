@@ -1,6 +1,7 @@
 //! The states of user-defined folds: computed when they are asked for, then kept up event by event.
 
 mod definitions;
+mod follow;
 mod kept;
 mod past;
 mod source;
@@ -26,6 +27,7 @@ use crate::store::{Mode, Store};
 use crate::view::{StateText, States};
 
 use definitions::Definitions;
+pub(super) use follow::follow;
 use kept::{Kept, Outcome, Point};
 pub(super) use past::Past;
 use source::Source;

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, Instant};
 
 use crate::stage::repository;
 use crate::support::git::git;
 use crate::support::mount::Mount;
 use crate::support::run::run_with;
-use crate::support::wait::eventually_eq;
+use crate::support::wait::{eventually, eventually_eq, eventually_some};
 
 #[test]
 fn a_branch_below_at_leads_to_the_inodes_of_its_commit_and_moves_with_it() {
@@ -61,4 +62,53 @@ fn a_mount_follows_branches_and_keeps_the_past_of_the_other_one() {
     git(&dir, ["merge", "-q", "side"]);
     eventually_eq(&side, || mount.read("log.jsonl"));
     assert_eq!(mount.read("at/main~1/log.jsonl"), main);
+}
+
+#[test]
+fn what_git_tells_comes_and_goes_as_soon_as_git_has_done_something() {
+    /// Five times what it takes on a machine with nothing else to do, and half of what a survey every five seconds takes.
+    const ROUNDS_MAX: Duration = Duration::from_secs(12);
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    drop(repository(&dir));
+    let mount = Mount::start(&dir);
+    let uncommitted = || mount.read_json("status.json")["findings"].to_string().contains("\"uncommitted\"");
+    let begun = Instant::now();
+    for n in 0..3 {
+        mount.append(&format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":{n}}}\n")).unwrap();
+        eventually("what is not committed is told", uncommitted);
+        git(&dir, ["add", "-A"]);
+        git(&dir, ["commit", "-q", "-m", "events"]);
+        eventually("what is committed is not told", || !uncommitted());
+    }
+    assert!(begun.elapsed() < ROUNDS_MAX, "it took {:?}", begun.elapsed());
+    mount.unmount();
+}
+
+#[test]
+fn no_epoch_shows_a_file_and_says_that_it_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let copy = repository(&dir);
+    let name = copy.commit("a", 1);
+    drop(copy);
+    let mount = Mount::start(&dir);
+    let path = dir.join("events").join(&name);
+    let bytes = fs::read(&path).unwrap();
+    let vanished = || {
+        let status = mount.read_json("status.json");
+        (status["transactions"] == 1, status["findings"].to_string().contains("\"vanished\""))
+    };
+    for _ in 0..3 {
+        fs::remove_file(&path).unwrap();
+        eventually("what is gone is told, also by git", || {
+            let status = mount.read_json("status.json");
+            let told = status["findings"].to_string();
+            !told.contains("\"uncommitted\"") && status["transactions"] == 0 && told.contains("is committed to git and gone from events/")
+        });
+        fs::write(&path, &bytes).unwrap();
+        let (_, told) = eventually_some("the file is back", || Some(vanished()).filter(|(is_here, _)| *is_here));
+        assert!(!told, "the epoch that shows the file says that it is gone");
+    }
+    mount.unmount();
 }

@@ -94,6 +94,40 @@ fn a_state_that_is_open_stays_whole_while_its_name_comes_to_stand_for_the_next()
     }
 }
 
+/// How many findings tell of broken projections, and what the first of them says.
+fn broken(mount: &Mount) -> (usize, String) {
+    let status = mount.read_json("status.json");
+    let broken = status["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "broken-projection");
+    (broken.clone().count(), broken.map(|finding| finding["message"].as_str().unwrap()).next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn what_is_told_of_a_definition_comes_and_goes_in_an_idle_store_whose_views_nobody_reads() {
+    let store = store(&[]);
+    for read_only in [false, true] {
+        let options = Mount::options(&store.path());
+        let mount = if read_only { options.arg("--read-only").start() } else { options.start() };
+        let definition = store.path().join("projections/sum.jq");
+        fs::write(&definition, ". + 1\n").unwrap();
+        eventually("a text without settings is told", || broken(&mount).1.contains("no initial state"));
+        fs::write(&definition, "#: init: 0\n. + (\n").unwrap();
+        eventually("another fault takes its place", || broken(&mount).1.contains("is no jq"));
+        assert_eq!(broken(&mount).0, 1);
+        fs::write(&definition, "#: init: 0\n. + 1\n").unwrap();
+        eventually("it is mended", || broken(&mount).0 == 0);
+        fs::write(&definition, "#: init: 0\nerror(\"no\")\n").unwrap();
+        eventually("the view shows its fault", || mount.read("views/sum.json").contains("the step failed"));
+        eventually("what a reader met is told", || broken(&mount).1.contains("the step failed"));
+        fs::write(&definition, "#: init: 0\n. + 2\n").unwrap();
+        eventually("that is mended, and nobody has looked", || broken(&mount).0 == 0);
+        fs::write(&definition, "nonsense (\n").unwrap();
+        eventually("broken once more", || broken(&mount).0 == 1);
+        fs::remove_file(&definition).unwrap();
+        eventually("a definition that is gone is not told of", || broken(&mount).0 == 0);
+        assert!(mount.unmount().success());
+    }
+}
+
 #[test]
 fn the_past_shows_the_folds_of_now_over_the_events_of_then() {
     let store =
@@ -115,12 +149,11 @@ fn the_past_shows_the_folds_of_now_over_the_events_of_then() {
         .unwrap();
     assert_eq!(mount.read_json("at/position:4/views/sum.json")["error"]["kind"], "step");
     assert_eq!(mount.read("at/position:3/views/sum.json"), "3\n");
-    let broken = |mount: &Mount| mount.read_json("status.json")["findings"].to_string().matches("broken-projection").count();
-    assert_eq!(broken(&mount), 0);
+    assert_eq!(broken(&mount).0, 0);
     assert_eq!(mount.read_json("views/sum.json")["event"]["event_data"], 20);
-    eventually("the finding is shown", || broken(&mount) == 1);
+    eventually("the finding is shown", || broken(&mount).0 == 1);
     fs::write(store.path().join("projections/sum.jq"), "#: init: 0\n. + 1\n").unwrap();
     assert_eq!(mount.read("views/sum.json"), "4\n");
-    eventually("the finding is gone", || broken(&mount) == 0);
+    eventually("the finding is gone", || broken(&mount).0 == 0);
     assert!(mount.unmount().success());
 }

@@ -1,0 +1,74 @@
+//! Definitions that come, change and go are looked at although nobody reads their views: what is told of them comes and goes by itself.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, TryLockError, Weak};
+use std::time::Duration;
+
+use super::definitions::Read;
+use super::{Projections, digest_of, locked};
+use crate::fold::{Definition, FoldError, Worker};
+
+/// How often the definitions are looked at.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// Looks at the definitions until the store is closed.
+pub(in crate::braid) fn follow(projections: &Weak<Projections>) {
+    let mut tried = HashMap::new();
+    loop {
+        std::thread::sleep(PAUSE);
+        let Some(projections) = projections.upgrade() else { return };
+        projections.look(&mut tried);
+    }
+}
+
+impl Projections {
+    /// Forgets what is said of texts that are no more, and tries those that are new: whether they are definitions, and their programs jq.
+    fn look(&self, tried: &mut HashMap<String, Read>) {
+        let now: HashMap<String, Read> = self.definitions.all(&self.store).into_iter().collect();
+        self.forget_outdated(&now);
+        tried.retain(|name, before| now.get(name).is_some_and(|read| std::sync::Arc::ptr_eq(read, before)));
+        for (name, read) in now {
+            if tried.contains_key(&name) {
+                continue;
+            }
+            let outcome = match read.as_ref() {
+                Ok(definition) => self.try_out(definition),
+                Err(error) => Some(Err(error.clone())),
+            };
+            // While a state is folded the program is not tried; nobody is to wait for that.
+            let Some(outcome) = outcome else { continue };
+            if let Err(error) = outcome {
+                self.note(&name, "", digest_of(&read), Some(&error));
+            }
+            tried.insert(name, read);
+        }
+    }
+
+    /// Compiles a program and tries its initial state; none while the worker is at work.
+    fn try_out(&self, definition: &Definition) -> Option<Result<(), FoldError>> {
+        let mut worker = match self.worker.try_lock() {
+            Ok(worker) => worker,
+            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if worker.is_none() {
+            match Worker::start(&self.exe, self.limits) {
+                Ok(started) => *worker = Some(started),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        worker.as_mut().map(|worker| worker.check(&definition.text, definition.init.as_bytes()))
+    }
+
+    /// Forgets what was broken about texts that others have taken the place of, or nothing.
+    fn forget_outdated(&self, now: &HashMap<String, Read>) {
+        let mut broken = locked(&self.broken);
+        let before = broken.len();
+        broken.retain(|(name, _), (digest, _)| now.get(name).is_some_and(|read| digest_of(read) == *digest));
+        let changed = broken.len() != before;
+        drop(broken);
+        if changed {
+            (self.ask)();
+        }
+    }
+}
