@@ -27,6 +27,8 @@ impl Keeper {
         findings.extend(self.checkpoint_findings());
         findings.extend(self.projections.findings());
         findings.extend(self.shelf.findings());
+        // Git was asked a while ago; what is back by now is known at once.
+        findings.retain(|finding| finding.kind != FindingKind::Vanished || !self.is_here(finding));
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
         for finding in &mut findings {
             let cure = finding.file.as_ref().and_then(|file| self.memory.cures.get(file));
@@ -37,6 +39,13 @@ impl Keeper {
         // Memory and git may both tell that a file has gone or was changed.
         findings.dedup_by(|b, a| a == b || (told_once(a.kind) && a.kind == b.kind && a.file.is_some() && a.file == b.file));
         shorten(findings)
+    }
+
+    /// Whether the file that a finding is about is in the views.
+    fn is_here(&self, finding: &Finding) -> bool {
+        let transactions = &self.index.transactions;
+        let held = finding.transaction_id.and_then(|id| transactions.find_valid(id)).map(|tx| transactions.file_name(tx));
+        held.is_some() && held == finding.file
     }
 
     fn stale_read_findings(&self) -> Vec<Finding> {

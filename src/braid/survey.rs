@@ -17,11 +17,13 @@ use crate::index::Index;
 use crate::model::{Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
 use crate::store::Store;
 
-/// How long the next survey waits at least.
-const PAUSE: Duration = Duration::from_secs(5);
-/// A survey takes at most one part in so many of the time.
+/// How long the next survey waits at least where git's files are as they were.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Such a survey takes at most one part in so many of the time.
 const SHARE: u32 = 20;
-/// How often it is looked whether the store was closed.
+/// The same where git has done something, which may have cured what is told: a person waits for that.
+const SHARE_OF_GIT: u32 = 4;
+/// How often it is looked whether git has done something or the store was closed.
 const WAKE_UP: Duration = Duration::from_millis(250);
 /// For how many missing parents git is asked: each may take a walk through its history.
 const PARENTS_ASKED_MAX: usize = 20;
@@ -145,15 +147,16 @@ fn tips(index: &Index) -> BTreeSet<TransactionId> {
 
 /// Surveys a followed store from time to time, after it has changed, until it is closed.
 pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Request>) {
-    let mut surveyed = None;
+    let mut surveyed: Option<(u64, GitStamp)> = None;
     let mut asked = Asked::default();
-    let mut next = Instant::now();
+    let (mut next, mut next_of_git) = (Instant::now(), Instant::now());
     while let (Some(shared), Some(store)) = (shared.upgrade(), store.upgrade()) {
         let epoch = shared.epoch();
         drop(shared);
         // What git does meanwhile is looked at the next time.
         let now = (epoch.number, git_stamp(&store));
-        if epoch.progress.ready && Instant::now() >= next && surveyed.as_ref() != Some(&now) {
+        let due = if surveyed.as_ref().is_some_and(|(_, stamp)| *stamp != now.1) { next_of_git } else { next };
+        if epoch.progress.ready && Instant::now() >= due && surveyed.as_ref() != Some(&now) {
             let start = Instant::now();
             let found = survey(&store, &epoch, &mut asked);
             let job = Request::Job(Box::new(move |keeper: &mut Keeper, shared: &Shared| keeper.take_over(found, shared)));
@@ -162,7 +165,8 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
             }
             // What it publishes itself is one epoch more.
             surveyed = Some(now);
-            next = Instant::now() + PAUSE.max(start.elapsed() * SHARE);
+            let (end, took) = (Instant::now(), start.elapsed());
+            (next, next_of_git) = (end + PAUSE.max(took * SHARE), end + took * SHARE_OF_GIT);
         }
         drop((epoch, store));
         std::thread::sleep(WAKE_UP);
