@@ -186,7 +186,7 @@ fn orphaned_finding(checkpoint: &Checkpoint) -> Finding {
         file: None,
         transaction_id: None,
         message: format!("checkpoint \"{name}\" at {seq_nr} belongs to another ingestion log and is refused"),
-        hint: format!("braidfs checkpoint forget {}   # then that subscription reads from the start", super::findings::quoted(name)),
+        hint: format!("braidfs checkpoint forget {}   # then that subscription reads from the start", crate::format::text::quoted(name)),
     }
 }
 

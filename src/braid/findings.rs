@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
 use crate::dag::StaleRead;
+use crate::format::text::{counted, quoted};
 use crate::index::Index;
 use crate::model::{Finding, FindingKind, Severity, TransactionId};
 
@@ -171,17 +172,9 @@ fn shorten(findings: Vec<Finding>) -> Vec<Finding> {
             severity,
             file: None,
             transaction_id: None,
-            message: format!("{} more findings of the kind \"{}\"", count - TOLD_MAX, kind.name()),
+            message: format!("{} of the kind \"{}\"", counted(count - TOLD_MAX, "more finding"), kind.name()),
             hint: "braidfs verify".to_owned(),
         });
     }
     told
-}
-
-/// A file's name as a word of the shell.
-pub(super) fn quoted(name: &str) -> String {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte)) {
-        return name.to_owned();
-    }
-    format!("'{}'", name.replace('\'', "'\\''"))
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::field::Empty;
 
-use crate::braid::findings::quoted;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::{Good, Loaded, load};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{Disk, EntryKind, Stat, mishap};
 use crate::epoch::Quarantined;
+use crate::format::text::quoted;
 use crate::index::Index;
 use crate::index::transactions::Flags;
 use crate::model::{Finding, FindingKind, Severity, TransactionId};

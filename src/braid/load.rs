@@ -128,7 +128,7 @@ impl Good {
                 FindingKind::Misnamed,
                 Severity::Warning,
                 format!("file \"{file}\" holds transaction \"{id}\" under another name"),
-                format!("git mv events/{} events/{id}.jsonl", crate::braid::findings::quoted(file)),
+                format!("git mv events/{} events/{id}.jsonl", crate::format::text::quoted(file)),
             ));
         }
         findings

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::braid::git::Program;
 use crate::braid::restore::failure_of_lock;
 use crate::braid::{Braid, Failure};
+use crate::format::text::counted;
 use crate::format::transaction::normalize;
 use crate::model::FindingKind;
 use crate::store::CommitLock;
@@ -27,7 +28,7 @@ impl Braid {
         let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
         match store.remove_stale_temporaries(&lock, SystemTime::now())? {
             0 => {}
-            count => done.push(format!("removed {count} files that a killed program left in tmp/")),
+            count => done.push(format!("removed {} that a killed program left in tmp/", counted(count, "file"))),
         }
         if let Some(lacks) = store.git()?.and_then(|_| Program::new(store.dir()).lacks().ok()) {
             let amended = store.amend_git_files(lacks.attributes, lacks.ignores)?;

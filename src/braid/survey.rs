@@ -5,7 +5,6 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::braid::findings::quoted;
 use crate::braid::git::{Commit, GitError, Program, State};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::load;
@@ -13,6 +12,7 @@ use crate::braid::memory::edited;
 use crate::braid::{Braid, Failure, Shared};
 use crate::disk::Stat;
 use crate::epoch::Epoch;
+use crate::format::text::{counted_as, quoted};
 use crate::index::Index;
 use crate::model::{Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
 use crate::store::Store;
@@ -281,10 +281,7 @@ fn uncommitted(names: Vec<&str>) -> Option<Finding> {
         severity: Severity::Info,
         file: (names.len() == 1).then(|| (*first).to_owned()),
         transaction_id: None,
-        message: match names.len() {
-            1 => "1 transaction file is not committed to git yet".to_owned(),
-            count => format!("{count} transaction files are not committed to git yet"),
-        },
+        message: counted_as(names.len(), "transaction file is not committed to git yet", "transaction files are not committed to git yet"),
         hint: "git add events && git commit -m \"add events\" -- events".to_owned(),
     })
 }
@@ -308,7 +305,11 @@ fn stale_temporaries(store: &Store) -> Option<Finding> {
         severity: Severity::Info,
         file: None,
         transaction_id: None,
-        message: format!("{} files in tmp/ were left by a killed program, the oldest {} h ago", stale.len(), oldest.as_secs() / 3600),
+        message: format!(
+            "{} left by a killed program, the oldest {} h ago",
+            counted_as(stale.len(), "file in tmp/ was", "files in tmp/ were"),
+            oldest.as_secs() / 3600
+        ),
         hint: "braidfs doctor --fix".to_owned(),
     })
 }

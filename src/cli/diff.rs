@@ -8,6 +8,7 @@ use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Difference, StreamDifference, difference};
 use crate::disk::Disk;
+use crate::format::text::counted;
 
 /// So many transactions are listed for people.
 const LISTED_MAX: usize = 20;
@@ -62,9 +63,9 @@ fn to_json(difference: &Difference) -> Value {
 }
 
 fn print(session: &mut Session, difference: &Difference) -> Result {
-    session.out.line(format!("{} transactions came, {} went", difference.came.len(), difference.went.len()))?;
+    session.out.line(format!("{} came, {} went", counted(difference.came.len(), "transaction"), difference.went.len()))?;
     for came in difference.came.iter().take(LISTED_MAX) {
-        session.out.line(format!("  + {}  {}  {} events", came.transaction_id, harmless(&came.created_at), came.events))?;
+        session.out.line(format!("  + {}  {}  {}", came.transaction_id, harmless(&came.created_at), counted(came.events, "event")))?;
     }
     for went in difference.went.iter().take(LISTED_MAX) {
         session.out.line(format!("  - {went}"))?;
@@ -73,7 +74,7 @@ fn print(session: &mut Session, difference: &Difference) -> Result {
     if hidden > 0 {
         session.out.line(format!("  and {hidden} more: --format json lists all"))?;
     }
-    session.out.line(format!("{} streams changed", difference.streams.len()))?;
+    session.out.line(format!("{} changed", counted(difference.streams.len(), "stream")))?;
     for (stream, change) in &difference.streams {
         session.out.line(format!("  {}: {}", harmless(stream), describe(change)))?;
     }
@@ -93,7 +94,7 @@ fn describe(change: &StreamDifference) -> String {
         }
     }
     if let Some(first) = change.first_shifted {
-        text += &format!(", {} versions shifted from {first} on", change.shifted);
+        text += &format!(", {} shifted from {first} on", counted(change.shifted, "version"));
     }
     if change.reordered {
         text += ", re-ordered";

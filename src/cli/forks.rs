@@ -10,6 +10,7 @@ use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::dag::{ClosedFork, Closing};
 use crate::disk::Disk;
+use crate::format::text::counted;
 use crate::view::{ConflictReport, ForkReport, Node, Tree};
 
 /// How long a command waits for git to tell whose the branches are.
@@ -61,13 +62,7 @@ pub(super) fn told(report: &ConflictReport) -> String {
 
 fn told_fork(fork: &ForkReport) -> String {
     let branches: Vec<String> = fork.branches.iter().map(|branch| format!("{} +{}", branch.name, branch.events)).collect();
-    format!(
-        "\n  {}: {} event{} in common, then {}",
-        harmless(&fork.stream_id),
-        fork.base_version,
-        if fork.base_version == 1 { "" } else { "s" },
-        branches.join(" | ")
-    )
+    format!("\n  {}: {} in common, then {}", harmless(&fork.stream_id), counted(fork.base_version, "event"), branches.join(" | "))
 }
 
 fn closed(tree: &Tree, session: &mut Session) -> Result {

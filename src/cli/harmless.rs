@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::format::text::is_direction;
+
 /// True for what a terminal obeys or what reorders the line: controls, and the marks of bidirectional text.
 fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    c.is_control() || is_direction(c)
 }
 
 /// Renders text for people: each harmful character becomes `\u{1b}`-like text.

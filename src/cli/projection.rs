@@ -11,6 +11,7 @@ use super::{Session, given, locate, reader};
 use crate::braid::{check_definition, worker_exe};
 use crate::disk::Disk;
 use crate::fold::{Definition, FoldError, FoldErrorKind, Per};
+use crate::format::text::counted_as;
 use crate::store::{Mode, Store};
 
 /// So much of a program is read: more than it may have, so that too much is noticed.
@@ -218,7 +219,10 @@ fn run_fold(arguments: &Run, session: &mut Session) -> Result {
         }
     }
     if broken > 0 {
-        return Err(Failure::new(Kind::Refused, format!("projection '{name}': {broken} of its states are broken")));
+        return Err(Failure::new(
+            Kind::Refused,
+            format!("projection '{name}': {}", counted_as(broken, "state is broken", "states are broken")),
+        ));
     }
     Ok(())
 }

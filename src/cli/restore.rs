@@ -7,6 +7,7 @@ use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::disk::Disk;
+use crate::format::text::{counted, counted_as};
 
 /// Bring back from git what was in events/ and is gone
 ///
@@ -33,11 +34,11 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             let (name, subject) = (harmless(&file.name), harmless(&file.commit.subject));
             session.out.line(format!("restored {name} from commit {} ({subject})", file.commit.oid.short()))?;
         }
-        session.out.line(format!("{} files are back", restoration.restored.len()))?;
+        session.out.line(counted_as(restoration.restored.len(), "file is back", "files are back"))?;
     }
     if restoration.unknown.is_empty() {
         return Ok(());
     }
-    let message = format!("git has never had {} of the files: {}", restoration.unknown.len(), restoration.unknown.join(", "));
+    let message = format!("git has never had {}: {}", counted(restoration.unknown.len(), "file"), restoration.unknown.join(", "));
     Err(Failure::new(Kind::Refused, message).hint("fetch from where they may be: git fetch --all; then run it again"))
 }

@@ -13,6 +13,7 @@ use crate::disk::Disk;
 use crate::epoch::SavedSnapshot;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, parse_draft};
 use crate::format::names::directory_name;
+use crate::format::text::counted;
 use crate::store::{Coverage, SNAPSHOTS_KEPT};
 use crate::view::Tree;
 
@@ -159,7 +160,7 @@ fn list(name: Option<&str>, session: &mut Session) -> Result {
         let meta = &saved.meta;
         let (seq_nr, covers) = match &meta.coverage {
             Coverage::SeqNr(seq_nr) => (Some(*seq_nr), format!("the feed up to {seq_nr}")),
-            Coverage::Versions(versions) => (None, format!("{} streams", versions.len())),
+            Coverage::Versions(versions) => (None, counted(versions.len(), "stream")),
         };
         let value = json!({
             "name": meta.name, "ordinal": meta.ordinal, "seq_nr": seq_nr, "stale": !saved.valid, "digest": meta.digest,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, reader};
+use crate::format::text::{counted, counted_as};
 use crate::view::status_json;
 
 /// So many findings are shown to people; `verify` shows them all.
@@ -39,7 +40,8 @@ fn print(session: &mut Session, status: &Value) -> Result {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let at = |key: &str| status.get(key).unwrap_or(&Value::Null);
     let (transactions, events, streams) = (number(at("transactions")), number(at("events")), number(at("streams")));
-    session.out.line(format!("{transactions} transactions with {events} events in {streams} streams"))?;
+    let (transactions, events) = (counted(transactions, "transaction"), counted(events, "event"));
+    session.out.line(format!("{transactions} with {events} in {}", counted(streams, "stream")))?;
     session.out.line(format!("replica   {}", at("replica_id").as_str().unwrap_or("none yet: the first commit makes one")))?;
     let heads: Vec<&str> = at("heads").as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (n, head) in heads.iter().take(HEADS_SHOWN_MAX).enumerate() {
@@ -50,9 +52,8 @@ fn print(session: &mut Session, status: &Value) -> Result {
     }
     let forks = |key: &str| number(at("forks").get(key).unwrap_or(&Value::Null));
     let (open, provisional) = (forks("open"), forks("provisional"));
-    let counted = if open == 1 { "1 stream is forked".to_owned() } else { format!("{open} streams are forked") };
     let more = if provisional == 0 { String::new() } else { format!(", {provisional} more provisionally: a parent is missing") };
-    session.out.line(format!("forks     {counted}{more}"))?;
+    session.out.line(format!("forks     {}{more}", counted_as(open, "stream is forked", "streams are forked")))?;
     let findings: Vec<&Value> = at("findings").as_array().into_iter().flatten().collect();
     session.out.line(format!("findings  {}", findings.len()))?;
     for finding in findings.iter().take(FINDINGS_SHOWN_MAX) {

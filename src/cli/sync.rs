@@ -11,6 +11,7 @@ use crate::braid::Braid;
 use crate::braid::git::{Exchange, GitError, Program};
 use crate::disk::Disk;
 use crate::epoch::Epoch;
+use crate::format::text::{counted, counted_as};
 
 /// So many transaction files make one commit of git.
 const BATCH: usize = 10_000;
@@ -45,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             .hint("or give it up: git merge --abort"));
     }
     let committed = commit(&git)?;
-    say(session, &format!("committed {committed} transaction files"))?;
+    say(session, &format!("committed {}", counted(committed, "transaction file")))?;
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("pull", &error))? };
     let mut pushed = false;
     if let Some(exchange) = &exchange {
@@ -81,7 +82,7 @@ fn commit(git: &Program) -> Result<usize> {
     git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store").map_err(failed)?;
     let names = git.uncommitted().map_err(failed)?;
     for batch in names.chunks(BATCH) {
-        git.commit_files(batch, &format!("events: {} transactions", batch.len())).map_err(failed)?;
+        git.commit_files(batch, &format!("events: {}", counted(batch.len(), "transaction"))).map_err(failed)?;
     }
     Ok(names.len())
 }
@@ -121,9 +122,11 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
         }));
     }
     if report.exchange {
-        session
-            .out
-            .line(format!("{brought} transactions came from others{}", if report.pushed { "; everything is pushed" } else { "" }))?;
+        session.out.line(format!(
+            "{} came from others{}",
+            counted(brought, "transaction"),
+            if report.pushed { "; everything is pushed" } else { "" }
+        ))?;
     } else {
         session.out.line("there is no remote to exchange with: git remote add origin URL")?;
     }
@@ -131,11 +134,11 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
         session.out.line(format!("conflict {id} opened: see forks/{id}/README.md in a mount, or braidfs forks"))?;
     }
     if !open.is_empty() {
-        session.out.line(format!("{} conflicts are open", open.len()))?;
+        session.out.line(counted_as(open.len(), "conflict is open", "conflicts are open"))?;
     }
     let wrong = report.braid.epoch().findings.iter().filter(|finding| finding.severity > crate::model::Severity::Info).count();
     if wrong > 0 {
-        session.out.line(format!("{wrong} things should be mended: braidfs doctor"))?;
+        session.out.line(format!("{} should be mended: braidfs doctor", counted(wrong, "thing")))?;
     }
     Ok(())
 }

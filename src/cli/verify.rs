@@ -10,6 +10,7 @@ use super::status::render_finding;
 use super::{Session, locate, reader};
 use crate::braid::OpenOptions;
 use crate::disk::Disk;
+use crate::format::text::counted;
 use crate::model::Severity;
 use crate::view::status_json;
 
@@ -43,10 +44,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             session.out.line(render_finding(finding))?;
         }
         let count = findings.len();
-        session.out.line(format!(
-            "{transactions} transactions with {events} events are whole; {count} finding{}",
-            if count == 1 { "" } else { "s" }
-        ))?;
+        let (events, findings) = (counted(events, "event"), counted(count, "finding"));
+        let whole = if transactions == 1 { "is whole" } else { "are whole" };
+        session.out.line(format!("{} with {events} {whole}; {findings}", counted(transactions, "transaction")))?;
     }
     if epoch.findings.iter().any(|finding| finding.severity > Severity::Info) { Err(Failure::new(Kind::Refused, "")) } else { Ok(()) }
 }

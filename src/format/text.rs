@@ -13,10 +13,52 @@ pub(crate) fn shorten(mut message: String) -> String {
     message
 }
 
+/// A count with what is counted, in words whose plural ends in s.
+pub(crate) fn counted(count: impl TryInto<u128>, what: &str) -> String {
+    counted_as(count, what, &format!("{what}s"))
+}
+
+/// A count with what is said of one, or of several.
+pub(crate) fn counted_as(count: impl TryInto<u128>, one: &str, several: &str) -> String {
+    match count.try_into().unwrap_or(u128::MAX) {
+        1 => format!("1 {one}"),
+        count => format!("{count} {several}"),
+    }
+}
+
+/// A path as one word of a shell; what a terminal would obey is left to completion.
+pub(crate) fn quoted(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+%:@,=".contains(&byte);
+    if !path.is_empty() && path.bytes().all(is_plain) {
+        return path.to_owned();
+    }
+    let text: String = path.chars().map(|c| if c.is_control() || is_direction(c) { '?' } else { c }).collect();
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Marks that reorder text, and line ends beyond ASCII.
+pub(crate) fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_told_from_none_and_several() {
+        assert_eq!([0u64, 1, 2].map(|count| counted(count, "event")), ["0 events", "1 event", "2 events"]);
+        assert_eq!([0u32, 1, 2].map(|count| counted_as(count, "is", "are")), ["0 are", "1 is", "2 are"]);
+    }
+
+    #[test]
+    fn a_word_of_a_shell_is_one_word() {
+        assert_eq!(quoted("streams/a-1/x.jsonl"), "streams/a-1/x.jsonl");
+        assert_eq!(quoted("streams/$(rm -rf ~)'; x"), "'streams/$(rm -rf ~)'\\''; x'");
+        assert_eq!(quoted("a\u{1b}b"), "'a?b'");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn only_what_is_too_long_is_cut() {

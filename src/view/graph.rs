@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use crate::dag::draw::{Node, draw};
+use crate::format::text::counted;
 use crate::index::Index;
 
 /// How many transactions are drawn.
@@ -58,7 +59,7 @@ pub(super) fn graph_text(index: &Index) -> String {
     let mut lines = draw(&nodes);
     let older = index.order.len().saturating_sub(nodes.len() as u64);
     if older > 0 {
-        lines.push(format!("… and {older} older transactions"));
+        lines.push(format!("… and {}", counted(older, "older transaction")));
     }
     lines.into_iter().map(|line| line + "\n").collect()
 }
@@ -82,11 +83,11 @@ fn label(index: &Index, tx: u32) -> String {
     }
     let mut named: Vec<String> = streams.iter().take(STREAMS_SHOWN_MAX).map(|(stream, count)| format!("{stream} +{count}")).collect();
     if streams.len() > STREAMS_SHOWN_MAX {
-        named.push(format!("and {} more streams", streams.len() - STREAMS_SHOWN_MAX));
+        named.push(format!("and {}", counted(streams.len() - STREAMS_SHOWN_MAX, "more stream")));
     }
     let resolved = index.transactions.details(tx).map_or(0, |details| details.resolves.len());
     if resolved > 0 {
-        named.push(format!("reconciles {resolved} stream{}", if resolved == 1 { "" } else { "s" }));
+        named.push(format!("reconciles {}", counted(resolved, "stream")));
     }
     let created_at: String = index.transactions.created_at(tx).chars().take("2026-01-31T12:00:00".len()).collect();
     let replica: String = index.transactions.replica(tx).to_string().chars().take(8).collect();

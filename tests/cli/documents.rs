@@ -82,7 +82,7 @@ fn the_quickstart_runs_and_the_readme_shows_it() {
     let project = project(&place);
     let ran = shell(&format!("scripts/quickstart '{}'", place.display()), &project).ok();
     for part in [
-        "1 transactions with 2 events in 2 streams",
+        "1 transaction with 2 events in 2 streams",
         "refused, exit code 1",
         "\"state\":\"committed\"",
         "quickstart",

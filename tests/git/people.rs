@@ -43,7 +43,7 @@ fn sync_without_a_remote_commits_and_an_unfinished_merge_is_refused() {
     let copy = repository(&home.path().join("store"));
     copy.append("a", 1);
     let said = braidfs(&copy.dir, &["sync"]).ok();
-    assert!(said.out.contains("committed 1 transaction files") && said.out.contains("no remote"), "{}", said.out);
+    assert!(said.out.contains("committed 1 transaction file\n") && said.out.contains("no remote"), "{}", said.out);
     assert_eq!(git(&copy.dir, ["status", "--porcelain"]).out, "");
     git(&copy.dir, ["switch", "-q", "-c", "side"]);
     copy.commit("a", 2);

@@ -14,6 +14,7 @@ use crate::cli::failure::{Failure, Kind, Result};
 use crate::cli::progress::bar;
 use crate::cli::{Session, locate};
 use crate::disk::Disk;
+use crate::format::text::{counted, counted_as};
 use crate::store::Store;
 
 /// So many files are made durable by one sync.
@@ -61,12 +62,17 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         "already_present": done.present, "streams": plan.streams(), "changes_left_out": plan.left_out,
     });
     session.out.either(&value, |_| {
-        let mut text = format!("{} transactions with {} events in {} streams", done.written, done.events, plan.streams());
+        let mut text = format!(
+            "{} with {} in {}",
+            counted(done.written, "transaction"),
+            counted(done.events, "event"),
+            counted(plan.streams(), "stream")
+        );
         if done.present > 0 {
-            text += &format!(", {} were there already", done.present);
+            text += &format!(", {} there already", counted_as(done.present, "was", "were"));
         }
         if plan.left_out > 0 {
-            text += &format!(", {} changes of very large commits left out", plan.left_out);
+            text += &format!(", {} of very large commits left out", counted(plan.left_out, "change"));
         }
         text
     })

@@ -12,6 +12,7 @@ use crate::cli::progress::bar;
 use crate::cli::{Session, locate, reader};
 use crate::disk::{Disk, EntryKind};
 use crate::format::legacy::{CorruptLine, CutoverRequest, LegacyFile, LegacyPlan, parse_file_path, plan};
+use crate::format::text::{counted, counted_as};
 
 /// So many corrupt lines are shown one by one to people.
 const CORRUPT_SHOWN_MAX: usize = 20;
@@ -92,7 +93,7 @@ fn show_corrupt(session: &Session, lines: &[CorruptLine]) {
         eprintln!("{}:{}: {}", harmless(&line.file), line.line, harmless(&line.error.message));
     }
     if lines.len() > CORRUPT_SHOWN_MAX {
-        eprintln!("and {} more lines that are no events", lines.len() - CORRUPT_SHOWN_MAX);
+        eprintln!("and {}", counted_as(lines.len() - CORRUPT_SHOWN_MAX, "more line that is no event", "more lines that are no events"));
     }
 }
 
@@ -107,16 +108,16 @@ fn to_json(plan: &LegacyPlan, done: &CutOver) -> serde_json::Value {
 }
 
 fn to_text(plan: &LegacyPlan, done: &CutOver) -> String {
-    let mut text = format!("{} events of {} files moved", done.written, plan.file_count);
+    let mut text = format!("{} of {} moved", counted(done.written, "event"), counted(plan.file_count, "file"));
     let also = [
-        (done.present, "were there already"),
-        (done.differing, "of them with other content"),
-        (plan.duplicate_line_count, "lines stand there twice"),
-        (plan.corrupt_lines.len(), "lines are no events and are kept"),
-        (done.late, "came after the cutover and were not taken"),
+        (done.present, "was there already", "were there already"),
+        (done.differing, "of them with other content", "of them with other content"),
+        (plan.duplicate_line_count, "line stands there twice", "lines stand there twice"),
+        (plan.corrupt_lines.len(), "line is no event and is kept", "lines are no events and are kept"),
+        (done.late, "came after the cutover and was not taken", "came after the cutover and were not taken"),
     ];
-    for (count, what) in also.into_iter().filter(|(count, _)| *count > 0) {
-        text += &format!(", {count} {what}");
+    for (count, one, several) in also.into_iter().filter(|(count, ..)| *count > 0) {
+        text += &format!(", {}", counted_as(count, one, several));
     }
     text + if done.cut { "; the cutover is done" } else { "; the cutover was done before" }
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::source::{MEMBERS_MAX, Member, Source, Span};
 use super::{EVENTS_MAX, REASONS_MAX};
 use crate::format::json::{Unreadable, find_unreadable};
+use crate::format::text::counted;
 use crate::format::text::shorten;
 use crate::model::{Draft, Errno, EventId, Reason, Rejection};
 
@@ -177,7 +178,7 @@ impl Builder {
             self.refuse_as(
                 Errno::EINVAL,
                 None,
-                format!("draft has {events} events, its count says {count}"),
+                format!("draft has {}, its count says {count}", counted(events, "event")),
                 "write the rest, or mend \"count\"",
             );
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::format::text::{counted, is_direction, quoted};
 use crate::view::report::{ConflictReport, ForkReport};
 
 /// So many forks of one conflict are told in words; `report.json` has them all.
@@ -26,7 +27,7 @@ pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec
         tell_fork(&mut text, fork, |branch| told(place, branch));
     }
     if report.streams.len() > FORKS_TOLD_MAX {
-        let _ = write!(text, "\nAnd {} more streams: see report.json.\n", report.streams.len() - FORKS_TOLD_MAX);
+        let _ = write!(text, "\nAnd {}: see report.json.\n", counted(report.streams.len() - FORKS_TOLD_MAX, "more stream"));
     }
     text += "\n## To resolve it\n\n";
     if report.state == "provisional" {
@@ -54,7 +55,7 @@ fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(
     }
     text.push('\n');
     for (place, branch) in fork.branches.iter().enumerate() {
-        let (events, transactions) = (counted(branch.events, "event"), counted(branch.transactions.len() as u64, "transaction"));
+        let (events, transactions) = (counted(branch.events, "event"), counted(branch.transactions.len(), "transaction"));
         let _ = write!(text, "- {}: {events} in {transactions} of replica {}", branch.name, branch.replica_id);
         if let (Some(author), Some(commit)) = (&branch.author, &branch.commit) {
             let _ = write!(text, ",\n  brought to git by {} in commit {commit}", spoken(author));
@@ -73,10 +74,6 @@ fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(
         let path = |name: &str| quoted(&format!("{}/{name}.jsonl", fork.path));
         let _ = write!(text, "\n    diff {} {}\n", path(&one.name), path(&other.name));
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A name of other people in a sentence: in quotes, nothing in it moves the cursor or ends the line.
@@ -102,21 +99,6 @@ fn shortened(data: &str) -> String {
     data.chars().take(DATA_CHARS_MAX).chain(['…']).collect()
 }
 
-/// Marks that reorder text, and line ends beyond ASCII.
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A path as one word of a shell; what a terminal would obey is left to completion.
-fn quoted(path: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+%:@,=".contains(&byte);
-    if path.bytes().all(is_plain) {
-        return path.to_owned();
-    }
-    let text: String = path.chars().map(|c| if c.is_control() || is_direction(c) { '?' } else { c }).collect();
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
@@ -124,8 +106,6 @@ mod tests {
 
     #[test]
     fn names_of_other_people_are_harmless() {
-        assert_eq!(quoted("streams/a-1/x.jsonl"), "streams/a-1/x.jsonl");
-        assert_eq!(quoted("streams/$(rm -rf ~)'; x"), "'streams/$(rm -rf ~)'\\''; x'");
         assert_eq!(spoken("a\u{1b}[2J`x`\u{202e}\"b\n"), "\"a\\u{1b}[2J\\u{60}x\\u{60}\\u{202e}\\u{22}b\\u{a}\"");
     }
 }
