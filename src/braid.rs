@@ -66,7 +66,7 @@ use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::epoch::Epoch;
-use crate::model::{Draft, Errno, Rejection, TransactionId};
+use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
@@ -319,6 +319,19 @@ impl Braid {
     /// Every expectation that does not hold.
     pub fn check(&self, draft: &Draft) -> Result<(), Rejection> {
         check::check_expectations(&self.epoch().index, draft)
+    }
+
+    /// Reports these findings about drafts that nobody has handed in, in place of those before; does not wait until they are published.
+    pub fn report_drafts(&self, findings: Vec<Finding>) {
+        let job = Box::new(move |keeper: &mut Keeper, shared: &Shared| {
+            if keeper.memory.drafts != findings {
+                keeper.memory.drafts = findings;
+                keeper.mark_dirty();
+            }
+            keeper.publish_if_dirty(shared);
+        });
+        // A store that is closed reports nothing more.
+        let _ = self.inner.requests.send(Request::Job(job));
     }
 
     /// Takes in whatever changed in `events/`; returns when it is published.

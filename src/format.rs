@@ -7,6 +7,6 @@ mod json;
 pub mod legacy;
 pub mod lines;
 pub mod names;
-mod text;
+pub(crate) mod text;
 pub mod time;
 pub mod transaction;

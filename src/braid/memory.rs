@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use crate::braid::findings::quoted;
 use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::Good;
 use crate::disk::Stat;
+use crate::format::text::{counted_as, quoted};
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{Declined, EventId, Finding, FindingKind, Origin, Severity, TransactionId};
@@ -30,6 +30,8 @@ pub(super) struct Memory {
     /// What the store's disk lacks, tried once.
     pub(super) lacks: Vec<Finding>,
     git_lock: Vec<Finding>,
+    /// Drafts that nobody has handed in.
+    pub(super) drafts: Vec<Finding>,
     /// What the last survey found.
     pub(super) surveyed: Vec<Finding>,
     /// The commits that hold missing parents.
@@ -47,7 +49,7 @@ impl Memory {
     /// Everything remembered that is worth a report now.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
         let edited = self.edited.keys().map(|name| edited(name));
-        let kept = self.vanished.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.surveyed);
+        let kept = self.vanished.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed);
         edited.chain(kept.cloned())
     }
 
@@ -164,7 +166,7 @@ fn vanished(index: &Index) -> Vec<Finding> {
         })
         .collect();
     if nameless > 0 {
-        let message = format!("{nameless} events that this replica has seen are gone");
+        let message = counted_as(nameless, "event that this replica has seen is gone", "events that this replica has seen are gone");
         findings.push(finding(None, None, message, "braidfs restore".to_owned()));
     }
     findings

@@ -1,7 +1,7 @@
 //! Where drafts become transactions: the seam to `braid`, so that tests can stand in for it.
 
 use crate::braid::Committed;
-use crate::model::{Draft, Errno, Rejection};
+use crate::model::{Draft, Errno, Finding, Rejection};
 
 /// What commits drafts.
 pub trait Ledger: Send + Sync {
@@ -16,6 +16,9 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// Every reason that would refuse it now.
     fn check(&self, draft: &Draft) -> Result<(), Rejection>;
+
+    /// Publishes what is worth a report about drafts from now on, in place of what was before; does not wait for it.
+    fn report(&self, findings: Vec<Finding>);
 }
 
 /// What helps where the fault was ours.

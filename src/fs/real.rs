@@ -7,7 +7,7 @@ use crate::braid::{AppendError, Braid, Committed};
 use crate::format::names::{ENDING, file_name, stream_path};
 use crate::fs::ledger::{Failure, Ledger};
 use crate::fs::source::{Content, Entry, Node, Tree};
-use crate::model::{Draft, Rejection};
+use crate::model::{Draft, Finding, Rejection};
 use crate::view;
 
 impl Tree for view::Tree {
@@ -91,5 +91,9 @@ impl Ledger for Braid {
 
     fn check(&self, draft: &Draft) -> Result<(), Rejection> {
         Braid::check(self, draft)
+    }
+
+    fn report(&self, findings: Vec<Finding>) {
+        Braid::report_drafts(self, findings);
     }
 }

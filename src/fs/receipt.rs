@@ -1,5 +1,6 @@
 //! Receipts: what became of a staged file, as JSON that programs read.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Receipt {
     pub sha256: String,
     /// When it was decided.
     pub at: String,
+    /// Where a draft was refused when it was renamed: the name under which it still lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<String>,
     /// While pending, or where it is not certain that nothing was committed: the name under which the bytes lie, and the event ids with
     /// which they are committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,17 +83,21 @@ pub struct Event {
 pub struct Saved {
     name: String,
     ordinal: u64,
+    /// Up to which number of the feed it was folded; null where of streams.
     seq_nr: Option<u64>,
+    /// The versions of these streams of which it was folded; null where of the feed.
+    #[serde(default)]
+    versions: Option<BTreeMap<String, u64>>,
     digest: String,
 }
 
 impl From<&SnapshotMeta> for Saved {
     fn from(meta: &SnapshotMeta) -> Self {
-        let seq_nr = match meta.coverage {
-            Coverage::SeqNr(seq_nr) => Some(seq_nr),
-            Coverage::Versions(_) => None,
+        let (seq_nr, versions) = match &meta.coverage {
+            Coverage::SeqNr(seq_nr) => (Some(*seq_nr), None),
+            Coverage::Versions(versions) => (None, Some(versions.clone().into_iter().collect())),
         };
-        Self { name: meta.name.clone(), ordinal: meta.ordinal, seq_nr, digest: meta.digest.clone() }
+        Self { name: meta.name.clone(), ordinal: meta.ordinal, seq_nr, versions, digest: meta.digest.clone() }
     }
 }
 
@@ -129,8 +137,16 @@ impl Receipt {
             bytes,
             sha256,
             at: created_at(std::time::SystemTime::now()),
+            draft: None,
             attempt,
         }
+    }
+
+    /// The same of a draft that lies under another name.
+    #[must_use]
+    pub fn of_draft(self, from: &str) -> Self {
+        let draft = (from != self.name).then(|| from.to_owned());
+        Self { draft, ..self }
     }
 
     /// The receipt of what was committed.
@@ -150,6 +166,7 @@ impl Receipt {
             events: events.collect(),
             snapshot: committed.snapshot.as_ref().map(Saved::from),
             at: created_at(std::time::SystemTime::now()),
+            draft: None,
             attempt: None,
             ..self
         }

@@ -2,6 +2,7 @@
 
 mod content;
 mod decide;
+mod idle;
 mod names;
 mod open;
 mod receipts;
@@ -19,7 +20,7 @@ pub use recover::Unfinished;
 use crate::format::draft::LineChecker;
 use crate::fs::ledger::Ledger;
 use crate::fs::locked;
-use crate::model::{Errno, Rejection};
+use crate::model::{Errno, Finding, Rejection};
 use crate::store::{self, StagedName};
 
 /// For so long a committed name still resolves, for the chmod, utimes and stat that tools send after close.
@@ -37,6 +38,8 @@ pub struct Staging {
     /// How long a committed name still resolves.
     grace: Duration,
     state: Mutex<State>,
+    /// The drafts that are told of, by name; never taken while the state is held.
+    told: Mutex<Vec<(String, Finding)>>,
     /// Signalled whenever a verdict is out.
     verdict: Condvar,
 }
@@ -73,6 +76,8 @@ struct Inner {
     file: Option<crate::disk::DiskFile>,
     size: u64,
     mtime_ns: i64,
+    /// When it was last closed or renamed.
+    used_ns: i64,
     openers: u32,
     writers: u32,
     phase: Phase,
@@ -140,7 +145,7 @@ impl Staging {
     /// The files of a store; what a daemon that died has left is taken up by [`Staging::recover`].
     #[must_use]
     pub fn new(files: store::Staging, kept: store::Receipts, ledger: Arc<dyn Ledger>) -> Self {
-        Self { files, kept, ledger, grace: GRACE, state: Mutex::default(), verdict: Condvar::new() }
+        Self { files, kept, ledger, grace: GRACE, state: Mutex::default(), told: Mutex::default(), verdict: Condvar::new() }
     }
 
     /// The same with another time for which a committed name still resolves.
@@ -213,9 +218,10 @@ impl Staging {
         let deadline = now.checked_sub(DRAFT_AGE_MAX).unwrap_or(SystemTime::UNIX_EPOCH);
         self.drop_unused(deadline);
         self.drop_receipts(now);
+        let next = self.tell_idle(now).min(IDLE);
         let state = locked(&self.state);
         let graced = state.names.values().any(|file| matches!(locked(&file.inner).phase, Phase::Committed { .. }));
-        if graced { self.grace } else { IDLE }
+        if graced { self.grace.min(next) } else { next }
     }
 
     fn drop_committed(&self) {
@@ -241,7 +247,10 @@ impl Staging {
             locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
         for (name, file) in files.into_iter().filter(|(_, file)| unused(file)) {
             match self.remove(&name, &file) {
-                Ok(()) => tracing::info!(name, "an unused draft was removed"),
+                Ok(()) => {
+                    self.dismiss_of(&name);
+                    tracing::info!(name, "an unused draft was removed");
+                }
                 Err(error) => tracing::warn!(%error, name, "an unused draft cannot be removed; it is tried again"),
             }
         }

@@ -11,7 +11,7 @@ use super::model_tests::table::{LINE, OTHER};
 use super::*;
 use crate::braid::{Committed, CommittedEvent};
 use crate::disk::Disk;
-use crate::model::{Draft, Errno, EventId, Expectation, Rejection, TransactionId};
+use crate::model::{Draft, Errno, EventId, Expectation, Finding, Rejection, TransactionId};
 use crate::store::Store;
 
 /// Stands in for `braid`: keeps drafts, holds expectations and remembers ids.
@@ -20,6 +20,7 @@ struct Book {
     drafts: Mutex<Vec<Draft>>,
     failure: Mutex<Option<Failure>>,
     settled: AtomicU64,
+    findings: Mutex<Vec<Finding>>,
     /// Once, a draft is kept and the answer lost.
     loses_answer: AtomicBool,
     /// Called once, when a draft has just become durable.
@@ -52,6 +53,10 @@ impl Ledger for Arc<Book> {
             seq_nr: Some(n as u64 + 1),
         });
         Ok(Committed { transaction_id: TransactionId(uuid::Uuid::nil()), events: events.collect(), repeated: known, snapshot: None })
+    }
+
+    fn report(&self, findings: Vec<Finding>) {
+        *self.findings.lock().unwrap() = findings;
     }
 
     fn check(&self, draft: &Draft) -> Result<(), Rejection> {
@@ -139,7 +144,7 @@ impl Desk {
         written.and(self.close(handle))
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
         let parent = self.directory("staging");
         self.fs.rename((parent, from), (parent, to), 0, ME, || ())
     }
@@ -151,6 +156,17 @@ impl Desk {
         assert_eq!(bytes.len() as u64, self.fs.attributes(found.attr.ino)?.0.size, "the size is exact");
         self.fs.release(opened.handle);
         Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    /// The hints of what is told of drafts, once it has been looked.
+    pub fn told(&self, after: Duration) -> Vec<String> {
+        self.fs.staging.as_ref().unwrap().tend(SystemTime::now() + after);
+        self.told_by_itself()
+    }
+
+    /// The same as it was told last.
+    pub fn told_by_itself(&self) -> Vec<String> {
+        self.book.findings.lock().unwrap().iter().map(|finding| finding.hint.clone()).collect()
     }
 
     pub fn receipt(&self, name: &str) -> Value {
@@ -507,7 +523,7 @@ fn a_refusal_under_a_committed_name_does_not_bring_the_committed_bytes_back() {
     desk.drop_file(".draft", b"{}\n").unwrap();
     assert_eq!(desk.rename(".draft", "b.jsonl"), Err(Errno::EINVAL));
     desk.restart();
-    assert_eq!(desk.list("staging"), [".draft"]);
+    assert_eq!(desk.list("staging"), [".draft", "b.jsonl.error"]);
 }
 
 /// Found by a test of signals: the kernel drops what it has not yet told when a mount ends.

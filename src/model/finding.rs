@@ -47,6 +47,7 @@ kinds! {
     OrphanedCheckpoint "orphaned-checkpoint"
     StaleSnapshot "stale-snapshot"
     GitSetup "git-setup"
+    IdleDraft "idle-draft"
 }
 
 /// How grave a finding is.

@@ -222,3 +222,37 @@ fn writers_of_every_kind_at_once_and_readers_that_check() {
     eventually("every committed name has left", || mount.list("staging").is_empty());
     mount.unmount();
 }
+
+#[test]
+fn the_cure_of_an_idle_draft_commits_it() {
+    let store = TestStore::new();
+    let staged = store.path().join("tmp/staging");
+    fs::create_dir_all(&staged).unwrap();
+    for name in ["my events.jsonl", ".hidden", "x.jsonl~"] {
+        let file = fs::File::create(staged.join(name)).unwrap();
+        (&file).write_all(event("a", 1).as_bytes()).unwrap();
+        // As if nobody had had it open for a while.
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(11)).unwrap();
+    }
+    let mount = Mount::start(&store.path());
+    let idle = || {
+        let status = mount.read_json("status.json");
+        let findings = status["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "idle-draft");
+        findings.map(|finding| finding["hint"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    eventually_eq(&vec!["mv staging/'my events.jsonl' staging/my-events.jsonl".to_owned()], idle);
+    bash(mount.path(), &idle()[0]).ok();
+    assert_eq!(mount.count("log.jsonl"), 1);
+    eventually("it is told no more", || idle().is_empty());
+    assert_eq!(mount.list("staging"), [".hidden", "x.jsonl~"]);
+    mount.unmount();
+}
+
+#[test]
+fn nothing_is_left_of_a_draft_that_was_refused_and_removed() {
+    let mount = Mount::start(&TestStore::new().path());
+    let script = "echo nonsense > staging/.c; mv staging/.c staging/c.jsonl; ls -A staging; rm staging/.c; ls -A staging; test ! -e staging/c.jsonl.error";
+    assert_eq!(bash(mount.path(), script).ok().lines(), [".c", "c.jsonl.error"]);
+    assert_eq!(receipt(&mount, "c.jsonl")["draft"], ".c");
+    mount.unmount();
+}

@@ -110,6 +110,11 @@ fn a_state_is_saved_by_dropping_it_and_recovered_by_cat() {
         (&receipt["state"], &receipt["transaction_id"], &receipt["snapshot"]["seq_nr"]),
         (&json!("committed"), &json!(null), &json!(2))
     );
+    assert_eq!((&receipt["snapshot"]["name"], &receipt["snapshot"]["versions"]), (&json!("sum"), &json!(null)));
+    let of_streams = r#"{"snapshot":{"name":"one","versions":{"s":1}},"state":1}"#;
+    fs::write(mount.join("staging/t.json"), of_streams).unwrap();
+    let saved = &mount.read_json("receipts/t.json.json")["snapshot"];
+    assert_eq!((&saved["versions"]["s"], &saved["seq_nr"], &saved["name"]), (&json!(1), &json!(null), &json!("one")));
     eventually("the state is shown", || sh("test -e snapshots/sum/latest.json").code == 0);
     assert!(sh("cat snapshots/sum/latest.json").ok().out.ends_with("\"state\":{\"total\": 1.50}}\n"));
     assert_eq!(sh("cat snapshots/sum/latest.json snapshots/sum/after.jsonl").ok().lines().len(), 3);

@@ -113,7 +113,7 @@ impl Staging {
         if told.as_ref().is_some_and(|told| told.errno() == Errno::EEXIST) || self.is_second_save(name.as_str(), bytes) {
             return Outcome::SecondSave;
         }
-        let receipt = Receipt::pending(name.as_str(), bytes.len() as u64, sha256_hex(bytes), None);
+        let receipt = Receipt::pending(name.as_str(), bytes.len() as u64, sha256_hex(bytes), None).of_draft(from.as_str());
         let draft = match (parse_draft(bytes, kind), told) {
             (Ok(draft), None) if is_nothing(&draft) => return Outcome::Nothing,
             (Ok(draft), None) => draft,

@@ -54,6 +54,7 @@ impl Staging {
             file: None,
             size,
             mtime_ns,
+            used_ns: mtime_ns,
             openers: 0,
             writers: 0,
             phase,
@@ -84,6 +85,9 @@ impl Staging {
             // From here on nothing fails, so that who is counted gets a handle, whose last close is told.
             inner.openers += 1;
             inner.writers += u32::from(writes);
+        }
+        if writes {
+            self.tell_idle_again();
         }
         let handle = Handle::Staged { file: Arc::clone(file), writes, appends: flags & libc::O_APPEND != 0 };
         Ok(self.add_handle(handle))
@@ -130,6 +134,7 @@ impl Staging {
             let mut inner = locked(&file.inner);
             inner.openers = inner.openers.saturating_sub(1);
             inner.writers = inner.writers.saturating_sub(u32::from(writes));
+            inner.used_ns = now_ns();
             if inner.openers == 0 {
                 inner.file = None;
             }
@@ -167,7 +172,10 @@ impl Staging {
                 }
             }
             self.dismiss(name);
-            return self.remove(name, &file);
+            self.remove(name, &file)?;
+            self.dismiss_of(name);
+            self.tell_idle_again();
+            return Ok(());
         }
         let of = self.error(name).ok_or(Errno::ENOENT)?;
         self.dismiss(&of);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::fs::locked;
 use crate::fs::receipt::{ERROR_ENDING, Receipt, State as Verdict, sha256_hex};
-use crate::fs::staging::{Phase, Staged, Staging, commit_kind};
+use crate::fs::staging::{Phase, Staged, Staging, State, commit_kind};
 use crate::model::Errno;
 use crate::store::StagedName;
 
@@ -15,6 +15,8 @@ pub(super) struct Brief {
     pub(super) state: Verdict,
     pub(super) bytes: u64,
     pub(super) sha256: String,
+    /// Where a draft was refused when it was renamed: its name.
+    draft: Option<String>,
     size: u64,
     mtime_ns: i64,
 }
@@ -39,7 +41,7 @@ impl Staging {
     }
 
     fn brief_of(&self, receipt: &Receipt, size: u64, mtime_ns: i64) -> Brief {
-        Brief { state: receipt.state, bytes: receipt.bytes, sha256: receipt.sha256.clone(), size, mtime_ns }
+        Brief { state: receipt.state, bytes: receipt.bytes, sha256: receipt.sha256.clone(), draft: receipt.draft.clone(), size, mtime_ns }
     }
 
     /// What the receipt of a name says in brief; none without one that was decided.
@@ -148,9 +150,7 @@ impl Staging {
     /// The names that show refusals in plain words.
     pub(super) fn errors(&self) -> Vec<String> {
         let state = locked(&self.state);
-        let refused = state.receipts.iter().filter(|(name, brief)| {
-            brief.as_ref().is_some_and(|brief| brief.state == Verdict::Refused) && !state.dismissed.contains(*name)
-        });
+        let refused = state.receipts.iter().filter(|(name, brief)| brief.as_ref().is_some_and(|brief| state.tells(name, brief)));
         refused.map(|(name, _)| format!("{name}{ERROR_ENDING}")).collect()
     }
 
@@ -159,8 +159,8 @@ impl Staging {
     pub fn error(&self, name: &str) -> Option<String> {
         let of = name.strip_suffix(ERROR_ENDING)?;
         commit_kind(of)?;
-        let refused = self.brief(of).is_some_and(|brief| brief.state == Verdict::Refused);
-        (refused && !locked(&self.state).dismissed.contains(of)).then(|| of.to_owned())
+        let brief = self.brief(of)?;
+        locked(&self.state).tells(of, &brief).then(|| of.to_owned())
     }
 
     /// A refusal in plain words, and when it was decided.
@@ -170,9 +170,32 @@ impl Staging {
         Some((self.receipt_on_disk(&StagedName::new(of)?)?.words(), brief.mtime_ns))
     }
 
+    /// Does not show refusals any more whose file or draft had this name, and went; a later file of that name is another one.
+    pub(super) fn dismiss_of(&self, gone: &str) {
+        let mut state = locked(&self.state);
+        let is_of = |name: &str, brief: &Brief| name == gone || brief.draft.as_deref() == Some(gone);
+        let of_it = state
+            .receipts
+            .iter()
+            .filter_map(|(name, brief)| Some((name, brief.as_ref()?)))
+            .filter(|(name, brief)| brief.state == Verdict::Refused && is_of(name, brief) && !state.tells(name, brief));
+        let names: Vec<String> = of_it.map(|(name, _)| name.clone()).collect();
+        state.dismissed.extend(names);
+    }
+
     /// Does not show a refusal any more; its receipt stays.
     pub(super) fn dismiss(&self, name: &str) {
         locked(&self.state).dismissed.insert(name.to_owned());
+    }
+}
+
+impl State {
+    /// Whether a refusal is shown in plain words: as long as the file or the draft that it speaks of is there, unless somebody removed it.
+    fn tells(&self, name: &str, brief: &Brief) -> bool {
+        let is_there = |name: &str| self.names.contains_key(name);
+        brief.state == Verdict::Refused
+            && !self.dismissed.contains(name)
+            && (is_there(name) || brief.draft.as_deref().is_some_and(is_there))
     }
 }
 

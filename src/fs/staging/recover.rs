@@ -27,7 +27,12 @@ impl Staging {
     pub fn recover(&self) -> Result<Unfinished, Errno> {
         self.take_up_receipts()?;
         let unfinished: HashMap<String, Receipt> = self.pending()?.into_iter().collect();
-        for entry in self.files.list().map_err(|error| error.errno())? {
+        let entries = self.files.list().map_err(|error| error.errno())?;
+        if entries.iter().any(|entry| commit_kind(&entry.name).is_none()) {
+            // Only the receipts tell which of these drafts was refused when it was renamed.
+            self.kept.list().map_err(|error| error.errno())?.iter().for_each(|(name, _)| drop(self.brief(name.as_str())));
+        }
+        for entry in entries {
             let Some(name) = StagedName::new(&entry.name) else { continue };
             let Ok(stat) = self.files.stat(&name) else { continue };
             let phase = if unfinished.contains_key(name.as_str()) { Some(Phase::Deciding) } else { self.phase_left(&name, stat.size) };

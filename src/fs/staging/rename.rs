@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::fs::locked;
 use crate::fs::staging::decide::Outcome;
-use crate::fs::staging::{Checking, Phase, Staged, Staging, commit_kind};
+use crate::fs::staging::{Checking, Phase, Staged, Staging, commit_kind, now_ns};
 use crate::model::Errno;
 use crate::store::StagedName;
 
@@ -30,7 +30,7 @@ impl Staging {
             return Err(Errno::EEXIST);
         }
         if commit_kind(to).is_none() {
-            return self.give_name(&file, &target, Phase::Open);
+            return self.give_name(&file, &target, Phase::Open).map(|()| self.left(from));
         }
         let before = locked(&file.inner).phase;
         let named = catch_unwind(AssertUnwindSafe(|| match self.commit_renamed(&file, &target, settle)? {
@@ -44,7 +44,13 @@ impl Staging {
             locked(&file.inner).phase = before;
         }
         self.announce();
-        named.unwrap_or_else(|panic| resume_unwind(panic))
+        named.unwrap_or_else(|panic| resume_unwind(panic)).map(|()| self.left(from))
+    }
+
+    /// A name has no file any more: what was told of it is not true any more.
+    fn left(&self, name: &str) {
+        self.dismiss_of(name);
+        self.tell_idle_again();
     }
 
     fn commit_renamed(&self, file: &Staged, target: &StagedName, settle: impl FnOnce()) -> Result<Outcome, Errno> {
@@ -87,6 +93,7 @@ impl Staging {
             }
             inner.name = Some(target.clone());
             inner.phase = phase;
+            inner.used_ns = now_ns();
             inner.checking = Checking::default();
             before
         };

@@ -1,0 +1,79 @@
+//! What is told of drafts, and for how long.
+
+use std::time::Duration;
+
+use super::model_tests::table::LINE;
+use super::staging_tests::{Desk, ME, NEW};
+use crate::model::Errno;
+
+/// Longer than a draft has to rest.
+const LATER: Duration = Duration::from_secs(11);
+
+#[test]
+fn a_draft_that_looks_finished_is_told_until_it_goes() {
+    let desk = Desk::new();
+    for name in ["my events.jsonl", "foo", ".hidden", "x.tmp", "x.jsonl~"] {
+        desk.drop_file(name, LINE).unwrap();
+    }
+    let (mv_foo, mv_my) = ("mv staging/foo staging/foo.jsonl", "mv staging/'my events.jsonl' staging/my-events.jsonl");
+    assert!(desk.told(Duration::ZERO).is_empty(), "it may be on its way to a name");
+    assert_eq!(desk.told(LATER), [mv_foo, mv_my]);
+    desk.rename("foo", "foo.jsonl").unwrap();
+    assert_eq!(desk.told_by_itself(), [mv_my; 0], "it has been used just now, as far as the clock says");
+    assert_eq!(desk.told(LATER), [mv_my]);
+    desk.fs.unlink(desk.directory("staging"), "my events.jsonl", ME).unwrap();
+    assert_eq!(desk.told_by_itself(), [""; 0]);
+}
+
+#[test]
+fn a_draft_that_is_open_or_empty_is_not_told() {
+    let mut desk = Desk::new();
+    desk.drop_file("empty.txt", b"").unwrap();
+    let handle = desk.open("x.txt", NEW).unwrap();
+    desk.fs.write(handle, 0, b"[\n").unwrap();
+    assert_eq!(desk.told(LATER), [""; 0]);
+    desk.close(handle).unwrap();
+    assert_eq!(desk.told(LATER), ["mv staging/x.txt staging/x.json"]);
+    let handle = desk.open("x.txt", libc::O_WRONLY).unwrap();
+    assert_eq!(desk.told_by_itself(), [""; 0], "somebody is at it");
+    desk.close(handle).unwrap();
+    desk.restart();
+    assert_eq!(desk.told(LATER), ["mv staging/x.txt staging/x.json"]);
+}
+
+#[test]
+fn the_words_about_a_draft_that_was_refused_go_with_it() {
+    let mut desk = Desk::new();
+    let staging = desk.directory("staging");
+    let refused = |desk: &Desk, name: &str| {
+        desk.drop_file(name, b"nonsense").unwrap();
+        assert_eq!(desk.rename(name, "c.jsonl"), Err(Errno::EINVAL));
+        assert_eq!(desk.list("staging"), [name, "c.jsonl.error"]);
+        assert_eq!(desk.receipt("c.jsonl")["draft"], name);
+    };
+    refused(&desk, ".c");
+    desk.fs.unlink(staging, ".c", ME).unwrap();
+    assert!(desk.list("staging").is_empty());
+    assert_eq!(desk.text("staging", "c.jsonl.error"), Err(Errno::ENOENT));
+    assert_eq!(desk.receipt("c.jsonl")["state"], "refused", "the receipt stays");
+    desk.drop_file(".c", LINE).unwrap();
+    assert_eq!(desk.list("staging"), [".c"], "this is another draft");
+    desk.fs.unlink(staging, ".c", ME).unwrap();
+    refused(&desk, ".d");
+    desk.restart();
+    assert_eq!(desk.list("staging"), [".d", "c.jsonl.error"]);
+    desk.rename(".d", ".e").unwrap();
+    assert_eq!(desk.list("staging"), [".e"]);
+    refused_twice(&desk);
+}
+
+/// A file and a draft that were both refused under one name: the words stay as long as either is there.
+fn refused_twice(desk: &Desk) {
+    let staging = desk.directory("staging");
+    assert!(desk.drop_file("z.jsonl", b"{}\n").is_err());
+    assert_eq!(desk.rename(".e", "z.jsonl"), Err(Errno::EINVAL));
+    desk.fs.unlink(staging, ".e", ME).unwrap();
+    assert_eq!(desk.list("staging"), ["z.jsonl", "z.jsonl.error"]);
+    desk.fs.unlink(staging, "z.jsonl", ME).unwrap();
+    assert!(desk.list("staging").is_empty());
+}
