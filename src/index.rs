@@ -28,8 +28,11 @@ use crate::index::forks::Forks;
 use crate::index::names::Names;
 use crate::index::pack::Pack;
 use crate::index::sequence::Sequence;
-use crate::index::transactions::{Details, Facts, Transactions};
+use crate::index::transactions::{Details, Facts, Flags, Transactions};
 use crate::model::{EventId, Header};
+
+/// As many comparisons are cheaper than a table.
+const COMPARED_MAX: usize = 64;
 
 /// The events of one view in its order.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +55,8 @@ pub struct Arrival<'a> {
     pub inode: u64,
     /// What is kept of its size and time.
     pub stamp: u32,
+    /// The checksum of its first line.
+    pub header_sum: u32,
     /// Its events in the order of the file, each with its packed line.
     pub events: Vec<ArrivalEvent<'a>>,
 }
@@ -198,6 +203,7 @@ impl Index {
             event_count: arrival.events.len() as u32,
             inode: arrival.inode,
             stamp: arrival.stamp,
+            header_sum: arrival.header_sum,
             closes_all: closes_all(header, arrival.events.len()),
             details,
         };
@@ -216,17 +222,27 @@ impl Index {
         number
     }
 
+    /// Whether what is known of a transaction beside its columns is what a file says.
+    #[must_use]
+    pub fn has_details_of(&self, number: u32, arrival: &Arrival<'_>) -> bool {
+        let (header, none) = (arrival.header, Details::default());
+        let held = self.transactions.details(number).unwrap_or(&none);
+        let resolves = held.resolves.iter().map(|&stream| self.streams.text(stream));
+        let reads = held.reads.iter().map(|&(stream, base)| (self.streams.text(stream), base));
+        held.key.as_deref() == header.key.as_deref()
+            && resolves.eq(header.resolves.iter().map(String::as_str))
+            && reads.eq(reads_of(arrival))
+            && self.transactions.flags(number).has(Flags::CLOSES_ALL) == closes_all(header, arrival.events.len())
+    }
+
     fn details(&mut self, arrival: &Arrival<'_>) -> Details {
         let header = arrival.header;
         let mut details = Details { key: header.key.as_deref().map(Into::into), ..Details::default() };
         for stream in &header.resolves {
             details.resolves.push(self.stream_number(stream));
         }
-        if header.stream_bases.len() > 1 || arrival.events.is_empty() {
-            let written: HashSet<&str> = arrival.events.iter().map(|event| event.stream_id).collect();
-            for (stream, base) in header.stream_bases.iter().filter(|(stream, _)| !written.contains(stream.as_str())) {
-                details.reads.push((self.stream_number(stream), *base));
-            }
+        for (stream, base) in reads_of(arrival) {
+            details.reads.push((self.stream_number(stream), base));
         }
         details.file = arrival.odd_name.map(Into::into);
         details
@@ -398,6 +414,19 @@ fn weight(events: &Events, event: u32) -> u64 {
 }
 
 /// Whether a transaction closes every fork that it descends from (FORMAT.md, "Forks").
+/// The streams that were read and not written, with the versions seen; of a saved file only these are named.
+fn reads_of<'a>(arrival: &'a Arrival<'_>) -> impl Iterator<Item = (&'a str, u64)> {
+    let (bases, events) = (&arrival.header.stream_bases, &arrival.events);
+    // Nearly every transaction has one stream and few events, which need no table.
+    let table: Option<HashSet<&str>> =
+        (bases.len() * events.len() > COMPARED_MAX).then(|| events.iter().map(|event| event.stream_id).collect());
+    let is_written = move |stream: &str| match &table {
+        Some(table) => table.contains(stream),
+        None => events.iter().any(|event| event.stream_id == stream),
+    };
+    bases.iter().map(|(stream, base)| (stream.as_str(), *base)).filter(move |(stream, _)| !is_written(stream))
+}
+
 fn closes_all(header: &Header, events: usize) -> bool {
     events == 0 && header.parents.len() >= 2 && header.stream_bases.is_empty() && header.resolves.is_empty()
 }

@@ -147,7 +147,7 @@ fn enter(index: &mut Index, n: u128) -> u32 {
     let stream = format!("account-{}", n % 100);
     let line = format!("{:127}\n", format!("\"event_id\":\"{event_id}\",\"stream_id\":\"{stream}\"}}"));
     let event = ArrivalEvent { event_id, stream_id: &stream, event_type: "Paid", line_len: line.len() };
-    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, events: vec![event] }, line.as_bytes())
+    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, header_sum: 0, events: vec![event] }, line.as_bytes())
 }
 
 /// What an append costs, on the average of many, in an index of which every state is held by a reader.

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "git/cures.rs"]
 mod cures;
+#[path = "git/edited.rs"]
+mod edited;
 #[path = "git/following.rs"]
 mod following;
 #[path = "git/many.rs"]

@@ -285,7 +285,7 @@ impl Keeper {
 
     fn note_written(&mut self, one: &Prepared) {
         if let Ok(stat) = self.store.stat(&one.name) {
-            self.index.transactions.set_file(one.number, stat.inode, stamp(stat));
+            self.index.transactions.set_file(one.number, stat.inode, stamp(stat), one.good.header_sum);
             self.save_entered(&one.good, stat, one.offset, &one.name);
             self.roster.written.insert(one.name.clone(), stat);
         }

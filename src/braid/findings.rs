@@ -23,6 +23,7 @@ impl Keeper {
         findings.extend(self.delivered_twice_findings());
         findings.extend(self.stale_read_findings());
         findings.extend(dangling_findings(&self.index, &self.memory.parents));
+        findings.extend(self.edited_findings());
         findings.extend(self.memory.findings());
         findings.extend(self.log_findings.iter().cloned());
         findings.extend(self.checkpoint_findings());

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod exchange;
+mod history;
 mod origins;
 mod setup;
 mod status;
@@ -54,6 +55,9 @@ pub enum GitError {
     /// What git answered makes no sense to us.
     #[error("git {0} answered something unexpected")]
     Unexpected(&'static str),
+    /// It was not waited for any longer.
+    #[error("git {0} takes too long")]
+    Impatient(&'static str),
     /// It could not be run or read.
     #[error("git cannot be run: {0}")]
     Io(#[from] io::Error),
@@ -67,7 +71,7 @@ impl GitError {
             Self::Missing => "install git".to_owned(),
             Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", dir.display()),
             Self::UnknownRevision(_) => "git log --oneline names revisions; \"/\" in a name below at/ is written \"%2F\"".to_owned(),
-            Self::Failed { .. } | Self::Unexpected(_) | Self::Io(_) => String::new(),
+            Self::Failed { .. } | Self::Unexpected(_) | Self::Impatient(_) | Self::Io(_) => String::new(),
         }
     }
 }
@@ -129,13 +133,20 @@ pub struct Commit {
 #[derive(Clone, Debug)]
 pub struct Program {
     dir: PathBuf,
+    fetches: bool,
 }
 
 impl Program {
     /// Git in the directory of a store.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self { dir: dir.to_path_buf(), fetches: true }
+    }
+
+    /// The same, but what a partial clone lacks is not there instead of fetched from a remote.
+    #[must_use]
+    pub fn without_fetching(&self) -> Self {
+        Self { fetches: false, ..self.clone() }
     }
 
     /// A command whose arguments follow; standard input is empty.
@@ -156,6 +167,9 @@ impl Program {
             // What people like to see of a log would be taken for its answer.
             .args(["-c", "log.showSignature=false", "-c", "log.follow=false"])
             .stdin(Stdio::null());
+        if !self.fetches {
+            command.env("GIT_NO_LAZY_FETCH", "1");
+        }
         command
     }
 

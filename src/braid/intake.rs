@@ -303,7 +303,7 @@ impl Keeper {
         (self.index.transactions.is_present(number) && self.index.transactions.has_name(number, name)).then_some(number)
     }
 
-    fn is_known(&self, name: &str) -> bool {
+    pub(super) fn is_known(&self, name: &str) -> bool {
         self.roster.odd.contains_key(name) || self.entered_number(name).is_some()
     }
 
@@ -311,7 +311,6 @@ impl Keeper {
         let mut gone = Vec::new();
         for name in names {
             self.roster.findings.remove(&name);
-            self.memory.forget_file(&name);
             self.mark_dirty();
             if let Some(odd) = self.roster.odd.remove(&name) {
                 if let OddKind::Refused(_, Some(id)) = odd.kind {
@@ -426,15 +425,20 @@ impl Keeper {
         let mut gone = Vec::new();
         for (name, loaded) in names.iter().zip(loaded) {
             let Some(number) = self.entered_number(name) else { continue };
-            let same = match loaded {
-                Loaded::Good(good, _) => self.is_same(number, good),
-                Loaded::Refused(..) => false,
+            let (now, same) = match loaded {
+                Loaded::Good(good, _) => (Some(&**good), self.is_same(number, good)),
+                Loaded::Refused(..) => (None, false),
                 Loaded::Gone => continue,
             };
+            // Of the first line nothing may change, also what no view shows.
+            if !same || now.is_some_and(|good| good.header_sum != self.index.transactions.header_sum(number)) {
+                self.note_edit(name, Some(number), now);
+            }
             if !same {
-                self.note_edit(name, number, if let Loaded::Good(good, _) = loaded { Some(good) } else { None });
                 self.roster.misnamed.remove(name);
                 self.roster.findings.remove(name);
+                // It was compared with what it said first: with what it said last it is not.
+                self.index.transactions.forget_header(number);
                 gone.push(number);
             }
         }
@@ -453,6 +457,11 @@ impl Keeper {
         self.mark_dirty();
     }
 
+    /// Whether a file has the bytes that were read of this transaction, but for what was healed of either.
+    pub(super) fn is_unchanged(&self, number: u32, good: &Good) -> bool {
+        self.index.transactions.header_sum(number) == good.header_sum && self.is_same(number, good)
+    }
+
     /// Whether a file says what the index has of this transaction.
     pub(super) fn is_same(&self, number: u32, good: &Good) -> bool {
         let (transactions, events, pack) = (&self.index.transactions, &self.index.events, &self.index.pack);
@@ -469,7 +478,7 @@ impl Keeper {
             && held == parents
             && transactions.replica(number) == header.replica_id
             && transactions.created_at(number) == header.created_at
-            && transactions.details(number).and_then(|details| details.key.as_deref()) == header.key.as_deref()
+            && (transactions.header_sum(number) == good.header_sum || self.index.has_details_of(number, &good.arrival(None, None)))
             && lines == good.lines
     }
 
@@ -484,12 +493,12 @@ impl Keeper {
             let other = self.index.transactions.file_name(number);
             if other == name {
                 if self.is_same(number, good) {
-                    self.move_file(number, stat, !good.findings(name).is_empty());
+                    self.move_file(number, stat, good.header_sum, !good.findings(name).is_empty());
                     self.set_findings(name, good);
                 }
                 return;
             }
-            if self.is_same(number, good) {
+            if self.is_unchanged(number, good) {
                 self.enter_twin(name, &other, number, good, stat, round);
             } else {
                 self.claim(name, &other, number, stat, round);
@@ -500,6 +509,7 @@ impl Keeper {
             self.unclaim(claimed, name, round);
         }
         let odd_name = (!id.is_file_name(name)).then_some(name);
+        self.note_edit_of_returned(name, good);
         let offset = self.index.pack.len();
         let number = self.index.enter(&good.arrival(odd_name, Some(stat)), &good.lines);
         self.save_entered(good, stat, offset, name);
@@ -518,7 +528,7 @@ impl Keeper {
         let mut extra = name;
         if id.is_file_name(name) {
             odd.inode = self.index.transactions.inode(number);
-            self.move_file(number, stat, false);
+            self.move_file(number, stat, good.header_sum, false);
             self.index.transactions.set_proper_name(number);
             self.roster.misnamed.remove(other);
             self.set_findings(name, good);

@@ -12,6 +12,8 @@ use crate::model::{EventId, Finding, FindingKind, Header, Severity};
 #[derive(Debug)]
 pub(super) struct Good {
     pub(super) header: Header,
+    /// The checksum of the first line as its writer wrote it.
+    pub(super) header_sum: u32,
     pub(super) events: Vec<LoadedEvent>,
     pub(super) lines: Vec<u8>,
     pub(super) healing: Option<Healing>,
@@ -61,7 +63,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
     }
     let mut oddities = normal.oddities;
     oddities.extend(more);
-    Ok(Good { header: normal.header, events: loaded, lines, healing: normal.healing, oddities })
+    let line = memchr::memchr(b'\n', &normal.text).and_then(|end| normal.text.get(..end)).unwrap_or_default();
+    Ok(Good { header_sum: checksum(line), header: normal.header, events: loaded, lines, healing: normal.healing, oddities })
 }
 
 /// What is kept of a file's size and time.
@@ -81,7 +84,7 @@ impl Good {
             line_len: event.line_len,
         });
         let (inode, stamp) = stat.map_or((0, 0), |stat| (stat.inode, stamp(stat)));
-        Arrival { header: &self.header, odd_name, inode, stamp, events: events.collect() }
+        Arrival { header: &self.header, odd_name, inode, stamp, header_sum: self.header_sum, events: events.collect() }
     }
 
     /// Whether another file says what this one says, whatever was healed of either.

@@ -13,17 +13,21 @@ use crate::disk::Stat;
 use crate::format::text::{counted_as, quoted};
 use crate::index::Index;
 use crate::index::feed::Slot;
+use crate::index::saved::Record;
 use crate::model::{Declined, EventId, Finding, FindingKind, Origin, Severity, TransactionId};
 use crate::store::{Mode, Store};
 
 /// How old git's lock must be before it is taken for a dead process's.
 pub(super) const GIT_LOCK_AGE: Duration = Duration::from_secs(600);
 
+/// The digest of what a file said when it was first taken in, or in the oldest commit that has it whole.
+pub(super) type FirstSaid = [u8; 32];
+
 /// What is remembered.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// What the file of a name said when it was first taken in, of those that were changed since.
-    edited: BTreeMap<String, [u8; 32]>,
+    /// What the file of a name said first, of those that were changed since; also of files that are not here just now.
+    pub(super) edited: BTreeMap<String, FirstSaid>,
     vanished: Vec<Finding>,
     /// Which feed and which files the vanished were told of.
     told: Option<(u32, usize, u32, u32)>,
@@ -46,16 +50,9 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Everything remembered that is worth a report now.
+    /// Everything remembered that is worth a report now; the files that were changed are not among it.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
-        let edited = self.edited.keys().map(|name| edited(name));
-        let kept = self.vanished.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed);
-        edited.chain(kept.cloned())
-    }
-
-    /// Forgets that a file was changed; answers whether it was.
-    pub(super) fn forget_file(&mut self, name: &str) -> bool {
-        self.edited.remove(name).is_some()
+        self.vanished.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
     }
 }
 
@@ -72,13 +69,46 @@ pub(super) fn edited(name: &str) -> Finding {
 }
 
 impl Keeper {
-    /// Notes that the file of a transaction says something else now, or again what it said first.
-    pub(super) fn note_edit(&mut self, name: &str, number: u32, now: Option<&Good>) {
-        let first = *self.memory.edited.entry(name.to_owned()).or_insert_with(|| held_digest(&self.index, number));
-        if now.is_some_and(|good| good_digest(good) == first) {
-            self.memory.edited.remove(name);
+    /// Notes that the file of a transaction says something else than what is held of it, or again what it said first.
+    pub(super) fn note_edit(&mut self, name: &str, held: Option<u32>, now: Option<&Good>) {
+        let known = self.memory.edited.get(name).copied();
+        let Some(first) = known.or_else(|| held.map(|number| held_digest(&self.index, number))) else { return };
+        let is_first = now.is_some_and(|good| good_digest(good) == first);
+        self.remember_edit(name, (!is_first).then_some(first));
+    }
+
+    /// Compares a file that comes with what its transaction's file said before it went.
+    pub(super) fn note_edit_of_returned(&mut self, name: &str, good: &Good) {
+        let transactions = &self.index.transactions;
+        let held = transactions.find(good.header.transaction_id);
+        let held = held.filter(|&number| transactions.header_sum(number) != 0 && transactions.has_name(number, name));
+        self.note_edit(name, held, Some(good));
+    }
+
+    /// Remembers what files said first by git's history, of those that say something else now.
+    pub(super) fn learn_edits(&mut self, first_said: &BTreeMap<String, FirstSaid>) {
+        for (name, first) in changed_since(&self.index, first_said) {
+            if !self.memory.edited.contains_key(&name) {
+                self.remember_edit(&name, Some(first));
+            }
         }
-        self.mark_dirty();
+    }
+
+    /// Remembers what a file said first that was changed since; none: it was not, or says that again.
+    pub(super) fn remember_edit(&mut self, name: &str, first: Option<FirstSaid>) {
+        let before = match first {
+            Some(first) => self.memory.edited.insert(name.to_owned(), first),
+            None => self.memory.edited.remove(name),
+        };
+        if before != first {
+            self.note(&Record::Edited(name.to_owned(), first));
+            self.mark_dirty();
+        }
+    }
+
+    /// The files that are here and say something else than they did first.
+    pub(super) fn edited_findings(&self) -> impl Iterator<Item = Finding> + '_ {
+        self.memory.edited.keys().filter(|name| self.is_known(name)).map(|name| edited(name))
     }
 
     /// Tells anew which events this replica has seen and has no more; cheap where nothing came or went.
@@ -185,27 +215,30 @@ pub(super) fn vanished_events(index: &Index) -> Vec<EventId> {
     gone
 }
 
-fn held_digest(index: &Index, number: u32) -> [u8; 32] {
+fn held_digest(index: &Index, number: u32) -> FirstSaid {
     let transactions = &index.transactions;
     let lines = transactions.events(number).flat_map(|event| index.events.tail(event, &index.pack).iter().copied());
-    digest(
-        transactions.listed(number).map(|parent| transactions.id(parent)).collect(),
-        &format!("{} {}", transactions.replica(number), transactions.created_at(number)),
-        &lines.collect::<Vec<u8>>(),
-    )
+    digest(transactions.header_sum(number), &lines.collect::<Vec<u8>>())
 }
 
-fn good_digest(good: &Good) -> [u8; 32] {
-    let header = &good.header;
-    digest(header.parents.clone(), &format!("{} {}", header.replica_id, header.created_at), &good.lines)
+pub(super) fn good_digest(good: &Good) -> FirstSaid {
+    digest(good.header_sum, &good.lines)
 }
 
-fn digest(mut parents: Vec<TransactionId>, rest: &str, lines: &[u8]) -> [u8; 32] {
-    parents.sort_unstable();
-    parents.dedup();
+fn digest(header_sum: u32, lines: &[u8]) -> FirstSaid {
     let mut hash = Sha256::new();
-    parents.iter().for_each(|parent| hash.update(parent.as_bytes()));
-    hash.update(rest);
+    hash.update(header_sum.to_le_bytes());
     hash.update(lines);
     hash.finalize().into()
+}
+
+/// The files of transactions in an index that say something else than they did first.
+pub(super) fn changed_since(index: &Index, first_said: &BTreeMap<String, FirstSaid>) -> Vec<(String, FirstSaid)> {
+    let transactions = &index.transactions;
+    let changed = first_said.iter().filter_map(|(name, &first)| {
+        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
+        let number = transactions.find(id).filter(|&number| transactions.is_present(number) && transactions.has_name(number, name))?;
+        (held_digest(index, number) != first).then(|| (name.clone(), first))
+    });
+    changed.collect()
 }

@@ -92,8 +92,10 @@ impl Keeper {
     /// Enters what was left as if it had been taken in a moment ago; the listing then tells what changed.
     fn restore(&mut self, left: Left, files: usize) {
         let Left { pack, base, records, .. } = left;
-        let extra = base.map(|(index, extra)| {
+        let extra = base.map(|(index, mut extra)| {
             self.index = index;
+            // What the records say of it is newer.
+            self.memory.edited = std::mem::take(&mut extra.edited);
             extra
         });
         self.index.pack = pack;
@@ -141,6 +143,12 @@ impl Keeper {
                 Record::Incarnation(view, incarnation) => {
                     self.saving.incarnations.insert(view.clone(), *incarnation);
                 }
+                Record::Edited(name, Some(first)) => {
+                    self.memory.edited.insert(name.clone(), *first);
+                }
+                Record::Edited(name, None) => {
+                    self.memory.edited.remove(name);
+                }
                 Record::Moved(..) => {}
             }
         }
@@ -153,9 +161,9 @@ impl Keeper {
         for (at, record) in records.iter().enumerate() {
             match record {
                 Record::Came(file) if last.get(&file.header.transaction_id) == Some(&Some(at)) => entered.push(self.enter_saved(file)),
-                Record::Moved(id, inode, stamp) => {
+                Record::Moved(id, inode, stamp, header_sum) => {
                     if let Some(number) = self.index.transactions.find(*id) {
-                        self.index.transactions.set_file(number, *inode, *stamp);
+                        self.index.transactions.set_file(number, *inode, *stamp, *header_sum);
                     }
                 }
                 _ => {}
@@ -183,7 +191,9 @@ impl Keeper {
             event_type: &event.event_type,
             line_len: event.line_len as usize,
         });
-        let arrival = Arrival { header: &file.header, odd_name: None, inode: file.inode, stamp: file.stamp, events: events.collect() };
+        let events = events.collect();
+        let (header, inode, stamp, header_sum) = (&file.header, file.inode, file.stamp, file.header_sum);
+        let arrival = Arrival { header, odd_name: None, inode, stamp, header_sum, events };
         self.index.enter_at(&arrival, file.offset)
     }
 
@@ -209,7 +219,7 @@ impl Keeper {
         }
     }
 
-    fn note(&mut self, record: &Record) {
+    pub(super) fn note(&mut self, record: &Record) {
         if let Some(saved) = &mut self.saving.saved {
             saved.note(record);
         }
@@ -245,6 +255,7 @@ impl Keeper {
             header,
             inode: stat.inode,
             stamp: stamp(stat),
+            header_sum: good.header_sum,
             offset,
             lines_len: good.lines.len() as u64,
             lines_checksum: checksum(&good.lines),
@@ -259,16 +270,16 @@ impl Keeper {
     }
 
     /// The file of a transaction says the same, but is another one; `has_findings` that it is to be read again next time.
-    pub(super) fn move_file(&mut self, number: u32, stat: Stat, has_findings: bool) {
+    pub(super) fn move_file(&mut self, number: u32, stat: Stat, header_sum: u32, has_findings: bool) {
         let transactions = &mut self.index.transactions;
         let (inode, stamp) = (stat.inode, stamp(stat));
-        let is_other = (transactions.inode(number), transactions.stamp(number)) != (inode, stamp);
-        transactions.set_file(number, inode, stamp);
+        let held = (transactions.inode(number), transactions.stamp(number), transactions.header_sum(number));
+        transactions.set_file(number, inode, stamp, header_sum);
         let id = transactions.id(number);
         if has_findings {
-            self.note(&Record::Moved(id, NO_INODE, 0));
-        } else if is_other {
-            self.note(&Record::Moved(id, inode, stamp));
+            self.note(&Record::Moved(id, NO_INODE, 0, header_sum));
+        } else if held != (inode, stamp, header_sum) {
+            self.note(&Record::Moved(id, inode, stamp, header_sum));
         }
     }
 
@@ -310,6 +321,7 @@ impl Keeper {
             log: (log, sum),
             read_again: self.roster.findings.keys().cloned().collect(),
             delivered_twice: self.delivered_twice.clone(),
+            edited: self.memory.edited.clone(),
         };
         let Some(saved) = &mut self.saving.saved else { return };
         self.saving.base_due = false;
@@ -367,7 +379,7 @@ impl Keeper {
             }
             let name = self.index.transactions.file_name(number);
             let same = match self.store.load(&name) {
-                Ok((bytes, stat)) => matches!(load(&bytes, stat), Loaded::Good(good, _) if self.is_same(number, &good)),
+                Ok((bytes, stat)) => matches!(load(&bytes, stat), Loaded::Good(good, _) if self.is_unchanged(number, &good)),
                 Err(_) => false,
             };
             if !same {

@@ -5,10 +5,10 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::braid::git::{Commit, GitError, Program, State};
+use crate::braid::git::{Commit, GitError, Oid, Program, State};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::load;
-use crate::braid::memory::edited;
+use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
 use crate::braid::{Braid, Failure, Shared};
 use crate::disk::Stat;
 use crate::epoch::Epoch;
@@ -29,6 +29,8 @@ const WAKE_UP: Duration = Duration::from_millis(250);
 const PARENTS_ASKED_MAX: usize = 20;
 /// For how many changed files git is asked.
 const FILES_ASKED_MAX: usize = 20;
+/// How long git may look through its history for files that were changed.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// For how many tips of forks git is asked who brought them.
 const ORIGINS_ASKED_MAX: usize = 500;
@@ -44,6 +46,8 @@ pub(super) struct Surveyed {
     parents: HashMap<TransactionId, Commit>,
     /// Commands that bring files in order, by file.
     cures: BTreeMap<String, String>,
+    /// What files said first that the history has in several versions.
+    first_said: Arc<BTreeMap<String, FirstSaid>>,
     /// Files that were changed and have the bytes again with which git first got them.
     originals: Vec<String>,
 }
@@ -56,7 +60,9 @@ impl Braid {
     /// If the store was closed. Where git gives no answer its part is left out.
     pub fn survey(&self) -> Result<Arc<Epoch>, Failure> {
         let epoch = self.wait_ready()?;
-        let surveyed = survey(&self.inner.store, &epoch, &mut Asked::default());
+        let mut asked = Asked::default();
+        look_through_history(&self.inner.store, &mut asked);
+        let surveyed = survey(&self.inner.store, &epoch, &mut asked);
         self.at_keeper(move |keeper, shared| keeper.take_over(surveyed, shared)).ok_or_else(Failure::closed)?;
         Ok(self.epoch())
     }
@@ -86,6 +92,10 @@ impl Braid {
 struct Asked {
     /// Tips of which git told nothing, and how git's files were then.
     in_vain: Option<(BTreeSet<TransactionId>, GitStamp)>,
+    /// The commits up to which the history was looked through for files that were changed.
+    history_seen: BTreeSet<Oid>,
+    /// What such files said first.
+    first_said: Arc<BTreeMap<String, FirstSaid>>,
 }
 
 /// What tells that git has done something since, though no file of `events/` changed: a commit, a fetch, a branch made.
@@ -107,10 +117,9 @@ impl Keeper {
     /// Takes a survey over and publishes what is new in it.
     fn take_over(&mut self, surveyed: Surveyed, shared: &Shared) {
         self.look_at_git_lock();
+        self.learn_edits(&surveyed.first_said);
         for name in &surveyed.originals {
-            if self.memory.forget_file(name) {
-                self.mark_dirty();
-            }
+            self.remember_edit(name, None);
         }
         if self.memory.surveyed != surveyed.findings || self.memory.parents != surveyed.parents {
             self.memory.surveyed = surveyed.findings;
@@ -163,6 +172,17 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
             if keeper.send(job).is_err() {
                 return;
             }
+            // A long history keeps nothing waiting that was found without it; cures of what it tells come with the next survey.
+            if look_through_history(&store, &mut asked) {
+                let first_said = Arc::clone(&asked.first_said);
+                let job = Request::Job(Box::new(move |keeper: &mut Keeper, shared: &Shared| {
+                    keeper.learn_edits(&first_said);
+                    keeper.publish_if_dirty(shared);
+                }));
+                if keeper.send(job).is_err() {
+                    return;
+                }
+            }
             // What it publishes itself is one epoch more.
             surveyed = Some(now);
             let (end, took) = (Instant::now(), start.elapsed());
@@ -178,7 +198,8 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     surveyed.findings.extend(stale_temporaries(store));
     surveyed.findings.extend(collisions(epoch));
     let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));
-    surveyed.cures = cures(store, git.as_ref(), epoch);
+    surveyed.first_said = Arc::clone(&asked.first_said);
+    surveyed.cures = cures(store, git.as_ref(), epoch, &surveyed.first_said);
     if let Some(git) = git {
         if let Err(error) = ask_git(&git, epoch, &mut surveyed) {
             tracing::debug!(%error, "git was asked in vain");
@@ -186,6 +207,43 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
         surveyed.origins = ask_origins(store, &git, epoch, asked);
     }
     surveyed
+}
+
+/// Looks through what the history has got since the last time for files that were changed; tells whether there are more of them now.
+fn look_through_history(store: &Store, asked: &mut Asked) -> bool {
+    if store.git().ok().flatten().is_none() {
+        return false;
+    }
+    let known = asked.first_said.len();
+    if let Err(error) = read_first_said(&Program::new(store.dir()).without_fetching(), asked) {
+        tracing::debug!(%error, "git's history was not looked through for files that were changed");
+    }
+    asked.first_said.len() > known
+}
+
+/// Reads what files that the history has in several versions said first.
+fn read_first_said(git: &Program, asked: &mut Asked) -> Result<(), GitError> {
+    let tips = git.tips()?;
+    if tips == asked.history_seen {
+        return Ok(());
+    }
+    let mut versions = git.rewritten(&tips, &asked.history_seen, HISTORY_PATIENCE)?;
+    versions.retain(|name, _| !asked.first_said.contains_key(name));
+    let of_versions: Vec<(&str, Oid)> =
+        versions.iter().flat_map(|(name, oids)| oids.iter().map(|oid| (name.as_str(), oid.clone()))).collect();
+    let oids: Vec<Oid> = of_versions.iter().map(|(_, oid)| oid.clone()).collect();
+    let first_said = Arc::make_mut(&mut asked.first_said);
+    git.read_blobs(&oids, |n, bytes| {
+        if let (Some((name, _)), Some(bytes)) = (of_versions.get(n), bytes)
+            && !first_said.contains_key(*name)
+            && let Some(good) = load::read(&bytes).ok().filter(|good| good.header.transaction_id.is_file_name(name))
+        {
+            first_said.insert((*name).to_owned(), good_digest(&good));
+        }
+        Ok::<(), GitError>(())
+    })?;
+    asked.history_seen = tips;
+    Ok(())
 }
 
 fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> BTreeMap<TransactionId, Origin> {
@@ -203,9 +261,12 @@ fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -
 /// What brings files in order that are refused or were changed: the bytes with which git first got them, where these make
 /// sense; a refused one that git never had whole is out of the way elsewhere, as no view has it. One that is whole, and refused
 /// since another file claims its id, stays.
-fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch) -> BTreeMap<String, String> {
+fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch, first_said: &BTreeMap<String, FirstSaid>) -> BTreeMap<String, String> {
     let is_wrong = |finding: &&Finding| matches!(finding.kind, FindingKind::Quarantined | FindingKind::Edited);
-    let wrong: Vec<&Finding> = epoch.findings.iter().filter(is_wrong).take(FILES_ASKED_MAX).collect();
+    let told = epoch.findings.iter().filter(is_wrong).cloned();
+    // These are told once this survey is taken over.
+    let learned = changed_since(&epoch.index, first_said).into_iter().map(|(name, _)| edited(&name));
+    let wrong: Vec<Finding> = told.chain(learned).take(FILES_ASKED_MAX).collect();
     let ids: BTreeSet<TransactionId> = wrong.iter().filter_map(|finding| finding.transaction_id).collect();
     let origins = git.and_then(|git| git.origins(&ids, ORIGINS_PATIENCE).ok()).unwrap_or_default();
     let original = |id: TransactionId, name: &str| {
@@ -215,7 +276,7 @@ fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch) -> BTreeMap<String
         is_whole.then_some((commit, bytes))
     };
     let mut cures = BTreeMap::new();
-    for finding in wrong {
+    for finding in &wrong {
         let Some(name) = &finding.file else { continue };
         if let Some((commit, bytes)) = finding.transaction_id.and_then(|id| original(id, name)) {
             if store.load(name).is_ok_and(|(now, _)| now != bytes) {

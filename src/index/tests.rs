@@ -47,7 +47,7 @@ fn enter(index: &mut Index, made: &Made) -> u32 {
         lines.extend_from_slice(line.as_bytes());
         events.push(ArrivalEvent { event_id: *event_id, stream_id: stream, event_type: kind, line_len: line.len() });
     }
-    index.enter(&Arrival { header: &made.header, odd_name: None, inode: 1, stamp: 0, events }, &lines)
+    index.enter(&Arrival { header: &made.header, odd_name: None, inode: 1, stamp: 0, header_sum: 0, events }, &lines)
 }
 
 /// Transactions in canonical order, recomputed from nothing; what stands in or behind a cycle is left out.

@@ -42,6 +42,8 @@ pub struct Transactions {
     inode: Column<u64>,
     /// Of each file's size and time, as [`Transactions::stamp`] gives them.
     stamp: Column<u32>,
+    /// The checksum of each file's first line; zero where no file was read.
+    header_sum: Column<u32>,
     detail: Column<u32>,
     details: Column<Arc<Details>>,
     keys: Table,
@@ -68,6 +70,7 @@ binary_fields!(Transactions {
     flags,
     inode,
     stamp,
+    header_sum,
     detail,
     details,
     keys,
@@ -244,9 +247,20 @@ impl Transactions {
         self.stamp.at(number)
     }
 
-    pub(crate) fn set_file(&mut self, number: u32, inode: u64, stamp: u32) {
+    /// The checksum of its file's first line as it was last read; zero where it never was.
+    #[must_use]
+    pub fn header_sum(&self, number: u32) -> u32 {
+        self.header_sum.at(number)
+    }
+
+    pub(crate) fn set_file(&mut self, number: u32, inode: u64, stamp: u32, header_sum: u32) {
         self.inode.set(number as usize, inode);
         self.stamp.set(number as usize, stamp);
+        self.header_sum.set(number as usize, header_sum);
+    }
+
+    pub(crate) fn forget_header(&mut self, number: u32) {
+        self.header_sum.set(number as usize, 0);
     }
 
     /// Makes room for so many more, before the first is entered.
@@ -335,6 +349,7 @@ impl Transactions {
         self.flags.push(Flags::default());
         self.inode.push(0);
         self.stamp.push(0);
+        self.header_sum.push(0);
         let ids = &self.ids;
         let hash = self.table.hash(id.as_bytes());
         self.table.insert(hash, number, |table, held| table.hash(&ids.at(held)));
@@ -375,6 +390,7 @@ impl Transactions {
         self.event_count.set(at, facts.event_count);
         self.inode.set(at, facts.inode);
         self.stamp.set(at, facts.stamp);
+        self.header_sum.set(at, facts.header_sum);
         let is_merge = facts.parents.len() > 1;
         self.flags.set(at, Flags::PRESENT.with(Flags::CLOSES_ALL, facts.closes_all).with(Flags::MERGE, is_merge));
         self.detail.set(at, NONE);

@@ -26,10 +26,8 @@ impl Program {
             return Ok(BTreeMap::new());
         }
         let is_shallow = self.text(&["rev-parse", "--is-shallow-repository"])? == "true";
-        let mut command = self.command();
+        let mut command = self.without_fetching().command();
         command
-            // A walk must never fetch from a remote what a partial clone lacks.
-            .env("GIT_NO_LAZY_FETCH", "1")
             .args(["log", "--exclude=refs/stash", "--all", "--no-renames", "--diff-filter=A", "--name-only", "--relative"])
             .args(["--format=>%H%x00%P%x00%an", "--"])
             .args(of.iter().map(|id| format!("events/{id}.jsonl")))

@@ -282,3 +282,70 @@ fn any_history_of_starts_shows_what_the_files_say() {
         }
     }
 }
+
+/// No hash covers the first line: what it says of forks must be followed like any other change, and told.
+#[test]
+fn an_edit_of_the_first_line_alone_is_followed_and_told_as_long_as_it_is_true() {
+    let edits = [
+        ("\"stream_bases\"", "\"resolves\":[\"all\"],\"stream_bases\"", true),
+        ("\"stream_bases\":{", "\"stream_bases\":{\"read\":3,", true),
+        ("\"stream_bases\"", "\"note\":1,\"stream_bases\"", false),
+    ];
+    for (from, to, is_in_views) in edits {
+        let (_temp, dir) = based();
+        let path = &events(&dir)[20];
+        let first = fs::read_to_string(path).unwrap();
+        let facts = |braid: &Braid| {
+            let epoch = braid.epoch();
+            let (id, transactions) = (path.file_stem().unwrap().to_str().unwrap().parse().unwrap(), &epoch.index.transactions);
+            transactions.details(transactions.find(id).unwrap()).cloned()
+        };
+        let is_told = |braid: &Braid| braid.epoch().findings.iter().any(|finding| finding.kind == FindingKind::Edited);
+        let braid = open(&dir);
+        let before = facts(&braid);
+        let numbers = braid.epoch().index.feed.latest();
+        // As git and most editors do it.
+        fs::write(dir.join("new"), first.replacen(from, to, 1)).unwrap();
+        fs::rename(dir.join("new"), path).unwrap();
+        braid.refresh().unwrap();
+        assert!(is_told(&braid));
+        let after = facts(&braid);
+        assert_eq!(after != before, is_in_views);
+        // What no view shows takes no event away and gives none a new number.
+        assert_eq!(braid.epoch().index.feed.latest() > numbers, is_in_views);
+        drop(braid);
+        for _ in 0..3 {
+            let again = open(&dir);
+            assert!(is_told(&again), "{to}");
+            assert_eq!(facts(&again), after);
+            drop(again);
+            assert_eq!(everything(&open(&dir).tree()), from_scratch(&dir));
+        }
+        fs::write(path, &first).unwrap();
+        let verified = OpenOptions { save_after: 1, verify: true, ..OpenOptions::default() };
+        let braid = Braid::open(&dir, &verified).unwrap();
+        braid.wait_ready().unwrap();
+        assert!(!is_told(&braid), "{to}");
+        assert_eq!(facts(&braid), before);
+        drop(braid);
+        assert!(!is_told(&open(&dir)));
+    }
+}
+
+/// Two files that differ in their first line alone claim one id with different bytes.
+#[test]
+fn a_second_file_of_other_bytes_is_no_duplicate_though_it_says_the_same() {
+    let (_temp, dir) = based();
+    let braid = open(&dir);
+    let text = fs::read_to_string(&events(&dir)[4]).unwrap();
+    fs::write(dir.join("events/copy.jsonl"), text.replacen("{\"record\"", "{ \"record\"", 1)).unwrap();
+    braid.refresh().unwrap();
+    let kinds: Vec<FindingKind> = braid.epoch().findings.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&FindingKind::Quarantined) && !kinds.contains(&FindingKind::Duplicate), "{kinds:?}");
+    fs::remove_file(dir.join("events/copy.jsonl")).unwrap();
+    braid.refresh().unwrap();
+    fs::write(dir.join("events/copy.jsonl"), text).unwrap();
+    braid.refresh().unwrap();
+    let kinds: Vec<FindingKind> = braid.epoch().findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [FindingKind::Duplicate]);
+}

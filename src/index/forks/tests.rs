@@ -49,7 +49,7 @@ fn enter(index: &mut Index, dag: &Dag, n: u32) -> u32 {
         lines.extend_from_slice(line.as_bytes());
         events.push(ArrivalEvent { event_id, stream_id: stream, event_type: "T", line_len: line.len() });
     }
-    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, events }, &lines)
+    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, header_sum: 0, events }, &lines)
 }
 
 /// The numbers of the model for those of the index.

@@ -1,6 +1,6 @@
 //! The base: a whole index as bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::disk::{self, Disk};
@@ -17,8 +17,10 @@ pub struct Extra {
     pub read_again: BTreeSet<String>,
     /// Transactions whose draft's key another one has as well.
     pub delivered_twice: BTreeSet<u32>,
+    /// Digests of what files said first that were changed since, by name.
+    pub edited: BTreeMap<String, [u8; 32]>,
 }
-binary_fields!(Extra { log, read_again, delivered_twice });
+binary_fields!(Extra { log, read_again, delivered_twice, edited });
 
 /// A base that was read.
 pub(super) struct Base {

@@ -12,8 +12,10 @@ pub enum Record {
     Went(TransactionId),
     /// A view's name stands for its so-and-so-manieth file; the view as the writer names it.
     Incarnation(String, u32),
-    /// The file of this transaction says the same under another inode, or with another stamp.
-    Moved(TransactionId, u64, u32),
+    /// The file of this transaction says the same under another inode, or with another stamp, or with another first line.
+    Moved(TransactionId, u64, u32, u32),
+    /// The file of this name was changed since it said what has this digest; none: it says that again.
+    Edited(String, Option<[u8; 32]>),
 }
 
 /// A file as it was taken in, under the name of its id and without anything to report.
@@ -25,6 +27,8 @@ pub struct SavedFile {
     pub inode: u64,
     /// What is kept of its size and time.
     pub stamp: u32,
+    /// The checksum of its first line.
+    pub header_sum: u32,
     /// Where its lines begin in the pack.
     pub offset: u64,
     /// Their length in bytes.
@@ -34,7 +38,7 @@ pub struct SavedFile {
     /// Its events.
     pub events: Vec<SavedEvent>,
 }
-binary_fields!(SavedFile { header, inode, stamp, offset, lines_len, lines_checksum, events });
+binary_fields!(SavedFile { header, inode, stamp, header_sum, offset, lines_len, lines_checksum, events });
 
 /// An event as it was taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +79,17 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
             view.put(out);
             incarnation.put(out);
         }
-        Record::Moved(id, inode, stamp) => {
+        Record::Moved(id, inode, stamp, header_sum) => {
             4u8.put(out);
             id.put(out);
             inode.put(out);
             stamp.put(out);
+            header_sum.put(out);
+        }
+        Record::Edited(name, first) => {
+            5u8.put(out);
+            name.put(out);
+            first.put(out);
         }
     }
     let body = out.get(start + 8..).unwrap_or_default();
@@ -115,7 +125,8 @@ fn decode_one(bytes: &[u8]) -> Option<(Record, usize)> {
         1 => Record::Came(Box::new(SavedFile::take(&mut from)?)),
         2 => Record::Went(TransactionId::take(&mut from)?),
         3 => Record::Incarnation(String::take(&mut from)?, u32::take(&mut from)?),
-        4 => Record::Moved(TransactionId::take(&mut from)?, u64::take(&mut from)?, u32::take(&mut from)?),
+        4 => Record::Moved(TransactionId::take(&mut from)?, u64::take(&mut from)?, u32::take(&mut from)?, u32::take(&mut from)?),
+        5 => Record::Edited(String::take(&mut from)?, <Option<[u8; 32]> as Binary>::take(&mut from)?),
         _ => return None,
     };
     from.is_empty().then_some((record, body.len() + 8))
@@ -146,13 +157,23 @@ mod tests {
             event_type: "T".to_owned(),
             line_len: 1_000,
         };
-        let file =
-            SavedFile { header, inode: u64::MAX, stamp: 5, offset: 70, lines_len: 1_000, lines_checksum: 0xdead_beef, events: vec![event] };
+        let file = SavedFile {
+            header,
+            inode: u64::MAX,
+            stamp: 5,
+            header_sum: 6,
+            offset: 70,
+            lines_len: 1_000,
+            lines_checksum: 0xdead_beef,
+            events: vec![event],
+        };
         vec![
             Record::Came(Box::new(file)),
             Record::Went(TransactionId(Uuid::from_u128(3))),
             Record::Incarnation("stream s".to_owned(), 12),
-            Record::Moved(TransactionId(Uuid::from_u128(4)), 9, 1),
+            Record::Moved(TransactionId(Uuid::from_u128(4)), 9, 1, 2),
+            Record::Edited("a name.jsonl".to_owned(), Some([7; 32])),
+            Record::Edited("another.jsonl".to_owned(), None),
         ]
     }
 

@@ -65,6 +65,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) event_count: u32,
     pub(crate) inode: u64,
     pub(crate) stamp: u32,
+    pub(crate) header_sum: u32,
     pub(crate) closes_all: bool,
     pub(crate) details: Details,
 }

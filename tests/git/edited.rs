@@ -1,0 +1,191 @@
+//! Who tells that the first line of a file was changed, which no hash covers, and how long.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::stage::{Copy, repository};
+use crate::support::git::git;
+use crate::support::mount::Mount;
+use crate::support::run::{braidfs_command, run_with};
+use crate::support::wait::eventually_eq;
+
+/// What changes the first line in a way that other views show, that `forks/` shows, and that no view but the file's own shows.
+const EDITS: [(&str, &str); 3] = [
+    ("created_at\":\"2", "created_at\":\"1"),
+    ("\"stream_bases\":{", "\"stream_bases\":{\"read\":3,"),
+    ("\"format_version\"", "\"note\":\"harmless\",\"format_version\""),
+];
+
+fn edited(found: &Value) -> Vec<String> {
+    let told = found["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "edited");
+    told.map(|finding| finding["file"].as_str().unwrap().to_owned()).collect()
+}
+
+fn told_by(dir: &Path, command: &str) -> Vec<String> {
+    let mut braidfs = braidfs_command();
+    braidfs.arg("--store").arg(dir).args(["--format", "json", command]).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    if command == "status" {
+        // It runs no git.
+        braidfs.env("PATH", "/nowhere");
+    }
+    edited(&run_with(&mut braidfs, b"").json())
+}
+
+#[track_caller]
+fn told_by_a_mount(dir: &Path, expected: &[&str]) {
+    let mount = Mount::options(dir).at(&dir.with_extension("mnt")).start();
+    eventually_eq(&expected.iter().map(ToString::to_string).collect::<Vec<_>>(), || edited(&mount.read_json("status.json")));
+}
+
+#[track_caller]
+fn told_by_all(dir: &Path, expected: &[&str]) {
+    assert_eq!(told_by(dir, "status"), expected, "status");
+    assert_eq!(told_by(dir, "doctor"), expected, "doctor");
+    told_by_a_mount(dir, expected);
+    assert_eq!(told_by(dir, "status"), expected, "status after a mount");
+}
+
+/// A store of three committed transactions; gives the name of the second.
+fn three(dir: &Path) -> (Copy, String) {
+    let copy = repository(dir);
+    let names: Vec<String> = (1..=3).map(|n| copy.commit("a", n)).collect();
+    (copy, names[1].clone())
+}
+
+/// Rewrites a file in place or, as git and most editors do it, by a new one; gives its bytes of before.
+fn rewrite(dir: &Path, name: &str, (from, to): (&str, &str), in_place: bool) -> String {
+    let path = dir.join("events").join(name);
+    let before = fs::read_to_string(&path).unwrap();
+    let after = before.replacen(from, to, 1);
+    assert_ne!(after, before);
+    replace(&path, &after, in_place);
+    before
+}
+
+fn replace(path: &Path, text: &str, in_place: bool) {
+    if in_place {
+        return fs::write(path, text).unwrap();
+    }
+    fs::write(path.with_extension("new"), text).unwrap();
+    fs::rename(path.with_extension("new"), path).unwrap();
+}
+
+fn save(dir: &Path) {
+    git(dir, ["commit", "-q", "-a", "-m", "an edit"]);
+}
+
+#[test]
+fn an_edit_that_a_process_saw_is_told_by_all_that_come_later() {
+    for edit in EDITS {
+        let home = tempfile::tempdir().unwrap();
+        let (copy, name) = three(&home.path().join("store"));
+        rewrite(&copy.dir, &name, edit, true);
+        let told = || copy.braid.epoch().findings.iter().filter_map(|finding| finding.file.clone()).collect::<Vec<_>>();
+        eventually_eq(&true, || told().contains(&name));
+        save(&copy.dir);
+        let dir = copy.dir.clone();
+        drop(copy);
+        told_by_all(&dir, &[&*name]);
+    }
+}
+
+#[test]
+fn an_edit_is_told_where_there_is_no_git_too() {
+    let home = tempfile::tempdir().unwrap();
+    let (copy, name) = three(&home.path().join("store"));
+    fs::remove_dir_all(copy.dir.join(".git")).unwrap();
+    let original = rewrite(&copy.dir, &name, EDITS[2], false);
+    copy.braid.refresh().unwrap();
+    let dir = copy.dir.clone();
+    drop(copy);
+    told_by_all(&dir, &[&*name]);
+    // Gone, it is no finding of this kind; back as it was first, it is none at all.
+    let path = dir.join("events").join(&name);
+    fs::remove_file(&path).unwrap();
+    told_by_all(&dir, &[]);
+    replace(&path, &original.replacen(EDITS[0].0, EDITS[0].1, 1), false);
+    told_by_all(&dir, &[&*name]);
+    replace(&path, &original, false);
+    told_by_all(&dir, &[]);
+}
+
+#[test]
+fn an_edit_while_nothing_ran_is_told_by_all() {
+    for edit in EDITS {
+        let home = tempfile::tempdir().unwrap();
+        let (copy, name) = three(&home.path().join("store"));
+        let dir = copy.dir.clone();
+        drop(copy);
+        rewrite(&dir, &name, edit, false);
+        save(&dir);
+        told_by_all(&dir, &[&*name]);
+    }
+}
+
+/// `status` looks at no file whose inode is the same, until a mount has compared sizes and times.
+#[test]
+fn an_edit_in_place_while_nothing_ran_is_told_by_status_after_a_mount() {
+    let home = tempfile::tempdir().unwrap();
+    let (copy, name) = three(&home.path().join("store"));
+    let dir = copy.dir.clone();
+    drop(copy);
+    rewrite(&dir, &name, EDITS[0], true);
+    save(&dir);
+    assert_eq!(told_by(&dir, "doctor"), [&*name]);
+    told_by_a_mount(&dir, &[&*name]);
+    told_by_all(&dir, &[&*name]);
+}
+
+/// Without an index only git's history knows what the file said; `status` runs no git, but reads what a mount learned.
+#[test]
+fn an_edit_is_known_from_the_history_alone() {
+    for edit in EDITS {
+        let home = tempfile::tempdir().unwrap();
+        let (copy, name) = three(&home.path().join("store"));
+        let dir = copy.dir.clone();
+        drop(copy);
+        rewrite(&dir, &name, edit, true);
+        save(&dir);
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        assert_eq!(told_by(&dir, "status"), [] as [&str; 0]);
+        assert_eq!(told_by(&dir, "doctor"), [&*name]);
+        told_by_a_mount(&dir, &[&*name]);
+        told_by_all(&dir, &[&*name]);
+    }
+}
+
+#[test]
+fn what_was_brought_back_and_committed_is_told_by_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let (copy, name) = three(&home.path().join("store"));
+    let original = rewrite(&copy.dir, &name, EDITS[0], true);
+    copy.braid.refresh().unwrap();
+    save(&copy.dir);
+    let dir = copy.dir.clone();
+    drop(copy);
+    told_by_all(&dir, &[&*name]);
+    replace(&dir.join("events").join(&name), &original, false);
+    save(&dir);
+    told_by_all(&dir, &[]);
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    told_by_all(&dir, &[]);
+}
+
+/// What was committed first was never whole: what mended it is no edit.
+#[test]
+fn a_file_that_was_committed_torn_and_then_whole_was_not_edited() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let path = copy.dir.join(format!("events/{}.jsonl", copy.append("a", 1).transaction_id));
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    copy.save("torn");
+    fs::write(&path, whole).unwrap();
+    copy.save("whole");
+    let dir = copy.dir.clone();
+    drop(copy);
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    told_by_all(&dir, &[]);
+}
