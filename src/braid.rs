@@ -95,6 +95,8 @@ struct Shared {
     current: RwLock<Arc<Epoch>>,
     /// Guards nothing but the waiting for a publication.
     published: (Mutex<()>, Condvar),
+    /// Why the files could not be read when they were first looked at.
+    unread: Mutex<Option<Failure>>,
     listeners: RwLock<Vec<Listener>>,
 }
 
@@ -172,6 +174,7 @@ impl Braid {
         let shared = Arc::new(Shared {
             current: RwLock::new(keeper.first_epoch()),
             published: (Mutex::new(()), Condvar::new()),
+            unread: Mutex::default(),
             listeners: RwLock::default(),
         });
         let (to_self, for_keeper) = (requests.clone(), Arc::clone(&shared));
@@ -254,7 +257,8 @@ impl Braid {
         if is(&epoch) {
             Ok(epoch)
         } else {
-            Err(failed("the store's files could not be read: the disk or a bug in braidfs ended it; the log says where"))
+            let why = self.inner.shared.unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Err(why.unwrap_or_else(|| failed("the store's files could not be read: a bug in braidfs ended it; the log says where")))
         }
     }
 

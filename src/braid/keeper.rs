@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
@@ -309,6 +309,8 @@ impl Keeper {
         if let Err(failure) = self.first_take_in(shared) {
             tracing::error!(%failure, "the store could not be read; it is tried again");
             self.is_hurt = true;
+            let why = Failure { message: format!("the store's files cannot be read: {failure}"), ..failure };
+            *shared.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
             return self.give_up_waiting(shared);
         }
         self.counters.load.add(begun.elapsed());

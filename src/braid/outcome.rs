@@ -97,6 +97,6 @@ impl From<OpenError> for Failure {
 
 impl From<disk::Error> for Failure {
     fn from(error: disk::Error) -> Self {
-        Self { message: error.to_string(), hint: "check the directory's permissions and its disk".to_owned() }
+        Self { message: error.to_string(), hint: error.hint().to_owned() }
     }
 }

@@ -488,8 +488,10 @@ fn files_that_cannot_be_listed_are_an_error_until_they_can() {
     let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
     twin.fail(crate::disk::Op::List, 0, None, Errno::EIO);
     let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
-    braid.wait_ready().unwrap_err();
-    braid.wait_ordered().unwrap_err();
+    for failure in [braid.wait_ready().unwrap_err(), braid.wait_ordered().unwrap_err()] {
+        assert!(failure.message.contains("events\" cannot be listed: Input/output error"), "{}", failure.message);
+        assert!(failure.hint.contains("dmesg"), "{}", failure.hint);
+    }
     assert!(braid.append(draft(&event("s", 2))).is_err());
     twin.heal();
     let epoch = braid.wait(|epoch| epoch.progress.ready, Duration::from_secs(60)).unwrap();

@@ -101,6 +101,18 @@ impl Error {
         Errno::from(&self.source)
     }
 
+    /// What helps, in words for people.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self.errno() {
+            Errno::EACCES | Errno::EPERM => "run it as the user whom it belongs to, or let this one at it: ls -ld, chmod",
+            Errno::EIO => "the disk fails: see what the kernel says (dmesg), and copy what can still be read elsewhere",
+            Errno::ENOSPC | Errno::EDQUOT => "make room",
+            Errno::EROFS => "the file system is read-only: see why (findmnt), and mount it writable",
+            _ => "check the directory's permissions and its disk",
+        }
+    }
+
     /// Whether nothing lies at the path.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -46,7 +46,7 @@ impl OpenError {
                 format!("make one with: braidfs init {}", path.display())
             }
             Self::NotADirectory(_) => "name the directory that holds \"events\"".to_owned(),
-            Self::Disk(_) => "check the directory's permissions and its disk".to_owned(),
+            Self::Disk(error) => error.hint().to_owned(),
         }
     }
 }
