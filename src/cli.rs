@@ -25,6 +25,7 @@ mod locate;
 mod log;
 mod man;
 mod mount;
+mod near;
 mod output;
 mod progress;
 mod projection;

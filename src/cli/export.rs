@@ -8,10 +8,12 @@ use serde::Deserialize;
 
 use super::events::{each_chunk, each_line};
 use super::failure::{Failure, Kind, Result};
+use super::near::nearest;
 use super::output::Output;
 use super::{Session, glob, reader};
 use crate::format::csv::{CsvError, CsvWriter};
-use crate::view::{Lines, Node};
+use crate::format::text::quoted;
+use crate::view::{Lines, Node, Tree};
 
 /// Print a view's events for other tools, as JSON lines or as a table
 ///
@@ -50,8 +52,11 @@ enum Form {
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let tree = reader::numbered_tree(session)?;
-    let view = tree.find(arguments.view.trim_start_matches("./")).and_then(Node::into_file);
-    let view = view.ok_or_else(|| Failure::new(Kind::Refused, format!("view '{}' does not exist", arguments.view)))?;
+    let path = arguments.view.trim_start_matches("./").trim_end_matches('/');
+    let view = match tree.find(path) {
+        Some(Node::File(view)) => view,
+        found => return Err(no_view(arguments, path, found.is_some(), &tree)),
+    };
     let not_lines =
         || Failure::new(Kind::Refused, format!("view '{}' has no events", arguments.view)).hint("name one such as streams/account-1.jsonl");
     let lines = view.lines().ok_or_else(not_lines)?.clone().after(arguments.after);
@@ -69,6 +74,30 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             rows.finish().map_err(of_csv).map(drop)
         }
     }
+}
+
+/// Why there is no view, and which one may have been meant.
+fn no_view(arguments: &Arguments, path: &str, is_directory: bool, tree: &Tree) -> Failure {
+    let why = if is_directory { "is a directory" } else { "does not exist" };
+    let failure = Failure::new(Kind::Refused, format!("view '{}' {why}", arguments.view));
+    let meant = meant(path, tree).map(|meant| format!("did you mean {}?", quoted(&meant))).unwrap_or_default();
+    failure.hint(meant).hint("name log.jsonl, feed.jsonl, or a file in streams/, types/ or categories/")
+}
+
+fn meant(path: &str, tree: &Tree) -> Option<String> {
+    let has_lines = |path: &String| matches!(tree.find(path), Some(Node::File(file)) if file.lines().is_some());
+    // A path through a mount, a name without its ending or its directory.
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let through_a_mount = (0..parts.len()).map(|from| parts.get(from..).unwrap_or_default().join("/"));
+    let completed = ["", "streams/", "types/", "categories/"].into_iter().map(|directory| format!("{directory}{path}"));
+    let tried = through_a_mount.chain(completed).flat_map(|path| [path.clone(), format!("{path}.jsonl")]);
+    if let Some(found) = tried.into_iter().find(has_lines) {
+        return Some(found);
+    }
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let names: Vec<String> = tree.list(directory)?.into_iter().filter(|entry| !entry.directory).map(|entry| entry.name).collect();
+    let near = nearest(name, names.iter().cloned()).or_else(|| nearest(&format!("{name}.jsonl"), names))?;
+    Some(if directory.is_empty() { near } else { format!("{directory}/{near}") }).filter(has_lines)
 }
 
 fn is_whole(arguments: &Arguments) -> bool {

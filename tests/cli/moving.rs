@@ -288,7 +288,21 @@ fn what_is_exported_comes_back() {
     assert!(all.contains(&chosen) && chosen.contains("Withdrawn"));
     let stream = braidfs_on(&store.path(), &["export", "jsonl", "streams/account/2.jsonl"], "").ok().out;
     assert_eq!(stream.lines().count(), 1);
-    braidfs_on(&store.path(), &["export", "csv", "streams/none.jsonl"], "").code(1);
+    let hinted = |view: &str| braidfs_on(&store.path(), &["export", "csv", view], "").code(1).err;
+    for (asked, meant) in [
+        ("log", "log.jsonl"),
+        ("/mnt/x/feed.jsonl", "feed.jsonl"),
+        ("lgo.jsonl", "log.jsonl"),
+        ("account-0", "streams/account-0.jsonl"),
+        ("streams/acount-0", "streams/account-0.jsonl"),
+        ("Opened", "types/Opened.jsonl"),
+        ("types/Opend.jsonl", "types/Opened.jsonl"),
+    ] {
+        assert!(hinted(asked).contains(&format!("hint: did you mean {meant}?")), "{asked}: {}", hinted(asked));
+    }
+    assert!(hinted("streams").contains("is a directory") && !hinted("streams/none.jsonl").contains("did you mean"));
+    let ran = braidfs_on(&store.path(), &["stream", "acount-0"], "").code(1);
+    assert!(ran.err.contains("did you mean account-0?"), "{}", ran.err);
     braidfs_on(&store.path(), &["export", "csv", "status.json"], "").code(1);
 
     let table = braidfs_on(&store.path(), &["export", "csv", "feed.jsonl"], "").ok().out;
