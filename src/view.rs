@@ -19,7 +19,7 @@ mod tree;
 pub use file::File;
 pub use folded::{StateText, States};
 pub use forks::{base_events, branch_events};
-pub use graph::{GRAPH_TRANSACTIONS_MAX, graph_nodes};
+pub use graph::{GRAPH_TRANSACTIONS_MAX, GraphTransaction, graph_nodes, graph_transactions};
 #[cfg(test)]
 pub(crate) use lines::counted;
 pub use lines::{Lines, Numbers, with_line};

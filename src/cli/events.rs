@@ -82,6 +82,12 @@ impl Line<'_> {
     }
 }
 
+/// An event's line of a view for people; what is none as it stands.
+pub(super) fn rendered(line: &[u8]) -> String {
+    let parsed: Option<Line<'_>> = serde_json::from_slice(line).ok();
+    parsed.map_or_else(|| harmless(&String::from_utf8_lossy(line)).into_owned(), |line| line.render())
+}
+
 /// Prints the chosen events of a view.
 pub(super) fn print(session: &mut Session, view: &File, choice: &Choice, stream: Option<&str>) -> Result {
     let Some(lines) = view.lines() else { return Err(Failure::new(Kind::Failed, "the view has no lines")) };

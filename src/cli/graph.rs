@@ -15,7 +15,7 @@ use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, reader};
 use crate::dag::draw::{Node, draw};
-use crate::view::{GRAPH_TRANSACTIONS_MAX, graph_nodes};
+use crate::view::{GRAPH_TRANSACTIONS_MAX, graph_nodes, graph_transactions};
 
 /// A picture of more is slow to lay out, and nobody can read it.
 const SVG_TRANSACTIONS_MAX: usize = 500;
@@ -25,7 +25,9 @@ const FONT_SIZE: usize = 14;
 
 /// Draw the recent transactions, newest first, with heads, forks and what is dangling
 ///
-/// The text is that of graph.txt in a mount.
+/// The text is that of graph.txt in a mount. For programs (`--format json`) it is one object a line, newest first: transaction_id,
+/// parents (also those that are not drawn), missing (parents that are not here), replica_id, created_at, streams (events by stream),
+/// resolves (streams that it reconciles), and what the drawing marks: head, dangling, forks (the conflicts of which it is a tip).
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -43,6 +45,11 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         return Err(Failure::new(Kind::Usage, message).hint("leave --svg out, or draw fewer"));
     }
     let tree = reader::tree(session)?;
+    if session.out.is_json() && !arguments.svg {
+        let failed = |error: serde_json::Error| Failure::new(Kind::Failed, "the graph cannot be written as JSON").because(&error);
+        let drawn = graph_transactions(&tree.epoch().index, arguments.last);
+        return drawn.iter().try_for_each(|one| session.out.json(&serde_json::to_value(one).map_err(failed)?));
+    }
     let nodes: Vec<Node> = graph_nodes(&tree.epoch().index, arguments.last).into_iter().map(|(_, node)| node).collect();
     if arguments.svg {
         return session.out.bytes(picture(&nodes)?.as_bytes());

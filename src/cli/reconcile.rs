@@ -1,6 +1,7 @@
 //! `braidfs reconcile`.
 
 mod ask;
+mod edit;
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -18,8 +19,8 @@ use crate::disk::Disk;
 
 /// Settle forks: everything that is settled in one pass becomes one transaction that descends from all histories
 ///
-/// On a terminal each conflict is put before you in $VISUAL or $EDITOR: save the resolution as it is, or with events that set
-/// things right; leave without saving, or empty the file, to leave the conflict open. A program gets the conflict as JSON on its standard input, with
+/// On a terminal each conflict is put before you in $VISUAL or $EDITOR, with the events of both sides as comments: save the resolution
+/// as it is, or with events that set things right; leave without saving, or empty the file, to leave the conflict open. A program gets the conflict as JSON on its standard input, with
 /// every event of every side, and answers {"events":[…]} or {"unresolvable":"why"} on its standard output.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -87,7 +88,7 @@ fn decide(arguments: &Arguments, conflict: &OpenConflict) -> Result<Resolution> 
         return ask::program(program, conflict);
     }
     if arguments.edit || (std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
-        return ask::editor(conflict);
+        return edit::editor(conflict);
     }
     let failure = Failure::new(Kind::Usage, format!("conflict '{}' cannot be put before you: there is no terminal", conflict.conflict));
     Err(failure.hint("let a program decide: --with PROGRAM").hint("settle it without events: --accept"))

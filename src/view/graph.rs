@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
+use serde::Serialize;
+
 use crate::dag::draw::{Node, draw};
 use crate::format::text::counted;
 use crate::index::Index;
@@ -13,6 +15,59 @@ pub const GRAPH_TRANSACTIONS_MAX: usize = 100;
 const ID_CHARS: usize = 13;
 /// How many streams of one transaction are named.
 const STREAMS_SHOWN_MAX: usize = 3;
+
+/// A transaction of the graph, as programs read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GraphTransaction {
+    /// Its id.
+    pub transaction_id: String,
+    /// Its parents, also those that are not here or not drawn.
+    pub parents: Vec<String>,
+    /// Those of its parents that are not here.
+    pub missing: Vec<String>,
+    /// Who wrote it.
+    pub replica_id: String,
+    /// When it was written.
+    pub created_at: String,
+    /// How many events it has, by stream.
+    pub streams: BTreeMap<String, u64>,
+    /// The streams that it reconciles.
+    pub resolves: Vec<String>,
+    /// Whether it has no child.
+    pub head: bool,
+    /// Whether a parent is missing.
+    pub dangling: bool,
+    /// The open conflicts of which it is a tip.
+    pub forks: Vec<String>,
+}
+
+/// The newest transactions of an index, newest first, for programs: what [`graph_nodes`] draws.
+#[must_use]
+pub fn graph_transactions(index: &Index, most: usize) -> Vec<GraphTransaction> {
+    let transactions = &index.transactions;
+    let from = index.order.len().saturating_sub(most as u64);
+    let tips = tips(index);
+    let text = |stream: u32| index.streams.text(stream).to_owned();
+    let of = |tx: u32| {
+        let gone = transactions.listed(tx).filter(|&parent| !transactions.is_valid(parent));
+        let missing: Vec<String> = gone.map(|parent| transactions.id(parent).to_string()).collect();
+        GraphTransaction {
+            transaction_id: transactions.id(tx).to_string(),
+            parents: transactions.listed(tx).map(|parent| transactions.id(parent).to_string()).collect(),
+            dangling: !missing.is_empty(),
+            missing,
+            replica_id: transactions.replica(tx).to_string(),
+            created_at: transactions.created_at(tx).to_string(),
+            streams: events_by_stream(index, tx).into_iter().map(|(stream, count)| (stream.to_owned(), count)).collect(),
+            resolves: transactions.details(tx).map_or_else(Vec::new, |details| details.resolves.iter().copied().map(text).collect()),
+            head: transactions.head_numbers().contains(&tx),
+            forks: tips.get(&tx).into_iter().flatten().map(|&conflict| conflict.to_owned()).collect(),
+        }
+    };
+    let mut newest: Vec<GraphTransaction> = index.order.iter_from(from).map(of).collect();
+    newest.reverse();
+    newest
+}
 
 /// The newest transactions of an index as nodes, newest first, each with its number.
 #[must_use]
@@ -75,12 +130,18 @@ fn tips(index: &Index) -> HashMap<u32, BTreeSet<&str>> {
     tips
 }
 
-/// When it was written, by whom, and to which streams.
-fn label(index: &Index, tx: u32) -> String {
+/// How many events a transaction has, by stream.
+fn events_by_stream(index: &Index, tx: u32) -> BTreeMap<&str, u64> {
     let mut streams: BTreeMap<&str, u64> = BTreeMap::new();
     for event in index.transactions.events(tx) {
         *streams.entry(index.streams.text(index.events.stream(event))).or_default() += 1;
     }
+    streams
+}
+
+/// When it was written, by whom, and to which streams.
+fn label(index: &Index, tx: u32) -> String {
+    let streams = events_by_stream(index, tx);
     let mut named: Vec<String> = streams.iter().take(STREAMS_SHOWN_MAX).map(|(stream, count)| format!("{stream} +{count}")).collect();
     if streams.len() > STREAMS_SHOWN_MAX {
         named.push(format!("and {}", counted(streams.len() - STREAMS_SHOWN_MAX, "more stream")));

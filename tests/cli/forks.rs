@@ -143,13 +143,21 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
     let left = edit(&script(&store, "exit 0")).code(1);
     assert!(left.out.contains("stays open") && left.out.contains("nothing was saved"), "{left:?}");
     assert_eq!(forks(&store).len(), 1);
-    // The first save makes no sense; it is put before its author again.
+    // What makes no sense is put before its author again, if that is wanted; without an answer it is kept.
+    let rubbish = edit(&script(&store, "echo x >> \"$1\"")).code(1);
+    assert!(rubbish.err.contains("the resolution: ") && rubbish.err.matches("edit again? [Y/n]").count() == 1, "{rubbish:?}");
+    let kept = rubbish.out.trim().rsplit(' ').next().unwrap().to_owned();
+    assert!(fs::read_to_string(&kept).unwrap().ends_with("\nx\n"), "{rubbish:?}");
+    fs::remove_file(kept).unwrap();
     let state = store.home().join("state");
     let twice = format!(
-        "if [ -e '{0}' ]; then echo '{{\"events\":[]}}' > \"$1\"; else : > '{0}'; echo x > \"$1\"; fi; grep -q Withdrawn \"$2\"",
+        "if [ -e '{0}' ]; then echo '{{\"events\":[]}}' > \"$1\"; else : > '{0}'; grep -q '^# .*Withdrawn' \"$1\" && echo x > \"$1\"; fi",
         state.display()
     );
-    edit(&script(&store, &twice)).ok();
+    let mut command = braidfs_command();
+    command.arg("--store").arg(store.path()).args(["reconcile", "--edit"]).env_remove("VISUAL").env("EDITOR", script(&store, &twice));
+    let again = run_with(&mut command, b"what\ny\n").ok();
+    assert_eq!(again.err.matches("edit again? [Y/n]").count(), 2, "{again:?}");
     assert!(forks(&store).is_empty());
 }
 
@@ -177,4 +185,26 @@ fn the_graph_is_drawn_as_text_and_as_a_picture() {
     let picture = on(&store, &["graph", "--svg"]).ok().out;
     assert!(picture.contains("<svg") && picture.contains(&forked.root.to_string()[..13]), "{picture}");
     on(&store, &["graph", "--svg", "--last", "501"]).code(2);
+}
+
+#[test]
+fn the_graph_is_told_to_programs() {
+    let (store, forked) = TestStore::forked();
+    let id = forks(&store)[0]["conflict"].clone();
+    let ran = on(&store, &["graph", "--format", "json"]).ok();
+    let nodes: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(nodes.len(), 4);
+    let root = nodes.last().unwrap();
+    assert_eq!((&root["transaction_id"], &root["parents"]), (&Value::from(forked.root.to_string()), &serde_json::json!([])));
+    assert_eq!((&root["head"], &root["forks"], &root["streams"]["account-0"]), (&false.into(), &serde_json::json!([]), &1.into()));
+    let tips: Vec<&Value> = nodes.iter().filter(|node| node["forks"] == serde_json::json!([id])).collect();
+    assert_eq!(tips.len(), 2);
+    assert!(tips.iter().all(|tip| tip["created_at"].is_string() && tip["replica_id"].is_string()), "{tips:?}");
+    assert!(nodes.iter().any(|node| node["head"] == true && node["parents"].as_array().unwrap().len() == 1));
+    assert_eq!(on(&store, &["graph", "--format", "json", "--last", "2"]).ok().out.lines().count(), 2);
+    fs::remove_file(store.path().join(format!("events/{}.jsonl", forked.root))).unwrap();
+    let dangling = on(&store, &["graph", "--format", "json"]).ok();
+    let nodes: Vec<Value> = dangling.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lost = nodes.iter().filter(|node| node["dangling"] == true);
+    assert!(lost.clone().count() > 0 && lost.into_iter().all(|node| node["missing"] == serde_json::json!([forked.root.to_string()])));
 }

@@ -1,24 +1,15 @@
-//! Who decides on a conflict: a program, or a person with an editor.
+//! A program decides on a conflict, and what an answer says.
 
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
 use serde_json::Value;
 
 use super::super::failure::{Failure, Kind, Result};
-use super::super::harmless::harmless;
 use crate::braid::{OpenConflict, Resolution};
-use crate::disk::Disk;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, parse_draft};
 use crate::model::Rejection;
-
-/// How often a text that makes no sense is put before its author again.
-const ATTEMPTS_MAX: usize = 10;
-
-/// When a file that nobody has saved yet was last changed.
-const UNSAVED: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// Asks a program: the conflict on its standard input, the answer on its standard output.
 pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolution> {
@@ -47,65 +38,8 @@ pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolut
         .map_err(|rejection| Failure::from(rejection).about(&format!("the answer of program '{name}'")))
 }
 
-/// Asks a person: the resolution in an editor, with the conflict beside it.
-pub(super) fn editor(conflict: &OpenConflict) -> Result<Resolution> {
-    let failed = |what: &str| Failure::new(Kind::Failed, what.to_owned());
-    let file = |ending: &str, text: String| {
-        let mut file = tempfile::Builder::new().prefix("braidfs-").suffix(ending).tempfile()?;
-        file.write_all(text.as_bytes()).map(|()| file.into_temp_path())
-    };
-    let files = file(".json", format!("{{\n  \"resolve\": \"{}\",\n  \"events\": []\n}}\n", conflict.conflict))
-        .and_then(|resolution| Ok((resolution, file(".jsonl", context(conflict))?)));
-    let (resolution, context) = files.map_err(|error| failed("no file can be made for the editor").because(&error))?;
-    let disk = Disk::real();
-    let stat = || disk.stat(&resolution).map_err(|error| failed("what was edited cannot be read").because(&error));
-    // A time that no editor gives, so that whatever is saved from now on shows.
-    disk.set_modified(&resolution, UNSAVED).map_err(|error| failed("no file can be made for the editor").because(&error))?;
-    let offered = stat()?;
-    for _ in 0..ATTEMPTS_MAX {
-        // As git does it: the variable may hold arguments too.
-        let ended = Command::new("sh")
-            .args(["-c", "${VISUAL:-${EDITOR:-vi}} \"$@\"", "sh"])
-            .args([&resolution, &context])
-            .status()
-            .map_err(|error| failed("the editor cannot be started").because(&error))?;
-        if !ended.success() {
-            return Err(failed("the editor failed; nothing is committed"));
-        }
-        // Who leaves without saving has decided nothing.
-        if stat()? == offered {
-            return Ok(Resolution::Unresolvable("nothing was saved".to_owned()));
-        }
-        let text = disk.read(&resolution).map_err(|error| failed("what was edited cannot be read").because(&error))?;
-        if text.trim_ascii().is_empty() {
-            return Ok(Resolution::Unresolvable("left open".to_owned()));
-        }
-        match parse_answer(&conflict.conflict, &text) {
-            Ok(resolution) => return Ok(resolution),
-            Err(rejection) => eprintln!("braidfs: {}", harmless(&rejection.to_string())),
-        }
-    }
-    Err(failed("what was edited makes no sense, again and again; nothing is committed"))
-}
-
-/// Every event of every side, each file behind a line that names it.
-fn context(conflict: &OpenConflict) -> String {
-    let mut text = String::new();
-    for fork in &conflict.streams {
-        let mut side = |name: &str, lines: &[Box<serde_json::value::RawValue>]| {
-            text += &format!("{}\n", serde_json::json!({"stream_id": fork.stream_id, "side": name, "events": lines.len()}));
-            lines.iter().for_each(|line| text += &format!("{}\n", line.get()));
-        };
-        side("base", &fork.base);
-        for branch in &fork.branches {
-            side(&branch.report.name, &branch.lines);
-        }
-    }
-    text
-}
-
 /// Reads `{"unresolvable":"why"}`, an array of events, or an object with `events`; `resolve` may be left out.
-fn parse_answer(id: &str, answer: &[u8]) -> std::result::Result<Resolution, Rejection> {
+pub(super) fn parse_answer(id: &str, answer: &[u8]) -> std::result::Result<Resolution, Rejection> {
     let value: Option<Value> = serde_json::from_slice(answer).ok();
     let object = value.as_ref().and_then(Value::as_object);
     if let Some(reason) = object.and_then(|object| object.get("unresolvable")) {
