@@ -180,3 +180,41 @@ fn an_append_copies_a_bounded_part_of_the_index_whatever_its_size() {
     let added = (SIZES[1] - SIZES[0]) as usize;
     assert!(large.bytes < small.bytes + added, "{small:?}, {large:?}");
 }
+
+/// What `find forks/` costs in a store of one conflict of so many streams: every directory is listed, every name looked up.
+fn finding_forks(streams: usize) -> Cost {
+    let mut store = TestStore::new();
+    let names: Vec<String> = (0..streams).map(|n| format!("group-{}/s-{n}", n % 7)).collect();
+    let root = store.transaction().event("other", "Opened", json!(0)).write();
+    for replica in [1, 2] {
+        let all = |transaction, name: &String| support::store::TransactionBuilder::event(transaction, name, "Counted", json!(replica));
+        names.iter().fold(store.transaction().replica(replica).parents([root]), all).write();
+    }
+    let braid = Braid::open(&store.path(), &OpenOptions { read_only: true, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    let tree = braid.tree();
+    let conflict = tree.list("forks").unwrap().remove(0).name;
+    let (all, found) = cost(|| {
+        let (mut waiting, mut found) = (vec![format!("forks/{conflict}/streams")], 0);
+        while let Some(directory) = waiting.pop() {
+            for entry in tree.list(&directory).unwrap() {
+                let path = format!("{directory}/{}", entry.name);
+                let node = tree.find(&path).unwrap();
+                assert_eq!(matches!(node, Node::Directory { .. }), entry.directory);
+                found += 1;
+                if entry.directory {
+                    waiting.push(path);
+                }
+            }
+        }
+        found
+    });
+    assert_eq!(found, 7 + 4 * streams);
+    Cost { allocations: all.allocations / streams, bytes: all.bytes / streams }
+}
+
+#[test]
+fn finding_every_file_of_a_conflict_costs_as_little_a_file_whatever_the_number_of_its_streams() {
+    let (few, many) = (finding_forks(50), finding_forks(400));
+    assert!(many.allocations <= few.allocations * 5 / 4 && many.bytes <= few.bytes * 5 / 4, "{few:?} {many:?}");
+}

@@ -4,6 +4,7 @@
 //! changes the past of transactions that are here; then the cuts from there on and the sets concerned are made anew.
 
 mod past;
+mod places;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,12 @@ use crate::dag::{ClosedFork, Conflict, Cuts, Fork, Reach, StaleRead, TipSet, con
 use crate::format::binary::{Binary, Input};
 use crate::index::Index;
 use crate::index::forks::past::Past;
+use crate::index::forks::places::Places;
 use crate::index::forks::reads::Reads;
+use crate::index::names::Names;
 use crate::index::transactions::Flags;
+
+pub use places::ForkPaths;
 
 /// What a change of the index did to the past of transactions.
 pub(super) struct Change<'a> {
@@ -48,6 +53,8 @@ pub struct Forks {
     /// The open forks by stream, as described when they last changed.
     open: Arc<BTreeMap<u32, Fork>>,
     conflicts: Arc<Vec<Conflict>>,
+    /// Where the forks are in these conflicts.
+    places: Arc<Places>,
     reads: Reads,
     /// Streams whose fork may have opened, changed or closed since conflicts were last put together.
     unsettled: BTreeSet<u32>,
@@ -56,7 +63,7 @@ pub struct Forks {
 impl Binary for Forks {
     fn put(&self, out: &mut Vec<u8>) {
         // The open forks are described anew from the tips when they are read back.
-        let Self { cuts, tips, resolvers, merges, forked, reads, open: _, conflicts: _, unsettled: _ } = self;
+        let Self { cuts, tips, resolvers, merges, forked, reads, open: _, conflicts: _, places: _, unsettled: _ } = self;
         cuts.put(out);
         tips.put(out);
         resolvers.put(out);
@@ -93,10 +100,14 @@ impl Forks {
         if !self.open.contains_key(&stream) {
             return None;
         }
-        self.conflicts.iter().find_map(|conflict| {
-            let fork = conflict.forks.iter().find(|fork| fork.stream == stream)?;
-            Some((conflict, fork))
-        })
+        self.places.of_stream(&self.conflicts, stream)
+    }
+
+    /// The directories of the forks of the open conflict with an id; `streams` are the index's.
+    #[must_use]
+    pub fn paths(&self, id: &str, streams: &Names) -> Option<ForkPaths<'_>> {
+        let at = self.conflicts.binary_search_by(|conflict| conflict.id.as_str().cmp(id)).ok()?;
+        self.places.paths(&self.conflicts, at, streams)
     }
 
     /// How many streams have an open fork that is not provisional, and how many one that is.
@@ -274,6 +285,7 @@ impl Forks {
             }
         }
         self.conflicts = Arc::new(conflicts::conflicts(&past, open.values().cloned().collect()));
+        self.places = Arc::default();
         self.open = Arc::new(open);
     }
 }

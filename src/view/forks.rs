@@ -2,7 +2,7 @@
 
 mod words;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use crate::dag::forks::Branch;
 use crate::dag::{Conflict, Fork};
@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::index::sequence::Sequence;
 use crate::model::{Draft, ResolveRequest};
 use crate::view::lines::{Numbers, with_line};
-use crate::view::report::{BranchName, ConflictReport, branch_names, fork_path};
+use crate::view::report::{BranchName, ConflictReport, STREAMS, branch_names};
 use crate::view::tree::{Entry, Node, Tree};
 
 /// The name of the events that all branches have in common.
@@ -43,17 +43,16 @@ impl Tree {
             return Some(index.forks().conflicts().iter().map(|conflict| Entry::directory(conflict.id.as_str())).collect());
         }
         let (id, rest) = path.split_once('/').map_or((path, ""), |(id, rest)| (id, rest));
-        let conflict = index.forks().find(id)?;
         if rest.is_empty() {
+            index.forks().find(id)?;
             let files = ["README.md", "report.json", "resolution.json"].map(Entry::file);
-            return Some(files.into_iter().chain([Entry::directory("streams")]).collect());
+            return Some(files.into_iter().chain([Entry::directory(STREAMS)]).collect());
         }
-        let paths: Vec<String> = conflict.forks.iter().map(|fork| fork_path(index, fork)).collect();
-        let below = |path: &String| Some(path.strip_prefix(rest)?.strip_prefix('/')?.split('/').next()?.to_owned());
-        let directories: BTreeSet<String> = paths.iter().filter_map(below).collect();
-        let mut entries: Vec<Entry> = directories.into_iter().map(Entry::directory).collect();
+        let directory = below_streams(rest)?;
+        let paths = index.forks().paths(id, &index.streams)?;
+        let mut entries: Vec<Entry> = paths.names_in(directory).into_iter().map(Entry::directory).collect();
         // A stream may lie where others have a directory.
-        if let Some(fork) = conflict.forks.iter().zip(&paths).find(|(_, path)| path.as_str() == rest).map(|(fork, _)| fork) {
+        if let Some(fork) = paths.find(directory) {
             let names = branch_names(self.epoch(), fork);
             let names = names.iter().map(BranchName::shown).chain([BASE.to_owned()]);
             entries.extend(names.map(|name| Entry::file(name + ENDING)));
@@ -63,13 +62,13 @@ impl Tree {
 
     fn find_in_conflict(&self, conflict: &Conflict, path: &str) -> Option<Node> {
         let index = &self.epoch().index;
-        let paths: Vec<String> = conflict.forks.iter().map(|fork| fork_path(index, fork)).collect();
-        let is_directory = |held: &String| held.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if paths.iter().any(is_directory) {
+        let path = below_streams(path)?;
+        let paths = index.forks().paths(&conflict.id, &index.streams)?;
+        if path.is_empty() || paths.find(path).is_some() || paths.has_below(path) {
             return Some(self.directory());
         }
         let (directory, name) = path.rsplit_once('/')?;
-        let fork = conflict.forks.iter().zip(&paths).find(|(_, path)| path.as_str() == directory)?.0;
+        let fork = paths.find(directory)?;
         let name = name.strip_suffix(ENDING)?;
         if name == BASE {
             return Some(self.fork_lines(fork, &base_events(index, fork)));
@@ -99,6 +98,12 @@ impl Tree {
         let xattrs = vec![("user.braidfs.stream_id".to_owned(), index.streams.text(fork.stream).as_bytes().to_vec())];
         Node::File(self.lines(items, incarnation << 32 | events.len() as u64, Numbers::Version, xattrs))
     }
+}
+
+/// What a path below a conflict is below its `streams/`; `""` is that itself.
+fn below_streams(path: &str) -> Option<&str> {
+    let below = path.strip_prefix(STREAMS)?;
+    if below.is_empty() { Some(below) } else { below.strip_prefix('/').filter(|below| !below.is_empty()) }
 }
 
 /// The events of a fork's stream that all its branches have in common, in canonical order.

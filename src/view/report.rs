@@ -11,6 +11,8 @@ use crate::format::names::stream_directory;
 use crate::index::Index;
 use crate::model::{Declined, Origin};
 
+/// The directory of a conflict that has those of its forks.
+pub(super) const STREAMS: &str = "streams";
 /// How many hex digits of a replica id name a branch.
 const REPLICA_DIGITS: usize = 8;
 /// How many hex digits of a commit do.
@@ -109,8 +111,8 @@ fn fork_report(epoch: &Epoch, fork: &Fork) -> ForkReport {
 }
 
 /// The directory of a fork below that of its conflict.
-pub(super) fn fork_path(index: &Index, fork: &Fork) -> String {
-    format!("streams/{}", stream_directory(index.streams.text(fork.stream)))
+fn fork_path(index: &Index, fork: &Fork) -> String {
+    format!("{STREAMS}/{}", stream_directory(index.streams.text(fork.stream)))
 }
 
 /// What the file of a branch is called.
