@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::fs::source::Entry;
-use crate::fs::{Fs, locked};
+use crate::fs::{Fs, Notice, locked};
 use crate::model::Errno;
 
 /// One name of a listing.
@@ -30,6 +30,21 @@ struct Listing {
     serial: u64,
     next: u64,
     children: Arc<Vec<Child>>,
+    copy: KernelCopy,
+}
+
+/// The kernel's own copy of a listing, on a read-only mount. It is made page by page as a reader goes on.
+///
+/// A copy that loses a page before it is whole is never finished: each listing asks for every name again, for as long as the kernel
+/// holds the directory. So pages are dropped of a whole copy only, which the kernel then begins anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KernelCopy {
+    /// Every name, or nothing.
+    Whole,
+    /// The names so far; a reader may also have stopped there.
+    Begun,
+    /// Names of two trees.
+    Mixed,
 }
 
 impl Listing {
@@ -75,12 +90,41 @@ impl Fs {
         let fresh = locked(&self.listings).open.get(&key).is_some_and(|listing| !self.stale(listing, serial, after));
         let names = if fresh { None } else { Some(self.names(ino)?) };
         let mut listings = locked(&self.listings);
-        let listing = listings.open.entry(key).or_insert_with(|| Listing { serial: 0, next: FIRST_COOKIE, children: Arc::default() });
+        let listing = listings.open.entry(key).or_insert_with(|| Listing {
+            serial: 0,
+            next: FIRST_COOKIE,
+            children: Arc::default(),
+            copy: KernelCopy::Whole,
+        });
+        if after == 0 && listing.copy == KernelCopy::Whole {
+            listing.copy = KernelCopy::Begun;
+        }
         if let Some(names) = names {
             listing.renew(names, serial);
         }
         let start = listing.children.partition_point(|child| child.cookie <= after);
         Ok((Arc::clone(&listing.children), start))
+    }
+
+    /// Notes that a reader is about to be told the end of a listing, which makes the kernel's copy whole. Returns what is to be told
+    /// before, where that copy has names of several trees.
+    pub fn end_listing(&self, ino: u64) -> Option<Notice> {
+        let mut listings = locked(&self.listings);
+        let listing = listings.open.get_mut(&ino).filter(|_| self.manner.read_only)?;
+        let before = std::mem::replace(&mut listing.copy, KernelCopy::Whole);
+        (before == KernelCopy::Mixed).then_some(Notice::Listing { ino })
+    }
+
+    /// Whether the kernel may drop its copy of a listing now; else it is dropped at the end of the next reader.
+    #[must_use]
+    pub fn may_drop_listing(&self, ino: u64) -> bool {
+        match locked(&self.listings).open.get_mut(&ino) {
+            Some(listing) if listing.copy != KernelCopy::Whole => {
+                listing.copy = KernelCopy::Mixed;
+                false
+            }
+            _ => true,
+        }
     }
 
     /// A handle's listing is a snapshot until it is rewound; what is kept by inode follows the tree.

@@ -22,6 +22,11 @@ pub enum Notice {
         /// The inode.
         ino: u64,
     },
+    /// What is kept of a directory's listing, and its attributes; only the attributes while [`Fs::may_drop_listing`] says no.
+    Listing {
+        /// The directory's inode.
+        ino: u64,
+    },
     /// A name of a directory, and the directory's attributes.
     Name {
         /// The directory's inode.
@@ -173,7 +178,7 @@ impl Fs {
 
     /// What tells that a directory's listing has changed: a read-only mount lets the kernel keep listings.
     fn listing_notice(&self, ino: u64) -> Notice {
-        if self.manner.read_only { Notice::Bytes { ino, from: 0 } } else { Notice::Attributes { ino } }
+        if self.manner.read_only { Notice::Listing { ino } } else { Notice::Attributes { ino } }
     }
 
     /// The number of a directory, held or not.

@@ -97,9 +97,9 @@ impl Queue {
             let (work, ticket) = self.next();
             match work {
                 Work::End => return,
-                Work::Tell(notices) => notices.iter().for_each(|notice| send(notifier, notice)),
+                Work::Tell(notices) => notices.iter().for_each(|notice| send(fs, notifier, notice)),
                 Work::Publish(tree, changed) => {
-                    let again = fs.publish(tree, &changed, &|notice| send(notifier, notice), &|| {
+                    let again = fs.publish(tree, &changed, &|notice| send(fs, notifier, notice), &|| {
                         let mut state = self.lock();
                         state.coming = false;
                         state.shown = ticket;
@@ -153,10 +153,11 @@ impl Queue {
 }
 
 /// Sends one notice. An error means that the kernel no longer holds it, or that the mount has ended: nothing is left to drop.
-fn send(notifier: &Notifier, notice: &Notice) {
+fn send(fs: &Fs, notifier: &Notifier, notice: &Notice) {
     let sent = match notice {
         Notice::Bytes { ino, from } => notifier.inval_inode(INodeNo(*ino), page_of(*from), 0),
-        Notice::Attributes { ino } => notifier.inval_inode(INodeNo(*ino), -1, 0),
+        Notice::Listing { ino } if fs.may_drop_listing(*ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
+        Notice::Attributes { ino } | Notice::Listing { ino } => notifier.inval_inode(INodeNo(*ino), -1, 0),
         Notice::Name { parent, name } => notifier.inval_entry(INodeNo(*parent), OsStr::new(name)),
     };
     if let Err(error) = sent {

@@ -97,6 +97,44 @@ fn on_a_read_only_mount_what_was_read_once_is_asked_for_never_again() {
     mount.unmount();
 }
 
+/// Reads the names of a directory in pieces; `between` is called after the first ones.
+fn list_slowly(directory: &std::path::Path, between: impl FnOnce()) -> usize {
+    let mut names = fs::read_dir(directory).unwrap();
+    let first = names.by_ref().take(10).count();
+    between();
+    first + names.count()
+}
+
+#[test]
+fn a_listing_during_which_names_came_is_kept_all_the_same_from_the_next_one_on() {
+    // More than what one call of a reader asks for, so that it goes on after the change.
+    const NAMES: usize = 2_000;
+    let mut store = TestStore::new();
+    let mut transaction = store.transaction();
+    for n in 0..NAMES {
+        transaction = transaction.event(&format!("s{n:05}"), "T", json!({"n": n}));
+    }
+    transaction.write();
+    let mount = counting(Mount::options(&store.path()).arg("--read-only"));
+    let streams = mount.join("streams");
+    let listed = list_slowly(&streams, || {
+        store.transaction().event("late", "T", json!({})).write();
+        eventually("the new stream is found", || streams.join("late.jsonl").exists());
+    });
+    assert!((NAMES..=NAMES + 1).contains(&listed), "{listed}");
+    let lists = |count| {
+        let requests = asked(&mount, &format!("[ $(ls -U streams | wc -l) = {count} ]"));
+        of(&requests, "readdir") + of(&requests, "readdirplus")
+    };
+    assert!(lists(NAMES + 1) > 0, "what was mixed is not kept");
+    assert_eq!(lists(NAMES + 1), 0, "what is whole is");
+    store.transaction().event("later", "T", json!({})).write();
+    eventually("the new stream is found", || streams.join("later.jsonl").exists());
+    assert!(lists(NAMES + 2) > 0, "what is old is not kept");
+    assert_eq!(lists(NAMES + 2), 0);
+    mount.unmount();
+}
+
 #[test]
 fn on_a_writable_mount_what_was_read_once_costs_an_open_and_a_release() {
     let store = many_streams();
