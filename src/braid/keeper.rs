@@ -34,6 +34,8 @@ const GATHER: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_secs(1);
 /// How soon it looks again for something that it waits for.
 const SOON: Duration = Duration::from_millis(20);
+/// How long hints gather after one that was followed at once: where a thousand files come, a look costs for all that came.
+const PACE: Duration = Duration::from_millis(20);
 
 /// What the keeper is asked.
 pub(super) enum Request {
@@ -498,6 +500,7 @@ fn forward_hints(watch: &Weak<Watch>, keeper: &Sender<Request>) {
                 if keeper.send(Request::Look { taken }).is_err() || wait.recv().is_err() {
                     return;
                 }
+                std::thread::sleep(PACE);
             }
             Ok(false) if start.elapsed() < Duration::from_millis(1) => std::thread::sleep(SOON),
             Ok(false) => {}
