@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -166,5 +167,27 @@ fn watch_goes_on_over_mounts_that_end_and_come_back() {
     eventually("it has acknowledged the last one", || braidfs(["--store", dir, "checkpoint", "get", "s"]).out == "9\n");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(watch.child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(watch.lines.recv_timeout(DEADLINE).is_err(), "nothing came twice");
+    mount.unmount();
+}
+
+#[test]
+fn files_that_come_one_after_the_other_are_shown_in_a_few_steps() {
+    const FILES: usize = 300;
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", json!(0)).write();
+    let mount = Mount::start(&store.path());
+    let epoch = || mount.read_json("status.json")["epoch"].as_u64().unwrap();
+    assert_eq!(mount.count("log.jsonl"), 1);
+    let (before, begun) = (epoch(), Instant::now());
+    for n in 1..=FILES {
+        store.transaction().event("a", "T", json!(n)).write();
+        // Slow enough that each would be looked at by itself.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    eventually("all are shown", || mount.count("log.jsonl") == FILES + 1);
+    let steps = epoch() - before;
+    // Hints gather for 20 ms. Twice as many: a look may be due to the clock as well.
+    let most = 2 * (begun.elapsed().as_millis() as u64 / 20 + 1);
+    assert!(steps <= most.max(4) && steps < FILES as u64 / 2, "{steps} epochs, {most} at most");
     mount.unmount();
 }

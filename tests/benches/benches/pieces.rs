@@ -115,7 +115,9 @@ fn indexes(criterion: &mut Criterion) {
             out.len()
         });
     });
-    group.bench_function("decode", |bencher| bencher.iter(|| Index::take(&mut Input(black_box(&saved))).expect("an index").transactions.len()));
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| Index::take(&mut Input(black_box(&saved))).expect("an index").transactions.len())
+    });
     group.finish();
 }
 

@@ -3,6 +3,7 @@
 //! Every figure is the median of several runs, and what is told is a ratio to a limit or a peer of the same run: a bare
 //! number of one machine says little. `child …` is this program again, in a process of its own, to measure its memory.
 
+mod arriving;
 mod data;
 mod measure;
 mod memory;
@@ -37,7 +38,7 @@ fn main() {
     let root = PathBuf::from(std::env::var("BRAIDFS_ROOT").expect("scripts/bench names the project"));
     let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(root.join("target")).expect("a directory for data");
     let plan = Plan { quick, runs: if quick { 3 } else { 5 }, root, scratch: scratch.path().to_path_buf() };
-    let parts: [(&str, fn(&Plan, &mut Report)); 8] = [
+    let parts: [(&str, fn(&Plan, &mut Report)); 9] = [
         ("open", opening::measure),
         ("order", order::measure),
         ("past", past::measure),
@@ -45,6 +46,7 @@ fn main() {
         ("commit", writing::measure),
         ("read", mounted::read),
         ("many", mounted::many),
+        ("arrive", arriving::measure),
         ("peers", peers::measure),
     ];
     let mut report = Report::default();

@@ -56,6 +56,13 @@ pub fn drop_caches() -> bool {
     std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
+/// Lets the kernel bring free pages together, where we may.
+pub fn compact_memory() {
+    // SAFETY: sync(2) has no arguments.
+    unsafe { libc::sync() };
+    let _ = std::fs::write("/proc/sys/vm/compact_memory", "1");
+}
+
 /// The median of what several runs say.
 pub fn middle_of(runs: usize, mut run: impl FnMut() -> f64) -> f64 {
     let mut times: Vec<f64> = (0..runs).map(|_| run()).collect();

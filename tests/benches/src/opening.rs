@@ -76,9 +76,13 @@ pub fn measure(plan: &Plan, report: &mut Report) {
             cold(plan, report, &dir, threads);
         }
         if transactions <= 10_000 {
-            let peer = median(plan.runs.min(3), || forget_index(&dir), |()| {
-                eventcore_fs::FileEventStore::open(&dir).expect("the peer opens it");
-            });
+            let peer = median(
+                plan.runs.min(3),
+                || forget_index(&dir),
+                |()| {
+                    eventcore_fs::FileEventStore::open(&dir).expect("the peer opens it");
+                },
+            );
             report.add(Row::faster(&what, "eventcore-fs", peer / ours, None, ours));
         }
         fs::remove_dir_all(&dir).expect("it goes");

@@ -60,9 +60,8 @@ fn back(plan: &Plan, report: &mut Report, index: &mut Index, size: usize) {
     let mut times: Vec<f64> = Vec::new();
     for run in 0..plan.runs {
         let first = size + 10_000 + run * 1_000;
-        let numbers: Vec<u32> = (first..first + 1_000)
-            .map(|n| enter(index, n, &[if n == first { size - 10_000 } else { n - 1 }]))
-            .collect();
+        let numbers: Vec<u32> =
+            (first..first + 1_000).map(|n| enter(index, n, &[if n == first { size - 10_000 } else { n - 1 }])).collect();
         let before = cpu();
         let mut next = index.clone();
         next.link(&numbers, &[]);

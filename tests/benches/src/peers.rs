@@ -56,9 +56,12 @@ pub fn measure(plan: &Plan, report: &mut Report) {
         },
         || {
             seconds(|| {
-                let mut query = sqlite.prepare("SELECT stream, version, type, data FROM events WHERE stream='s' ORDER BY version").expect("a query");
+                let mut query =
+                    sqlite.prepare("SELECT stream, version, type, data FROM events WHERE stream='s' ORDER BY version").expect("a query");
                 let rows = query
-                    .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?)))
+                    .query_map([], |row| {
+                        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+                    })
                     .expect("rows");
                 assert!(rows.count() > 0);
             })

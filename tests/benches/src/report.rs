@@ -76,7 +76,8 @@ impl Report {
             .iter()
             .map(|row| json!({"what": row.what, "against": row.against, "value": row.value, "unit": row.unit, "goal": row.goal, "met": row.is_met(), "seconds": row.seconds}))
             .collect();
-        let curves: BTreeMap<_, _> = self.curves.iter().map(|(name, points)| (name, json!({"points": points, "grows": growth(points).1}))).collect();
+        let curves: BTreeMap<_, _> =
+            self.curves.iter().map(|(name, points)| (name, json!({"points": points, "grows": growth(points).1}))).collect();
         let json = json!({"machine": machine(), "quick": plan.quick, "rows": rows, "curves": curves});
         if partial {
             println!("{json:#}");
@@ -95,7 +96,12 @@ impl Report {
         let mut page = String::from(
             "# Benchmarks\n\nMade by `scripts/bench`; every figure is a ratio to a limit or a peer measured in the same run, the median of several\nruns. Small is better, but where it says *as fast as*.\n\n",
         );
-        let _ = writeln!(page, "Machine: {}.{}\n", machine(), if plan.quick { " Quick run (`--quick`): 3 runs a figure, smaller sizes." } else { "" });
+        let _ = writeln!(
+            page,
+            "Machine: {}.{}\n",
+            machine(),
+            if plan.quick { " Quick run (`--quick`): 3 runs a figure, smaller sizes." } else { "" }
+        );
         page.push_str("| what | figure | goal | met |\n| --- | --- | --- | --- |\n");
         for row in &self.rows {
             let goal = row.goal.map_or(String::new(), |goal| format!("{}{goal:.2}", if row.rising { "≥ " } else { "≤ " }));
@@ -110,7 +116,8 @@ impl Report {
         page.push_str("\n## Cost against size\n\n");
         for (name, points) in &self.curves {
             let (exponent, kind) = growth(points);
-            let _ = writeln!(page, "![{name}](benchmarks/{}.svg)\n\n{name}: grows as size^{exponent:.2}, {kind}.\n", name.replace(' ', "-"));
+            let _ =
+                writeln!(page, "![{name}](benchmarks/{}.svg)\n\n{name}: grows as size^{exponent:.2}, {kind}.\n", name.replace(' ', "-"));
         }
         if let Ok(notes) = fs::read_to_string(plan.root.join("tests/benches/notes.md")) {
             page.push_str(&notes);
@@ -161,15 +168,31 @@ fn svg(name: &str, points: &[(usize, f64)]) -> String {
     let low = points.iter().map(|point| point.1.log10().floor()).fold(f64::INFINITY, f64::min);
     let high = points.iter().map(|point| point.1.log10().ceil()).fold(f64::NEG_INFINITY, f64::max).max(low + 1.0);
     let y = |seconds: f64| height - margin - (seconds.log10() - low) / (high - low) * (height - 2.0 * margin);
-    let mut out = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n");
-    let _ = writeln!(out, "<rect width=\"{width}\" height=\"{height}\" fill=\"white\"/><text x=\"{margin}\" y=\"24\" font-size=\"15\">{name}: seconds against transactions</text>");
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n"
+    );
+    let _ = writeln!(
+        out,
+        "<rect width=\"{width}\" height=\"{height}\" fill=\"white\"/><text x=\"{margin}\" y=\"24\" font-size=\"15\">{name}: seconds against transactions</text>"
+    );
     for power in 3..=6 {
         let at = x(10usize.pow(power));
-        let _ = writeln!(out, "<line x1=\"{at}\" x2=\"{at}\" y1=\"{margin}\" y2=\"{}\" stroke=\"#ddd\"/><text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">10^{power}</text>", height - margin, height - margin + 18.0);
+        let _ = writeln!(
+            out,
+            "<line x1=\"{at}\" x2=\"{at}\" y1=\"{margin}\" y2=\"{}\" stroke=\"#ddd\"/><text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">10^{power}</text>",
+            height - margin,
+            height - margin + 18.0
+        );
     }
     for power in low as i32..=high as i32 {
         let at = y(10f64.powi(power));
-        let _ = writeln!(out, "<line x1=\"{margin}\" x2=\"{}\" y1=\"{at}\" y2=\"{at}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{}\" text-anchor=\"end\">10^{power}</text>", width - margin, margin - 6.0, at + 4.0);
+        let _ = writeln!(
+            out,
+            "<line x1=\"{margin}\" x2=\"{}\" y1=\"{at}\" y2=\"{at}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{}\" text-anchor=\"end\">10^{power}</text>",
+            width - margin,
+            margin - 6.0,
+            at + 4.0
+        );
     }
     let line: Vec<String> = points.iter().map(|&(size, seconds)| format!("{:.1},{:.1}", x(size), y(seconds))).collect();
     let _ = writeln!(out, "<polyline points=\"{}\" fill=\"none\" stroke=\"#1f6feb\" stroke-width=\"2\"/>", line.join(" "));

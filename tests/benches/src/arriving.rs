@@ -1,0 +1,97 @@
+//! Files that git or `cp` bring into a mounted store: what the daemon spends until every view and every report shows them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Plan;
+use crate::data::{Shape, chain, file};
+use crate::measure::middle;
+use crate::mounted::Mounted;
+use crate::report::{Report, Row};
+
+const STORE: usize = 100_000;
+const COME: usize = 1_000;
+const BACK: usize = 10_000;
+
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let dir = chain(&plan.scratch.join("arriving"), Shape { transactions: STORE, streams: 1_000 });
+    assert!(Command::new("git").args(["init", "-q"]).arg(&dir).status().expect("git").success());
+    let mounted = Mounted::new(plan, &dir, "arriving-mount", false);
+    let status = || -> Value { serde_json::from_slice(&fs::read(mounted.point().join("status.json")).expect("the status")).expect("JSON") };
+    let mut come = 0;
+    for (how, streams) in [
+        ("in one git checkout, 20 streams forked", 20),
+        ("in one git checkout, 1000 streams forked", 1_000),
+        ("by cp, 1000 streams forked", 1_000),
+    ] {
+        let mut times = Vec::new();
+        let mut epochs = Vec::new();
+        for run in 0..plan.runs {
+            let from = side(&plan.scratch, 10 * STORE + come, STORE - BACK - run, streams);
+            come += COME;
+            let before = status();
+            let spent = cpu_of(mounted.daemon());
+            if how.starts_with("by cp") {
+                assert!(
+                    Command::new("sh")
+                        .arg("-c")
+                        .arg(format!("cp {}/* {}", from.display(), dir.join("events").display()))
+                        .status()
+                        .expect("cp")
+                        .success()
+                );
+            } else {
+                // As a checkout does: the index is locked until every file is there.
+                let lock = dir.join(".git/index.lock");
+                fs::write(&lock, "").expect("a lock");
+                for entry in fs::read_dir(&from).expect("files") {
+                    let entry = entry.expect("a file");
+                    fs::rename(entry.path(), dir.join("events").join(entry.file_name())).expect("a rename");
+                }
+                fs::remove_file(&lock).expect("it goes");
+            }
+            let after = loop {
+                let now = status();
+                if now["transactions"].as_u64() == Some((STORE + come) as u64) {
+                    break now;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            };
+            times.push((cpu_of(mounted.daemon()) - spent).as_secs_f64());
+            epochs.push(after["epoch"].as_f64().unwrap_or_default() - before["epoch"].as_f64().unwrap_or_default());
+            fs::remove_dir_all(&from).expect("it goes");
+        }
+        eprintln!("  {how}: {} epochs", middle(&mut epochs));
+        let goal = how.contains(" 20 streams").then_some(0.020);
+        report.add(Row::millis(
+            &format!("{COME} transactions {BACK} back in {STORE} come {how}: CPU of the daemon"),
+            middle(&mut times),
+            goal,
+        ));
+    }
+    drop(mounted);
+    fs::remove_dir_all(&dir).expect("it goes");
+}
+
+/// A chain of new transactions from `parent` on, as files.
+fn side(scratch: &Path, first: usize, parent: usize, streams: usize) -> PathBuf {
+    let dir = scratch.join("side");
+    fs::create_dir_all(&dir).expect("a directory");
+    for n in first..first + COME {
+        let (name, bytes) = file(n, &[if n == first { parent } else { n - 1 }], streams);
+        fs::write(dir.join(name), bytes).expect("a file");
+    }
+    dir
+}
+
+/// The CPU time of all threads of a process, exact to the nanosecond.
+fn cpu_of(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the daemon runs");
+    let spent =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok());
+    Duration::from_nanos(spent.sum())
+}
