@@ -9,6 +9,8 @@ use super::status::render_finding;
 use super::{Session, locate, reader};
 use crate::braid::OpenOptions;
 use crate::disk::Disk;
+use crate::epoch::Epoch;
+use crate::format::text::{counted, counted_as};
 use crate::model::Severity;
 use crate::view::status_json;
 
@@ -16,7 +18,7 @@ use crate::view::status_json;
 ///
 /// The gravest comes first. With --fix it first mends what is safe: line ends that git changed, what killed programs left in
 /// tmp/, a damaged ingestion log, what .gitattributes and .gitignore lack, a lost index. Nothing else is ever changed.
-/// Ends with 1 if something remains that should be mended.
+/// Ends with 1 if something remains that should be mended. Forks that are open are told and are no fault: they do not count.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -35,7 +37,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;
     let findings = status.get("findings").cloned().unwrap_or_default();
     if session.out.is_json() {
-        session.out.json(&json!({"mended": mended, "findings": findings}))?;
+        let (open, provisional) = epoch.index.forks().counts();
+        let forks = json!({"open": open, "provisional": provisional});
+        session.out.json(&json!({"mended": mended, "findings": findings, "forks": forks}))?;
     } else {
         for done in &mended {
             session.out.line(format!("mended: {}", harmless(done)))?;
@@ -43,6 +47,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let findings = findings.as_array().map_or(&[][..], Vec::as_slice);
         for finding in findings {
             session.out.line(render_finding(finding))?;
+        }
+        if let Some(notice) = forks_notice(&epoch) {
+            session.out.line(notice)?;
         }
         let count = |severity: Severity| epoch.findings.iter().filter(|finding| finding.severity == severity).count();
         session.out.line(if findings.is_empty() {
@@ -53,4 +60,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         })?;
     }
     if epoch.findings.iter().any(|finding| finding.severity > Severity::Info) { Err(Failure::new(Kind::Refused, "")) } else { Ok(()) }
+}
+
+/// What is open, in one line with the command that lists it.
+fn forks_notice(epoch: &Epoch) -> Option<String> {
+    let forks = epoch.index.forks();
+    let (open, provisional) = forks.counts();
+    let conflicts = counted_as(forks.conflicts().len(), "conflict is open", "conflicts are open");
+    let more = if provisional > 0 { format!(", {provisional} of them perhaps only for a missing parent") } else { String::new() };
+    (open + provisional > 0).then(|| format!("forks: {conflicts}, in {}{more}: braidfs forks", counted(open + provisional, "stream")))
 }

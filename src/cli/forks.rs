@@ -11,6 +11,7 @@ use super::{Session, locate, reader};
 use crate::dag::{ClosedFork, Closing};
 use crate::disk::Disk;
 use crate::format::text::counted;
+use crate::index::forks::ClosedConflicts;
 use crate::view::{ConflictReport, ForkReport, Node, Tree};
 
 /// How long a command waits for git to tell whose the branches are.
@@ -18,7 +19,8 @@ pub(super) const GIT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// List the streams that have two histories, and which of them one transaction resolves together
 ///
-/// For programs (`--format json`) a line is the report.json of a conflict; with --closed, one closed fork.
+/// For programs (`--format json`) a line is the report.json of a conflict; with --closed, one closed fork, with the id of the
+/// conflict that whoever closed it found it in.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -67,14 +69,23 @@ fn told_fork(fork: &ForkReport) -> String {
 
 fn closed(tree: &Tree, session: &mut Session) -> Result {
     let index = &tree.epoch().index;
+    let mut conflicts = ClosedConflicts::of(index);
+    let mut is_any = false;
     for stream in 0..index.streams.len() {
         let name = index.streams.text(stream);
         let id = |tx: u32| index.transactions.id(tx).to_string();
         for fork in index.closed_forks(stream, |tx| stated_base(tree, &id(tx), name)) {
+            is_any = true;
             let tips: Vec<String> = fork.tips.iter().map(|&tip| id(tip)).collect();
-            let line = json!({"stream_id": name, "state": state(&fork), "closer": id(fork.closer), "tips": tips});
-            session.out.either(&line, |_| format!("{}: {} by {}", harmless(name), state(&fork), id(fork.closer)))?;
+            let conflict = conflicts.id(stream, fork.closer).unwrap_or_default();
+            let line = json!({"conflict": conflict, "stream_id": name, "state": state(&fork), "closer": id(fork.closer), "tips": tips});
+            session
+                .out
+                .either(&line, |_| format!("conflict {conflict} ({})\n  {}: by {}", state(&fork), harmless(name), id(fork.closer)))?;
         }
+    }
+    if !is_any && !session.out.is_json() {
+        session.out.line("no fork was closed")?;
     }
     Ok(())
 }

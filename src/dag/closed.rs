@@ -1,7 +1,11 @@
 //! Forks that were closed, and how: found on demand over one stream's history.
 
-use crate::dag::forks::{History, Writer};
+use std::collections::BTreeSet;
+
+use crate::dag::conflicts::{Conflict, conflicts};
+use crate::dag::forks::{Fork, History, Writer, fork, is_open};
 use crate::dag::reach::Reach;
+use crate::dag::tips::TipSet;
 
 /// How a fork was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +59,43 @@ pub fn closed_forks(reach: &mut Reach, history: &impl History, stream: u32, clos
         }
     }
     closed
+}
+
+/// The conflict that the fork of a stream belongs to in the past of a transaction; none if the stream has no open fork there.
+///
+/// `streams_of` gives the streams that a transaction writes, `closers` the transactions whose `resolves` names a stream and the merges that
+/// carry nothing. Of the forks only what makes a conflict holds: base versions count events outside that past too. Costs what the forks
+/// that hang together cost, not what else is open.
+pub fn conflict_before<S, C>(
+    reach: &mut Reach,
+    history: &impl History,
+    stream: u32,
+    n: u32,
+    streams_of: impl Fn(u32) -> S,
+    closers: impl Fn(u32) -> C,
+) -> Option<Conflict>
+where
+    S: Iterator<Item = u32>,
+    C: Iterator<Item = u32>,
+{
+    let (mut waiting, mut seen) = (vec![stream], BTreeSet::from([stream]));
+    let mut forks: Vec<Fork> = Vec::new();
+    while let Some(stream) = waiting.pop() {
+        let tips = tips_before(reach, history, stream, n);
+        if tips.len() < 2 {
+            continue;
+        }
+        let tips = TipSet::of(reach, history, tips);
+        let before: Vec<u32> = closers(stream).filter(|&closer| reach.is_ancestor(history, closer, n)).collect();
+        let before = TipSet::of(reach, history, before);
+        if is_open(reach, history, &tips, &[&before]) {
+            let fork = fork(reach, history, stream, &tips);
+            let linked = fork.branches.iter().flat_map(|branch| &branch.transactions).flat_map(|&tx| streams_of(tx));
+            waiting.extend(linked.filter(|&stream| seen.insert(stream)));
+            forks.push(fork);
+        }
+    }
+    conflicts(history, forks).into_iter().find(|conflict| conflict.forks.iter().any(|fork| fork.stream == stream))
 }
 
 fn closing(reach: &mut Reach, history: &impl History, stream: u32, closer: &Closer) -> Closing {

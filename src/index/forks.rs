@@ -3,6 +3,7 @@
 //! An append to one history touches the tips of what it writes and nothing else. Only what comes late or goes away
 //! changes the past of transactions that are here; then the cuts from there on and the sets concerned are made anew.
 
+mod ended;
 mod past;
 mod places;
 mod reads;
@@ -24,6 +25,7 @@ use crate::index::forks::reads::Reads;
 use crate::index::names::Names;
 use crate::index::transactions::Flags;
 
+pub use ended::ClosedConflicts;
 pub use places::ForkPaths;
 
 /// What a change of the index did to the past of transactions.

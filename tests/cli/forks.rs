@@ -47,6 +47,31 @@ fn forks_are_listed_for_people_and_for_programs() {
     assert_eq!(on(&TestStore::new(), &["forks"]).ok().out, "no stream is forked\n");
 }
 
+/// An append that knew both sides of one stream closes that fork alone: its id is still that of the conflict which it was part of.
+#[test]
+fn a_closed_fork_has_the_id_of_the_conflict_that_was_listed_before() {
+    let mut store = TestStore::new();
+    let sides = [1, 2].map(|n| store.transaction().replica(n).parents([]).event("a", "T", n.into()).event("b", "T", n.into()).write());
+    let before = forks(&store);
+    assert_eq!((before.len(), before[0]["streams"].as_array().unwrap().len()), (1, 2));
+    store.transaction().parents(sides).base("a", 2).event("a", "T", 3.into()).write();
+    let closed = on(&store, &["forks", "--closed", "--format", "json"]).ok().json();
+    assert_eq!((&closed["stream_id"], &closed["state"]), (&"a".into(), &"joined".into()));
+    assert_eq!(closed["conflict"], before[0]["conflict"]);
+    assert_ne!(forks(&store)[0]["conflict"], before[0]["conflict"], "what is left of it is another one");
+    assert_eq!(on(&TestStore::new(), &["forks", "--closed"]).ok().out, "no fork was closed\n");
+}
+
+#[test]
+fn the_doctor_tells_of_open_forks_and_calls_them_no_fault() {
+    let (store, _) = TestStore::forked();
+    let text = on(&store, &["doctor"]).ok().out;
+    assert_eq!(text, "forks: 1 conflict is open, in 1 stream: braidfs forks\nnothing is wrong\n");
+    let told = on(&store, &["doctor", "--format", "json"]).ok().json();
+    assert_eq!(told["forks"], serde_json::json!({"open": 1, "provisional": 0}));
+    assert!(!on(&TestStore::new(), &["doctor"]).ok().out.contains("fork"));
+}
+
 #[test]
 fn settled_without_events_a_fork_is_closed_and_said_to_be() {
     let (store, _) = TestStore::forked();
@@ -56,6 +81,9 @@ fn settled_without_events_a_fork_is_closed_and_said_to_be() {
     assert!(forks(&store).is_empty());
     let closed = on(&store, &["forks", "--closed", "--format", "json"]).ok().json();
     assert_eq!((&closed["state"], &closed["closer"]), (&"reconciled".into(), &done["transaction_id"]));
+    assert_eq!(closed["conflict"], id.as_str());
+    let text = on(&store, &["forks", "--closed"]).ok().out;
+    assert_eq!(text, format!("conflict {id} (reconciled)\n  account-0: by {}\n", done["transaction_id"].as_str().unwrap()));
     let again = on(&store, &["reconcile", "--accept", &id]).code(1);
     assert!(again.err.contains("ESTALE") && again.err.contains("nothing is open"), "{}", again.err);
     assert_eq!(on(&store, &["reconcile"]).ok().out, "no stream is forked\n");

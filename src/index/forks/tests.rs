@@ -9,6 +9,7 @@ use crate::dag::closed::Closer;
 use crate::dag::forks::{Branch, History};
 use crate::dag::tests_support::{Dag, Deeds, any_dag};
 use crate::dag::{Conflict, Fork, Graph, Reach, StaleRead, closed, conflicts, real_history, reference};
+use crate::index::forks::ClosedConflicts;
 use crate::index::{Arrival, ArrivalEvent, Index};
 use crate::model::{EventId, Header, ReplicaId};
 use uuid::Uuid;
@@ -140,6 +141,7 @@ fn check(index: &Index, dag: &Dag) -> Result<(), TestCaseError> {
 
 fn check_closed(index: &Index, dag: &Dag) -> Result<(), TestCaseError> {
     let numbers = Numbers::of(index, dag);
+    let mut conflicts_of_closed = ClosedConflicts::of(index);
     for (&number, &stream) in &numbers.streams {
         let closer = |n: u32| Closer {
             transaction: n,
@@ -149,6 +151,14 @@ fn check_closed(index: &Index, dag: &Dag) -> Result<(), TestCaseError> {
         };
         let closers = dag.canonical().into_iter().map(closer);
         let closers = closers.filter(|closer| closer.resolves || closer.writes || dag.is_pure_merge(closer.transaction));
+        let closed: Vec<u32> = index.closed_forks(number, |_| None).iter().map(|fork| fork.closer).collect();
+        for closer in closed {
+            let past = dag.restrict(|n| dag.is_ancestor(n, numbers.transactions[&closer]));
+            let open = numbers.streams.values().filter(|&&stream| reference::is_open(&past, stream));
+            let open = conflicts::conflicts(&past, open.map(|&stream| reference::fork(&past, stream)).collect());
+            let found = open.iter().find(|conflict| conflict.forks.iter().any(|fork| fork.stream == stream));
+            prop_assert_eq!(conflicts_of_closed.id(number, closer), found.map(|conflict| conflict.id.as_str()));
+        }
         let expected = closed::closed_forks(&mut Reach::default(), dag, stream, closers);
         let got = index.closed_forks(number, |tx| base(dag, stream, numbers.transactions[&tx]));
         let got: Vec<_> = got.iter().map(|fork| (numbers.all(&fork.tips), numbers.transactions[&fork.closer], fork.closing)).collect();
