@@ -18,7 +18,8 @@ fn receipt(mount: &Mount, name: &str) -> Value {
 
 #[test]
 fn what_was_committed_is_seen_by_the_very_next_call() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let mut expected = 0;
     for n in 0..30 {
         let name = format!("x{n}.jsonl");
@@ -48,7 +49,8 @@ fn what_was_committed_is_seen_by_the_very_next_call() {
 
 #[test]
 fn errors_reach_the_writer_and_the_receipt() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let staging = mount.join("staging");
     assert_eq!(errno(save(&staging.join("good.jsonl"), event("a", 1).as_bytes())), 0);
     assert_eq!(receipt(&mount, "good.jsonl")["state"], "committed");
@@ -70,7 +72,8 @@ fn errors_reach_the_writer_and_the_receipt() {
 
 #[test]
 fn a_draft_that_is_renamed_is_committed_or_stays() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let staging = mount.join("staging");
     fs::write(staging.join(".x"), "nonsense").unwrap();
     assert_eq!(errno(fs::rename(staging.join(".x"), staging.join("x.jsonl"))), libc::EINVAL);
@@ -94,7 +97,8 @@ fn a_draft_that_is_renamed_is_committed_or_stays() {
 
 #[test]
 fn a_write_to_append_is_exactly_one_line() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let append = |bytes: &[u8]| errno(fs::OpenOptions::new().append(true).open(mount.join("append")).unwrap().write_all(bytes));
     assert_eq!(append(event("a", 1).as_bytes()), 0);
     assert_eq!(append((event("a", 1) + &event("a", 2)).as_bytes()), libc::EINVAL);
@@ -117,7 +121,8 @@ fn a_write_to_append_is_exactly_one_line() {
 
 #[test]
 fn a_shell_that_holds_a_file_open_makes_one_transaction() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let script = r#"exec 3> staging/x.jsonl
         echo '{"stream":"a","type":"T","data":1}' >&3
         /bin/echo '{"stream":"a","type":"T","data":2}' >&3
@@ -134,7 +139,8 @@ fn a_shell_that_holds_a_file_open_makes_one_transaction() {
 
 #[test]
 fn what_a_killed_writer_left_is_refused_and_mended() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let script =
         r#"bash -c 'exec 3> staging/x.jsonl; printf "{\"count\":2}\n{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n" >&3; kill -9 $$'"#;
     assert_ne!(bash(mount.path(), script).code, 0);
@@ -250,7 +256,8 @@ fn the_cure_of_an_idle_draft_commits_it() {
 
 #[test]
 fn nothing_is_left_of_a_draft_that_was_refused_and_removed() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let script = "echo nonsense > staging/.c; mv staging/.c staging/c.jsonl; ls -A staging; rm staging/.c; ls -A staging; test ! -e staging/c.jsonl.error";
     assert_eq!(bash(mount.path(), script).ok().lines(), [".c", "c.jsonl.error"]);
     assert_eq!(receipt(&mount, "c.jsonl")["draft"], ".c");

@@ -217,7 +217,8 @@ fn everything_else_answers_while_a_request_cannot() {
 
 #[test]
 fn one_who_waits_for_a_lock_can_be_killed() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let file = mount.join("staging/.lock");
     fs::write(&file, "").unwrap();
     let mut holder = std::process::Command::new("flock").args(["--no-fork", text(&file), "sleep", "600"]).spawn().unwrap();

@@ -13,15 +13,16 @@ use crate::support::table::{NAMES, Step, Table, contents, step};
 
 /// A mount that is started anew now and then.
 struct Desk {
-    store: TestStore,
+    /// Before the store, as fields go in this order.
     mount: Option<Mount>,
+    store: TestStore,
 }
 
 impl Desk {
     fn new() -> Self {
         let store = TestStore::new();
         let mount = Some(Mount::start(&store.path()));
-        Self { store, mount }
+        Self { mount, store }
     }
 
     fn mount(&self) -> &Mount {

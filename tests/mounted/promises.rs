@@ -36,7 +36,8 @@ fn the_facts_of_a_view_are_plausible() {
 
 #[test]
 fn what_is_no_list_of_lines_is_replaced_whenever_it_changes() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     assert_eq!(append(&mount, &event("a", 1)), 0);
     for name in ["status.json", "graph.txt", "metrics"] {
         let before = mount.read(name);
@@ -74,7 +75,8 @@ fn what_is_open_or_mapped_stays_whole_when_a_merge_replaces_the_name() {
 
 #[test]
 fn keys_and_event_ids_make_a_retry_safe() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let keyed = |data: usize| format!("{{\"key\":\"k\",\"events\":[{}]}}\n", event("a", data).trim_end());
     assert_eq!([append(&mount, &keyed(1)), append(&mount, &keyed(1)), append(&mount, &keyed(2))], [0, 0, libc::EEXIST]);
     let id = "01a2197d-cfaa-76e3-9118-c7296b990777";
@@ -91,7 +93,8 @@ fn keys_and_event_ids_make_a_retry_safe() {
 
 #[test]
 fn expectations_say_none_exists_any_or_a_version() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let expecting = |what: &str| {
         let text = format!("{{\"expect\":{{\"a\":{what}}},\"events\":[{}]}}\n", event("a", 1).trim_end());
         append(&mount, &text)
@@ -136,7 +139,8 @@ fn an_append_to_a_forked_stream_is_refused_as_early_as_it_can_be() {
 
 #[test]
 fn a_second_save_by_rename_keeps_the_draft_and_a_forgotten_receipt_allows_it() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     let save = || {
         fs::write(mount.join("staging/.x"), event("a", 1)).unwrap();
         errno(fs::rename(mount.join("staging/.x"), mount.join("staging/x.jsonl")))
@@ -151,7 +155,8 @@ fn a_second_save_by_rename_keeps_the_draft_and_a_forgotten_receipt_allows_it() {
 
 #[test]
 fn a_staged_file_takes_what_changes_nothing_and_refuses_what_would() {
-    let mount = Mount::start(&TestStore::new().path());
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
     fs::write(mount.join("staging/.x"), "draft").unwrap();
     bash(&mount.join("staging"), "chmod 600 .x && chown 1:1 .x && touch -d yesterday .x && touch .x").ok();
     let refused = |script: &str, why: &str| {

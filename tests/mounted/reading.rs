@@ -36,7 +36,8 @@ fn files(mount: &Mount, directory: &str) -> Vec<(String, u64)> {
 
 #[test]
 fn every_view_has_exactly_the_size_that_stat_says() {
-    let mount = mounted(&TestStore::real_history(), &[]);
+    let store = TestStore::real_history();
+    let mount = mounted(&store, &[]);
     let mut lines = 0;
     for (path, size) in files(&mount, ".") {
         let bytes = fs::read(mount.join(&path)).unwrap();

@@ -55,6 +55,18 @@ fn uuid7(millis: u64, kind: u8, number: u64) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, tail[..10].try_into().unwrap()).into_uuid()
 }
 
+/// It goes after its mounts: what a daemon is at is not removed under it, and nothing is left.
+impl Drop for TestStore {
+    fn drop(&mut self) {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let home = self.home.path();
+        let mounted = table.lines().find(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at).starts_with(home)));
+        if !std::thread::panicking() {
+            assert_eq!(mounted, None, "the store goes before its mount");
+        }
+    }
+}
+
 impl Default for TestStore {
     fn default() -> Self {
         Self::new()
