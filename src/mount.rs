@@ -1,6 +1,7 @@
 //! The mounted file system: the shell around `fs`, the daemon that runs it, and its end.
 
 mod alone;
+mod arrivals;
 mod attach;
 mod background;
 mod checks;

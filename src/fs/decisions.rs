@@ -56,6 +56,11 @@ impl Decisions {
         self.changed.notify_all();
     }
 
+    /// Whether a file was closed and is not yet known to have been closed for the last time.
+    pub fn is_closing(&self) -> bool {
+        !locked(&self.kept).is_empty()
+    }
+
     /// Whether a verdict may be on its way.
     pub fn is_open(&self) -> bool {
         let mut open = locked(&self.open);

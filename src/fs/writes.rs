@@ -357,6 +357,12 @@ impl Fs {
         self.staging()?.rename(from.1, to.1, flags & libc::RENAME_NOREPLACE == 0, settle)
     }
 
+    /// Whether a file was closed, and it is not known yet whether that was the last close.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.decisions.is_closing()
+    }
+
     /// Whether a view's reader is to wait: a commit may be on its way, or the index does not know the view yet.
     #[must_use]
     pub fn waits(&self, ino: u64) -> bool {

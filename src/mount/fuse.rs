@@ -19,6 +19,7 @@ use fuser::{
 use crate::disk::mishap;
 use crate::fs::{Caller, Changes, Found, Fs, Lock, LockKind, Opened, Release};
 use crate::model::Errno;
+use crate::mount::arrivals::Arrivals;
 use crate::mount::convert::{attr, caller, errno, kind, name, ttl};
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
@@ -37,6 +38,7 @@ pub struct Shell {
     pub(super) locking: Arc<Parking>,
     pub(super) folding: Arc<Parking>,
     pub(super) store: PathBuf,
+    pub(super) arrivals: Arrivals,
     /// Closed with the shell, when the last request has been served.
     pub(super) _alive: OwnedFd,
 }
@@ -68,6 +70,19 @@ impl Shell {
     fn is_stateless(&self) -> bool {
         let manner = self.fs.manner();
         manner.read_only && !manner.uncached
+    }
+
+    /// Notes that a request has begun.
+    fn begin(&self, request: &Request) {
+        self.arrivals.begun(request.unique().0);
+    }
+
+    /// The same for one that shows views: while a file may have been closed for the last time, it begins after what came before it.
+    fn begin_in_turn(&self, request: &Request) {
+        self.begin(request);
+        if self.fs.is_closing() {
+            self.arrivals.wait_before(request.unique().0);
+        }
     }
 
     /// Runs what may wait for a commit away from the threads that serve the kernel, then answers once the kernel knows the views.
@@ -174,7 +189,8 @@ impl Filesystem for Shell {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
+        self.begin_in_turn(request);
         if self.fs.folds_in(parent.0) {
             let child = name(child).map(str::to_owned);
             return self.fold("lookup", move |fs, queue| entry(fs, queue, child.and_then(|child| fs.look_up(parent.0, &child)), reply));
@@ -192,11 +208,13 @@ impl Filesystem for Shell {
         });
     }
 
-    fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
+    fn forget(&self, request: &Request, ino: INodeNo, lookups: u64) {
+        self.begin(request);
         guarded("forget", || self.fs.forget(ino.0, lookups));
     }
 
-    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        self.begin_in_turn(request);
         self.reading("getattr", ino, move |fs, _| {
             answer!(reply, fs.attributes(ino.0), (found, how_long) => reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner())));
         });
@@ -220,6 +238,7 @@ impl Filesystem for Shell {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        self.begin(request);
         let changes = Changes { size, touched: mtime.is_some() };
         let caller = caller(request);
         self.commit("setattr", move |fs, _| {
@@ -229,11 +248,13 @@ impl Filesystem for Shell {
         });
     }
 
-    fn readlink(&self, _request: &Request, _ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, _ino: INodeNo, reply: ReplyData) {
+        self.begin(request);
         reply.error(FuseErrno::EINVAL);
     }
 
     fn mknod(&self, request: &Request, parent: INodeNo, child: &OsStr, mode: u32, _umask: u32, _rdev: u32, reply: ReplyEntry) {
+        self.begin(request);
         let caller = caller(request);
         guarded("mknod", || {
             let made = name(child).and_then(|child| self.fs.make_node(parent.0, child, mode, caller));
@@ -241,22 +262,26 @@ impl Filesystem for Shell {
         });
     }
 
-    fn mkdir(&self, _request: &Request, parent: INodeNo, _name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
+    fn mkdir(&self, request: &Request, parent: INodeNo, _name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
+        self.begin(request);
         guarded("mkdir", || reply.error(errno(self.fs.refuse_node(parent.0))));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
+        self.begin(request);
         let caller = caller(request);
         guarded("unlink", || {
             answer!(reply, name(child).and_then(|child| self.fs.unlink(parent.0, child, caller)), () => reply.ok());
         });
     }
 
-    fn rmdir(&self, _request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
+        self.begin(request);
         guarded("rmdir", || reply.error(errno(name(child).map_or_else(|error| error, |child| self.fs.refuse_rmdir(parent.0, child)))));
     }
 
-    fn symlink(&self, _request: &Request, parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
+    fn symlink(&self, request: &Request, parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
+        self.begin(request);
         guarded("symlink", || reply.error(errno(self.fs.refuse_node(parent.0))));
     }
 
@@ -270,6 +295,7 @@ impl Filesystem for Shell {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        self.begin(request);
         let caller = caller(request);
         let names = name(from).and_then(|from| Ok((from.to_owned(), name(to)?.to_owned())));
         self.commit("rename", move |fs, queue| {
@@ -279,11 +305,13 @@ impl Filesystem for Shell {
         });
     }
 
-    fn link(&self, _request: &Request, _ino: INodeNo, parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
+    fn link(&self, request: &Request, _ino: INodeNo, parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
+        self.begin(request);
         guarded("link", || reply.error(errno(self.fs.refuse_node(parent.0))));
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.begin_in_turn(request);
         let caller = caller(request);
         if self.fs.folds(ino.0) {
             return self.fold("open", move |fs, _| {
@@ -303,7 +331,7 @@ impl Filesystem for Shell {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -312,6 +340,7 @@ impl Filesystem for Shell {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        self.begin(request);
         if self.fs.folds(ino.0) {
             return self.fold("read", move |fs, _| {
                 answer!(reply, fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes));
@@ -323,7 +352,7 @@ impl Filesystem for Shell {
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -333,6 +362,7 @@ impl Filesystem for Shell {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        self.begin(request);
         let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
         if !self.fs.is_append(ino.0) {
             return guarded("write", || answer!(reply, self.fs.write(handle.0, offset, data), () => reply.written(written)));
@@ -345,7 +375,8 @@ impl Filesystem for Shell {
         });
     }
 
-    fn flush(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        self.begin(request);
         if self.fs.manner().read_only {
             // close(2) succeeds all the same, and the kernel never asks again.
             return guarded("flush", || reply.error(FuseErrno::ENOSYS));
@@ -362,7 +393,7 @@ impl Filesystem for Shell {
 
     fn release(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         _flags: OpenFlags,
@@ -382,13 +413,17 @@ impl Filesystem for Shell {
                 }),
             }
         });
+        // Now it is known whether that was the last close.
+        self.begin(request);
     }
 
-    fn fsync(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.begin(request);
         self.commit("fsync", move |fs, _| answer!(reply, fs.sync(handle.0), () => reply.ok()));
     }
 
-    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.begin(request);
         if self.is_stateless() {
             return guarded("opendir", || reply.error(FuseErrno::ENOSYS));
         }
@@ -397,7 +432,8 @@ impl Filesystem for Shell {
         });
     }
 
-    fn readdir(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.begin_in_turn(request);
         self.listing("readdir", ino, move |fs, queue| {
             let (children, start) = match fs.children(ino.0, handle.0, offset) {
                 Ok(listing) => listing,
@@ -425,7 +461,8 @@ impl Filesystem for Shell {
         });
     }
 
-    fn readdirplus(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        self.begin_in_turn(request);
         self.listing("readdirplus", ino, move |fs, queue| {
             let (children, start) = match fs.children(ino.0, handle.0, offset) {
                 Ok(listing) => listing,
@@ -460,18 +497,21 @@ impl Filesystem for Shell {
         });
     }
 
-    fn releasedir(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+    fn releasedir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.begin(request);
         guarded("releasedir", || {
             self.fs.close_directory(handle.0);
             reply.ok();
         });
     }
 
-    fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.begin(request);
         reply.ok();
     }
 
-    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.begin(request);
         guarded("statfs", || {
             answer!(reply, room(&self.store), room => {
                 let unit = u32::try_from(room.fragment_size()).unwrap_or(4096);
@@ -480,17 +520,20 @@ impl Filesystem for Shell {
         });
     }
 
-    fn setxattr(&self, _request: &Request, ino: INodeNo, _name: &OsStr, _value: &[u8], _flags: i32, _position: u32, reply: ReplyEmpty) {
+    fn setxattr(&self, request: &Request, ino: INodeNo, _name: &OsStr, _value: &[u8], _flags: i32, _position: u32, reply: ReplyEmpty) {
+        self.begin(request);
         guarded("setxattr", || reply.error(errno(self.fs.refuse_xattr(ino.0))));
     }
 
-    fn getxattr(&self, _request: &Request, ino: INodeNo, key: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, request: &Request, ino: INodeNo, key: &OsStr, size: u32, reply: ReplyXattr) {
+        self.begin(request);
         guarded("getxattr", || {
             answer!(reply, key.to_str().ok_or(Errno::ENODATA).and_then(|key| self.fs.xattr(ino.0, key)), value => xattr(reply, &value, size));
         });
     }
 
-    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.begin(request);
         guarded("listxattr", || {
             answer!(reply, self.fs.xattrs(ino.0), xattrs => {
                 let names: Vec<u8> = xattrs.into_iter().flat_map(|(name, _)| [name.into_bytes(), vec![0]].concat()).collect();
@@ -499,16 +542,19 @@ impl Filesystem for Shell {
         });
     }
 
-    fn removexattr(&self, _request: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, request: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.begin(request);
         guarded("removexattr", || reply.error(errno(self.fs.refuse_xattr(ino.0))));
     }
 
     fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        self.begin(request);
         let caller = caller(request);
         guarded("access", || answer!(reply, self.fs.access(ino.0, mask.bits(), caller), () => reply.ok()));
     }
 
     fn create(&self, request: &Request, parent: INodeNo, child: &OsStr, _mode: u32, _umask: u32, flags: i32, reply: ReplyCreate) {
+        self.begin(request);
         let caller = caller(request);
         guarded("create", || {
             answer!(reply, name(child).and_then(|child| self.fs.create(parent.0, child, flags, caller)), (found, opened) => {
@@ -521,7 +567,7 @@ impl Filesystem for Shell {
 
     fn getlk(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         owner: LockOwner,
@@ -531,6 +577,7 @@ impl Filesystem for Shell {
         _pid: u32,
         reply: ReplyLock,
     ) {
+        self.begin(request);
         guarded("getlk", || {
             let holder = lock_kind(typ).and_then(|kind| self.fs.lock_holder(ino.0, owner.0, kind));
             match holder {
@@ -542,7 +589,7 @@ impl Filesystem for Shell {
 
     fn setlk(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         owner: LockOwner,
@@ -553,6 +600,7 @@ impl Filesystem for Shell {
         sleep: bool,
         reply: ReplyEmpty,
     ) {
+        self.begin(request);
         let Some(kind) = lock_kind(typ) else {
             return guarded("setlk", || {
                 self.fs.unlock_all(ino.0, owner.0);
@@ -564,13 +612,14 @@ impl Filesystem for Shell {
         self.locking.run(Box::new(move || guarded("setlk", work)));
     }
 
-    fn bmap(&self, _request: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
+    fn bmap(&self, request: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
+        self.begin(request);
         reply.error(FuseErrno::EINVAL);
     }
 
     fn ioctl(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         _handle: FileHandle,
         _flags: IoctlFlags,
@@ -579,12 +628,13 @@ impl Filesystem for Shell {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
+        self.begin(request);
         reply.error(FuseErrno::ENOTTY);
     }
 
     fn poll(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         _handle: FileHandle,
         _notifier: PollNotifier,
@@ -592,20 +642,23 @@ impl Filesystem for Shell {
         _flags: PollFlags,
         reply: ReplyPoll,
     ) {
+        self.begin(request);
         reply.poll(events & (PollEvents::POLLIN | PollEvents::POLLOUT));
     }
 
-    fn fallocate(&self, _request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, length: u64, mode: i32, reply: ReplyEmpty) {
+    fn fallocate(&self, request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, length: u64, mode: i32, reply: ReplyEmpty) {
+        self.begin(request);
         guarded("fallocate", || answer!(reply, self.fs.allocate(handle.0, offset, length, mode), () => reply.ok()));
     }
 
-    fn lseek(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(&self, request: &Request, ino: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        self.begin(request);
         guarded("lseek", || answer!(reply, self.fs.seek(ino.0, offset, whence), offset => reply.offset(offset)));
     }
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino_in: INodeNo,
         _handle_in: FileHandle,
         _offset_in: u64,
@@ -616,6 +669,7 @@ impl Filesystem for Shell {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        self.begin(request);
         // The kernel then copies by reading and writing.
         reply.error(FuseErrno::EOPNOTSUPP);
     }

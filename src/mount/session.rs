@@ -9,8 +9,10 @@ use std::time::Duration;
 use fuser::{Config, SessionACL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::disk::Disk;
 use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
+use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, detach};
 use crate::mount::fuse::{Shell, settle};
 use crate::mount::notify::Queue;
@@ -53,6 +55,7 @@ impl Session {
             locking: Arc::clone(&locking),
             folding: Arc::clone(&folding),
             store: attachment.source.to_path_buf(),
+            arrivals: Arrivals::default(),
             _alive: held,
         };
         let device = attachment.attach()?;
@@ -88,6 +91,8 @@ impl Session {
                 tending.run(&tended);
             })?;
         }
+        // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.
+        let _ = Disk::real().stat(&session.point);
         Ok(session)
     }
 

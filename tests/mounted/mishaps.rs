@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::support::draft::{close, errno, event};
 use crate::support::mount::{Mount, MountOptions};
@@ -444,4 +445,36 @@ fn a_failed_sync_ends_writing_and_not_reading() {
     again.append(&event("a", 3)).unwrap();
     assert_eq!(again.read_json("status.json")["writer"]["state"], "ready");
     again.unmount();
+}
+
+/// Found under load: the thread that had taken the last close did not get to run for a quarter of a second, and the next call was shown
+/// what was before.
+#[test]
+fn the_next_call_sees_what_was_committed_however_late_the_daemon_comes_to_the_last_close() {
+    const HELD: Duration = Duration::from_millis(600);
+    let store = TestStore::new();
+    let mishap = Mishap::of(&store);
+    let mount = mishap.mount(&store.path());
+    let mut longest = Duration::ZERO;
+    for n in 0..4 {
+        // What was read before is let go of first: that is the same request.
+        std::thread::sleep(Duration::from_millis(50));
+        mishap.order("hold", "release", 0);
+        fs::write(mount.join(format!("staging/x{n}.jsonl")), event("a", n)).unwrap();
+        let begun = Instant::now();
+        let order = mishap.0.clone();
+        let end = std::thread::spawn(move || {
+            std::thread::sleep(HELD);
+            fs::remove_file(order).unwrap();
+        });
+        match n % 3 {
+            0 => assert_eq!(mount.count("log.jsonl"), n + 1),
+            1 => assert_eq!(mount.read("streams/a.jsonl").lines().count(), n + 1),
+            _ => assert_eq!(mount.list("transactions").len(), n + 1),
+        }
+        longest = longest.max(begun.elapsed());
+        end.join().unwrap();
+    }
+    assert!(longest > HELD / 2, "no close was held");
+    mount.unmount();
 }
