@@ -1,7 +1,9 @@
 //! What is told of drafts, and for how long.
 
+use std::cell::Cell;
 use std::time::Duration;
 
+use super::Release;
 use super::model_tests::table::LINE;
 use super::staging_tests::{Desk, ME, NEW};
 use crate::model::Errno;
@@ -76,4 +78,28 @@ fn refused_twice(desk: &Desk) {
     assert_eq!(desk.list("staging"), ["z.jsonl", "z.jsonl.error"]);
     desk.fs.unlink(staging, "z.jsonl", ME).unwrap();
     assert!(desk.list("staging").is_empty());
+}
+
+/// Found by the model on a busy machine: what was saved while the kernel was told of the commit before was taken for that one, and lost.
+#[test]
+fn what_is_saved_while_the_kernel_is_told_of_a_commit_has_a_verdict_of_its_own() {
+    let desk = Desk::new();
+    let handle = desk.open("x.jsonl", NEW).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    desk.fs.flush(handle).1.unwrap();
+    let Release::Commit(file) = desk.fs.release(handle) else { panic!("it was the last close") };
+    let again = Cell::new(0);
+    desk.fs.decide(
+        handle,
+        &file,
+        || (),
+        || {
+            again.set(desk.open("x.jsonl", NEW).unwrap());
+            desk.fs.write(again.get(), 0, b"{}\n").unwrap_err();
+        },
+    );
+    desk.close(again.get()).unwrap_err();
+    assert_eq!(desk.receipt("x.jsonl")["state"], "refused");
+    assert_eq!(desk.text("staging", "x.jsonl").as_deref(), Ok("{}\n"));
+    assert_eq!(desk.commits(), 1);
 }

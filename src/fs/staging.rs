@@ -116,6 +116,13 @@ impl Inner {
         matches!(self.phase, Phase::Committed { until } if until <= now && self.writers == 0)
     }
 
+    /// The verdict over its bytes is out.
+    fn decided(&mut self, phase: Phase) {
+        self.checking = Checking::default();
+        self.closed = false;
+        self.phase = phase;
+    }
+
     fn touch(&mut self) {
         self.mtime_ns = now_ns();
     }

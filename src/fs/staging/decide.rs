@@ -10,7 +10,7 @@ use crate::format::draft::{is_nothing, parse_draft};
 use crate::fs::ledger::{Failure, TRY_AGAIN};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
-use crate::fs::staging::{Checking, Phase, Staged, Staging, VERDICT_WAIT_MAX, commit_kind};
+use crate::fs::staging::{Phase, Staged, Staging, VERDICT_WAIT_MAX, commit_kind};
 use crate::model::{Draft, Errno, EventId, Rejection};
 use crate::store::StagedName;
 
@@ -33,7 +33,7 @@ impl Staging {
         let decided = catch_unwind(AssertUnwindSafe(|| {
             self.decide_content(file, || {
                 // The name leaves the listing before anybody who waited looks.
-                locked(&file.inner).phase = Phase::Committed { until: Instant::now() + self.grace };
+                locked(&file.inner).decided(Phase::Committed { until: Instant::now() + self.grace });
                 self.announce();
                 settle();
             })
@@ -41,13 +41,14 @@ impl Staging {
         let outcome = decided.as_ref().map_or_else(|_| self.refuse_for_bug(file), |outcome| *outcome);
         let name = {
             let mut inner = locked(&file.inner);
-            inner.checking = Checking::default();
-            inner.closed = false;
-            inner.phase = match outcome {
-                Outcome::Nothing => Phase::Open,
-                Outcome::Refused(_) => Phase::Refused,
-                Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + self.grace },
-            };
+            // While the kernel was told of the commit somebody may have begun to save the next.
+            if inner.phase == Phase::Deciding {
+                inner.decided(match outcome {
+                    Outcome::Nothing => Phase::Open,
+                    Outcome::Refused(_) => Phase::Refused,
+                    Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + self.grace },
+                });
+            }
             inner.name.clone()
         };
         if let (Outcome::SecondSave, Some(name)) = (outcome, name)
@@ -64,7 +65,8 @@ impl Staging {
         let (name, size, bytes) = {
             let mut inner = locked(&file.inner);
             let Some(name) = inner.name.clone() else { return Outcome::Refused(Errno::EIO) };
-            if matches!(inner.phase, Phase::Committed { .. }) {
+            // It was committed, and somebody may have begun to save the next.
+            if inner.phase != Phase::Deciding {
                 return Outcome::Committed;
             }
             (name, inner.size, self.all_bytes(&mut inner).unwrap_or_default())

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::format::draft::parse_draft;
@@ -9,7 +10,7 @@ use crate::fs::ledger::Failure;
 use crate::fs::locked;
 use crate::fs::receipt::{Receipt, State as Verdict, sha256_hex};
 use crate::fs::staging::decide::name_events;
-use crate::fs::staging::{Phase, Staging, commit_kind};
+use crate::fs::staging::{Phase, Staged, Staging, commit_kind};
 use crate::model::{Errno, EventId, Rejection};
 use crate::store::StagedName;
 
@@ -104,7 +105,9 @@ impl Staging {
             if !committed {
                 set_phase(if commit_kind(&attempt.from).is_some() { Phase::Refused } else { Phase::Open });
             }
-            if let Some(file) = file.filter(|_| committed)
+            // While the kernel was told somebody may have begun to save the next.
+            let is_left = |file: &Arc<Staged>| committed && matches!(locked(&file.inner).phase, Phase::Committed { .. });
+            if let Some(file) = file.filter(is_left)
                 && let Err(error) = self.remove(&attempt.from, &file)
             {
                 tracing::warn!(%error, name = attempt.from, "a committed file cannot be removed");
