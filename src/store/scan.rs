@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +16,9 @@ const CHUNK: usize = 32;
 
 /// How many chunks are read before the first of them is taken: bounds the memory of a first open.
 const CHUNKS_AHEAD: usize = 128;
+
+/// How many chunks lie ready before the taker is woken: it takes a chunk in less time than it is read, and would else wake for each.
+const CHUNKS_AT_ONCE: usize = 8;
 
 /// A reader that took so many times its processor time was waiting for the disk.
 const WAITING: u32 = 4;
@@ -116,16 +118,12 @@ impl Store {
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
         let chunks = names.len().div_ceil(CHUNK);
-        let turns = Turns::of(threads.min(thread::available_parallelism().map_or(2, usize::from)));
-        let next = AtomicUsize::new(0);
+        let turns = Turns::of(chunks, threads.min(thread::available_parallelism().map_or(2, usize::from)));
         let work = |reader_number: usize| {
             let end = End(&turns);
             let mut reader = self.reader();
             while turns.wait_until_called(reader_number) {
-                let chunk = next.fetch_add(1, Ordering::Relaxed);
-                if chunk >= chunks || !turns.wait_for_room(chunk) {
-                    break;
-                }
+                let Some(chunk) = turns.claim() else { break };
                 let begun = (Instant::now(), thread_time());
                 turns.hand_in(chunk, reader.load(names, chunk, &make));
                 // Who mostly waits for the disk calls others to wait beside it.
@@ -186,6 +184,7 @@ impl Reader<'_> {
 
 /// Chunks that were made out of order, until their turn comes.
 struct Turns<T> {
+    chunks: usize,
     state: Mutex<State<T>>,
     /// The next chunk was made.
     made: Condvar,
@@ -197,6 +196,8 @@ struct Turns<T> {
 
 struct State<T> {
     made: BTreeMap<usize, Vec<T>>,
+    /// The chunk that the next free reader reads.
+    next: usize,
     taken: usize,
     /// How many readers wait for room.
     waiting: usize,
@@ -206,9 +207,9 @@ struct State<T> {
 }
 
 impl<T> Turns<T> {
-    fn of(called: usize) -> Self {
-        let state = State { made: BTreeMap::new(), taken: 0, waiting: 0, called, ended: false };
-        Self { state: Mutex::new(state), made: Condvar::new(), room: Condvar::new(), called: Condvar::new() }
+    fn of(chunks: usize, called: usize) -> Self {
+        let state = State { made: BTreeMap::new(), next: 0, taken: 0, waiting: 0, called, ended: false };
+        Self { chunks, state: Mutex::new(state), made: Condvar::new(), room: Condvar::new(), called: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -230,20 +231,26 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Waits until a chunk is not too far ahead; false if nobody takes any more.
-    fn wait_for_room(&self, chunk: usize) -> bool {
+    /// A chunk to read, once it is not too far ahead; none when all are claimed or nobody takes any more.
+    fn claim(&self) -> Option<usize> {
         let mut state = self.lock();
         state.waiting += 1;
-        let wait = |state: &mut State<T>| !state.ended && chunk >= state.taken + CHUNKS_AHEAD;
+        let wait = |state: &mut State<T>| !state.ended && state.next < self.chunks && state.next >= state.taken + CHUNKS_AHEAD;
         let mut state = self.room.wait_while(state, wait).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
-        !state.ended
+        let chunk = Some(state.next).filter(|&next| !state.ended && next < self.chunks)?;
+        state.next += 1;
+        if state.next == self.chunks {
+            self.room.notify_all();
+        }
+        Some(chunk)
     }
 
     fn hand_in(&self, chunk: usize, made: Vec<T>) {
         let mut state = self.lock();
         state.made.insert(chunk, made);
-        if chunk == state.taken {
+        let (ready, taken) = (state.made.len(), state.taken);
+        if state.made.contains_key(&taken) && (ready >= CHUNKS_AT_ONCE || taken + ready == self.chunks) {
             self.made.notify_all();
         }
     }
@@ -253,7 +260,8 @@ impl<T> Turns<T> {
         let wait = |state: &mut State<T>| !state.ended && !state.made.contains_key(&chunk);
         let mut state = self.made.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner);
         state.taken = chunk + 1;
-        if state.waiting > 0 {
+        // Readers who wait are woken for many chunks at once.
+        if state.waiting > 0 && state.next <= state.taken + CHUNKS_AHEAD / 2 {
             self.room.notify_all();
         }
         state.made.remove(&chunk)
