@@ -8,6 +8,7 @@ mod checks;
 mod convert;
 mod error;
 mod fuse;
+mod heap;
 mod log;
 mod notify;
 mod otlp;
@@ -83,6 +84,7 @@ pub fn start(options: &Options) -> Result<(), Error> {
 }
 
 fn run(options: &Options, place: &Place, readiness: Readiness) -> Result<(), Error> {
+    heap::share();
     // Whoever sends the last spans is dropped last, when nothing is locked any more.
     let begun = Signals::hold().and_then(|signals| Ok((log::begin(options, &place.store)?, Daemon::begin(options, place)?, signals)));
     readiness.tell(&begun.as_ref().map(|_| ()).map_err(Clone::clone));

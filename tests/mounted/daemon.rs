@@ -241,3 +241,32 @@ fn an_unmount_ends_the_daemon_though_a_fold_is_at_work() {
     eventually("the fold is shown", || fs::read_to_string(mount.join("views/sum.json")).is_ok_and(|sum| sum == "5\n"));
     assert!(mount.unmount().success());
 }
+
+/// How many heaps besides the first one a process has: glibc reserves 64 MiB for each, at an address that is a multiple of that.
+fn further_heaps(pid: u32) -> usize {
+    const RESERVED: u64 = 64 << 20;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let regions = maps.lines().filter_map(|line| {
+        let (start, rest) = line.split_once('-')?;
+        let (end, rest) = rest.split_once(' ')?;
+        let bounds = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+        rest.starts_with("---p").then_some(bounds)
+    });
+    // What is not yet used of a heap: its end is the end of what is reserved.
+    regions.filter(|(start, end)| end % RESERVED == 0 && end - start > RESERVED / 2).count()
+}
+
+#[test]
+fn the_daemons_threads_share_one_heap() {
+    let mut store = TestStore::new();
+    for n in 0..200 {
+        store.transaction().event("a", "T", n.into()).write();
+    }
+    let mount = Mount::start(&store.path());
+    assert_eq!(mount.count("log.jsonl"), 200);
+    bash(mount.path(), "cat streams/* types/* status.json & grep -r nowhere . & ls -lR > /dev/null & wait").ok();
+    let threads = fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap().count();
+    assert!(threads > 6, "{threads}");
+    assert_eq!(further_heaps(mount.pid()), 0);
+    mount.unmount();
+}
