@@ -29,7 +29,7 @@ fn enter(index: &mut Index, n: usize, parents: &[usize]) -> u32 {
     let stream = format!("account-{}", n % 1_000);
     let line = format!("\"event_id\":\"{event_id}\",\"stream_id\":\"{stream}\"}}\n");
     let event = ArrivalEvent { event_id, stream_id: &stream, event_type: "Paid", line_len: line.len() };
-    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, events: vec![event] }, line.as_bytes())
+    index.enter(&Arrival { header: &header, odd_name: None, inode: 1, stamp: 0, header_sum: 0, events: vec![event] }, line.as_bytes())
 }
 
 /// A history of which every tenth transaction is a merge.

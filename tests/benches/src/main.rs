@@ -1,12 +1,13 @@
 //! Measures braidfs beside the machine's limits and its peers, in one run, and writes docs/BENCHMARKS.md.
 //!
 //! Every figure is the median of several runs, and what is told is a ratio to a limit or a peer of the same run: a bare
-//! number of one machine says little. `child …` is this program again, in a process of its own, to measure its memory.
+//! number of one machine says little.
 
 mod arriving;
 mod data;
 mod measure;
 mod memory;
+mod million;
 mod mounted;
 mod opening;
 mod order;
@@ -30,15 +31,12 @@ pub struct Plan {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == "child") {
-        return memory::child(&arguments[1..]);
-    }
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1)).cloned();
     let root = PathBuf::from(std::env::var("BRAIDFS_ROOT").expect("scripts/bench names the project"));
     let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(root.join("target")).expect("a directory for data");
     let plan = Plan { quick, runs: if quick { 3 } else { 5 }, root, scratch: scratch.path().to_path_buf() };
-    let parts: [(&str, fn(&Plan, &mut Report)); 9] = [
+    let parts: [(&str, fn(&Plan, &mut Report)); 10] = [
         ("open", opening::measure),
         ("order", order::measure),
         ("past", past::measure),
@@ -48,10 +46,12 @@ fn main() {
         ("many", mounted::many),
         ("arrive", arriving::measure),
         ("peers", peers::measure),
+        ("million", million::measure),
     ];
     let mut report = Report::default();
     for (name, part) in parts {
-        if only.as_ref().is_none_or(|only| only == name) {
+        let wanted = only.as_ref().map_or(!quick || name != "million", |only| only == name);
+        if wanted {
             eprintln!("bench: {name}");
             part(&plan, &mut report);
         }

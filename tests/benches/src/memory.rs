@@ -1,45 +1,39 @@
-//! Memory of an open store, in a process of its own.
+//! Memory of a mounted store.
 
-use std::process::Command;
-
-use braidfs::braid::{Braid, OpenOptions};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use crate::Plan;
 use crate::data::{Shape, chain};
+use crate::mounted::Mounted;
 use crate::report::{Report, Row};
 
-/// RssAnon and RssShmem of this process, in bytes.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("proc");
+/// RssAnon and RssShmem of a process, in bytes: the pack and the saved index are mapped files, which the kernel takes back when it likes.
+fn resident(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the daemon runs");
     let of = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+        line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
     };
     of("RssAnon:") + of("RssShmem:")
 }
 
-/// `child DIR`: opens a store and prints the bytes that it takes.
-pub fn child(arguments: &[String]) {
-    let before = resident();
-    let braid = Braid::open(arguments[0].as_ref(), &OpenOptions { follow: true, ..OpenOptions::default() }).expect("a store");
-    braid.wait_ready().expect("it opens");
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    println!("{}", resident().saturating_sub(before));
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let transactions = 100_000;
+    let dir = chain(&plan.scratch.join("memory"), Shape { transactions, streams: 1_000 });
+    of(plan, report, &dir, transactions, 300.0);
+    fs::remove_dir_all(&dir).expect("it goes");
 }
 
-pub fn measure(plan: &Plan, report: &mut Report) {
-    let sizes: &[usize] = if plan.quick { &[100_000] } else { &[100_000, 1_000_000] };
-    for &transactions in sizes {
-        let dir = chain(&plan.scratch.join("memory"), Shape { transactions, streams: 1_000 });
-        let ask = || {
-            let output = Command::new(std::env::current_exe().expect("ourselves")).arg("child").arg(&dir).output().expect("it runs");
-            String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().expect("a number") / transactions as f64
-        };
-        let first = ask();
-        let again = ask();
-        let goal = if transactions >= 1_000_000 { 200.0 } else { 300.0 };
-        report.add(Row::bytes(&format!("memory a transaction of one event, {transactions}, first open"), first, None));
-        report.add(Row::bytes(&format!("memory a transaction of one event, {transactions}, reopened"), again, Some(goal)));
-        std::fs::remove_dir_all(&dir).expect("it goes");
+/// Memory after a first open and after a later one.
+pub fn of(plan: &Plan, report: &mut Report, dir: &Path, transactions: usize, goal: f64) {
+    let _ = fs::remove_dir_all(dir.join("index"));
+    for (when, goal) in [("first open", None), ("reopened", Some(goal))] {
+        let mounted = Mounted::new(plan, dir, "memory-mount", false);
+        // What a start no longer needs is given back a moment later.
+        std::thread::sleep(Duration::from_secs(2));
+        let bytes = resident(mounted.daemon()) / transactions as f64;
+        report.add(Row::bytes(&format!("memory a transaction of one event, mounted, {transactions}, {when}"), bytes, goal));
     }
 }

@@ -12,10 +12,10 @@ use crate::measure::{median, paired, seconds};
 use crate::report::{Report, Row};
 
 /// So many events come after the saved state.
-const AFTER: usize = 1_000;
+pub const AFTER: usize = 1_000;
 
 /// What was read counts, so it cannot be left out.
-fn keep(len: usize) {
+pub fn keep(len: usize) {
     std::hint::black_box(len);
 }
 
@@ -24,11 +24,18 @@ fn read_tail(tree: &Tree) -> usize {
     log.read(log.size().saturating_sub(1 << 20), 1 << 20).expect("bytes").len()
 }
 
-fn read_after(braid: &Braid) -> usize {
+pub fn read_after(braid: &Braid) -> usize {
     let after = braid.tree().find("snapshots/sum/after.jsonl").and_then(Node::into_file).expect("what comes after");
     let bytes = after.read_all().expect("bytes");
     assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), AFTER);
     bytes.len()
+}
+
+/// Saves a state that covers every event but the last ones.
+pub fn save_all_but_the_last(braid: &Braid, events: usize) {
+    let covered = (events - AFTER) as u64;
+    let request = SnapshotRequest { name: "sum".into(), seq_nr: Some(covered), versions: Vec::new(), state: "{}".into() };
+    braid.save_snapshot(request).expect("it is saved");
 }
 
 pub fn measure(plan: &Plan, report: &mut Report) {
@@ -52,9 +59,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
             let (then, now) = paired(plan.runs * 5, || seconds(|| keep(read_tail(&past))), || seconds(|| keep(read_tail(&present))));
             report.add(Row::ratio("reading 1 MiB of that past", "the present", then / now, Some(1.5), then));
         }
-        let covered = (transactions - AFTER) as u64;
-        let request = SnapshotRequest { name: "sum".into(), seq_nr: Some(covered), versions: Vec::new(), state: "{}".into() };
-        braid.save_snapshot(request).expect("it is saved");
+        save_all_but_the_last(&braid, transactions);
         after.push(median(plan.runs * 5, || (), |()| keep(read_after(&braid))));
         drop(braid);
         fs::remove_dir_all(&dir).expect("it goes");
