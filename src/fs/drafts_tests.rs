@@ -103,3 +103,36 @@ fn what_is_saved_while_the_kernel_is_told_of_a_commit_has_a_verdict_of_its_own()
     assert_eq!(desk.text("staging", "x.jsonl").as_deref(), Ok("{}\n"));
     assert_eq!(desk.commits(), 1);
 }
+
+/// The same where it has even got its verdict by then.
+#[test]
+fn what_is_decided_while_the_kernel_is_told_of_a_commit_stays_decided() {
+    let desk = Desk::new();
+    let handle = desk.open("x.jsonl", NEW).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    let Release::Commit(file) = desk.fs.release(handle) else { panic!("it was the last close") };
+    desk.fs.decide(handle, &file, || (), || assert!(desk.drop_file("x.jsonl", b"{}\n").is_err()));
+    assert_eq!(desk.receipt("x.jsonl")["state"], "refused");
+    assert_eq!(desk.list("staging"), ["x.jsonl", "x.jsonl.error"]);
+    // And where the next is on its way: the kernel has told of its last close, and nobody has decided yet.
+    let handle = desk.open("y.jsonl", NEW).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    let Release::Commit(file) = desk.fs.release(handle) else { panic!("it was the last close") };
+    let next = Cell::new(None);
+    desk.fs.decide(
+        handle,
+        &file,
+        || (),
+        || {
+            let handle = desk.open("y.jsonl", NEW).unwrap();
+            desk.fs.write(handle, 0, b"{}\n").unwrap_err();
+            let Release::Commit(file) = desk.fs.release(handle) else { panic!("it was the last close") };
+            next.set(Some((handle, file)));
+        },
+    );
+    let (handle, file) = next.take().unwrap();
+    assert!(file.is_deciding());
+    desk.fs.decide(handle, &file, || (), || ());
+    assert_eq!(desk.receipt("y.jsonl")["state"], "refused");
+    assert_eq!(desk.list("staging").len(), 4);
+}

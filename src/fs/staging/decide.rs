@@ -1,5 +1,6 @@
 //! The verdict over a staged file: at its last close, or when a draft is renamed to a name that is committed.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,25 +31,28 @@ pub(super) enum Outcome {
 impl Staging {
     /// Decides over a file that was closed for the last time. `settle` returns once the kernel knows the views.
     pub fn decide(&self, file: &Arc<Staged>, settle: impl FnOnce()) {
+        // From then on the file is whoever's opens it: the next save of it may even be decided before the kernel is told of this one.
+        let is_out = Cell::new(false);
         let decided = catch_unwind(AssertUnwindSafe(|| {
             self.decide_content(file, || {
                 // The name leaves the listing before anybody who waited looks.
                 locked(&file.inner).decided(Phase::Committed { until: Instant::now() + self.grace });
+                is_out.set(true);
                 self.announce();
                 settle();
             })
         }));
+        if is_out.get() {
+            return decided.map_or_else(|panic| resume_unwind(panic), drop);
+        }
         let outcome = decided.as_ref().map_or_else(|_| self.refuse_for_bug(file), |outcome| *outcome);
         let name = {
             let mut inner = locked(&file.inner);
-            // While the kernel was told of the commit somebody may have begun to save the next.
-            if inner.phase == Phase::Deciding {
-                inner.decided(match outcome {
-                    Outcome::Nothing => Phase::Open,
-                    Outcome::Refused(_) => Phase::Refused,
-                    Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + self.grace },
-                });
-            }
+            inner.decided(match outcome {
+                Outcome::Nothing => Phase::Open,
+                Outcome::Refused(_) => Phase::Refused,
+                Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + self.grace },
+            });
             inner.name.clone()
         };
         if let (Outcome::SecondSave, Some(name)) = (outcome, name)
@@ -65,10 +69,6 @@ impl Staging {
         let (name, size, bytes) = {
             let mut inner = locked(&file.inner);
             let Some(name) = inner.name.clone() else { return Outcome::Refused(Errno::EIO) };
-            // It was committed, and somebody may have begun to save the next.
-            if inner.phase != Phase::Deciding {
-                return Outcome::Committed;
-            }
             (name, inner.size, self.all_bytes(&mut inner).unwrap_or_default())
         };
         let begun = self.receipt_on_disk(&name).filter(|receipt| receipt.state == Verdict::Pending);
