@@ -36,7 +36,7 @@ fn main() {
     let root = PathBuf::from(std::env::var("BRAIDFS_ROOT").expect("scripts/bench names the project"));
     let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(root.join("target")).expect("a directory for data");
     let plan = Plan { quick, runs: if quick { 3 } else { 5 }, root, scratch: scratch.path().to_path_buf() };
-    let parts: [(&str, fn(&Plan, &mut Report)); 10] = [
+    let parts: [(&str, fn(&Plan, &mut Report)); 11] = [
         ("open", opening::measure),
         ("order", order::measure),
         ("past", past::measure),
@@ -46,6 +46,7 @@ fn main() {
         ("many", mounted::many),
         ("arrive", arriving::measure),
         ("peers", peers::measure),
+        ("status", peers::status),
         ("million", million::measure),
     ];
     let mut report = Report::default();

@@ -47,6 +47,11 @@ impl Row {
         Self::new(what, "", value, goal, "bytes")
     }
 
+    /// With which power of the size something grows.
+    pub fn exponent(what: &str, value: f64) -> Self {
+        Self::new(what, "", value, None, "")
+    }
+
     fn is_met(&self) -> Option<bool> {
         self.goal.map(|goal| if self.rising { self.value >= goal } else { self.value <= goal })
     }
@@ -126,7 +131,7 @@ impl Report {
     }
 }
 
-fn time(seconds: f64) -> String {
+pub fn time(seconds: f64) -> String {
     if seconds < 1e-3 {
         format!("{:.0} µs", seconds * 1e6)
     } else if seconds < 1.0 {
@@ -137,7 +142,7 @@ fn time(seconds: f64) -> String {
 }
 
 /// The exponent of a power law through the points, by least squares, and the name of it.
-fn growth(points: &[(usize, f64)]) -> (f64, &'static str) {
+pub fn growth(points: &[(usize, f64)]) -> (f64, &'static str) {
     let logs: Vec<(f64, f64)> = points.iter().map(|&(size, seconds)| ((size as f64).ln(), seconds.max(1e-9).ln())).collect();
     let count = logs.len() as f64;
     let (mean_x, mean_y) = (logs.iter().map(|log| log.0).sum::<f64>() / count, logs.iter().map(|log| log.1).sum::<f64>() / count);
