@@ -1,6 +1,6 @@
 //! What a proposal must fulfil where streams are forked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::dag::Conflict;
 use crate::index::Index;
@@ -51,12 +51,12 @@ pub(super) fn forked(index: &Index, draft: &Draft, resolved: &[String]) -> Vec<R
     for event in &draft.events {
         lines.entry(&event.stream_id).or_insert(event.line);
     }
-    let states_version =
-        |stream: &str| draft.expect.iter().any(|(named, expected)| named == stream && matches!(expected, Expectation::Version(1..)));
+    // A conflict may have as many streams as a draft has events.
+    let stated = draft.expect.iter().filter(|(_, expected)| matches!(expected, Expectation::Version(1..)));
+    let free: HashSet<&str> = stated.map(|(stream, _)| stream.as_str()).chain(resolved.iter().map(String::as_str)).collect();
     let refused = |(stream, line): (&str, u64)| {
         let (conflict, _) = index.forks().of_stream(index.find_stream(stream)?).filter(|(_, fork)| !fork.is_provisional)?;
-        let is_free = states_version(stream) || resolved.iter().any(|named| named == stream);
-        (!is_free).then(|| {
+        (!free.contains(stream)).then(|| {
             let version = index.stream_version(stream);
             stale(
                 line,

@@ -1,5 +1,6 @@
 //! Reconciliation: what is open is shown to a resolver, and what it answers becomes one transaction.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -160,7 +161,11 @@ impl Braid {
 
     fn chosen(&self, epoch: &Epoch, options: &ReconcileOptions) -> Vec<String> {
         let all = || epoch.index.forks().conflicts().iter().map(|conflict| conflict.id.clone()).collect();
-        options.only.clone().unwrap_or_else(all)
+        let mut chosen = options.only.clone().unwrap_or_else(all);
+        // One that is named twice is decided once.
+        let mut seen = HashSet::new();
+        chosen.retain(|id| seen.insert(id.clone()));
+        chosen
     }
 
     /// An open conflict with its events, as of the newest epoch.

@@ -55,6 +55,10 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     let mut decided = HashMap::new();
     for id in &chosen {
+        // One that is named twice is asked for once.
+        if decided.contains_key(id) {
+            continue;
+        }
         // What is closed already is refused with the others, and the message says what is open instead.
         let Some(conflict) = braid.find_conflict(id) else { continue };
         if conflict.state == "open" || arguments.force {

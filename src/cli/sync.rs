@@ -57,7 +57,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         }
     }
     let after = braid.refresh()?;
-    report(session, &before, &after, &Report { committed, exchange: exchange.is_some(), pushed, braid: &braid })
+    let is_offline = arguments.offline;
+    report(session, &before, &after, &Report { committed, is_offline, exchange: exchange.is_some(), pushed, braid: &braid })
 }
 
 fn say(session: &mut Session, text: &str) -> Result {
@@ -105,6 +106,7 @@ fn push(git: &Program, exchange: &Exchange) -> Result {
 
 struct Report<'a> {
     committed: usize,
+    is_offline: bool,
     exchange: bool,
     pushed: bool,
     braid: &'a Braid,
@@ -127,6 +129,8 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
             counted(brought, "transaction"),
             if report.pushed { "; everything is pushed" } else { "" }
         ))?;
+    } else if report.is_offline {
+        session.out.line("nothing was pulled or pushed")?;
     } else {
         session.out.line("there is no remote to exchange with: git remote add origin URL")?;
     }

@@ -73,6 +73,18 @@ fn the_doctor_tells_of_open_forks_and_calls_them_no_fault() {
 }
 
 #[test]
+fn a_conflict_that_is_named_twice_is_decided_once() {
+    let (store, _) = TestStore::forked();
+    let id = forks(&store)[0]["conflict"].as_str().unwrap().to_owned();
+    let answer = r#"echo '{"events":[{"stream":"account-0","type":"Settled","data":1}]}'"#;
+    let program = script(&store, &format!("cat >/dev/null; echo asked >> {}; {answer}", store.home().join("asked").display()));
+    let done = on(&store, &["reconcile", "--format", "json", "--with", program.to_str().unwrap(), &id, &id]).ok().json();
+    assert_eq!((&done["resolved"], &done["declined"]), (&serde_json::json!([id]), &serde_json::json!([])));
+    assert_eq!(fs::read_to_string(store.home().join("asked")).unwrap(), "asked\n");
+    assert_eq!(on(&store, &["stream", "account-0", "--type", "Settled"]).ok().out.lines().count(), 1);
+}
+
+#[test]
 fn settled_without_events_a_fork_is_closed_and_said_to_be() {
     let (store, _) = TestStore::forked();
     let id = forks(&store)[0]["conflict"].as_str().unwrap().to_owned();

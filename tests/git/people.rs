@@ -45,6 +45,8 @@ fn sync_without_a_remote_commits_and_an_unfinished_merge_is_refused() {
     let said = braidfs(&copy.dir, &["sync"]).ok();
     assert!(said.out.contains("committed 1 transaction file\n") && said.out.contains("no remote"), "{}", said.out);
     assert_eq!(git(&copy.dir, ["status", "--porcelain"]).out, "");
+    // Who wants no exchange is not told how to get one.
+    assert_eq!(braidfs(&copy.dir, &["sync", "--offline"]).ok().out, "committed 0 transaction files\nnothing was pulled or pushed\n");
     git(&copy.dir, ["switch", "-q", "-c", "side"]);
     copy.commit("a", 2);
     git(&copy.dir, ["switch", "-q", "main"]);

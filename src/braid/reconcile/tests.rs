@@ -353,3 +353,13 @@ fn a_reader_sees_forks_too() {
     let error = reader.reconcile(settle, &ReconcileOptions::default()).unwrap_err();
     assert_eq!(error.errno(), Errno::EROFS);
 }
+
+#[test]
+fn a_conflict_that_is_named_twice_is_decided_once() {
+    let clones = Clones::forked();
+    let braid = clones.open(0);
+    let id = braid.forks()[0].conflict.clone();
+    let options = ReconcileOptions { only: Some(vec![id.clone(), id.clone()]), ..ReconcileOptions::default() };
+    let pass = braid.reconcile(settle_with(7), &options).unwrap();
+    assert_eq!((pass.resolved, pass.committed.unwrap().events.len()), (vec![id], 1));
+}
