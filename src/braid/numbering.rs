@@ -232,11 +232,14 @@ impl Keeper {
             let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
             foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))
         });
-        // Another program may have written under our replica id: the chain goes on from there. A last transaction that is
-        // gone stays remembered, or the next commit would not notice it.
-        let goes_on = self.identity.last_transaction.is_none_or(|last| transactions.find_valid(last).is_some());
-        let ours = waiting.iter().rev().find(|&&tx| Some(transactions.replica(tx)) == self.identity.replica_id);
-        if let Some(id) = ours.map(|&tx| transactions.id(tx)).filter(|_| goes_on) {
+        // Another program may have written under our replica id: the chain goes on from there. One that was only moved or has come
+        // back is no news, and a last transaction that is gone stays remembered, or the next commit would not notice it.
+        let ours = waiting.iter().copied().rfind(|&tx| Some(transactions.replica(tx)) == self.identity.replica_id);
+        let goes_on = |tx: u32| match self.identity.last_transaction {
+            Some(last) => transactions.find_valid(last).is_some_and(|last| self.index.is_ancestor(last, tx)),
+            None => true,
+        };
+        if let Some(id) = ours.filter(|&tx| goes_on(tx)).map(|tx| transactions.id(tx)) {
             self.remember(lock, id);
         }
         if self.append_numbers(lock, &waiting) {

@@ -389,6 +389,33 @@ fn a_replica_id_is_one_chain_whatever_branch_is_checked_out() {
 }
 
 #[test]
+fn an_older_transaction_that_returns_is_not_taken_for_the_last_one() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let file = |committed: &Committed| dir.join(format!("events/{}.jsonl", committed.transaction_id));
+    let first = append(&braid, &event("s", 1));
+    // Two of another working copy: so the second one of ours keeps its place also without the first.
+    let (_other_temp, other_dir) = store();
+    let other = open(&other_dir, false);
+    for committed in [append(&other, &event("t", 1)), append(&other, &event("t", 2))] {
+        fs::copy(other_dir.join(format!("events/{}.jsonl", committed.transaction_id)), file(&committed)).unwrap();
+    }
+    braid.refresh().unwrap();
+    let second = append(&braid, &event("s", 2));
+    let before = braid.epoch().replica_id;
+    let away = dir.join("away");
+    fs::rename(file(&first), &away).unwrap();
+    braid.refresh().unwrap();
+    fs::rename(&away, file(&first)).unwrap();
+    braid.refresh().unwrap();
+    // Now the last one goes: what is written next does not descend from it.
+    fs::remove_file(file(&second)).unwrap();
+    braid.refresh().unwrap();
+    append(&braid, &event("s", 3));
+    assert_ne!(braid.epoch().replica_id, before);
+}
+
+#[test]
 fn one_draft_delivered_on_two_clones_is_reported() {
     let (_temp, dir) = store();
     let (_other_temp, other_dir) = store();
