@@ -367,10 +367,14 @@ impl Keeper {
         files.remove(name);
         if files.len() <= 1 {
             // Whoever is left is looked at with new eyes.
-            for file in self.roster.claims.remove(&id).unwrap_or_default() {
-                self.roster.odd.remove(&file);
-                round.again.insert(file);
-            }
+            self.unclaim_all(id, round);
+        }
+    }
+
+    fn unclaim_all(&mut self, id: TransactionId, round: &mut Round) {
+        for file in self.roster.claims.remove(&id).unwrap_or_default() {
+            self.roster.odd.remove(&file);
+            round.again.insert(file);
         }
     }
 
@@ -484,6 +488,11 @@ impl Keeper {
 
     fn enter_file(&mut self, name: &str, good: &Good, stat: Stat, round: &mut Round) {
         let id = good.header.transaction_id;
+        if self.roster.claims.get(&id).is_some_and(|files| files.contains(name)) {
+            // It may say what the others say by now: all of them are looked at with new eyes.
+            self.unclaim_all(id, round);
+            return;
+        }
         if let Some(files) = self.roster.claims.get_mut(&id) {
             files.insert(name.to_owned());
             self.refuse(name, claim_reason(id), Some(stat), Some(id), round);
