@@ -55,6 +55,12 @@ pub(super) fn parse_answer(id: &str, answer: &[u8]) -> std::result::Result<Resol
         _ => text.into_owned(),
     };
     let draft = parse_draft(completed.as_bytes(), DraftKind::Document)?;
+    // All that is settled in one pass is one transaction, for which a single answer cannot speak.
+    if !draft.expect.is_empty() || draft.key.is_some() {
+        let message = "the answer has \"expect\" or \"key\", which a resolution has no use for";
+        let hint = "leave them out, or append it as a draft of its own: braidfs append";
+        return Err(Rejection::whole(crate::model::Errno::EINVAL, message.to_owned(), hint));
+    }
     if draft.resolve.as_ref().is_some_and(|resolve| resolve.conflict == id) {
         return Ok(Resolution::Events(draft.events));
     }
@@ -78,6 +84,16 @@ mod tests {
         }
         for text in ["{}", "{\"events\":[]}", "[]"] {
             assert_eq!(parse_answer(ID, text.as_bytes()).unwrap(), Resolution::Events(Vec::new()), "{text}");
+        }
+    }
+
+    /// They would be dropped without a word.
+    #[test]
+    fn an_answer_that_expects_something_or_has_a_key_is_refused() {
+        for more in ["\"key\":\"k\"", "\"expect\":{\"s\":3}"] {
+            let text = format!("{{\"events\":[{{\"stream\":\"s\",\"type\":\"T\",\"data\":1}}],{more}}}");
+            let refused = parse_answer(ID, text.as_bytes()).unwrap_err();
+            assert!(refused.to_string().contains("no use"), "{refused}");
         }
     }
 
