@@ -127,13 +127,15 @@ impl Nodes {
     ///
     /// The first time all inodes: what was shown at the start may have been ready, which whoever hands trees in cannot know, and tells
     /// no names then.
-    pub fn begin_publication(&mut self) -> (Vec<(u64, Held)>, u64) {
+    ///
+    /// Beside them how many inodes have come so far, and whether this is the first time.
+    pub fn begin_publication(&mut self) -> (Vec<(u64, Held)>, u64, bool) {
         self.recent = Vec::new();
         if std::mem::replace(&mut self.first, false) {
-            return (self.held.iter().map(|(number, held)| (*number, held.clone())).collect(), self.came);
+            return (self.held.iter().map(|(number, held)| (*number, held.clone())).collect(), self.came, true);
         }
         let untold = self.untold.iter().filter_map(|number| Some((*number, self.held.get(number)?.clone())));
-        (untold.collect(), self.came)
+        (untold.collect(), self.came, false)
     }
 
     /// The inodes that have come since [`Nodes::begin_publication`].
@@ -145,8 +147,12 @@ impl Nodes {
 
 /// Whether a tree tells by name when such a file changes: there are many of them.
 fn is_told(identity: &Identity) -> bool {
-    let told = ["streams/", "types/", "transactions/"];
-    !identity.directory && told.iter().any(|directory| identity.path.starts_with(directory))
+    !identity.directory && identity.path.rsplit_once('/').is_some_and(|(directory, _)| is_told_below(directory))
+}
+
+/// Whether a tree tells by name when a file of this directory, or below it, changes.
+pub fn is_told_below(directory: &str) -> bool {
+    matches!(directory.split('/').next(), Some("streams" | "types" | "transactions"))
 }
 
 /// FNV-1a over the identity, its bits spread at the end: equal in every run.

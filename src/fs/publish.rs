@@ -1,9 +1,10 @@
 //! From one tree to the next: what the kernel must be told, in an order in which no reader sees a mix.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use crate::fs::nodes::{Held, Identity};
+use crate::fs::nodes::{Held, Identity, is_told_below};
 use crate::fs::source::{Content, Node, Tree, is_folded};
 use crate::fs::{Fs, ROOT, Shown, locked, split};
 
@@ -61,6 +62,39 @@ impl Change {
     }
 }
 
+/// Which listings differ from one tree to the next, as far as trees tell names.
+enum Listings {
+    Unknown,
+    /// Of the directories whose files a tree tells by name, these.
+    Differ(HashSet<String>),
+}
+
+impl Listings {
+    fn between(old: &dyn Tree, new: &dyn Tree, changed: &[String], unknown: bool) -> Self {
+        // Before the first whole tree no names are told.
+        if unknown || !old.is_ready() {
+            return Self::Unknown;
+        }
+        let mut differ = HashSet::new();
+        for path in changed {
+            let mut at = path.as_str();
+            // A name that comes may bring its directory with it.
+            while let Some((directory, _)) = split(at).filter(|_| old.find(at).is_some() != new.find(at).is_some()) {
+                differ.insert(directory.to_owned());
+                at = directory;
+            }
+        }
+        Self::Differ(differ)
+    }
+
+    fn may_differ(&self, directory: &str) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Differ(differ) => differ.contains(directory) || !is_told_below(directory),
+        }
+    }
+}
+
 impl Fs {
     /// Shows another tree from now on; only one thread publishes. Returns what is to be told once more when the replies that were on
     /// their way have arrived: the kernel knows no inode before the reply that brings it.
@@ -73,18 +107,19 @@ impl Fs {
     /// `changed` are the paths that differ ([`Tree::changed`]), also those of trees that were never shown.
     pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Vec<Notice> {
         let old = self.shown();
-        let (mut held, newest) = locked(&self.nodes).begin_publication();
+        let (mut held, newest, is_first) = locked(&self.nodes).begin_publication();
+        let listings = Listings::between(&*old.sizes, &*tree, changed, is_first || !self.manner.read_only);
         held.extend(changed.iter().filter_map(|path| self.held_by_path(&old, path)));
         held.sort_by_key(|(ino, _)| *ino);
         held.dedup_by_key(|(ino, _)| *ino);
-        let mut changes = self.changes(&held, &old, &*tree);
+        let mut changes = self.changes(&held, &old, &*tree, &listings);
         let mut states = displaced_states(&held, &*old.sizes, &*tree);
         self.show(Shown { bytes: Arc::clone(&tree), ..old.clone() });
         changes.iter().filter_map(Change::old_end).for_each(|notice| tell(&notice));
         {
             let mut nodes = locked(&self.nodes);
             let recent = nodes.recent();
-            changes.extend(self.changes(&recent, &old, &*tree));
+            changes.extend(self.changes(&recent, &old, &*tree, &listings));
             states.extend(displaced_states(&recent, &*old.sizes, &*tree));
             states.into_iter().for_each(|(ino, state)| nodes.pin(ino, state));
             for change in changes.iter().filter(|change| matches!(change.fate, Fate::Replaced)) {
@@ -130,7 +165,7 @@ impl Fs {
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
-    fn changes(&self, held: &[(u64, Held)], old: &Shown, new: &dyn Tree) -> Vec<Change> {
+    fn changes(&self, held: &[(u64, Held)], old: &Shown, new: &dyn Tree, listings: &Listings) -> Vec<Change> {
         let mut changes = Vec::new();
         for (ino, held) in held {
             let path = &*held.identity.path;
@@ -139,7 +174,7 @@ impl Fs {
             if held.pinned.is_some() || self.is_own_path(path) || path.starts_with("at/git:") || is_state {
                 continue;
             }
-            let fate = self.fate(&held.identity, &*old.sizes, new);
+            let fate = self.fate(&held.identity, &*old.sizes, new, listings);
             if !matches!(fate, Fate::Same) {
                 changes.push(Change { ino: *ino, identity: held.identity.clone(), since: held.since, fate });
             }
@@ -147,7 +182,7 @@ impl Fs {
         changes
     }
 
-    fn fate(&self, identity: &Identity, old: &dyn Tree, new: &dyn Tree) -> Fate {
+    fn fate(&self, identity: &Identity, old: &dyn Tree, new: &dyn Tree, listings: &Listings) -> Fate {
         match (new.find(&identity.path), old.find(&identity.path)) {
             (Some(Node::File(new)), old) if !identity.directory && new.incarnation() == identity.incarnation => match old {
                 Some(Node::File(old)) if old.size() == new.size() && old.mtime_ns() == new.mtime_ns() => Fate::Same,
@@ -157,7 +192,8 @@ impl Fs {
             },
             (Some(Node::Directory { mtime_ns: new }), Some(Node::Directory { mtime_ns: old })) if identity.directory => {
                 // A listing that the kernel keeps may differ although its newest event is the same.
-                if self.manner.read_only || new != old { Fate::Touched } else { Fate::Same }
+                let differs = self.manner.read_only && listings.may_differ(&identity.path);
+                if differs || new != old { Fate::Touched } else { Fate::Same }
             }
             (Some(Node::Directory { .. }), _) if identity.directory => Fate::Touched,
             _ => Fate::Replaced,

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use super::memory::Memory;
 use super::*;
@@ -227,6 +228,26 @@ fn locks_exclude_as_flock_does() {
     let answers: Vec<(u64, Result<(), Errno>)> = told.try_iter().collect();
     assert_eq!(answers, [(1, Ok(())), (2, Ok(())), (3, Err(Errno::EAGAIN)), (3, Ok(())), (4, Ok(()))]);
     assert_eq!(fs.lock_holder(2, 9, LockKind::Exclusive), None);
+}
+
+#[test]
+fn a_read_only_mount_lets_the_kernel_keep_listings_of_which_no_name_came_or_went() {
+    let tree = Memory::default().with("streams/a.jsonl", 1, "one\n").with("forks/x/report.json", 1, "{}\n");
+    let fs = Fs::new(READ_ONLY, tree.shown(), None);
+    let (streams, forks) = (walk(&fs, "streams").unwrap().ino, walk(&fs, "forks").unwrap().ino);
+    let told = |tree: &Memory| {
+        let told: BTreeSet<Notice> = publish(&fs, tree).into_iter().collect();
+        [streams, forks].map(|ino| told.contains(&Notice::Listing { ino }))
+    };
+    assert_eq!(told(&tree), [true, true], "nobody knows what the first one changed");
+    assert_eq!(told(&tree), [false, true], "of forks no names are told");
+    let grown = tree.with("streams/a.jsonl", 1, "one\ntwo\n");
+    assert_eq!(told(&grown), [false, true]);
+    let deeper = grown.with("streams/b/c.jsonl", 1, "one\n");
+    assert_eq!(told(&deeper), [true, true], "a directory came with it");
+    let (inner, _) = fs.look_up(streams, "b").unwrap();
+    let notices = publish(&fs, &deeper.with("streams/b/d.jsonl", 1, "one\n"));
+    assert!(notices.contains(&Notice::Listing { ino: inner.attr.ino }) && !notices.contains(&Notice::Listing { ino: streams }));
 }
 
 /// The store was ready before anybody handed trees in; the first one after it named no changes, and the kernel kept a stream's old size

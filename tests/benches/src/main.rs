@@ -29,6 +29,9 @@ pub struct Plan {
     pub scratch: PathBuf,
 }
 
+/// Measures something and adds it to the report.
+type Part = fn(&Plan, &mut Report);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
@@ -36,7 +39,7 @@ fn main() {
     let root = PathBuf::from(std::env::var("BRAIDFS_ROOT").expect("scripts/bench names the project"));
     let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(root.join("target")).expect("a directory for data");
     let plan = Plan { quick, runs: if quick { 3 } else { 5 }, root, scratch: scratch.path().to_path_buf() };
-    let parts: [(&str, fn(&Plan, &mut Report)); 11] = [
+    let parts: [(&str, Part); 11] = [
         ("open", opening::measure),
         ("order", order::measure),
         ("past", past::measure),
