@@ -41,6 +41,7 @@ mod forked;
 mod gone;
 mod heap;
 mod hold;
+mod identity;
 mod intake;
 mod keeper;
 mod load;

@@ -18,7 +18,7 @@ use crate::epoch::WriterState;
 use crate::format::time::created_at;
 use crate::format::transaction::{EncodeEvent, FORMAT_VERSION, encode};
 use crate::index::Index;
-use crate::model::{Draft, Errno, EventId, Header, ReplicaId, TransactionId};
+use crate::model::{Draft, Errno, EventId, Header, TransactionId};
 use crate::store::{CommitLock, LockError, Published, WriteError};
 
 /// How long a commit waits for the lock and for git.
@@ -153,32 +153,6 @@ impl Keeper {
         }
         self.number_under(&lock);
         Ok(lock)
-    }
-
-    /// Makes sure that our last transaction is in the past of the next one, or mints a new replica id.
-    fn ensure_identity(&mut self, lock: &CommitLock) -> Result<(), AppendError> {
-        // The parents are all heads, so every transaction in the views is in the past.
-        let transactions = &self.index.transactions;
-        let Some(reason) = self.identity.must_mint(|id| transactions.find_valid(id).is_some()) else {
-            return Ok(());
-        };
-        self.log.sync().map_err(|error| self.sync_failed(&error))?;
-        let id = ReplicaId(Uuid::new_v4());
-        tracing::info!(%id, ?reason, "a new replica id is minted");
-        if let Err(error) = self.store.mint(lock, &mut self.identity, reason, id) {
-            return Err(if error.op.is_sync() { self.sync_failed(&error) } else { storage(&error) });
-        }
-        self.mark_dirty();
-        Ok(())
-    }
-
-    /// Keeps in mind that this was the last transaction under our replica id.
-    pub(super) fn remember(&mut self, lock: &CommitLock, id: TransactionId) {
-        match self.store.remember(lock, &mut self.identity, id) {
-            Ok(()) => {}
-            Err(error) if error.op.is_sync() => self.set_writer(WriterState::Failed(error.to_string())),
-            Err(error) => tracing::warn!(%error, "the last transaction could not be remembered"),
-        }
     }
 
     pub(super) fn sync_failed(&mut self, error: &disk::Error) -> AppendError {

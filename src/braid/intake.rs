@@ -202,6 +202,7 @@ impl Keeper {
             let linked = self.index.link(&round.entered, &[]);
             self.unnumbered.extend(&linked.shown);
             self.unnumbered.extend(&linked.moved);
+            self.follow_own(&linked.shown);
             self.note_delivered_twice(&linked.shown);
             self.forget_hidden(&linked.hidden);
             self.touched.extend(linked.touched);
@@ -339,6 +340,7 @@ impl Keeper {
         self.save_gone(gone);
         let linked = self.index.link(&[], gone);
         self.unnumbered.extend(&linked.shown);
+        self.follow_own(&linked.shown);
         self.forget_hidden(&linked.hidden);
         self.touched.extend(linked.touched);
     }

@@ -70,6 +70,8 @@ pub(super) struct Keeper {
     pub(super) roster: Roster,
     pub(super) log: IngestionLog,
     pub(super) identity: Identity,
+    /// Whether our last transaction was found instead of written, and is not yet remembered on the disk.
+    pub(super) owes_last: bool,
     pub(super) hold: Hold,
     pub(super) threads: usize,
     pub(super) clock: Clock,
@@ -128,6 +130,7 @@ impl Keeper {
             roster: Roster::default(),
             log,
             identity,
+            owes_last: false,
             threads: options.threads,
             clock: options.clock.clone(),
             unnumbered: BTreeSet::new(),
@@ -269,7 +272,7 @@ impl Keeper {
             || self.saving.is_writing()
             || self.saving.has_unread()
             || !self.pending.is_empty()
-            || (!self.unnumbered.is_empty() && self.writer != WriterState::ReadOnly)
+            || ((!self.unnumbered.is_empty() || self.owes_last) && self.writer != WriterState::ReadOnly)
         {
             SOON
         } else if self.follow && self.watch.is_none() {
@@ -342,6 +345,7 @@ impl Keeper {
         }
         let (came, went) = self.compare_listing(listed);
         self.take_in_these(came, went, Some(shared));
+        self.find_last();
         self.mark_dirty();
         Ok(())
     }

@@ -21,7 +21,7 @@ impl Keeper {
         }
         self.follow_log();
         self.follow_identity();
-        if (self.unnumbered.is_empty() && !self.log.is_torn())
+        if (self.unnumbered.is_empty() && !self.log.is_torn() && !self.owes_last)
             || self.writer == WriterState::ReadOnly
             || matches!(self.writer, WriterState::Failed(_))
         {
@@ -33,21 +33,6 @@ impl Keeper {
                 self.number_under(&lock);
             }
             Err(error) => self.note_lock_error(&error),
-        }
-    }
-
-    /// Another program may have made the replica id that we had not.
-    fn follow_identity(&mut self) {
-        if self.identity.replica_id.is_some() || self.index.transactions.is_empty() {
-            return;
-        }
-        match self.store.identity() {
-            Ok(identity) if identity.replica_id.is_some() => {
-                self.identity = identity;
-                self.mark_dirty();
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the replica id cannot be read"),
         }
     }
 
@@ -219,6 +204,7 @@ impl Keeper {
     /// Gives numbers to everything that has none: our own first, in chain order, then the rest in canonical order.
     pub(super) fn number_under(&mut self, lock: &CommitLock) {
         self.follow_log();
+        self.remember_found(lock);
         if let Err(error) = self.log.repair(lock) {
             tracing::warn!(%error, "the torn end of the ingestion log stays");
         }
@@ -232,16 +218,6 @@ impl Keeper {
             let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
             foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))
         });
-        // Another program may have written under our replica id: the chain goes on from there. One that was only moved or has come
-        // back is no news, and a last transaction that is gone stays remembered, or the next commit would not notice it.
-        let ours = waiting.iter().copied().rfind(|&tx| Some(transactions.replica(tx)) == self.identity.replica_id);
-        let goes_on = |tx: u32| match self.identity.last_transaction {
-            Some(last) => transactions.find_valid(last).is_some_and(|last| self.index.is_ancestor(last, tx)),
-            None => true,
-        };
-        if let Some(id) = ours.filter(|&tx| goes_on(tx)).map(|tx| transactions.id(tx)) {
-            self.remember(lock, id);
-        }
         if self.append_numbers(lock, &waiting) {
             self.show_certain();
         }

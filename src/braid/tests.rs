@@ -416,6 +416,46 @@ fn an_older_transaction_that_returns_is_not_taken_for_the_last_one() {
 }
 
 #[test]
+fn what_another_process_wrote_under_our_id_is_our_last_transaction() {
+    let (_temp, dir) = store();
+    let (one, two) = (open(&dir, false), open(&dir, false));
+    append(&one, &event("s", 1));
+    two.refresh().unwrap();
+    let theirs = append(&two, &event("s", 2));
+    one.refresh().unwrap();
+    let before = one.epoch().replica_id;
+    assert_eq!(two.epoch().replica_id, before);
+    fs::remove_file(dir.join(format!("events/{}.jsonl", theirs.transaction_id))).unwrap();
+    one.refresh().unwrap();
+    append(&one, &event("s", 3));
+    assert_ne!(one.epoch().replica_id, before);
+}
+
+/// As after a kill between the name of a transaction and the note that it was the last one.
+#[test]
+fn a_last_transaction_that_was_not_noted_is_found_at_the_next_start() {
+    for keeps_index in [true, false] {
+        let (_temp, dir) = store();
+        let note = dir.join(".eventcore/braidfs/last_transaction");
+        let braid = open(&dir, false);
+        append(&braid, &event("s", 1));
+        let noted = fs::read(&note).unwrap();
+        let last = append(&braid, &event("s", 2));
+        let before = braid.epoch().replica_id;
+        drop(braid);
+        fs::write(&note, noted).unwrap();
+        if !keeps_index {
+            fs::remove_dir_all(dir.join("index")).unwrap();
+        }
+        drop(open(&dir, false));
+        fs::remove_file(dir.join(format!("events/{}.jsonl", last.transaction_id))).unwrap();
+        let braid = open(&dir, false);
+        append(&braid, &event("s", 3));
+        assert_ne!(braid.epoch().replica_id, before);
+    }
+}
+
+#[test]
 fn one_draft_delivered_on_two_clones_is_reported() {
     let (_temp, dir) = store();
     let (_other_temp, other_dir) = store();

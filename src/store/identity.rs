@@ -56,6 +56,12 @@ impl Identity {
         Self { replica_id: Some(id), last_transaction: None, doubt: None, recorded: false, is_given: true, ..self }
     }
 
+    /// Whether what is written under [`Identity::replica_id`] is surely this working copy's.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.doubt.is_none() && !self.is_given
+    }
+
     /// Why the next write needs a new replica id, or none if it does not.
     ///
     /// `is_in_past` tells whether a transaction is an ancestor of the next one.
@@ -173,7 +179,7 @@ impl Store {
     /// To be called after each commit, and when a transaction of the present replica id arrives by other means. Costs one
     /// write and no sync.
     pub fn remember(&self, _lock: &CommitLock, identity: &mut Identity, id: TransactionId) -> disk::Result<()> {
-        if identity.is_given {
+        if !identity.is_own() {
             return Ok(());
         }
         identity.last_transaction = Some(id);

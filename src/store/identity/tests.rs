@@ -71,6 +71,9 @@ fn a_copy_mints_even_where_its_fingerprint_is_the_same() {
     let mut identity = copy.identity().unwrap();
     assert_eq!(identity.must_mint(|_| true), Some(MintReason::DirectoryDiffers));
     let lock = copy.lock(Duration::from_secs(30)).unwrap();
+    // What is found under the id of another place says nothing of this one.
+    copy.remember(&lock, &mut identity, transaction(1)).unwrap();
+    assert_eq!(copy.identity().unwrap().must_mint(|_| true), Some(MintReason::DirectoryDiffers));
     copy.mint(&lock, &mut identity, MintReason::DirectoryDiffers, replica(3)).unwrap();
     assert_eq!(copy.identity().unwrap().own_replicas, [replica(3)]);
 }
