@@ -383,10 +383,7 @@ impl Filesystem for Shell {
         }
         self.commit("flush", move |fs, queue| {
             let (notices, flushed) = fs.flush(handle.0);
-            if !notices.is_empty() {
-                queue.tell(notices);
-                settle(queue);
-            }
+            queue.doubt(fs, &notices);
             answer!(reply, flushed, () => reply.ok());
         });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use fuser::{INodeNo, Notifier};
@@ -17,6 +17,8 @@ const ECHO: Duration = Duration::from_millis(50);
 pub struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// Set before the first request is served.
+    notifier: OnceLock<Notifier>,
 }
 
 #[derive(Default)]
@@ -44,6 +46,11 @@ enum Work {
 }
 
 impl Queue {
+    /// Says how the kernel is told.
+    pub fn attach(&self, notifier: Notifier) {
+        self.notifier.get_or_init(|| notifier);
+    }
+
     /// Hands in the tree to be shown next; one that was not yet shown is skipped.
     pub fn publish(&self, tree: Arc<dyn Tree>) {
         // Before the first whole tree the kernel holds nothing that it would name, and it would name everything.
@@ -64,6 +71,14 @@ impl Queue {
         if state.notices.len() > before {
             state.asked += 1;
             self.changed.notify_all();
+        }
+    }
+
+    /// Tells the kernel here and now that attributes are in doubt. Without bytes a notice takes no page's lock, so it waits for nobody,
+    /// and in which order it comes among others does not matter.
+    pub fn doubt(&self, fs: &Fs, attributes: &[Notice]) {
+        if let Some(notifier) = self.notifier.get() {
+            attributes.iter().for_each(|notice| send(fs, notifier, notice));
         }
     }
 
@@ -92,7 +107,8 @@ impl Queue {
     }
 
     /// Publishes and tells until [`Queue::end`].
-    pub fn run(&self, fs: &Fs, notifier: &Notifier) {
+    pub fn run(&self, fs: &Fs) {
+        let Some(notifier) = self.notifier.get() else { return };
         loop {
             let (work, ticket) = self.next();
             match work {

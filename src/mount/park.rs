@@ -17,7 +17,12 @@ pub type Job = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub struct Parking {
     state: Mutex<State>,
-    changed: Condvar,
+    /// A job has come: one idle thread is woken for it.
+    came: Condvar,
+    /// A request was parked.
+    parked: Condvar,
+    /// A thread has nothing left to do.
+    idle: Condvar,
 }
 
 #[derive(Default)]
@@ -42,7 +47,7 @@ impl Parking {
         }
         let alone = state.threads == 0;
         drop(state);
-        self.changed.notify_all();
+        self.came.notify_one();
         if alone {
             // No thread can be had: late is better than never.
             self.work_once();
@@ -52,7 +57,7 @@ impl Parking {
     /// Parks a request until no commit is undecided.
     pub fn park(&self, job: Job) {
         self.lock().parked.push(job);
-        self.changed.notify_all();
+        self.parked.notify_one();
     }
 
     /// Answers what was parked as soon as nothing is undecided, until [`Parking::end`].
@@ -60,7 +65,7 @@ impl Parking {
         loop {
             let mut state = self.lock();
             while state.parked.is_empty() && !state.ended {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.parked.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if state.ended && state.parked.is_empty() {
                 return;
@@ -75,13 +80,14 @@ impl Parking {
     /// Ends the threads once nothing is left to do.
     pub fn end(&self) {
         self.lock().ended = true;
-        self.changed.notify_all();
+        self.came.notify_all();
+        self.parked.notify_all();
     }
 
     /// Waits until every job has been done.
     pub fn drain(&self) {
         let state = self.lock();
-        let done = self.changed.wait_while(state, |state| !state.jobs.is_empty() || state.idle < state.threads);
+        let done = self.idle.wait_while(state, |state| !state.jobs.is_empty() || state.idle < state.threads);
         drop(done);
     }
 
@@ -89,9 +95,9 @@ impl Parking {
         loop {
             let mut state = self.lock();
             state.idle += 1;
-            self.changed.notify_all();
+            self.idle.notify_all();
             while state.jobs.is_empty() && !state.ended {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             let Some(job) = state.jobs.pop_front() else {
                 return;

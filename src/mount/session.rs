@@ -59,15 +59,11 @@ impl Session {
             _alive: held,
         };
         let device = attachment.attach()?;
-        let begun = Self::serve(shell, device);
-        let notifier = match begun {
-            Ok(notifier) => notifier,
-            Err(error) => {
-                // Nobody serves it: what was attached must not stay.
-                let _ = detach(attachment.point, true);
-                return Err(failed("the kernel cannot be served", &error.to_string()));
-            }
-        };
+        if let Err(error) = Self::serve(shell, device) {
+            // Nobody serves it: what was attached must not stay.
+            let _ = detach(attachment.point, true);
+            return Err(failed("the kernel cannot be served", &error.to_string()));
+        }
         let mut session = Self {
             point: attachment.point.to_path_buf(),
             fs: Arc::clone(fs),
@@ -81,7 +77,7 @@ impl Session {
             alive,
         };
         let (told, shown) = (Arc::clone(queue), Arc::clone(fs));
-        session.spawn("braidfs-notify", move || told.run(&shown, &notifier))?;
+        session.spawn("braidfs-notify", move || told.run(&shown))?;
         let (parking, shown) = (Arc::clone(&session.parking), Arc::clone(fs));
         session.spawn("braidfs-parked", move || parking.serve(&shown))?;
         if let Some(unfinished) = unfinished {
@@ -96,15 +92,16 @@ impl Session {
         Ok(session)
     }
 
-    fn serve(shell: Shell, device: OwnedFd) -> std::io::Result<fuser::Notifier> {
+    fn serve(shell: Shell, device: OwnedFd) -> std::io::Result<()> {
         let mut config = Config::default();
         config.n_threads = Some(THREADS);
         // Who may enter is for the kernel to say, by the mount's options.
+        let queue = Arc::clone(&shell.queue);
         let session = fuser::Session::from_fd(shell, device, SessionACL::All, config)?;
-        let notifier = session.notifier();
+        queue.attach(session.notifier());
         // Its end is seen by the pipe that the shell holds.
         drop(session.spawn()?);
-        Ok(notifier)
+        Ok(())
     }
 
     fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
