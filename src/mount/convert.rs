@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, INodeNo, Request};
 
-use crate::fs::{Attr, Caller, Manner, Ttl};
+use crate::fs::{Attr, Caller, LockKind, Manner, Ttl};
 use crate::model::Errno;
 
 /// Long enough that the kernel never asks by itself: every change is notified.
@@ -65,4 +65,21 @@ pub fn name(name: &OsStr) -> Result<&str, Errno> {
 /// Who asks.
 pub fn caller(request: &Request) -> Caller {
     Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }
+}
+
+/// The kind of a lock that fcntl(2) asks for; none to unlock.
+pub fn lock_kind(typ: i32) -> Option<LockKind> {
+    match typ {
+        libc::F_RDLCK => Some(LockKind::Shared),
+        libc::F_WRLCK => Some(LockKind::Exclusive),
+        _ => None,
+    }
+}
+
+/// The kind of a lock as fcntl(2) shows it.
+pub fn lock_type(kind: LockKind) -> i32 {
+    match kind {
+        LockKind::Shared => libc::F_RDLCK,
+        LockKind::Exclusive => libc::F_WRLCK,
+    }
 }

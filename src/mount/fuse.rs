@@ -2,9 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,45 +14,17 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::disk::mishap;
-use crate::fs::{Caller, Changes, Found, Fs, Lock, LockKind, Opened, Release};
+use crate::fs::{Caller, Changes, Found, Fs, Lock, Opened, Release};
 use crate::model::Errno;
-use crate::mount::arrivals::Arrivals;
-use crate::mount::convert::{attr, caller, errno, kind, name, ttl};
+use crate::mount::convert::{attr, caller, errno, lock_kind, lock_type, name, ttl};
+use crate::mount::listing;
 use crate::mount::notify::Queue;
-use crate::mount::park::Parking;
+use crate::mount::shell::{SETTLE_LIMIT, Shell, guarded, settle};
 
 /// Requests that the kernel may send without waiting for each: read-ahead and RELEASE; fewer delay a RELEASE, and so a commit.
 const BACKGROUND_MAX: u16 = 256;
 /// One write(2) up to this size arrives as one request.
 const WRITE_BYTES_MAX: u32 = 1 << 20;
-
-/// What the kernel's requests reach.
-pub struct Shell {
-    pub(super) fs: Arc<Fs>,
-    pub(super) queue: Arc<Queue>,
-    pub(super) parking: Arc<Parking>,
-    pub(super) waiting: Arc<Parking>,
-    pub(super) locking: Arc<Parking>,
-    pub(super) folding: Arc<Parking>,
-    pub(super) store: PathBuf,
-    pub(super) arrivals: Arrivals,
-    /// Closed with the shell, when the last request has been served.
-    pub(super) _alive: OwnedFd,
-}
-
-/// Runs a handler; a panic drops its reply, which answers EIO, and the rest goes on.
-pub(super) fn guarded(what: &'static str, handler: impl FnOnce()) {
-    let _span = tracing::debug_span!("fuse", request = what).entered();
-    tracing::debug!("asked");
-    let handled = catch_unwind(AssertUnwindSafe(|| {
-        mishap::at(what);
-        handler();
-    }));
-    if handled.is_err() {
-        tracing::error!(request = what, "a request failed: this is a bug in braidfs");
-    }
-}
 
 macro_rules! answer {
     ($reply:ident, $result:expr, $value:pat => $good:expr) => {
@@ -66,64 +36,6 @@ macro_rules! answer {
 }
 
 impl Shell {
-    /// Whether the kernel may open and list by itself: nothing depends on who has what open, and it may keep what it is given.
-    fn is_stateless(&self) -> bool {
-        let manner = self.fs.manner();
-        manner.read_only && !manner.uncached
-    }
-
-    /// Notes that a request has begun.
-    fn begin(&self, request: &Request) {
-        self.arrivals.begun(request.unique().0);
-    }
-
-    /// The same for one that shows views: while a file may have been closed for the last time, it begins after what came before it.
-    fn begin_in_turn(&self, request: &Request) {
-        self.begin(request);
-        if self.fs.is_closing() {
-            self.arrivals.wait_before(request.unique().0);
-        }
-    }
-
-    /// Runs what may wait for a commit away from the threads that serve the kernel, then answers once the kernel knows the views.
-    fn commit(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.parking.run(Box::new(move || guarded(what, || work(&fs, &queue))));
-    }
-
-    /// Runs what waits for a verdict: apart from the commits, which it must not keep from being done.
-    fn wait(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.waiting.run(Box::new(move || guarded(what, || work(&fs, &queue))));
-    }
-
-    /// Runs what may take as long as a fold: apart from everything else, and once no commit is being decided.
-    fn fold(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.folding.run(Box::new(move || {
-            guarded(what, || {
-                fs.wait_decided();
-                work(&fs, &queue);
-            });
-        }));
-    }
-
-    /// Runs a handler that reads views; while a commit is being decided it is parked.
-    fn reading(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        if self.fs.folds(ino.0) {
-            return self.fold(what, work);
-        }
-        if self.fs.waits(ino.0) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
-    }
-
-    /// Runs a handler that lists a directory.
-    fn listing(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        if self.fs.folds_in(ino.0) {
-            return self.fold(what, work);
-        }
-        if self.fs.waits_in(ino.0, None) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
-    }
-
     /// Opens a file once no commit is being decided and the kernel knows what came of it: an answer about a size that meets the notice
     /// of another one is dropped by the kernel, and who then read at once would find the file as it was before.
     fn open_later(&self, ino: INodeNo, flags: OpenFlags, caller: Caller, reply: ReplyOpen) {
@@ -134,12 +46,6 @@ impl Shell {
         };
         // Apart from what else is parked: that may hold what the notices need.
         self.parking.park(Box::new(move || waiting.run(Box::new(move || guarded("open", open)))));
-    }
-
-    /// Runs a handler once no commit is being decided.
-    fn park(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.parking.park(Box::new(move || guarded(what, || work(&fs, &queue))));
     }
 }
 
@@ -429,69 +335,14 @@ impl Filesystem for Shell {
         });
     }
 
-    fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.begin_in_turn(request);
-        self.listing("readdir", ino, move |fs, queue| {
-            let (children, start) = match fs.children(ino.0, handle.0, offset) {
-                Ok(listing) => listing,
-                Err(error) => return reply.error(errno(error)),
-            };
-            let dots = [(1, ".", ino.0), (2, "..", fs.parent(ino.0))];
-            let mut is_end = true;
-            for (cookie, dot, number) in dots.into_iter().filter(|(cookie, ..)| *cookie > offset) {
-                is_end = false;
-                if reply.add(INodeNo(number), cookie, kind(true), dot) {
-                    return reply.ok();
-                }
-            }
-            for child in children.iter().skip(start) {
-                let Some(number) = fs.peek(ino.0, &child.entry.name) else { continue };
-                is_end = false;
-                if reply.add(INodeNo(number), child.cookie, kind(child.entry.directory), &child.entry.name) {
-                    break;
-                }
-            }
-            if is_end {
-                end_listing(fs, queue, ino);
-            }
-            reply.ok();
-        });
+        self.listing("readdir", ino, move |fs, queue| listing::names(fs, queue, ino, handle, offset, reply));
     }
 
-    fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         self.begin_in_turn(request);
-        self.listing("readdirplus", ino, move |fs, queue| {
-            let (children, start) = match fs.children(ino.0, handle.0, offset) {
-                Ok(listing) => listing,
-                Err(error) => return reply.error(errno(error)),
-            };
-            let dots = [(1, ".", ino.0), (2, "..", fs.parent(ino.0))];
-            let mut is_end = true;
-            for (cookie, dot, number) in dots.into_iter().filter(|(cookie, ..)| *cookie > offset) {
-                is_end = false;
-                // The kernel takes no lookup for these two: only number and kind count.
-                let shown = attr(&crate::fs::Attr { ino: number, size: 0, mtime_ns: 0, directory: true, mode: 0o555 }, fs.manner());
-                if reply.add(INodeNo(number), cookie, dot, &ttl(crate::fs::Ttl::Ask, fs.manner()), &shown, Generation(0)) {
-                    return reply.ok();
-                }
-            }
-            let mut given = Vec::new();
-            for child in children.iter().skip(start) {
-                let Ok((found, serial)) = fs.look_up(ino.0, &child.entry.name) else { continue };
-                let shown = attr(&found.attr, fs.manner());
-                is_end = false;
-                if reply.add(shown.ino, child.cookie, &child.entry.name, &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
-                    fs.forget(found.attr.ino, 1);
-                    break;
-                }
-                given.push((serial, found.attr.ino));
-            }
-            if is_end {
-                end_listing(fs, queue, ino);
-            }
-            reply.ok();
-            queue.tell(given.into_iter().filter_map(|(serial, ino)| fs.overtaken(serial, ino)));
-        });
+        self.listing("readdirplus", ino, move |fs, queue| listing::inodes(fs, queue, ino, handle, offset, reply));
     }
 
     fn releasedir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
@@ -672,9 +523,6 @@ impl Filesystem for Shell {
     }
 }
 
-/// For how long an answer to a commit waits for the notices of its views.
-const SETTLE_LIMIT: Duration = Duration::from_secs(5);
-
 /// The room on the store's own file system: what is mounted has none of its own.
 fn room(store: &Path) -> Result<nix::sys::statvfs::Statvfs, Errno> {
     nix::sys::statvfs::statvfs(store).map_err(|error| Errno::from_raw(error as i32))
@@ -696,40 +544,10 @@ fn lock_patiently(fs: &Fs, ino: u64, owner: u64, lock: Lock, wait: bool) -> Resu
     }
 }
 
-/// Returns once the kernel knows what was published before.
-pub(super) fn settle(queue: &Queue) {
-    if !queue.settle(SETTLE_LIMIT) {
-        tracing::warn!("the kernel did not take the notices in time");
-    }
-}
-
-/// Before the end of a listing is told: what the kernel keeps of it goes if it has names of several trees.
-fn end_listing(fs: &Fs, queue: &Queue, ino: INodeNo) {
-    if let Some(notice) = fs.end_listing(ino.0) {
-        queue.tell([notice]);
-        settle(queue);
-    }
-}
-
 fn xattr(reply: ReplyXattr, value: &[u8], size: u32) {
     match u32::try_from(value.len()) {
         Ok(len) if size == 0 => reply.size(len),
         Ok(len) if len <= size => reply.data(value),
         _ => reply.error(FuseErrno::ERANGE),
-    }
-}
-
-fn lock_kind(typ: i32) -> Option<LockKind> {
-    match typ {
-        libc::F_RDLCK => Some(LockKind::Shared),
-        libc::F_WRLCK => Some(LockKind::Exclusive),
-        _ => None,
-    }
-}
-
-fn lock_type(kind: LockKind) -> i32 {
-    match kind {
-        LockKind::Shared => libc::F_RDLCK,
-        LockKind::Exclusive => libc::F_WRLCK,
     }
 }

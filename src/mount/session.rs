@@ -14,9 +14,9 @@ use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, detach};
-use crate::mount::fuse::{Shell, settle};
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
+use crate::mount::shell::{Shell, settle};
 use crate::mount::signals::Signals;
 use crate::mount::tend::Tending;
 

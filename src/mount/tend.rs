@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::fs::Fs;
-use crate::mount::fuse::guarded;
+use crate::mount::shell::guarded;
 
 /// It looks again at least so often, for files that came meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(5);

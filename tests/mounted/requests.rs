@@ -20,7 +20,7 @@ type Requests = BTreeMap<String, usize>;
 
 /// A mount that logs every request.
 fn counting(options: MountOptions) -> Mount {
-    let mount = options.env("BRAIDFS_LOG", "braidfs::mount::fuse=debug").start();
+    let mount = options.env("BRAIDFS_LOG", "braidfs::mount::shell=debug").start();
     // Until the log is whole the answers hold for a moment only.
     assert!(fs::metadata(mount.join("log.jsonl")).unwrap().len() > 0);
     mount
@@ -28,7 +28,7 @@ fn counting(options: MountOptions) -> Mount {
 
 fn requests(mount: &Mount) -> Requests {
     let mut requests = Requests::new();
-    for line in mount.log().lines().filter(|line| line.ends_with("braidfs::mount::fuse: asked")) {
+    for line in mount.log().lines().filter(|line| line.ends_with("braidfs::mount::shell: asked")) {
         let kind = line.split("request=\"").nth(1).and_then(|rest| rest.split('"').next());
         *requests.entry(kind.unwrap().to_owned()).or_default() += 1;
     }
@@ -167,9 +167,9 @@ fn what_was_read_is_not_read_again_and_what_an_append_brings_costs_one_read() {
         store.transaction().event("a", "T", json!({"n": n, "text": "x".repeat(50_000)})).write();
     }
     for (point, arguments) in [("rw", &[][..]), ("ro", &["--read-only"])] {
-        let options = Mount::options(&store.path()).at(&store.home().join(point)).env("BRAIDFS_LOG", "braidfs::mount::fuse=debug");
+        let options = Mount::options(&store.path()).at(&store.home().join(point)).env("BRAIDFS_LOG", "braidfs::mount::shell=debug");
         let mount = arguments.iter().fold(options, |options, argument| options.arg(argument)).start();
-        let requests = |what: &str| mount.log().matches(&format!("fuse{{request=\"{what}\"}}: braidfs::mount::fuse: asked")).count();
+        let requests = |what: &str| mount.log().matches(&format!("fuse{{request=\"{what}\"}}: braidfs::mount::shell: asked")).count();
         let cat = || bash(mount.path(), "cat log.jsonl | wc -l").ok().out.trim().to_owned();
         let lines = cat();
         let (reads, opens) = (requests("read"), requests("open"));

@@ -1,0 +1,118 @@
+//! How a request is served: at once, on a thread that may wait, or once no commit is being decided.
+
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{INodeNo, Request};
+
+use crate::disk::mishap;
+use crate::fs::Fs;
+use crate::mount::arrivals::Arrivals;
+use crate::mount::notify::Queue;
+use crate::mount::park::Parking;
+
+/// For how long an answer to a commit waits for the notices of its views.
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the kernel's requests reach.
+pub struct Shell {
+    pub(super) fs: Arc<Fs>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) parking: Arc<Parking>,
+    pub(super) waiting: Arc<Parking>,
+    pub(super) locking: Arc<Parking>,
+    pub(super) folding: Arc<Parking>,
+    pub(super) store: PathBuf,
+    pub(super) arrivals: Arrivals,
+    /// Closed with the shell, when the last request has been served.
+    pub(super) _alive: OwnedFd,
+}
+
+/// Runs a handler; a panic drops its reply, which answers EIO, and the rest goes on.
+pub(super) fn guarded(what: &'static str, handler: impl FnOnce()) {
+    let _span = tracing::debug_span!("fuse", request = what).entered();
+    tracing::debug!("asked");
+    let handled = catch_unwind(AssertUnwindSafe(|| {
+        mishap::at(what);
+        handler();
+    }));
+    if handled.is_err() {
+        tracing::error!(request = what, "a request failed: this is a bug in braidfs");
+    }
+}
+
+impl Shell {
+    /// Whether the kernel may open and list by itself: nothing depends on who has what open, and it may keep what it is given.
+    pub(super) fn is_stateless(&self) -> bool {
+        let manner = self.fs.manner();
+        manner.read_only && !manner.uncached
+    }
+
+    /// Notes that a request has begun.
+    pub(super) fn begin(&self, request: &Request) {
+        self.arrivals.begun(request.unique().0);
+    }
+
+    /// The same for one that shows views: while a file may have been closed for the last time, it begins after what came before it.
+    pub(super) fn begin_in_turn(&self, request: &Request) {
+        self.begin(request);
+        if self.fs.is_closing() {
+            self.arrivals.wait_before(request.unique().0);
+        }
+    }
+
+    /// Runs what may wait for a commit away from the threads that serve the kernel, then answers once the kernel knows the views.
+    pub(super) fn commit(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.parking.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+    }
+
+    /// Runs what waits for a verdict: apart from the commits, which it must not keep from being done.
+    pub(super) fn wait(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.waiting.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+    }
+
+    /// Runs what may take as long as a fold: apart from everything else, and once no commit is being decided.
+    pub(super) fn fold(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.folding.run(Box::new(move || {
+            guarded(what, || {
+                fs.wait_decided();
+                work(&fs, &queue);
+            });
+        }));
+    }
+
+    /// Runs a handler that reads views; while a commit is being decided it is parked.
+    pub(super) fn reading(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        if self.fs.folds(ino.0) {
+            return self.fold(what, work);
+        }
+        if self.fs.waits(ino.0) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
+    }
+
+    /// Runs a handler that lists a directory.
+    pub(super) fn listing(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        if self.fs.folds_in(ino.0) {
+            return self.fold(what, work);
+        }
+        if self.fs.waits_in(ino.0, None) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
+    }
+
+    /// Runs a handler once no commit is being decided.
+    pub(super) fn park(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.parking.park(Box::new(move || guarded(what, || work(&fs, &queue))));
+    }
+}
+
+/// Returns once the kernel knows what was published before.
+pub(super) fn settle(queue: &Queue) {
+    if !queue.settle(SETTLE_LIMIT) {
+        tracing::warn!("the kernel did not take the notices in time");
+    }
+}
