@@ -51,6 +51,7 @@ mod outcome;
 mod projections;
 mod reconcile;
 mod record;
+mod roster;
 mod saving;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
@@ -58,6 +59,7 @@ mod simulation;
 mod snapshots;
 mod spans;
 mod survive;
+mod watching;
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};

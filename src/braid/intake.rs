@@ -1,6 +1,6 @@
 //! Files come and go: what of them counts, and why the rest does not.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,14 +8,13 @@ use tracing::field::Empty;
 
 use crate::braid::keeper::Keeper;
 use crate::braid::load::{Good, Loaded, load};
+use crate::braid::roster::{Odd, OddKind, claim_reason};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{Disk, EntryKind, Stat, mishap};
-use crate::epoch::Quarantined;
-use crate::format::text::quoted;
 use crate::index::Index;
 use crate::index::transactions::Flags;
-use crate::model::{Finding, FindingKind, Severity, TransactionId};
+use crate::model::TransactionId;
 use crate::store::{Listed, ListedKind};
 
 /// After how many files the progress is told.
@@ -48,106 +47,6 @@ impl Look {
 
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Names(names) if names.is_empty())
-    }
-}
-
-/// A name in `events/` that is not the file of a transaction in the index.
-#[derive(Clone, Debug)]
-struct Odd {
-    inode: u64,
-    size: u64,
-    mtime_ns: i64,
-    kind: OddKind,
-}
-
-#[derive(Clone, Debug)]
-enum OddKind {
-    /// Refused, with the reason; the id that it claims if another file of other bytes claims it too.
-    Refused(String, Option<TransactionId>),
-    /// The same bytes as the file of this transaction.
-    Duplicate(TransactionId),
-    /// No file at all: a directory or a broken link.
-    NoFile(&'static str),
-}
-
-/// What is known of names beyond the index.
-#[derive(Default)]
-pub(super) struct Roster {
-    odd: BTreeMap<String, Odd>,
-    /// Transactions in the index whose file has another name than their id.
-    misnamed: BTreeMap<String, u32>,
-    pub(super) findings: BTreeMap<String, Vec<Finding>>,
-    /// Files that claim one id with different bytes.
-    claims: BTreeMap<TransactionId, BTreeSet<String>>,
-    /// What we wrote a moment ago, so that its own hint is not followed.
-    pub(super) written: HashMap<String, Stat>,
-}
-
-impl Roster {
-    /// Forgets what stands beside the index, so that a look at everything finds it again.
-    pub(super) fn begin_anew(&mut self, index: &Index) {
-        let transactions = &index.transactions;
-        let odd_name =
-            |number: u32| Some(transactions.file_name(number)).filter(|name| *name != format!("{}.jsonl", transactions.id(number)));
-        let present = (0..transactions.len()).filter(|&number| transactions.is_present(number));
-        let misnamed = present.filter_map(|number| Some((odd_name(number)?, number))).collect();
-        *self = Self { misnamed, findings: std::mem::take(&mut self.findings), ..Self::default() };
-    }
-
-    /// The refused files, those in cycles included.
-    pub(super) fn quarantined(&self, index: &Index) -> Vec<Quarantined> {
-        let mut all: Vec<Quarantined> = self
-            .odd
-            .iter()
-            .filter_map(|(file, odd)| match &odd.kind {
-                OddKind::Refused(reason, _) => {
-                    Some(Quarantined { file: file.clone(), size: odd.size, mtime_ns: odd.mtime_ns, reason: reason.clone() })
-                }
-                _ => None,
-            })
-            .collect();
-        all.extend(cyclic(index));
-        all.sort_by(|a, b| a.file.cmp(&b.file));
-        all
-    }
-
-    /// Notes that the file of a transaction has another name than its id.
-    pub(super) fn note_misnamed(&mut self, name: &str, number: u32) {
-        self.misnamed.insert(name.to_owned(), number);
-    }
-
-    /// The names that stand beside the index for what they are.
-    pub(super) fn odd_findings(&self) -> Vec<Finding> {
-        let finding = |file: &String, kind, severity, transaction_id, message, hint: String| Finding {
-            kind,
-            severity,
-            file: Some(file.clone()),
-            transaction_id,
-            message,
-            hint,
-        };
-        self.odd
-            .iter()
-            .filter_map(|(file, odd)| match &odd.kind {
-                OddKind::Refused(..) => None,
-                OddKind::Duplicate(of) => Some(finding(
-                    file,
-                    FindingKind::Duplicate,
-                    Severity::Info,
-                    Some(*of),
-                    format!("file \"{file}\" has the same bytes as the file of transaction \"{of}\""),
-                    format!("git rm -f events/{name} || rm events/{name}", name = quoted(file)),
-                )),
-                OddKind::NoFile(what) => Some(finding(
-                    file,
-                    FindingKind::UnreadableByEventcore,
-                    Severity::Warning,
-                    None,
-                    format!("\"{file}\" is {what}: eventcore-fs cannot open this store while it is there"),
-                    format!("mv events/{} .", quoted(file)),
-                )),
-            })
-            .collect()
     }
 }
 
@@ -587,18 +486,4 @@ fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {
         Err(error) if error.is_not_found() => Loaded::Gone,
         Err(error) => Loaded::Refused(error.to_string(), None),
     }
-}
-
-pub(super) fn claim_reason(id: TransactionId) -> String {
-    format!("transaction id \"{id}\" is claimed by files of different bytes")
-}
-
-/// The files that are refused since they stand in or behind a cycle.
-pub(super) fn cyclic(index: &Index) -> impl Iterator<Item = Quarantined> + '_ {
-    index.cyclic().iter().map(|&tx| Quarantined {
-        file: index.transactions.file_name(tx),
-        size: 0,
-        mtime_ns: 0,
-        reason: format!("transaction \"{}\" stands in or behind a cycle of parents", index.transactions.id(tx)),
-    })
 }

@@ -1,8 +1,8 @@
 //! The thread that owns all change: what it is asked, what it notices, what it publishes.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
@@ -12,15 +12,16 @@ use crate::braid::forked::Proposal;
 use crate::braid::gone::Gone;
 use crate::braid::heap;
 use crate::braid::hold::Hold;
-use crate::braid::intake::{Look, Roster};
+use crate::braid::intake::Look;
 use crate::braid::memory::Memory;
 use crate::braid::projections::Projections;
 use crate::braid::record::ForeignCounter;
+use crate::braid::roster::Roster;
 use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
-use crate::disk::{Change, Watch, WatchedDir};
+use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::model::Finding;
@@ -33,9 +34,7 @@ const GATHER: Duration = Duration::from_millis(1);
 /// How long the keeper sleeps where nothing is to be watched.
 const IDLE: Duration = Duration::from_secs(1);
 /// How soon it looks again for something that it waits for.
-const SOON: Duration = Duration::from_millis(20);
-/// How long hints gather after one that was followed at once: where a thousand files come, a look costs for all that came.
-const PACE: Duration = Duration::from_millis(20);
+pub(super) const SOON: Duration = Duration::from_millis(20);
 
 /// What the keeper is asked.
 pub(super) enum Request {
@@ -102,9 +101,9 @@ pub(super) struct Keeper {
     group_max: usize,
     verify: bool,
     pub(super) save_after: usize,
-    watch: Option<(Arc<Watch>, WatchedDir)>,
+    pub(super) watch: Option<(Arc<Watch>, WatchedDir)>,
     /// Whether `events/` itself went, so that nothing is watched until it is back.
-    is_watch_lost: bool,
+    pub(super) is_watch_lost: bool,
     /// What to look at, as soon as git lets us.
     pub(super) pending: Look,
     number: u64,
@@ -385,80 +384,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Takes the hints that are there; also under the lock, right before a commit.
-    pub(super) fn drain_hints(&mut self) {
-        let Some((watch, dir)) = self.watch.clone() else {
-            return;
-        };
-        match watch.drain() {
-            Ok(changes) => {
-                for change in changes {
-                    match change {
-                        Change::Came(of, name) | Change::Went(of, name) if of == dir => {
-                            if name.ends_with(".jsonl") {
-                                self.hold.note_change();
-                                self.pending.add(name);
-                            }
-                        }
-                        Change::Came(..) | Change::Went(..) => {}
-                        Change::Rescan => {
-                            self.hold.note_change();
-                            self.pending = Look::Everything;
-                            self.watch_again();
-                        }
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "changes can no longer be watched; the directory is listed instead");
-                self.watch = None;
-            }
-        }
-    }
-
     /// Whether changes by others are followed.
     pub(super) fn follows(&self) -> bool {
         self.follow
-    }
-
-    /// Whether changes are noticed without a listing.
-    pub(super) fn is_watching(&self) -> bool {
-        self.watch.is_some()
-    }
-
-    fn watch_again(&mut self) {
-        let events = self.store.layout().events();
-        if let Some((watch, dir)) = &mut self.watch {
-            match watch.add(&events) {
-                Ok(again) => (*dir, self.is_watch_lost) = (again, false),
-                // Git removes a directory that it has emptied, and makes it again.
-                Err(_) => self.is_watch_lost = true,
-            }
-        }
-    }
-
-    fn start_watching(&mut self, to_self: Sender<Request>) {
-        let watch = match self.store.disk().watch() {
-            Ok(watch) => Arc::new(watch),
-            Err(error) => {
-                tracing::warn!(%error, "changes cannot be watched; the directory is listed instead");
-                return;
-            }
-        };
-        match watch.add(&self.store.layout().events()) {
-            Ok(dir) => self.watch = Some((Arc::clone(&watch), dir)),
-            Err(error) => {
-                tracing::warn!(%error, "changes cannot be watched; the directory is listed instead");
-                return;
-            }
-        }
-        let weak = Arc::downgrade(&watch);
-        drop(watch);
-        let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || forward_hints(&weak, &to_self));
-        if let Err(error) = started {
-            tracing::warn!(%error, "no thread to watch with; the directory is listed instead");
-            self.watch = None;
-        }
     }
 }
 
@@ -488,27 +416,4 @@ fn gather(
         }
     }
     (group, others)
-}
-
-/// Tells the keeper of hints until the keeper is gone.
-fn forward_hints(watch: &Weak<Watch>, keeper: &Sender<Request>) {
-    // A keeper that is gone is noticed at the next wake-up.
-    const WAKE_UP: Duration = Duration::from_millis(250);
-    loop {
-        let Some(watch) = watch.upgrade() else { return };
-        let start = Instant::now();
-        match watch.has_hints(WAKE_UP) {
-            Ok(true) => {
-                drop(watch);
-                let (taken, wait) = channel();
-                if keeper.send(Request::Look { taken }).is_err() || wait.recv().is_err() {
-                    return;
-                }
-                std::thread::sleep(PACE);
-            }
-            Ok(false) if start.elapsed() < Duration::from_millis(1) => std::thread::sleep(SOON),
-            Ok(false) => {}
-            Err(_) => return,
-        }
-    }
 }

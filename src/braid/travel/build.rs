@@ -77,7 +77,7 @@ fn quarantined(index: &Index, revision: &Revision) -> Vec<Quarantined> {
         mtime_ns: 0,
         reason: reason.clone(),
     });
-    let mut all: Vec<Quarantined> = refused.chain(crate::braid::intake::cyclic(index)).collect();
+    let mut all: Vec<Quarantined> = refused.chain(crate::braid::roster::cyclic(index)).collect();
     all.sort_by(|a, b| a.file.cmp(&b.file));
     all
 }

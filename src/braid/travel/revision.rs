@@ -87,7 +87,7 @@ impl Revision {
             self.foreign.push(first);
             return;
         }
-        let reason = crate::braid::intake::claim_reason(id);
+        let reason = crate::braid::roster::claim_reason(id);
         self.refused.extend(std::iter::once(first).chain(rest).map(|counted| (counted.blob, reason.clone())));
     }
 }
