@@ -26,6 +26,27 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Whether so little waits to be written, of all programs, that a sync of a whole file system is not mostly one of what others wrote.
+    #[must_use]
+    pub fn owes_little(&self) -> bool {
+        // The twin's model alone says what a sync of it costs.
+        self.twin.is_some() || fs::read_to_string("/proc/meminfo").is_ok_and(|meminfo| waiting_bytes(&meminfo) <= LITTLE_BYTES)
+    }
+}
+
+/// What is written within some milliseconds.
+const LITTLE_BYTES: u64 = 2 << 20;
+
+/// How much `/proc/meminfo` says is still to be written; everything if it does not say.
+fn waiting_bytes(meminfo: &str) -> u64 {
+    let of = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    };
+    of("Dirty:").zip(of("Writeback:")).map_or(u64::MAX, |(dirty, writing)| dirty + writing)
+}
+
 /// The process id in `/proc/locks` that holds a `flock` on the file; 0 or less where it is not visible.
 fn find_holder(locks: &str, stat: &Stat) -> Option<i64> {
     let device = format!("{:02x}:{:02x}:{}", libc::major(stat.device), libc::minor(stat.device), stat.inode);
@@ -102,6 +123,13 @@ mod tests {
     fn a_device_that_stat_does_not_know_is_matched_by_inode() {
         assert_eq!(find_holder(LOCKS, &stat(78)), Some(44));
         assert_eq!(find_holder(LOCKS, &stat(7)), None);
+    }
+
+    #[test]
+    fn what_waits_to_be_written_is_read_or_taken_for_everything() {
+        assert_eq!(waiting_bytes("MemTotal: 9 kB\nDirty:              12 kB\nWriteback:             3 kB\n"), 15 * 1024);
+        assert_eq!(waiting_bytes("Dirty: 12 kB\n"), u64::MAX);
+        assert!(waiting_bytes(&fs::read_to_string("/proc/meminfo").unwrap()) < u64::MAX);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::disk;
 use crate::model::Errno;
 use crate::store::{CommitLock, Store};
 
-/// From this many files on, one sync of the whole file system is cheaper than a sync each.
+/// From this many files on, one sync of the whole file system is cheaper than a sync each, unless others have written much to it.
 const SYNCFS_FILES_MIN: usize = 3;
 
 /// What a failed [`Store::publish`] left behind.
@@ -74,7 +74,8 @@ impl Store {
     /// Publishes transaction files, in order, as one group: none has its name before all are durable.
     ///
     /// `files` are names in `events/` with their bytes. One file costs two syncs and one rename, a group the same renames
-    /// and two or three syncs in all. Errors with `EEXIST` when a name is taken. An error says what is there; `tmp/` is clean.
+    /// and two or three syncs in all, or one for each file where other programs have much to be written. Errors with `EEXIST`
+    /// when a name is taken. An error says what is there; `tmp/` is clean.
     pub fn publish(&self, _lock: &CommitLock, files: &[(String, Vec<u8>)]) -> Result<(), WriteError> {
         let events = self.layout().events();
         let passages = self.passages(files, &events);
@@ -117,7 +118,8 @@ impl Store {
         let tmp = self.layout().tmp();
         self.disk().create_dir(&tmp)?;
         // Opened before the writes: a failure of the kernel to write back is reported to those who were there.
-        let filesystem = if files.len() >= SYNCFS_FILES_MIN { Some(self.disk().open_filesystem(&tmp)?) } else { None };
+        let at_once = files.len() >= SYNCFS_FILES_MIN && self.disk().owes_little();
+        let filesystem = if at_once { Some(self.disk().open_filesystem(&tmp)?) } else { None };
         for ((_, bytes), passage) in files.iter().zip(passages) {
             let file = self.disk().write_new(&passage.from, bytes)?;
             if filesystem.is_none() {
