@@ -25,7 +25,8 @@ pub struct Plan {
     pub quick: bool,
     pub runs: usize,
     pub root: PathBuf,
-    /// Where data is made: must not be a memory file system, or a sync costs nothing.
+    /// Where data is made: must not be a memory file system, or a sync costs nothing. What lies there stays until the end: ext4 looks
+    /// for an inode that was not deleted lately, so whoever creates a file after a hundred thousand were removed pays for them.
     pub scratch: PathBuf,
 }
 

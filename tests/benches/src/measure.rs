@@ -51,15 +51,19 @@ pub fn cpu() -> Duration {
 
 /// Drops the page cache of everything, where we may.
 pub fn drop_caches() -> bool {
+    write_everything();
+    std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
+}
+
+/// Waits until what was written so far is on the disk, so that a sync costs what it syncs.
+pub fn write_everything() {
     // SAFETY: sync(2) has no arguments.
     unsafe { libc::sync() };
-    std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
 /// Lets the kernel bring free pages together, where we may.
 pub fn compact_memory() {
-    // SAFETY: sync(2) has no arguments.
-    unsafe { libc::sync() };
+    write_everything();
     let _ = std::fs::write("/proc/sys/vm/compact_memory", "1");
 }
 

@@ -23,7 +23,6 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     let transactions = 100_000;
     let dir = chain(&plan.scratch.join("memory"), Shape { transactions, streams: 1_000 });
     of(plan, report, &dir, transactions, 300.0);
-    fs::remove_dir_all(&dir).expect("it goes");
 }
 
 /// Memory after a first open and after a later one.

@@ -1,7 +1,5 @@
 //! Years of history: one store of a million transactions, opened, held and read. Not in a quick run, for making it takes minutes.
 
-use std::fs;
-
 use braidfs::braid::{Braid, OpenOptions};
 
 use crate::Plan;
@@ -43,7 +41,4 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     let (ours, limit) = paired(plan.runs * 5, || seconds(|| status(&large_braid)), || seconds(|| status(&small_braid)));
     report.add(Row::ratio(&format!("status.json of {SIZE} transactions"), "the same of 2000", ours / limit, Some(2.0), ours));
     drop((large_braid, small_braid));
-    for dir in [large, small] {
-        fs::remove_dir_all(dir).expect("it goes");
-    }
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::Plan;
 use crate::data::{Shape, chain};
-use crate::measure::{compact_memory, middle, paired, seconds};
+use crate::measure::{compact_memory, middle, paired, seconds, write_everything};
 use crate::report::{Report, Row};
 use crate::writing::{COMMITS, limit, make_bare};
 
@@ -94,8 +94,6 @@ pub fn read(plan: &Plan, report: &mut Report) {
     drop(small);
     dropping(plan, &mounted.1, report);
     drop(mounted);
-    std::fs::remove_dir_all(&dir).expect("it goes");
-    std::fs::remove_dir_all(&beside).expect("it goes");
 }
 
 /// A copy of a file in a memory file system that keeps it in 4 KiB pages, as the kernel keeps files of FUSE.
@@ -140,6 +138,7 @@ fn answering(plan: &Plan, dir: &Path, transactions: usize, report: &mut Report) 
 fn dropping(plan: &Plan, point: &Path, report: &mut Report) {
     let bare = plan.scratch.join("bare");
     make_bare(&bare);
+    write_everything();
     let (mut run, mut n) = (0, 0);
     let (ours, limit) = paired(
         plan.runs,
@@ -158,7 +157,6 @@ fn dropping(plan: &Plan, point: &Path, report: &mut Report) {
     );
     let what = "a file dropped into staging, until its receipt says committed";
     report.add(Row::ratio(what, "write, fsync, rename, fsync of the directory", ours / limit, Some(1.4), ours));
-    std::fs::remove_dir_all(&bare).expect("it goes");
 }
 
 pub fn many(plan: &Plan, report: &mut Report) {
@@ -184,6 +182,4 @@ pub fn many(plan: &Plan, report: &mut Report) {
         }
         drop(mounted);
     }
-    std::fs::remove_dir_all(&dir).expect("it goes");
-    std::fs::remove_dir_all(&beside).expect("it goes");
 }

@@ -87,7 +87,6 @@ pub fn measure(plan: &Plan, report: &mut Report) {
         };
         let goal = (transactions == 100_000).then_some(4.0);
         report.add(Row::faster(&what, "eventcore-fs", peer / ours, goal, ours));
-        fs::remove_dir_all(&dir).expect("it goes");
     }
 }
 

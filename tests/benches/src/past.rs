@@ -1,7 +1,5 @@
 //! The past, and what comes after a saved state: the first look at one, then beside the present, whatever lies before.
 
-use std::fs;
-
 use braidfs::braid::{Braid, OpenOptions};
 use braidfs::model::SnapshotRequest;
 use braidfs::view::{Node, Tree};
@@ -62,7 +60,6 @@ pub fn measure(plan: &Plan, report: &mut Report) {
         save_all_but_the_last(&braid, transactions);
         after.push(median(plan.runs * 5, || (), |()| keep(read_after(&braid))));
         drop(braid);
-        fs::remove_dir_all(&dir).expect("it goes");
     }
     if let [small, .., large] = after[..] {
         report.add(Row::ratio("1000 events after 100000", "1000 after 1000", large / small, Some(2.0), large));

@@ -9,7 +9,7 @@ use braidfs::format::draft::{DraftKind, parse_draft};
 
 use crate::Plan;
 use crate::data::{Shape, chain};
-use crate::measure::{paired, seconds};
+use crate::measure::{paired, seconds, write_everything};
 use crate::report::{Report, Row};
 
 pub const COMMITS: usize = 100;
@@ -47,8 +47,8 @@ pub fn limit(dir: &Path, run: &mut usize) -> f64 {
 pub fn measure(plan: &Plan, report: &mut Report) {
     let mut by_size = Vec::new();
     for transactions in [1_000, 100_000] {
-        let dir = chain(&plan.scratch.join("commit"), Shape { transactions, streams: 1_000 });
-        let bare = plan.scratch.join("bare");
+        let dir = chain(&plan.scratch.join(format!("commit-{transactions}")), Shape { transactions, streams: 1_000 });
+        let bare = plan.scratch.join(format!("bare-{transactions}"));
         make_bare(&bare);
         // A rename into a large directory costs the file system more: the limit has as many names there.
         for n in 0..transactions {
@@ -56,6 +56,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
         }
         let braid = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).expect("a store");
         braid.wait_ready().expect("it opens");
+        write_everything();
         let mut run = 0;
         let mut n = 0;
         let (limit, ours) = paired(
@@ -78,8 +79,6 @@ pub fn measure(plan: &Plan, report: &mut Report) {
             group(report, &braid, ours);
         }
         drop(braid);
-        fs::remove_dir_all(&dir).expect("it goes");
-        fs::remove_dir_all(&bare).expect("it goes");
     }
     report.add(Row::ratio("one commit at 100000 transactions", "the same at 1000", by_size[1] / by_size[0], Some(1.1), by_size[1]));
 }
