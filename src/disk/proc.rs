@@ -35,8 +35,8 @@ impl Disk {
     }
 }
 
-/// What is written within some milliseconds.
-const LITTLE_BYTES: u64 = 2 << 20;
+/// What is written within some ten milliseconds: about as long as the syncs of a large group take one by one.
+const LITTLE_BYTES: u64 = 8 << 20;
 
 /// How much `/proc/meminfo` says is still to be written; everything if it does not say.
 fn waiting_bytes(meminfo: &str) -> u64 {
