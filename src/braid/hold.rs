@@ -9,25 +9,38 @@ use crate::store::git::Git;
 /// For how long after a change in `events/` git's lock holds everything up.
 const QUIET: Duration = Duration::from_millis(300);
 
+/// How soon a repository that was not there is looked for again: nobody makes one and checks a store out into it within that time.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Git's lock and the last change.
 pub(super) struct Hold {
     store: Arc<Store>,
     /// Found once; a repository may be made after the store was opened.
     git: Option<Git>,
+    /// When it was last looked for in vain.
+    missed: Option<Instant>,
     last_change: Option<Instant>,
 }
 
 impl Hold {
     pub(super) fn new(store: &Arc<Store>) -> Self {
-        Self { store: Arc::clone(store), git: store.git().unwrap_or_default(), last_change: None }
+        let mut hold = Self { store: Arc::clone(store), git: None, missed: None, last_change: None };
+        hold.find_git();
+        hold
     }
 
     /// Where git's lock lies while there is one; none outside of a repository.
     pub(super) fn lock_path(&mut self) -> Option<std::path::PathBuf> {
-        if self.git.is_none() {
-            self.git = self.store.git().unwrap_or_default();
-        }
+        self.find_git();
         self.git.as_ref().map(Git::index_lock)
+    }
+
+    /// Looks for the repository, in every directory above the store: outside of one a commit would else pay for that each time.
+    fn find_git(&mut self) {
+        if self.git.is_none() && self.missed.is_none_or(|at| at.elapsed() >= AGAIN) {
+            self.git = self.store.git().unwrap_or_default();
+            self.missed = self.git.is_none().then(Instant::now);
+        }
     }
 
     /// Something in `events/` changed, and not by us.
@@ -48,9 +61,7 @@ impl Hold {
         if self.last_change.is_none_or(|at| now.duration_since(at) >= QUIET) {
             return false;
         }
-        if self.git.is_none() {
-            self.git = self.store.git().unwrap_or_default();
-        }
+        self.find_git();
         self.git.as_ref().is_some_and(|git| self.store.disk().exists(&git.index_lock()))
     }
 }
