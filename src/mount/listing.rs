@@ -2,76 +2,100 @@
 
 use fuser::{FileHandle, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
-use crate::fs::{Attr, Fs, Ttl};
+use crate::fs::{Attr, Child, Fs, Ttl};
+use crate::model::Errno;
 use crate::mount::convert::{attr, errno, kind, ttl};
 use crate::mount::notify::Queue;
 use crate::mount::shell::settle;
 
+/// What a reply is offered.
+enum Offer<'a> {
+    /// `.` or `..`, with its cookie and inode.
+    Dot(u64, &'static str, u64),
+    Child(&'a Child),
+}
+
+/// What became of it.
+enum Outcome {
+    Added,
+    /// The reply is full.
+    Full,
+    /// The name has gone meanwhile.
+    Gone,
+}
+
+impl Outcome {
+    fn of(is_full: bool) -> Self {
+        if is_full { Self::Full } else { Self::Added }
+    }
+}
+
 /// Answers with the names behind an offset.
 pub fn names(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-    let (children, start) = match fs.children(ino.0, handle.0, offset) {
-        Ok(listing) => listing,
-        Err(error) => return reply.error(errno(error)),
-    };
-    let dots = [(1, ".", ino.0), (2, "..", fs.parent(ino.0))];
-    let mut is_end = true;
-    for (cookie, dot, number) in dots.into_iter().filter(|(cookie, ..)| *cookie > offset) {
-        is_end = false;
-        if reply.add(INodeNo(number), cookie, kind(true), dot) {
-            return reply.ok();
-        }
+    let offered = offer(fs, queue, ino, handle, offset, |offer| match offer {
+        Offer::Dot(cookie, dot, number) => Outcome::of(reply.add(INodeNo(number), cookie, kind(true), dot)),
+        Offer::Child(Child { cookie, entry }) => match fs.peek(ino.0, &entry.name) {
+            Some(number) => Outcome::of(reply.add(INodeNo(number), *cookie, kind(entry.directory), &entry.name)),
+            None => Outcome::Gone,
+        },
+    });
+    match offered {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(error)),
     }
-    for child in children.iter().skip(start) {
-        let Some(number) = fs.peek(ino.0, &child.entry.name) else { continue };
-        is_end = false;
-        if reply.add(INodeNo(number), child.cookie, kind(child.entry.directory), &child.entry.name) {
-            break;
-        }
-    }
-    if is_end {
-        end_listing(fs, queue, ino);
-    }
-    reply.ok();
 }
 
 /// Answers with the names behind an offset and counts a lookup of each.
 pub fn inodes(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-    let (children, start) = match fs.children(ino.0, handle.0, offset) {
-        Ok(listing) => listing,
-        Err(error) => return reply.error(errno(error)),
-    };
-    let dots = [(1, ".", ino.0), (2, "..", fs.parent(ino.0))];
-    let mut is_end = true;
-    for (cookie, dot, number) in dots.into_iter().filter(|(cookie, ..)| *cookie > offset) {
-        is_end = false;
-        // The kernel takes no lookup for these two: only number and kind count.
-        let shown = attr(&Attr { ino: number, size: 0, mtime_ns: 0, directory: true, mode: 0o555 }, fs.manner());
-        if reply.add(INodeNo(number), cookie, dot, &ttl(Ttl::Ask, fs.manner()), &shown, Generation(0)) {
-            return reply.ok();
-        }
-    }
     let mut given = Vec::new();
-    for child in children.iter().skip(start) {
-        let Ok((found, serial)) = fs.look_up(ino.0, &child.entry.name) else { continue };
-        let shown = attr(&found.attr, fs.manner());
-        is_end = false;
-        if reply.add(shown.ino, child.cookie, &child.entry.name, &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
-            fs.forget(found.attr.ino, 1);
-            break;
+    let offered = offer(fs, queue, ino, handle, offset, |offer| match offer {
+        Offer::Dot(cookie, dot, number) => {
+            // The kernel takes no lookup for these two: only number and kind count.
+            let shown = attr(&Attr { ino: number, size: 0, mtime_ns: 0, directory: true, mode: 0o555 }, fs.manner());
+            Outcome::of(reply.add(INodeNo(number), cookie, dot, &ttl(Ttl::Ask, fs.manner()), &shown, Generation(0)))
         }
-        given.push((serial, found.attr.ino));
+        Offer::Child(Child { cookie, entry }) => {
+            let Ok((found, serial)) = fs.look_up(ino.0, &entry.name) else { return Outcome::Gone };
+            let shown = attr(&found.attr, fs.manner());
+            if reply.add(shown.ino, *cookie, &entry.name, &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
+                fs.forget(found.attr.ino, 1);
+                return Outcome::Full;
+            }
+            given.push((serial, found.attr.ino));
+            Outcome::Added
+        }
+    });
+    match offered {
+        Ok(()) => reply.ok(),
+        Err(error) => return reply.error(errno(error)),
     }
-    if is_end {
-        end_listing(fs, queue, ino);
-    }
-    reply.ok();
     queue.tell(given.into_iter().filter_map(|(serial, ino)| fs.overtaken(serial, ino)));
 }
 
-/// Before the end of a listing is told: what the kernel keeps of it goes if it has names of several trees.
-fn end_listing(fs: &Fs, queue: &Queue, ino: INodeNo) {
-    if let Some(notice) = fs.end_listing(ino.0) {
+/// Offers a reply what stands behind an offset, until it is full. Before the end of a listing is told, what the kernel keeps of it goes
+/// if it has names of several trees.
+fn offer(
+    fs: &Fs,
+    queue: &Queue,
+    ino: INodeNo,
+    handle: FileHandle,
+    offset: u64,
+    mut add: impl FnMut(Offer<'_>) -> Outcome,
+) -> Result<(), Errno> {
+    let (children, start) = fs.children(ino.0, handle.0, offset)?;
+    let dots = [(1, ".", ino.0), (2, "..", fs.parent(ino.0))].into_iter().filter(|(cookie, ..)| *cookie > offset);
+    let dots = dots.map(|(cookie, dot, number)| Offer::Dot(cookie, dot, number));
+    let mut is_end = true;
+    for offer in dots.chain(children.iter().skip(start).map(Offer::Child)) {
+        match add(offer) {
+            Outcome::Added => is_end = false,
+            Outcome::Full => return Ok(()),
+            Outcome::Gone => {}
+        }
+    }
+    if let Some(notice) = is_end.then(|| fs.end_listing(ino.0)).flatten() {
         queue.tell([notice]);
         settle(queue);
     }
+    Ok(())
 }
