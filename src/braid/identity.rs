@@ -75,12 +75,16 @@ impl Keeper {
 
     /// The same for all that is there, at a start.
     pub(super) fn find_last(&mut self) {
-        let Some(own) = self.identity.replica_id else { return };
+        let Some(own) = self.identity.replica_id.filter(|_| self.identity.is_own()) else { return };
         let (transactions, order) = (&self.index.transactions, &self.index.order);
-        let last = self.identity.last_transaction.and_then(|last| transactions.find_valid(last));
+        let last = match self.identity.last_transaction.map(|last| transactions.find_valid(last)) {
+            // Nothing goes on from one that is gone.
+            Some(None) => return,
+            known => known.flatten(),
+        };
         // What descends from the last one that is known stands behind it.
-        let behind = (0..order.len()).rev().filter_map(|rank| order.get(rank)).take_while(|&tx| Some(tx) != last);
-        if let Some(newest) = behind.into_iter().find(|&tx| transactions.replica(tx) == own) {
+        let mut behind = (0..order.len()).rev().filter_map(|rank| order.get(rank)).take_while(|&tx| Some(tx) != last);
+        if let Some(newest) = behind.find(|&tx| transactions.replica(tx) == own) {
             self.go_on_from(newest);
         }
     }
