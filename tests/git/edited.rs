@@ -1,9 +1,10 @@
 //! Who tells that the first line of a file was changed, which no hash covers, and how long.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::stage::{Copy, repository};
 use crate::support::git::git;
@@ -111,15 +112,21 @@ fn an_edit_is_told_where_there_is_no_git_too() {
     told_by_all(&dir, &[]);
 }
 
+/// A store in which a file was edited and committed while nothing ran, and the file's name.
+fn edited_at_rest(edit: (&str, &str), in_place: bool) -> (TempDir, PathBuf, String) {
+    let home = tempfile::tempdir().unwrap();
+    let (copy, name) = three(&home.path().join("store"));
+    let dir = copy.dir.clone();
+    drop(copy);
+    rewrite(&dir, &name, edit, in_place);
+    save(&dir);
+    (home, dir, name)
+}
+
 #[test]
 fn an_edit_while_nothing_ran_is_told_by_all() {
     for edit in EDITS {
-        let home = tempfile::tempdir().unwrap();
-        let (copy, name) = three(&home.path().join("store"));
-        let dir = copy.dir.clone();
-        drop(copy);
-        rewrite(&dir, &name, edit, false);
-        save(&dir);
+        let (_home, dir, name) = edited_at_rest(edit, false);
         told_by_all(&dir, &[&*name]);
     }
 }
@@ -127,12 +134,7 @@ fn an_edit_while_nothing_ran_is_told_by_all() {
 /// `status` looks at no file whose inode is the same, until a mount has compared sizes and times.
 #[test]
 fn an_edit_in_place_while_nothing_ran_is_told_by_status_after_a_mount() {
-    let home = tempfile::tempdir().unwrap();
-    let (copy, name) = three(&home.path().join("store"));
-    let dir = copy.dir.clone();
-    drop(copy);
-    rewrite(&dir, &name, EDITS[0], true);
-    save(&dir);
+    let (_home, dir, name) = edited_at_rest(EDITS[0], true);
     assert_eq!(told_by(&dir, "doctor"), [&*name]);
     told_by_a_mount(&dir, &[&*name]);
     told_by_all(&dir, &[&*name]);
@@ -142,12 +144,7 @@ fn an_edit_in_place_while_nothing_ran_is_told_by_status_after_a_mount() {
 #[test]
 fn an_edit_is_known_from_the_history_alone() {
     for edit in EDITS {
-        let home = tempfile::tempdir().unwrap();
-        let (copy, name) = three(&home.path().join("store"));
-        let dir = copy.dir.clone();
-        drop(copy);
-        rewrite(&dir, &name, edit, true);
-        save(&dir);
+        let (_home, dir, name) = edited_at_rest(edit, true);
         fs::remove_dir_all(dir.join("index")).unwrap();
         assert_eq!(told_by(&dir, "status"), [] as [&str; 0]);
         assert_eq!(told_by(&dir, "doctor"), [&*name]);
