@@ -1,8 +1,8 @@
 //! Conflicts: forks that have transactions in common, to be resolved as a whole.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
+use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 
 use crate::dag::forks::{Fork, History};
@@ -31,13 +31,13 @@ impl Conflict {
 #[must_use]
 pub fn conflicts(history: &impl History, forks: Vec<Fork>) -> Vec<Conflict> {
     let mut groups = Groups::new(forks.len());
-    let mut first_with = HashMap::new();
+    let mut first_with = FxHashMap::default();
     for (place, fork) in forks.iter().enumerate() {
         for n in fork.branches.iter().flat_map(|branch| &branch.transactions) {
             groups.join(place, *first_with.entry(*n).or_insert(place));
         }
     }
-    let mut by_group: HashMap<usize, Vec<Fork>> = HashMap::new();
+    let mut by_group: FxHashMap<usize, Vec<Fork>> = FxHashMap::default();
     for (place, fork) in forks.into_iter().enumerate() {
         by_group.entry(groups.find(place)).or_default().push(fork);
     }

@@ -1,6 +1,8 @@
 //! The past of several tips, divided by which of them have it in their past.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+
+use rustc_hash::FxHashMap;
 
 use crate::dag::graph::Graph;
 
@@ -11,7 +13,7 @@ use crate::dag::graph::Graph;
 pub struct DividedPast {
     /// How many tips there are.
     tips: usize,
-    runs: HashMap<u32, Run>,
+    runs: FxHashMap<u32, Run>,
     fork_points: Vec<u32>,
     floor: u32,
 }
@@ -50,7 +52,7 @@ struct Walk<'a, G> {
     graph: &'a G,
     past: DividedPast,
     open: BinaryHeap<Step>,
-    entries: HashMap<u32, Entry>,
+    entries: FxHashMap<u32, Entry>,
     /// How many of the open steps are not known to lie behind something that is in the past of all.
     unsettled: usize,
 }
@@ -58,8 +60,8 @@ struct Walk<'a, G> {
 impl DividedPast {
     /// Walks from tips of which none descends from another.
     pub fn of(graph: &impl Graph, tips: &[u32]) -> Self {
-        let past = Self { tips: tips.len(), runs: HashMap::new(), fork_points: Vec::new(), floor: u32::MAX };
-        let mut walk = Walk { graph, past, open: BinaryHeap::new(), entries: HashMap::new(), unsettled: 0 };
+        let past = Self { tips: tips.len(), runs: FxHashMap::default(), fork_points: Vec::new(), floor: u32::MAX };
+        let mut walk = Walk { graph, past, open: BinaryHeap::new(), entries: FxHashMap::default(), unsettled: 0 };
         for (side, &tip) in tips.iter().enumerate() {
             let mut sides: Sides = vec![0; tips.len().div_ceil(64)].into();
             if let Some(word) = sides.get_mut(side / 64) {

@@ -1,6 +1,8 @@
 //! Walks over transactions as numbers; every one is a loop, however long the chain.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+
+use rustc_hash::FxHashMap;
 
 /// What the walks need to know of a set of transactions that are numbered densely.
 pub trait Graph {
@@ -88,7 +90,7 @@ enum Places {
         first: u32,
         places: Vec<u32>,
     },
-    Map(HashMap<u32, u32>),
+    Map(FxHashMap<u32, u32>),
 }
 
 impl Places {

@@ -1,6 +1,6 @@
 //! Ancestor questions that visit only the runs between the two transactions, and nothing where a cut lies between.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::dag::graph::Graph;
 
@@ -10,7 +10,7 @@ const SCRATCH_MAX: usize = 16 * 1024;
 /// Answers ancestor questions, reusing its scratch, and counts what it visits.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
-    seen: HashSet<u32>,
+    seen: FxHashSet<u32>,
     open: Vec<u32>,
     visited: u64,
     questions: u64,
@@ -53,7 +53,7 @@ impl Reach {
     pub fn ancestors_among(&mut self, graph: &impl Graph, candidates: &[u32], of: u32) -> Vec<bool> {
         let (mut answers, mut unknown) = self.ask(graph, candidates, of);
         let Some(floor) = unknown.floor() else { return answers };
-        let mut found = HashSet::new();
+        let mut found = FxHashSet::default();
         self.walk(graph, of, floor, |run, at| {
             unknown.take(run, at, &mut found);
             unknown.runs.is_empty()
@@ -70,7 +70,7 @@ impl Reach {
         if answers.contains(&true) {
             return true;
         }
-        let mut found = HashSet::new();
+        let mut found = FxHashSet::default();
         if let Some(floor) = unknown.floor() {
             self.walk(graph, of, floor, |run, at| {
                 unknown.take(run, at, &mut found);
@@ -127,7 +127,7 @@ impl Reach {
             }
         }
         if self.seen.capacity() > SCRATCH_MAX {
-            self.seen = HashSet::new();
+            self.seen = FxHashSet::default();
             self.open = Vec::new();
         }
     }
@@ -136,7 +136,7 @@ impl Reach {
 /// Candidates that only a walk can tell of: by run, each with its depth.
 #[derive(Default)]
 struct Unknown {
-    runs: HashMap<u32, Vec<(u32, u32)>>,
+    runs: FxHashMap<u32, Vec<(u32, u32)>>,
 }
 
 impl Unknown {
@@ -146,7 +146,7 @@ impl Unknown {
     }
 
     /// Takes out what is in the past of a walk that has entered a run at a depth.
-    fn take(&mut self, run: u32, at: u32, found: &mut HashSet<u32>) {
+    fn take(&mut self, run: u32, at: u32, found: &mut FxHashSet<u32>) {
         let Some(candidates) = self.runs.get_mut(&run) else { return };
         candidates.retain(|&(depth, n)| {
             if depth <= at {
