@@ -61,6 +61,21 @@ pub struct Arrival<'a> {
     pub events: Vec<ArrivalEvent<'a>>,
 }
 
+impl Arrival<'_> {
+    /// The streams that were read and not written, with the versions seen; of a saved file only these are named.
+    pub fn reads(&self) -> impl Iterator<Item = (&str, u64)> {
+        let (bases, events) = (&self.header.stream_bases, &self.events);
+        // Nearly every transaction has one stream and few events, which need no table.
+        let table: Option<HashSet<&str>> =
+            (bases.len() * events.len() > COMPARED_MAX).then(|| events.iter().map(|event| event.stream_id).collect());
+        let is_written = move |stream: &str| match &table {
+            Some(table) => table.contains(stream),
+            None => events.iter().any(|event| event.stream_id == stream),
+        };
+        bases.iter().map(|(stream, base)| (stream.as_str(), *base)).filter(move |(stream, _)| !is_written(stream))
+    }
+}
+
 /// An event as it is taken in.
 #[derive(Debug)]
 pub struct ArrivalEvent<'a> {
@@ -231,7 +246,7 @@ impl Index {
         let reads = held.reads.iter().map(|&(stream, base)| (self.streams.text(stream), base));
         held.key.as_deref() == header.key.as_deref()
             && resolves.eq(header.resolves.iter().map(String::as_str))
-            && reads.eq(reads_of(arrival))
+            && reads.eq(arrival.reads())
             && self.transactions.flags(number).has(Flags::CLOSES_ALL) == closes_all(header, arrival.events.len())
     }
 
@@ -241,7 +256,7 @@ impl Index {
         for stream in &header.resolves {
             details.resolves.push(self.stream_number(stream));
         }
-        for (stream, base) in reads_of(arrival) {
+        for (stream, base) in arrival.reads() {
             details.reads.push((self.stream_number(stream), base));
         }
         details.file = arrival.odd_name.map(Into::into);
@@ -414,19 +429,6 @@ fn weight(events: &Events, event: u32) -> u64 {
 }
 
 /// Whether a transaction closes every fork that it descends from (FORMAT.md, "Forks").
-/// The streams that were read and not written, with the versions seen; of a saved file only these are named.
-fn reads_of<'a>(arrival: &'a Arrival<'_>) -> impl Iterator<Item = (&'a str, u64)> {
-    let (bases, events) = (&arrival.header.stream_bases, &arrival.events);
-    // Nearly every transaction has one stream and few events, which need no table.
-    let table: Option<HashSet<&str>> =
-        (bases.len() * events.len() > COMPARED_MAX).then(|| events.iter().map(|event| event.stream_id).collect());
-    let is_written = move |stream: &str| match &table {
-        Some(table) => table.contains(stream),
-        None => events.iter().any(|event| event.stream_id == stream),
-    };
-    bases.iter().map(|(stream, base)| (stream.as_str(), *base)).filter(move |(stream, _)| !is_written(stream))
-}
-
 fn closes_all(header: &Header, events: usize) -> bool {
     events == 0 && header.parents.len() >= 2 && header.stream_bases.is_empty() && header.resolves.is_empty()
 }

@@ -1,6 +1,6 @@
 //! The saved index: taken over at the start, kept up while the store is open.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::thread::JoinHandle;
 
@@ -241,10 +241,7 @@ impl Keeper {
             return;
         }
         let mut header = good.header.clone();
-        if !good.events.is_empty() {
-            let written: HashSet<&str> = good.events.iter().map(|event| &*event.stream_id).collect();
-            header.stream_bases.retain(|(stream, _)| !written.contains(stream.as_str()));
-        }
+        header.stream_bases = good.arrival(None, None).reads().map(|(stream, base)| (stream.to_owned(), base)).collect();
         let events = good.events.iter().map(|event| SavedEvent {
             event_id: event.event_id,
             stream_id: event.stream_id.to_string(),
