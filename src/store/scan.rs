@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::thread::{self, Scope};
 
-use nix::time::{ClockId, clock_gettime};
+use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::disk::{self, Disk, EntryKind, OpenDir, Stat};
 use crate::store::Store;
@@ -19,9 +18,6 @@ const CHUNKS_AHEAD: usize = 128;
 
 /// How many chunks lie ready before the taker is woken: it takes a chunk in less time than it is read, and would else wake for each.
 const CHUNKS_AT_ONCE: usize = 8;
-
-/// A reader that took so many times its processor time was waiting for the disk.
-const WAITING: u32 = 4;
 
 /// What a name in `events/` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,34 +114,19 @@ impl Store {
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
         let chunks = names.len().div_ceil(CHUNK);
-        let turns = Turns::of(chunks, threads.min(thread::available_parallelism().map_or(2, usize::from)));
-        let work = |reader_number: usize| {
-            let end = End(&turns);
-            let mut reader = self.reader();
-            while turns.wait_until_called(reader_number) {
-                let Some(chunk) = turns.claim() else { break };
-                let begun = (Instant::now(), thread_time());
-                turns.hand_in(chunk, reader.load(names, chunk, &make));
-                // Who mostly waits for the disk calls others to wait beside it.
-                if begun.0.elapsed() > thread_time().saturating_sub(begun.1) * WAITING {
-                    turns.call(threads);
-                }
-            }
-            // One who finds nothing more to do is not the end of the others' work.
-            std::mem::forget(end);
-        };
+        let threads = if chunks > 1 && threads > 1 { threads.min(chunks) } else { 0 };
+        let at_once = threads.min(thread::available_parallelism().map_or(2, usize::from));
+        let reading = Reading { store: self, names, threads, make, turns: Turns::of(chunks, at_once) };
         thread::scope(|scope| {
             // Whatever ends early, here or there, leaves nobody waiting.
-            let _end = End(&turns);
-            let wanted = if chunks > 1 && threads > 1 { threads.min(chunks) } else { 0 };
-            let spawn = |number| thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, move || work(number)).is_ok();
+            let _end = End(&reading.turns);
             // A system that gives no more threads is read with those that it gave.
-            let readers = (0..wanted).take_while(|&number| spawn(number)).count();
+            let readers = reading.start(at_once, scope);
             let mut alone = (readers == 0).then(|| self.reader());
             for chunk in 0..chunks {
                 let made = match &mut alone {
-                    Some(reader) => Some(reader.load(names, chunk, &make)),
-                    None => turns.take(chunk),
+                    Some(reader) => Some(reader.load(names, chunk, &reading.make)),
+                    None => reading.turns.take(chunk),
                 };
                 let Some(made) = made else { return };
                 take(made);
@@ -156,6 +137,43 @@ impl Store {
     fn reader(&self) -> Reader<'_> {
         let events = self.layout().events();
         Reader { dir: self.disk().open_dir(&events), disk: self.disk(), events, buffer: Vec::new() }
+    }
+}
+
+/// Files that are read on some threads, and who takes what is made of them.
+struct Reading<'a, T, F> {
+    store: &'a Store,
+    names: &'a [String],
+    /// How many readers there may be.
+    threads: usize,
+    make: F,
+    turns: Turns<T>,
+}
+
+impl<T, F> Reading<'_, T, F>
+where
+    T: Send,
+    F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
+{
+    /// Starts so many readers; gives how many the system let start.
+    fn start<'scope>(&'scope self, readers: usize, scope: &'scope Scope<'scope, '_>) -> usize {
+        let start = || thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, move || self.read(scope));
+        (0..readers).take_while(|_| start().is_ok()).count()
+    }
+
+    fn read<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+        let end = End(&self.turns);
+        let mut reader = self.store.reader();
+        while let Some(chunk) = self.turns.claim() {
+            let before = blocks_read();
+            self.turns.hand_in(chunk, reader.load(self.names, chunk, &self.make));
+            // Who waits for the disk, and not just once, calls others to wait beside it.
+            if blocks_read() - before >= CHUNK as i64 {
+                self.start(self.turns.call(self.threads), scope);
+            }
+        }
+        // One who finds nothing more to do is not the end of the others' work.
+        std::mem::forget(end);
     }
 }
 
@@ -190,8 +208,6 @@ struct Turns<T> {
     made: Condvar,
     /// There is room for another chunk.
     room: Condvar,
-    /// More readers are called.
-    called: Condvar,
 }
 
 struct State<T> {
@@ -201,34 +217,27 @@ struct State<T> {
     taken: usize,
     /// How many readers wait for room.
     waiting: usize,
-    /// Readers below this number are to read.
-    called: usize,
+    /// How many readers were called.
+    readers: usize,
     ended: bool,
 }
 
 impl<T> Turns<T> {
-    fn of(chunks: usize, called: usize) -> Self {
-        let state = State { made: BTreeMap::new(), next: 0, taken: 0, waiting: 0, called, ended: false };
-        Self { chunks, state: Mutex::new(state), made: Condvar::new(), room: Condvar::new(), called: Condvar::new() }
+    fn of(chunks: usize, readers: usize) -> Self {
+        let state = State { made: BTreeMap::new(), next: 0, taken: 0, waiting: 0, readers, ended: false };
+        Self { chunks, state: Mutex::new(state), made: Condvar::new(), room: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until this reader is needed; false if nobody takes any more.
-    fn wait_until_called(&self, reader: usize) -> bool {
-        let wait = |state: &mut State<T>| !state.ended && reader >= state.called;
-        !self.called.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner).ended
-    }
-
-    /// Calls twice as many readers.
-    fn call(&self, max: usize) {
+    /// Calls as many readers again as there are, while there is something for them to read; gives how many are to be started.
+    fn call(&self, max: usize) -> usize {
         let mut state = self.lock();
-        if state.called < max {
-            state.called = (state.called * 2).min(max);
-            self.called.notify_all();
-        }
+        let more = state.readers.min(max - state.readers).min(self.chunks - state.next);
+        state.readers += more;
+        more
     }
 
     /// A chunk to read, once it is not too far ahead; none when all are claimed or nobody takes any more.
@@ -268,10 +277,10 @@ impl<T> Turns<T> {
     }
 }
 
-/// The processor time of this thread so far.
-fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
-    now.map_or(Duration::ZERO, Duration::from)
+/// How much this thread has had to fetch from disks so far, in blocks of 512 bytes. No clock would tell that from waiting for a
+/// processor or for a lock, where more readers are only in the way.
+fn blocks_read() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.block_reads())
 }
 
 /// Tells everybody that nothing more comes or is taken.
@@ -280,7 +289,7 @@ struct End<'a, T>(&'a Turns<T>);
 impl<T> Drop for End<'_, T> {
     fn drop(&mut self) {
         self.0.lock().ended = true;
-        for waits in [&self.0.made, &self.0.room, &self.0.called] {
+        for waits in [&self.0.made, &self.0.room] {
             waits.notify_all();
         }
     }
@@ -348,6 +357,20 @@ mod tests {
             assert_eq!(read, (0..names.len()).map(|n| (n != 5).then_some(n)).collect::<Vec<_>>());
         }
         assert!(store.load_many(&[], 4, |n, _| n).is_empty());
+    }
+
+    #[test]
+    fn readers_are_called_as_they_are_needed_and_no_more_than_there_are_chunks() {
+        let call = |chunks, at_once, max| {
+            let turns = Turns::<()>::of(chunks, at_once);
+            std::iter::from_fn(|| Some(turns.call(max)).filter(|&more| more > 0)).collect::<Vec<_>>()
+        };
+        assert_eq!(call(100, 2, 32), [2, 4, 8, 16]);
+        assert_eq!(call(100, 2, 13), [2, 4, 5]);
+        assert_eq!(call(0, 2, 32), [0; 0]);
+        let turns = Turns::<()>::of(5, 2);
+        (0..3).for_each(|chunk| assert_eq!(turns.claim(), Some(chunk)));
+        assert_eq!(turns.call(32), 2);
     }
 
     #[test]

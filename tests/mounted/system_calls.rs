@@ -1,4 +1,4 @@
-//! What a commit asks of the system, counted in the daemon itself. No clock is asked, so that no busy machine decides.
+//! What a commit and a start ask of the system, counted in the daemon itself. No clock is asked, so that no busy machine decides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -76,4 +76,21 @@ fn a_commit_of_one_writer_costs_the_same_few_calls_whatever_the_size_of_the_stor
         let expected = [("fsync", 2), ("open to write", 3), ("pwrite64", 5), ("renameat2", 1)];
         assert_eq!(counts, expected.map(|(kind, count)| (kind.to_owned(), count)).into());
     }
+}
+
+#[test]
+fn files_that_lie_in_memory_are_read_by_no_more_threads_than_there_are_processors() {
+    let mut store = TestStore::new();
+    // Enough to keep all readers busy that a cold disk may have.
+    for n in 0..1_100 {
+        store.transaction().event("a", "T", json!({ "n": n })).write();
+    }
+    let trace = store.home().join("trace");
+    let mount = Mount::options(&store.path()).traced("clone,clone3", &trace).start();
+    assert_eq!(mount.count("log.jsonl"), 1_100);
+    mount.unmount();
+    let trace = fs::read_to_string(trace).unwrap();
+    let threads = trace.lines().filter(|line| line.contains("CLONE_THREAD")).count();
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert!(threads > 0 && threads < 20 + processors, "{threads} threads were started");
 }
