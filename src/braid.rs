@@ -1,7 +1,7 @@
 //! The facade: open a store, read its epochs, append to it.
 //!
-//! One thread, the keeper, owns all change: it takes in files, commits drafts and publishes epochs. Readers hold an
-//! `Arc` of an epoch and never wait for it.
+//! The keeper owns all change: it takes in files, commits drafts and publishes epochs, on a thread of its own or, for a writer who is
+//! alone, on the writer's. Readers hold an `Arc` of an epoch and never wait for it.
 //!
 //! ```
 //! use braidfs::braid::{Braid, OpenOptions};
@@ -36,6 +36,7 @@ mod commit;
 mod cursors;
 mod cutover;
 mod declined;
+mod desk;
 mod findings;
 mod forked;
 mod gone;
@@ -81,6 +82,7 @@ pub use restore::{Restoration, Restored};
 pub use travel::{TravelError, When};
 
 pub use cutover::CutOver;
+use desk::Desk;
 use keeper::{Keeper, Request};
 pub use options::OpenOptions;
 pub use outcome::{AppendError, Committed, CommittedEvent, Failure};
@@ -133,6 +135,7 @@ struct Inner {
     store: Arc<Store>,
     travel: Arc<Travel>,
     requests: Sender<Request>,
+    desk: Arc<Desk<Keeper>>,
     projections: Arc<Projections>,
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
@@ -180,8 +183,10 @@ impl Braid {
             unread: Mutex::default(),
             listeners: RwLock::default(),
         });
-        let (to_self, for_keeper) = (requests.clone(), Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&for_keeper, &inbox, to_self));
+        let desk = Arc::new(Desk::new(keeper));
+        let (to_self, at, for_keeper) = (requests.clone(), Arc::clone(&desk), Arc::clone(&shared));
+        let thread = std::thread::Builder::new().name("keeper".to_owned());
+        let thread = thread.spawn(move || Keeper::run(&at, &for_keeper, &inbox, to_self));
         let thread = thread.map_err(|error| Failure { message: format!("no thread could be started: {error}"), hint: String::new() })?;
         if options.follow {
             let (shared, store, keeper) = (Arc::downgrade(&shared), Arc::downgrade(&store), requests.clone());
@@ -197,7 +202,7 @@ impl Braid {
         }
         let past_states = projections::Past::of(&projections);
         let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states));
-        Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, projections, keeper: Mutex::new(Some(thread)) }) })
+        Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, desk, projections, keeper: Mutex::new(Some(thread)) }) })
     }
 
     /// The newest published state.
@@ -288,7 +293,7 @@ impl Braid {
         self.inner.keeper.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Calls `listener` after each publication, on the keeper's thread: it must be short and never wait for the keeper.
+    /// Calls `listener` after each publication, on the keeper's thread or that of a writer: it must be short and never wait for the keeper.
     pub fn on_publish(&self, listener: Listener) {
         self.inner.shared.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
@@ -313,8 +318,16 @@ impl Braid {
     fn commit(&self, proposal: Proposal) -> Result<Committed, AppendError> {
         let (reply, answer) = channel();
         let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned() };
-        let sent = self.inner.requests.send(Request::Append { proposal: Box::new(proposal), reply });
-        sent.map_err(|_| failed("the store was closed"))?;
+        let proposal = Box::new(proposal);
+        if let Some(mut keeper) = self.inner.desk.alone() {
+            if keeper.commit_here(proposal, reply, &self.inner.shared) {
+                // A keeper's thread that ended has nothing to look for.
+                let _ = self.inner.requests.send(Request::Job(Box::new(|_, _| {})));
+            }
+        } else {
+            let sent = self.inner.requests.send(Request::Append { proposal, reply });
+            sent.map_err(|_| failed("the store was closed"))?;
+        }
         answer
             .recv()
             .map_err(|_| failed("a bug in braidfs ended the commit, and it is not known whether it was made; the log says where"))?

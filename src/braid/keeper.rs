@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::field::Empty;
 
 use crate::braid::clock::Clock;
+use crate::braid::desk::Desk;
 use crate::braid::forked::Proposal;
 use crate::braid::gone::Gone;
 use crate::braid::heap;
@@ -212,35 +213,51 @@ impl Keeper {
         self.dirty = true;
     }
 
-    /// Serves until it is told to stop or nobody can ask any more.
-    pub(super) fn run(mut self, shared: &Shared, inbox: &Receiver<Request>, to_self: Sender<Request>) {
+    /// Serves at a desk until it is told to stop or nobody can ask any more.
+    pub(super) fn run(desk: &Desk<Self>, shared: &Shared, inbox: &Receiver<Request>, to_self: Sender<Request>) {
+        desk.turn().begin_serving(shared, to_self);
+        desk.set_queues(false);
+        let mut expected = 1;
+        loop {
+            let patience = desk.turn().patience();
+            let request = inbox.recv_timeout(patience);
+            let mut keeper = desk.turn();
+            match request {
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Request::Append { proposal, reply }) => {
+                    let (group, others) = gather((proposal, reply), inbox, expected, keeper.group_max);
+                    // One writer alone waits for nobody, and next time not for this thread either.
+                    expected = group.len();
+                    desk.set_queues(expected > 1);
+                    keeper.survive(shared, |keeper| keeper.commit_group(group, shared));
+                    let stops = others.iter().any(|request| matches!(request, Request::Stop));
+                    others.into_iter().for_each(|request| keeper.survive(shared, |keeper| keeper.serve(request, shared)));
+                    if stops {
+                        break;
+                    }
+                }
+                Ok(request) => keeper.survive(shared, |keeper| keeper.serve(request, shared)),
+                Err(RecvTimeoutError::Timeout) => keeper.survive(shared, |keeper| keeper.tick(shared)),
+            }
+        }
+        let mut keeper = desk.turn();
+        keeper.keep_base();
+        keeper.end_base();
+    }
+
+    fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>) {
         if self.follow {
             self.start_watching(to_self);
         } else {
             drop(to_self);
         }
         self.survive(shared, |keeper| keeper.first_look(shared));
-        let mut expected = 1;
-        loop {
-            match inbox.recv_timeout(self.patience()) {
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Request::Append { proposal, reply }) => {
-                    let (group, others) = gather((proposal, reply), inbox, expected, self.group_max);
-                    // One writer alone waits for nobody.
-                    expected = group.len();
-                    self.survive(shared, |keeper| keeper.commit_group(group, shared));
-                    let stops = others.iter().any(|request| matches!(request, Request::Stop));
-                    others.into_iter().for_each(|request| self.survive(shared, |keeper| keeper.serve(request, shared)));
-                    if stops {
-                        break;
-                    }
-                }
-                Ok(request) => self.survive(shared, |keeper| keeper.serve(request, shared)),
-                Err(RecvTimeoutError::Timeout) => self.survive(shared, |keeper| keeper.tick(shared)),
-            }
-        }
-        self.keep_base();
-        self.end_base();
+    }
+
+    /// Commits on the thread of the one who asks; gives whether the keeper's thread must be told that it has something to look for.
+    pub(super) fn commit_here(&mut self, proposal: Box<Proposal>, reply: Sender<Result<Committed, AppendError>>, shared: &Shared) -> bool {
+        self.survive(shared, |keeper| keeper.commit_group(vec![(proposal, reply)], shared));
+        self.patience() < IDLE
     }
 
     fn serve(&mut self, request: Request, shared: &Shared) {

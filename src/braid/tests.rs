@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -220,6 +221,21 @@ fn writers_that_wait_together_are_one_group_and_none_is_lost() {
     let before = everything(&braid.tree());
     drop((braid, epoch));
     assert_eq!(everything(&open(&dir, false).tree()), before);
+}
+
+#[test]
+fn a_writer_who_is_alone_wakes_nobody_for_a_commit() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, true);
+    let publishers = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&publishers);
+    braid.on_publish(Box::new(move |_, _| noted.lock().unwrap().push(std::thread::current().id())));
+    for n in 0..40 {
+        append(&braid, &event("a", n));
+    }
+    let own = publishers.lock().unwrap().iter().filter(|&&thread| thread == std::thread::current().id()).count();
+    // The keeper's thread may be at it when a hint of the watch comes.
+    assert!(own > 20, "{own}");
 }
 
 /// The SHA-256 of the event ids in canonical order, one a line.

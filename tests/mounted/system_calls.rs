@@ -1,6 +1,6 @@
 //! What a commit and a start ask of the system, counted in the daemon itself. No clock is asked, so that no busy machine decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -29,15 +29,15 @@ fn kind_of(call: &str) -> &str {
     }
 }
 
-/// What the thread that commits asks of the store for one commit, by kind; the same for each but the first of a trace, which finds files
-/// not yet open.
+/// What the threads that commit ask of the store for one commit, by kind; the same for each but the first of a trace, which finds files
+/// not yet open. A writer who is alone commits on the thread that serves his call.
 fn calls_of_a_commit(trace: &str, store: &Path) -> BTreeMap<String, usize> {
     let store = store.to_str().unwrap();
     let calls = trace.lines().filter(|line| line.contains(store) && !line.contains(" resumed>"));
     let calls: Vec<(&str, &str)> =
         calls.filter_map(|line| line.split_once(' ')).map(|(thread, call)| (thread, call.trim_start())).collect();
-    let keeper = calls.iter().find(|(_, call)| is_commit(call)).unwrap().0;
-    let calls: Vec<&str> = calls.into_iter().filter(|(thread, _)| *thread == keeper).map(|(_, call)| call).collect();
+    let threads: BTreeSet<&str> = calls.iter().filter(|(_, call)| is_commit(call)).map(|&(thread, _)| thread).collect();
+    let calls: Vec<&str> = calls.into_iter().filter(|(thread, _)| threads.contains(thread)).map(|(_, call)| call).collect();
     let commits: Vec<usize> = (0..calls.len()).filter(|&at| is_commit(calls[at])).skip(1).collect();
     let counted = commits.windows(2).map(|pair| {
         let mut counts = BTreeMap::new();
