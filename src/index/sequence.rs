@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::format::binary::{Binary, Input, binary_fields};
+use crate::format::binary::{Binary, Input, binary_fields, put_len};
 
 /// How many numbers share one chunk: a change of one copies at most this many.
 const CHUNK_LEN_MAX: usize = 512;
@@ -29,7 +29,31 @@ enum Chunks {
     #[default]
     None,
     One(Arc<[u32]>, u64),
-    Many(Arc<Vec<Chunk>>),
+    Many(Arc<Chain>),
+}
+
+/// More than one chunk. The last is beside the others, so that an append does not copy their list.
+#[derive(Clone, Debug)]
+struct Chain {
+    before: Arc<Vec<Chunk>>,
+    last: Chunk,
+}
+
+impl Chain {
+    fn get(&self, at: usize) -> Option<&Chunk> {
+        if at == self.before.len() { Some(&self.last) } else { self.before.get(at) }
+    }
+
+    /// How many chunks fulfil `is_before`; those that do come first.
+    fn partition_point(&self, mut is_before: impl FnMut(&Chunk) -> bool) -> usize {
+        let at = self.before.partition_point(&mut is_before);
+        if at == self.before.len() && is_before(&self.last) { at + 1 } else { at }
+    }
+
+    fn iter_from(&self, at: usize) -> impl DoubleEndedIterator<Item = &Chunk> {
+        let last = (at <= self.before.len()).then_some(&self.last);
+        self.before.get(at..).unwrap_or_default().iter().chain(last)
+    }
 }
 
 impl Binary for Sequence {
@@ -43,7 +67,8 @@ impl Binary for Sequence {
             }
             Chunks::Many(chunks) => {
                 2u8.put(out);
-                chunks.put(out);
+                put_len(chunks.before.len() + 1, out);
+                chunks.iter_from(0).for_each(|chunk| chunk.put(out));
             }
         }
     }
@@ -52,7 +77,11 @@ impl Binary for Sequence {
         let chunks = match u8::take(from)? {
             0 => Chunks::None,
             1 => Chunks::One(Binary::take(from)?, Binary::take(from)?),
-            2 => Chunks::Many(Binary::take(from)?),
+            2 => {
+                let mut before: Vec<Chunk> = Binary::take(from)?;
+                let last = before.pop()?;
+                Chunks::Many(Arc::new(Chain { before: Arc::new(before), last }))
+            }
             _ => return None,
         };
         Some(Self { chunks })
@@ -75,7 +104,7 @@ impl Sequence {
         match &self.chunks {
             Chunks::None => 0,
             Chunks::One(items, _) => items.len() as u64,
-            Chunks::Many(chunks) => chunks.last().map_or(0, |chunk| chunk.items_end),
+            Chunks::Many(chunks) => chunks.last.items_end,
         }
     }
 
@@ -91,7 +120,7 @@ impl Sequence {
         match &self.chunks {
             Chunks::None => 0,
             Chunks::One(_, bytes) => *bytes,
-            Chunks::Many(chunks) => chunks.last().map_or(0, |chunk| chunk.bytes_end),
+            Chunks::Many(chunks) => chunks.last.bytes_end,
         }
     }
 
@@ -112,26 +141,26 @@ impl Sequence {
 
     /// The numbers from a rank on.
     pub fn iter_from(&self, rank: u64) -> impl Iterator<Item = u32> + '_ {
-        let (many, one): (&[Chunk], &[u32]) = match &self.chunks {
-            Chunks::None => (&[], &[]),
-            Chunks::One(items, _) => (&[], items),
-            Chunks::Many(chunks) => (chunks, &[]),
-        };
-        let at = many.partition_point(|chunk| chunk.items_end <= rank);
-        let many = many.get(at..).unwrap_or_default();
-        let first = many.first().map_or(0, |chunk| chunk.items_end - chunk.items.len() as u64);
-        let skip = rank.saturating_sub(first) as usize;
-        many.iter().flat_map(|chunk| chunk.items.iter().copied()).chain(one.iter().copied()).skip(skip)
+        let (many, one) = self.parts();
+        let at = many.map_or(0, |chunks| chunks.partition_point(|chunk| chunk.items_end <= rank));
+        let first = many.and_then(|chunks| chunks.get(at)).map_or(0, |chunk| chunk.items_end - chunk.items.len() as u64);
+        let many = many.into_iter().flat_map(move |chunks| chunks.iter_from(at));
+        many.flat_map(|chunk| chunk.items.iter().copied()).chain(one.iter().copied()).skip(rank.saturating_sub(first) as usize)
     }
 
     /// The last numbers first.
     pub fn iter_back(&self) -> impl Iterator<Item = u32> + '_ {
-        let (many, one): (&[Chunk], &[u32]) = match &self.chunks {
-            Chunks::None => (&[], &[]),
-            Chunks::One(items, _) => (&[], items),
-            Chunks::Many(chunks) => (chunks, &[]),
-        };
-        one.iter().rev().copied().chain(many.iter().rev().flat_map(|chunk| chunk.items.iter().rev().copied()))
+        let (many, one) = self.parts();
+        let many = many.into_iter().flat_map(|chunks| chunks.iter_from(0).rev());
+        one.iter().rev().copied().chain(many.flat_map(|chunk| chunk.items.iter().rev().copied()))
+    }
+
+    fn parts(&self) -> (Option<&Chain>, &[u32]) {
+        match &self.chunks {
+            Chunks::None => (None, &[]),
+            Chunks::One(items, _) => (None, items),
+            Chunks::Many(chunks) => (Some(chunks), &[]),
+        }
     }
 
     /// The place from which `byte` can be reached; `extra(rank)` is what each view adds to the first `rank` weights.
@@ -181,10 +210,23 @@ impl Sequence {
 
     /// Keeps the first `keep` numbers and puts `tail` behind them.
     ///
-    /// Costs the length of the tail, of one chunk, and one entry a chunk.
+    /// Costs the length of the tail and of one chunk; where numbers are cut off or a chunk is filled, one entry a chunk as well.
     pub fn splice(&mut self, keep: u64, tail: &[u32], weight: impl Fn(u32) -> u64) {
         let keep = keep.min(self.len());
         if tail.is_empty() && keep == self.len() {
+            return;
+        }
+        if keep == self.len()
+            && let Chunks::Many(chunks) = &mut self.chunks
+            && chunks.last.items.len() + tail.len() <= CHUNK_LEN_MAX
+        {
+            let Chunk { items, items_end, bytes_end } = &chunks.last;
+            let last = Chunk {
+                items: items.iter().chain(tail).copied().collect(),
+                items_end: items_end + tail.len() as u64,
+                bytes_end: bytes_end + tail.iter().map(|&item| weight(item)).sum::<u64>(),
+            };
+            self.chunks = Chunks::Many(Arc::new(Chain { before: Arc::clone(&chunks.before), last }));
             return;
         }
         let mut chunks: Vec<Chunk> = match std::mem::take(&mut self.chunks) {
@@ -193,7 +235,12 @@ impl Sequence {
                 let items_end = items.len() as u64;
                 vec![Chunk { items, items_end, bytes_end: bytes }]
             }
-            Chunks::Many(chunks) => Arc::try_unwrap(chunks).unwrap_or_else(|shared| (*shared).clone()),
+            Chunks::Many(chunks) => {
+                let Chain { before, last } = Arc::unwrap_or_clone(chunks);
+                let mut all = Arc::unwrap_or_clone(before);
+                all.push(last);
+                all
+            }
         };
         let whole = chunks.partition_point(|chunk| chunk.items_end <= keep);
         let mut pending: Vec<u32> = Vec::new();
@@ -219,9 +266,10 @@ impl Sequence {
         self.chunks = match chunks.len() {
             0 => Chunks::None,
             1 => chunks.pop().map_or(Chunks::None, |only| Chunks::One(only.items, only.bytes_end)),
-            _ => {
-                chunks.shrink_to(chunks.len() + chunks.len() / 8);
-                Chunks::Many(Arc::new(chunks))
+            many => {
+                let last = chunks.pop();
+                chunks.shrink_to(many + many / 8);
+                last.map_or(Chunks::None, |last| Chunks::Many(Arc::new(Chain { before: Arc::new(chunks), last })))
             }
         };
     }
