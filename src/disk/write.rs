@@ -45,7 +45,7 @@ impl Disk {
     /// Errors with `EEXIST` when something has the name.
     pub fn write_new(&self, path: &Path, bytes: &[u8]) -> Result<DiskFile> {
         let mut file = self.create_new(path)?;
-        file.append(bytes)?;
+        file.write_at(0, bytes)?;
         Ok(file)
     }
 

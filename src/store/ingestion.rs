@@ -186,7 +186,8 @@ impl IngestionLog {
 
     fn write_end(&mut self, lines: &[u8]) -> Result<(), LogError> {
         let mark = |stat: Option<Stat>| stat.map(|stat| (stat.device, stat.inode, stat.size));
-        if mark(self.disk.stat_if_present(&self.path)?) != mark(self.seen) {
+        let now = self.disk.stat_if_present(&self.path)?;
+        if mark(now) != mark(self.seen) {
             return Err(LogError::Changed);
         }
         let whole = self.whole_bytes;
@@ -199,8 +200,9 @@ impl IngestionLog {
             self.seen = self.disk.stat_if_present(&self.path).ok().flatten();
             return Err(error.into());
         }
-        self.seen = Some(file.stat()?);
-        self.whole_bytes = whole + lines.len() as u64;
+        let end = whole + lines.len() as u64;
+        self.seen = Some(now.map_or_else(|| file.stat(), |now| Ok(Stat { size: end, ..now }))?);
+        self.whole_bytes = end;
         Ok(())
     }
 
