@@ -108,11 +108,19 @@ impl Touched {
     /// Adds what another change concerned.
     pub fn extend(&mut self, other: Self) {
         self.log |= other.log;
-        self.streams.extend(other.streams);
-        self.types.extend(other.types);
-        self.categories.extend(other.categories);
-        self.transactions.extend(other.transactions);
+        join(&mut self.streams, other.streams);
+        join(&mut self.types, other.types);
+        join(&mut self.categories, other.categories);
+        join(&mut self.transactions, other.transactions);
     }
+}
+
+/// Adds one set to another; costs what the smaller one holds.
+pub(crate) fn join(set: &mut BTreeSet<u32>, mut other: BTreeSet<u32>) {
+    if set.len() < other.len() {
+        std::mem::swap(set, &mut other);
+    }
+    set.extend(other);
 }
 
 /// Everything that is derived from the files, as of one moment.

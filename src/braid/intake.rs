@@ -12,8 +12,8 @@ use crate::braid::roster::{Odd, OddKind, claim_reason};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{Disk, EntryKind, Stat, mishap};
-use crate::index::Index;
 use crate::index::transactions::Flags;
+use crate::index::{Index, join};
 use crate::model::TransactionId;
 use crate::store::{Listed, ListedKind};
 
@@ -99,8 +99,7 @@ impl Keeper {
             let mut round = Round::default();
             self.arrive_all(&came, &mut round, watcher);
             let linked = self.index.link(&round.entered, &[]);
-            self.unnumbered.extend(&linked.shown);
-            self.unnumbered.extend(&linked.moved);
+            join(&mut self.unnumbered, linked.shown.iter().chain(&linked.moved).copied().collect());
             self.follow_own(&linked.shown);
             self.note_delivered_twice(&linked.shown);
             self.forget_hidden(&linked.hidden);

@@ -65,8 +65,7 @@ impl Index {
         shown.retain(|tx| !plan.moved.contains(tx));
         let floor = floor.into_iter().chain(least_depth(self).filter(|_| floor.is_some())).min();
         self.follow_forks(&Change { shown: &shown, hidden: &plan.hidden, moving: &plan.moving, floor });
-        touched.transactions.extend(shown.iter().copied());
-        touched.transactions.extend(plan.hidden.iter().copied());
+        touched.transactions = shown.iter().chain(&plan.hidden).copied().collect();
         Linked { touched, shown, hidden: plan.hidden.into_iter().collect(), moved: plan.moved.into_iter().collect() }
     }
 
