@@ -48,7 +48,7 @@ pub(super) fn load(bytes: &[u8], stat: Stat) -> Loaded {
 /// Reads the bytes of a file that counts.
 pub(super) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
     let normal = transaction::normalize(bytes)?;
-    let (events, more) = transaction::parse_events(&normal.text)?;
+    let (events, more) = transaction::parse_events(normal.payload())?;
     let mut lines = Vec::with_capacity(normal.text.len() + events.len() * 64);
     let mut loaded = Vec::with_capacity(events.len());
     for event in &events {
@@ -61,10 +61,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
             line_len: lines.len() - start,
         });
     }
+    let header_sum = checksum(normal.line().as_bytes());
     let mut oddities = normal.oddities;
     oddities.extend(more);
-    let line = memchr::memchr(b'\n', &normal.text).and_then(|end| normal.text.get(..end)).unwrap_or_default();
-    Ok(Good { header_sum: checksum(line), header: normal.header, events: loaded, lines, healing: normal.healing, oddities })
+    Ok(Good { header_sum, header: normal.header, events: loaded, lines, healing: normal.healing, oddities })
 }
 
 /// What is kept of a file's size and time.

@@ -53,7 +53,7 @@ impl Braid {
                 if let Ok(normal) = normalize(&bytes)
                     && let Some(healing) = &normal.healing
                 {
-                    store.replace(&lock, &name, &normal.text)?;
+                    store.replace(&lock, &name, normal.text.as_bytes())?;
                     done.push(format!("gave file \"{name}\" its bytes back ({healing})"));
                 }
             }

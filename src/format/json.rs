@@ -89,10 +89,12 @@ pub(crate) fn find_unreadable(json: &[u8], nesting_max: usize, mut report: impl 
 fn is_suspect(json: &[u8], nesting_max: usize) -> bool {
     /// No number with fewer digits and no exponent is infinite.
     const RUN: usize = 256;
-    let is_digit = |at: usize| at.checked_sub(1).and_then(|before| json.get(before)).is_some_and(u8::is_ascii_digit);
+    // Without a branch, for letters are frequent.
+    let pairs = json.iter().zip(json.get(1..).unwrap_or_default());
+    let has_exponent = pairs.fold(false, |found, (before, byte)| found | (before.is_ascii_digit() & (byte | 32 == b'e')));
     memchr2_iter(b'[', b'{', json).nth(nesting_max).is_some()
         || memchr(b'\\', json).is_some()
-        || memchr2_iter(b'e', b'E', json).any(is_digit)
+        || has_exponent
         || (json.len() > RUN && has_run(json, RUN))
 }
 

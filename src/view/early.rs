@@ -52,5 +52,5 @@ pub(super) fn id_of(name: &str) -> Option<TransactionId> {
 
 fn holds(store: &Store, name: &str, id: TransactionId) -> bool {
     let Ok((bytes, _)) = store.load(name) else { return false };
-    normalize(&bytes).is_ok_and(|normal| normal.header.transaction_id == id && parse_events(&normal.text).is_ok())
+    normalize(&bytes).is_ok_and(|normal| normal.header.transaction_id == id && parse_events(normal.payload()).is_ok())
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use memchr::{memchr, memmem};
+use memchr::memchr;
 
 use super::header::{self, RawHeader};
 use super::{Oddity, Refusal, content_hash};
@@ -51,13 +51,28 @@ impl fmt::Display for Healing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Normal<'a> {
     /// The text as its writer wrote it; the file's own bytes unless healed.
-    pub text: Cow<'a, [u8]>,
+    pub text: Cow<'a, str>,
+    line_len: usize,
     /// What was undone, if anything.
     pub healing: Option<Healing>,
     /// The first line, read.
     pub header: Header,
     /// What is odd about the first line.
     pub oddities: Vec<Oddity>,
+}
+
+impl Normal<'_> {
+    /// The first line, without its line end.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        self.text.get(..self.line_len).unwrap_or_default()
+    }
+
+    /// Everything behind the first line end.
+    #[must_use]
+    pub fn payload(&self) -> &str {
+        self.text.get(self.line_len + 1..).unwrap_or_default()
+    }
 }
 
 /// Checks the encoding, the header and the content hash of a file, and heals what can be healed.
@@ -70,23 +85,23 @@ pub fn normalize(bytes: &[u8]) -> Result<Normal<'_>, Refusal> {
     let mut healing = Healing { bom: bytes.starts_with(BOM), ..Healing::default() };
     let end = memchr(b'\n', plain.as_bytes());
     let (line, payload) = end.and_then(|end| plain.split_at_checked(end)).ok_or_else(missing_end)?;
-    let payload = payload.as_bytes().strip_prefix(b"\n").unwrap_or_default();
+    let payload = payload.strip_prefix('\n').unwrap_or_default();
     let RawHeader { header, hash, oddities } = header::parse_raw(line)?;
     let Some(expected) = hash else {
-        return Ok(normal(Cow::Borrowed(plain.as_bytes()), healing, header, oddities));
+        return Ok(normal(Cow::Borrowed(plain), line.len(), healing, header, oddities));
     };
-    let actual = content_hash(payload);
+    let actual = content_hash(payload.as_bytes());
     if header.content_hash == Some(actual) {
-        return Ok(normal(Cow::Borrowed(plain.as_bytes()), healing, header, oddities));
+        return Ok(normal(Cow::Borrowed(plain), line.len(), healing, header, oddities));
     }
     match header.content_hash.and_then(|hash| heal(line, payload, &hash, &mut healing)) {
-        Some(text) => Ok(normal(Cow::Owned(text), healing, header, oddities)),
+        Some((line_len, text)) => Ok(normal(Cow::Owned(text), line_len, healing, header, oddities)),
         None => Err(hash_differs(&expected, &actual)),
     }
 }
 
-fn normal(text: Cow<'_, [u8]>, healing: Healing, header: Header, oddities: Vec<Oddity>) -> Normal<'_> {
-    Normal { text, healing: (healing != Healing::default()).then_some(healing), header, oddities }
+fn normal(text: Cow<'_, str>, line_len: usize, healing: Healing, header: Header, oddities: Vec<Oddity>) -> Normal<'_> {
+    Normal { text, line_len, healing: (healing != Healing::default()).then_some(healing), header, oddities }
 }
 
 pub(super) fn missing_end() -> Refusal {
@@ -99,13 +114,13 @@ pub(super) fn hash_differs(expected: &str, actual: &[u8; 32]) -> Refusal {
     Refusal::HashDiffers { expected: shorten(expected.to_owned()), actual: String::from_utf8_lossy(&hex).into_owned() }
 }
 
-/// Tries the payloads that the writer may have written; the hash decides which it was.
-fn heal(line: &str, payload: &[u8], hash: &[u8; 32], healing: &mut Healing) -> Option<Vec<u8>> {
+/// Tries the payloads that the writer may have written; the hash decides which it was. Gives the length of the first line and the text.
+fn heal(line: &str, payload: &str, hash: &[u8; 32], healing: &mut Healing) -> Option<(usize, String)> {
     let unix = without_carriage_returns(payload);
     let found = mend_end(payload, hash).map(|(end, payload)| (false, end, payload));
     let (carriage_returns, end, payload) = found.or_else(|| {
         let unix = unix?;
-        if content_hash(&unix) == *hash {
+        if content_hash(unix.as_bytes()) == *hash {
             Some((true, None, unix))
         } else {
             mend_end(&unix, hash).map(|(end, payload)| (true, end, payload))
@@ -114,28 +129,21 @@ fn heal(line: &str, payload: &[u8], hash: &[u8; 32], healing: &mut Healing) -> O
     healing.carriage_returns = carriage_returns;
     healing.final_newline = end;
     let line = if carriage_returns { line.trim_end_matches('\r') } else { line };
-    Some([line.as_bytes(), b"\n", &payload].concat())
+    Some((line.len(), [line, "\n", &payload].concat()))
 }
 
-fn mend_end(payload: &[u8], hash: &[u8; 32]) -> Option<(Option<FinalNewline>, Vec<u8>)> {
-    let shorter = payload.strip_suffix(b"\n").filter(|payload| content_hash(payload) == *hash);
+fn mend_end(payload: &str, hash: &[u8; 32]) -> Option<(Option<FinalNewline>, String)> {
+    let shorter = payload.strip_suffix('\n').filter(|payload| content_hash(payload.as_bytes()) == *hash);
     if let Some(payload) = shorter {
-        return Some((Some(FinalNewline::Extra), payload.to_vec()));
+        return Some((Some(FinalNewline::Extra), payload.to_owned()));
     }
-    let longer = [payload, b"\n"].concat();
-    (content_hash(&longer) == *hash).then_some((Some(FinalNewline::Missing), longer))
+    let longer = [payload, "\n"].concat();
+    (content_hash(longer.as_bytes()) == *hash).then_some((Some(FinalNewline::Missing), longer))
 }
 
 /// The payload with `\n` for `\r\n`, if that changes it.
-fn without_carriage_returns(payload: &[u8]) -> Option<Vec<u8>> {
-    let mut unix = Vec::with_capacity(payload.len());
-    let mut from = 0;
-    for at in memmem::find_iter(payload, b"\r\n") {
-        unix.extend_from_slice(payload.get(from..at)?);
-        from = at + 1;
-    }
-    unix.extend_from_slice(payload.get(from..)?);
-    (from > 0).then_some(unix)
+fn without_carriage_returns(payload: &str) -> Option<String> {
+    payload.contains("\r\n").then(|| payload.replace("\r\n", "\n"))
 }
 
 #[cfg(test)]
@@ -146,7 +154,9 @@ mod tests {
 
     fn healed(bytes: &[u8]) -> Option<Healing> {
         let normal = normalize(bytes).unwrap();
-        assert_eq!(String::from_utf8(normal.text.into_owned()).unwrap(), String::from_utf8(sample(2)).unwrap());
+        let written = String::from_utf8(sample(2)).unwrap();
+        assert_eq!(normal.text, written);
+        assert_eq!(Some((normal.line(), normal.payload())), written.split_once('\n'));
         normal.healing
     }
 
@@ -180,7 +190,7 @@ mod tests {
         let file = sample(0);
         assert!(file.ends_with(b"}\n\n"));
         let cut = normalize(&file[..file.len() - 1]).unwrap();
-        assert_eq!((cut.text.as_ref(), cut.healing.unwrap().final_newline), (&file[..], Some(FinalNewline::Missing)));
+        assert_eq!((cut.text.as_bytes(), cut.healing.unwrap().final_newline), (&file[..], Some(FinalNewline::Missing)));
         assert!(matches!(normalize(&file[..file.len() - 2]), Err(Refusal::NotThisFormat { line: 1, .. })));
     }
 

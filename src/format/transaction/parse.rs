@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,12 +46,11 @@ pub fn parse(text: &[u8]) -> Result<Parsed<'_>, Refusal> {
     Ok(Parsed { header: raw.header, events, oddities })
 }
 
-/// Reads the events of a file that [`super::normalize`] has passed, whose header is known already.
+/// Reads the events of a file that [`super::normalize`] has passed: its payload.
 ///
 /// # Errors
 /// A line that is not an event.
-pub fn parse_events(text: &[u8]) -> Result<(Vec<ParsedEvent<'_>>, Vec<Oddity>), Refusal> {
-    let (_, payload) = utf8(text)?.split_once('\n').ok_or_else(missing_end)?;
+pub fn parse_events(payload: &str) -> Result<(Vec<ParsedEvent<'_>>, Vec<Oddity>), Refusal> {
     let mut oddities = Vec::new();
     let events = parse_payload(payload, &mut oddities)?;
     Ok((events, oddities))
@@ -63,12 +62,23 @@ fn utf8(text: &[u8]) -> Result<&str, Refusal> {
 
 fn parse_payload<'a>(payload: &'a str, oddities: &mut Vec<Oddity>) -> Result<Vec<ParsedEvent<'a>>, Refusal> {
     let mut events = Vec::new();
-    for (line, number) in payload.lines().zip(2..) {
+    for (line, number) in lines(payload).zip(2..) {
         if !line.trim_start().is_empty() {
             events.push(parse_event(line, number, oddities)?);
         }
     }
     Ok(events)
+}
+
+/// What [`str::lines`] gives, found at memory speed.
+pub(super) fn lines(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let Some((line, rest)) = memchr(b'\n', text.as_bytes()).and_then(|end| Some((text.get(..end)?, text.get(end + 1..)?))) else {
+            return Some(std::mem::take(&mut text)).filter(|last| !last.is_empty());
+        };
+        text = rest;
+        Some(line.strip_suffix('\r').unwrap_or(line))
+    })
 }
 
 fn parse_event<'a>(line: &'a str, number: u64, oddities: &mut Vec<Oddity>) -> Result<ParsedEvent<'a>, Refusal> {

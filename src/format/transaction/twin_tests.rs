@@ -104,12 +104,19 @@ fn sample_of(events: u64, stream: &str) -> Vec<u8> {
 /// Reads as the store does: normal first.
 fn ours(bytes: &[u8]) -> Result<(Normal<'_>, usize, Vec<Oddity>), Refusal> {
     let normal = normalize(bytes)?;
-    let (events, oddities) = parse_events(&normal.text)?;
-    let parsed = parse(&normal.text)?;
+    let (events, oddities) = parse_events(normal.payload())?;
+    let parsed = parse(normal.text.as_bytes())?;
     assert_eq!((parsed.header, &parsed.events), (normal.header.clone(), &events));
     assert!(parsed.oddities.iter().all(|oddity| normal.oddities.contains(oddity) || oddities.contains(oddity)));
     let (count, oddities) = (events.len(), parsed.oddities);
     Ok((normal, count, oddities))
+}
+
+proptest! {
+    #[test]
+    fn lines_are_those_of_std(text in "(a|é|\r|\n){0,9}") {
+        prop_assert!(super::parse::lines(&text).eq(text.lines()));
+    }
 }
 
 /// Fails unless both read the file alike, but for what FORMAT.md has us accept.

@@ -52,7 +52,7 @@ fn texts(criterion: &mut Criterion) {
     // As a start does it: the hash is computed and compared.
     let read = |bytes: &[u8]| {
         let normal = normalize(bytes).expect("a transaction");
-        parse_events(&normal.text).expect("its events").0.len()
+        parse_events(normal.payload()).expect("its events").0.len()
     };
     group.bench_function("parse", |bencher| bencher.iter(|| read(black_box(&bytes))));
     group.finish();
