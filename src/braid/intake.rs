@@ -71,7 +71,7 @@ impl Keeper {
         match look {
             Look::Everything => {
                 let listed = self.store.list()?;
-                Ok(self.compare_listing(listed))
+                Ok(self.compare_listing(listed.into_iter()))
             }
             Look::Names(names) => self.compare_names(names),
         }
@@ -113,9 +113,9 @@ impl Keeper {
     }
 
     /// What of a listing is new, and what is missing from it.
-    pub(super) fn compare_listing(&mut self, listed: Vec<Listed>) -> (Vec<String>, Vec<String>) {
+    pub(super) fn compare_listing(&mut self, listed: impl Iterator<Item = Listed>) -> (Vec<String>, Vec<String>) {
         let mut came = self.saving.take_read_again();
-        came.reserve(if self.index.transactions.is_empty() { listed.len() } else { 0 });
+        came.reserve(if self.index.transactions.is_empty() { listed.size_hint().0 } else { 0 });
         let mut seen_numbers = vec![false; self.index.transactions.len() as usize];
         let mut seen_names: HashSet<String> = HashSet::new();
         for Listed { name, inode, kind } in listed {

@@ -100,7 +100,7 @@ pub(super) struct Keeper {
     from_scratch: bool,
     /// How many drafts make one group at most.
     group_max: usize,
-    verify: bool,
+    pub(super) verify: bool,
     pub(super) save_after: usize,
     pub(super) watch: Option<(Arc<Watch>, WatchedDir)>,
     /// Whether `events/` itself went, so that nothing is watched until it is back.
@@ -355,11 +355,7 @@ impl Keeper {
 
     /// What was saved is taken over where a name and its inode are still there; the rest is read.
     fn first_take_in(&mut self, shared: &Shared) -> Result<(), Failure> {
-        let listed = self.begin(self.from_scratch)?;
-        while self.verify && self.saving.has_unverified() {
-            self.verify_some();
-        }
-        let (came, went) = self.compare_listing(listed);
+        let (came, went) = self.begin(self.from_scratch)?;
         self.take_in_these(came, went, Some(shared));
         self.find_last();
         self.mark_dirty();

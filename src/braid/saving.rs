@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
 use uuid::Uuid;
@@ -71,22 +72,33 @@ impl Keeper {
         self.save_after.max(self.index.transactions.len() as usize / BASE_PART)
     }
 
-    /// Lists the files, reads the ingestion log and takes over what the last process left, all at once.
-    pub(super) fn begin(&mut self, from_scratch: bool) -> Result<Vec<Listed>, Failure> {
-        let store = std::sync::Arc::clone(&self.store);
-        let log = &mut self.log;
-        let (listed, read, (saved, left)) = std::thread::scope(|scope| {
-            let listed = scope.spawn(|| store.list());
-            let read = scope.spawn(|| log.refresh());
-            let left = if from_scratch { (None, Left::default()) } else { take_over(&store) };
-            (listed.join(), read.join(), left)
-        });
+    /// Lists the files, reads the ingestion log and takes over what the last process left, all at once. What is listed is compared with
+    /// what was taken over as it comes; gives what is new, and what is missing.
+    pub(super) fn begin(&mut self, from_scratch: bool) -> Result<(Vec<String>, Vec<String>), Failure> {
         let again = |_| Failure { message: "a thread that read the store panicked".to_owned(), hint: String::new() };
-        let listed = listed.map_err(again)??;
-        read.map_err(again)??;
-        self.saving.saved = saved;
-        self.restore(left, listed.len());
-        Ok(listed)
+        let store = std::sync::Arc::clone(&self.store);
+        std::thread::scope(|scope| {
+            let (give, pieces) = channel();
+            // Whoever would take them may have failed.
+            let listing = scope.spawn(|| store.list_in_pieces(move |piece| drop(give.send(piece))));
+            let log = &mut self.log;
+            let (read, (saved, left)) = std::thread::scope(|scope| {
+                let read = scope.spawn(|| log.refresh());
+                let left = if from_scratch { (None, Left::default()) } else { take_over(&store) };
+                (read.join(), left)
+            });
+            read.map_err(again)??;
+            self.saving.saved = saved;
+            // Where nothing was left, all is new: how much, is to be known first.
+            let listed: Vec<Listed> = if left.base.is_none() { pieces.iter().flatten().collect() } else { Vec::new() };
+            self.restore(left, listed.len());
+            while self.verify && self.saving.has_unverified() {
+                self.verify_some();
+            }
+            let (came, went) = self.compare_listing(listed.into_iter().chain(pieces.into_iter().flatten()));
+            listing.join().map_err(again)??;
+            Ok((came, went))
+        })
     }
 
     /// Enters what was left as if it had been taken in a moment ago; the listing then tells what changed.

@@ -42,6 +42,8 @@ impl Keeper {
         self.index = epoch.index.clone();
         self.feed_shown = epoch.feed_shown;
         self.touched = Touched::default();
+        self.delivered_twice.retain(|&number| number < self.index.transactions.len());
+        self.progress.done = u64::from(self.index.transactions.valid_count());
         self.roster.begin_anew(&self.index);
         self.pending = Look::Everything;
         self.mark_dirty();

@@ -172,8 +172,14 @@ impl Disk {
 
     /// The entries of a directory, in its own order, without a `stat` for any of them.
     pub fn list(&self, dir: &Path) -> Result<Vec<Entry>> {
-        self.admit(Op::List, dir)?;
         let mut entries = Vec::new();
+        self.list_each(dir, |entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    /// Gives each entry of a directory as soon as it is known, in the directory's order.
+    pub fn list_each(&self, dir: &Path, mut give: impl FnMut(Entry)) -> Result<()> {
+        self.admit(Op::List, dir)?;
         for entry in fs::read_dir(dir).context(Op::List, dir)? {
             let entry = entry.context(Op::List, dir)?;
             let kind = match entry.file_type() {
@@ -181,9 +187,9 @@ impl Disk {
                 // Gone since it was listed, on a file system whose directories know no types.
                 Err(_) => continue,
             };
-            entries.push(Entry { name: super::shown_name(&entry.file_name()), inode: entry.ino(), kind });
+            give(Entry { name: super::shown_name(&entry.file_name()), inode: entry.ino(), kind });
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// The entries of a directory, or none if there is no such directory.

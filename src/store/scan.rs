@@ -19,6 +19,9 @@ const CHUNKS_AHEAD: usize = 128;
 /// How many chunks lie ready before the taker is woken: it takes a chunk in less time than it is read, and would else wake for each.
 const CHUNKS_AT_ONCE: usize = 8;
 
+/// How many names of a listing are given at a time.
+const PIECE: usize = 1024;
+
 /// What a name in `events/` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ListedKind {
@@ -50,13 +53,32 @@ impl Store {
     /// Only links cost a `stat`. A missing `events/` is empty.
     pub fn list(&self) -> disk::Result<Vec<Listed>> {
         let mut listed = Vec::new();
-        for entry in self.disk().list_if_present(&self.layout().events())? {
-            if entry.name.strip_suffix(".jsonl").is_some_and(|stem| !stem.is_empty()) {
-                let kind = self.kind_of(&entry)?;
-                listed.push(Listed { name: entry.name, inode: entry.inode, kind });
-            }
-        }
+        self.list_in_pieces(|piece| listed.extend(piece))?;
         Ok(listed)
+    }
+
+    /// The same in pieces, each given as soon as it is known.
+    pub fn list_in_pieces(&self, mut give: impl FnMut(Vec<Listed>)) -> disk::Result<()> {
+        let mut piece = Vec::with_capacity(PIECE);
+        let mut kinds = Ok(());
+        let listed = self.disk().list_each(&self.layout().events(), |entry| {
+            if kinds.is_err() || entry.name.strip_suffix(".jsonl").is_none_or(str::is_empty) {
+                return;
+            }
+            match self.kind_of(&entry) {
+                Ok(kind) => piece.push(Listed { name: entry.name, inode: entry.inode, kind }),
+                Err(error) => kinds = Err(error),
+            }
+            if piece.len() == PIECE {
+                give(std::mem::replace(&mut piece, Vec::with_capacity(PIECE)));
+            }
+        });
+        match listed {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => kinds?,
+        }
+        give(piece);
+        Ok(())
     }
 
     fn kind_of(&self, entry: &disk::Entry) -> disk::Result<ListedKind> {

@@ -9,7 +9,7 @@ use crate::braid::tests::{append, event, everything, store, text};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::{Disk, Op};
 use crate::epoch::Epoch;
-use crate::model::FindingKind;
+use crate::model::{Errno, FindingKind};
 use crate::view::Tree;
 
 /// What a start goes through at most for a transaction of one event.
@@ -235,6 +235,16 @@ fn what_a_file_has_to_report_is_reported_at_every_start() {
         let kinds: Vec<FindingKind> = braid.wait_ready().unwrap().findings.iter().map(|finding| finding.kind).collect();
         assert!(kinds.contains(&FindingKind::Healed) && kinds.contains(&FindingKind::Misnamed), "{kinds:?}");
     }
+    // Also where the listing fails after the rest was taken over.
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    twin.fail(Op::List, 0, None, Errno::EIO);
+    let braid = Braid::open(&dir, &OpenOptions { save_after: 1, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap_err();
+    twin.heal();
+    let epoch = braid.wait(|epoch| epoch.progress.ready, Duration::from_secs(60)).unwrap();
+    assert!(epoch.findings.iter().any(|finding| finding.kind == FindingKind::Healed), "{:?}", epoch.findings);
+    drop((epoch, braid));
+    assert_eq!(everything(&open(&dir).tree()), from_scratch(&dir));
 }
 
 #[test]
