@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -548,6 +548,39 @@ fn a_group_of_commits_syncs_as_often_as_one() {
     assert_eq!(renames, 16, "{ops:?}");
     // The first draft was taken alone; what came after it is one group, or two where a thread was late.
     assert!(syncs <= 2 + 3 * 3, "{syncs} syncs of 16 commits: {ops:?}");
+}
+
+#[test]
+fn writers_who_came_together_queue_until_one_comes_alone() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    // The keeper's thread may be at it for a moment.
+    let goes_first = || {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(50) {
+            if braid.inner.desk.alone().is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        false
+    };
+    // A thread that is late comes alone: then they come together once more.
+    let queued = (0..20).any(|round| {
+        let lock = braid.store().lock(Duration::from_secs(5)).unwrap();
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                let braid = braid.clone();
+                scope.spawn(move || append(&braid, &event("s", round * 8 + n)));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            drop(lock);
+        });
+        !goes_first()
+    });
+    assert!(queued);
+    append(&braid, &event("s", 1000));
+    assert!((0..100).any(|_| goes_first()));
 }
 
 #[test]

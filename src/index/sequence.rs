@@ -217,7 +217,7 @@ impl Sequence {
             return;
         }
         if keep == self.len()
-            && let Chunks::Many(chunks) = &mut self.chunks
+            && let Chunks::Many(chunks) = &self.chunks
             && chunks.last.items.len() + tail.len() <= CHUNK_LEN_MAX
         {
             let Chunk { items, items_end, bytes_end } = &chunks.last;
