@@ -433,7 +433,12 @@ impl Index {
 }
 
 fn weight(events: &Events, event: u32) -> u64 {
-    events.place(event).1 as u64 + digits(u64::from(events.version(event)))
+    weight_at(events, event, events.version(event))
+}
+
+/// What an event weighs with a version.
+fn weight_at(events: &Events, event: u32, version: u32) -> u64 {
+    events.place(event).1 as u64 + digits(u64::from(version))
 }
 
 /// Whether a transaction closes every fork that it descends from (FORMAT.md, "Forks").

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::dag::graph::depths;
+use crate::index::events::Events;
 use crate::index::forks::Change;
 use crate::index::transactions::Flags;
-use crate::index::{Index, List, NO_CATEGORY, Touched, weight};
+use crate::index::{Index, List, NO_CATEGORY, Touched, weight, weight_at};
 
 /// What a change did.
 #[derive(Debug, Default)]
@@ -39,6 +40,9 @@ struct Plan {
     /// In or behind a cycle after the change.
     cyclic: BTreeSet<u32>,
 }
+
+/// Events that were shown before and have another version now, with the version that they had.
+type Shifted = FxHashMap<u32, u32>;
 
 impl Plan {
     /// What comes, goes or moves.
@@ -213,7 +217,7 @@ impl Index {
         touched.log = old_events != new_events || !shifted.is_empty();
         if touched.log {
             let events = &self.events;
-            splice_list(&mut self.log, events_before, &old_events, &new_events, &shifted, |event| weight(events, event));
+            splice_list(&mut self.log, events_before, &old_events, &new_events, &shifted, events);
         }
         self.splice_groups(&old_events, &new_events, &concerned, &shifted, plan, &mut touched);
         touched
@@ -230,29 +234,29 @@ impl Index {
     }
 
     /// Splices the streams that are concerned and numbers their events; gives those shown before whose version is another now.
-    fn renumber_streams(&mut self, concerned: &FxHashSet<u32>, new: &[u32], old: &[u32], touched: &mut Touched) -> FxHashSet<u32> {
+    fn renumber_streams(&mut self, concerned: &FxHashSet<u32>, new: &[u32], old: &[u32], touched: &mut Touched) -> Shifted {
         let stream_of = |event: u32| self.events.stream(event);
         let new_by_stream = grouped(new, concerned, stream_of);
         let old_by_stream = grouped(old, concerned, stream_of);
-        let mut shifted = FxHashSet::default();
+        let mut shifted = Shifted::default();
         for &stream in concerned {
             let tail: &[u32] = new_by_stream.get(&stream).map_or(&[], Vec::as_slice);
             let before: &[u32] = old_by_stream.get(&stream).map_or(&[], Vec::as_slice);
             let Some(list) = self.stream_lists.get_mut(stream as usize) else { continue };
             let keep = list.events.len() - before.len() as u64;
-            let mut renumbered = FxHashSet::default();
+            let mut renumbered = Shifted::default();
             for (version, &event) in (keep as u32 + 1..).zip(tail) {
                 let was = self.events.version(event);
                 if was != version {
                     self.events.set_version(event, version);
                     if was != 0 {
-                        renumbered.insert(event);
+                        renumbered.insert(event, was);
                     }
                 }
             }
             let events = &self.events;
             let was_live = !list.events.is_empty();
-            if splice_list(list, keep, before, tail, &renumbered, |event| weight(events, event)) {
+            if splice_list(list, keep, before, tail, &renumbered, events) {
                 touched.streams.insert(stream);
             }
             if was_live == list.events.is_empty() {
@@ -264,17 +268,9 @@ impl Index {
     }
 
     /// Splices the types and categories of which a line comes, goes, moves or is renumbered.
-    fn splice_groups(
-        &mut self,
-        old: &[u32],
-        new: &[u32],
-        streams: &FxHashSet<u32>,
-        shifted: &FxHashSet<u32>,
-        plan: &Plan,
-        touched: &mut Touched,
-    ) {
+    fn splice_groups(&mut self, old: &[u32], new: &[u32], streams: &FxHashSet<u32>, shifted: &Shifted, plan: &Plan, touched: &mut Touched) {
         let changed = plan.changed().flat_map(|tx| self.transactions.events(tx));
-        let types: FxHashSet<u32> = changed.chain(shifted.iter().copied()).map(|event| self.events.event_type(event)).collect();
+        let types: FxHashSet<u32> = changed.chain(shifted.keys().copied()).map(|event| self.events.event_type(event)).collect();
         let categories: FxHashSet<u32> =
             streams.iter().map(|&stream| self.stream_category.at(stream)).filter(|&category| category != NO_CATEGORY).collect();
         let type_of = |event: u32| self.events.event_type(event);
@@ -292,7 +288,7 @@ impl Index {
                 let tail = new.get(&group).map_or(none, Vec::as_slice);
                 let Some(list) = lists.get_mut(group as usize) else { continue };
                 let keep = list.events.len() - before.len() as u64;
-                if splice_list(list, keep, before, tail, shifted, |event| weight(events, event)) {
+                if splice_list(list, keep, before, tail, shifted, events) {
                     touched.insert(group);
                 }
             }
@@ -312,14 +308,19 @@ fn grouped(events: &[u32], wanted: &FxHashSet<u32>, group_of: impl Fn(u32) -> u3
 }
 
 /// Puts a new tail behind the kept lines; the incarnation rises unless lines were only added. Tells whether anything changed.
-fn splice_list(list: &mut List, keep: u64, old: &[u32], new: &[u32], shifted: &FxHashSet<u32>, weight: impl Fn(u32) -> u64) -> bool {
-    let same = old.iter().zip(new).take_while(|(a, b)| a == b && !shifted.contains(a)).count();
+fn splice_list(list: &mut List, keep: u64, old: &[u32], new: &[u32], shifted: &Shifted, events: &Events) -> bool {
+    let same = old.iter().zip(new).take_while(|(a, b)| a == b && !shifted.contains_key(a)).count();
     if same == old.len() && same == new.len() {
         return false;
     }
     if same < old.len() {
         list.incarnation += 1;
     }
-    list.events.splice(keep + same as u64, new.get(same..).unwrap_or_default(), weight);
+    let weight = |event| weight(events, event);
+    let was = |event: u32| match shifted.get(&event) {
+        Some(&version) => weight_at(events, event, version),
+        None => weight(event),
+    };
+    list.events.splice_anew(keep + same as u64, new.get(same..).unwrap_or_default(), weight, was);
     true
 }

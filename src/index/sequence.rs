@@ -212,6 +212,11 @@ impl Sequence {
     ///
     /// Costs the length of the tail and of one chunk; where numbers are cut off or a chunk is filled, one entry a chunk as well.
     pub fn splice(&mut self, keep: u64, tail: &[u32], weight: impl Fn(u32) -> u64) {
+        self.splice_anew(keep, tail, &weight, &weight);
+    }
+
+    /// The same where numbers that are cut off weigh something else by now: `was` gives what each of them weighed till now.
+    pub fn splice_anew(&mut self, keep: u64, tail: &[u32], weight: impl Fn(u32) -> u64, was: impl Fn(u32) -> u64) {
         let keep = keep.min(self.len());
         if tail.is_empty() && keep == self.len() {
             return;
@@ -243,10 +248,19 @@ impl Sequence {
             }
         };
         let whole = chunks.partition_point(|chunk| chunk.items_end <= keep);
+        let end_of = |last: Option<&Chunk>| last.map_or((0, 0), |last| (last.items_end, last.bytes_end));
         let mut pending: Vec<u32> = Vec::new();
+        let mut pending_bytes = 0;
         if let Some(cut) = chunks.get(whole) {
-            let first = cut.items_end - cut.items.len() as u64;
-            pending.extend(cut.items.iter().take((keep - first) as usize));
+            let (first, start) = end_of(whole.checked_sub(1).and_then(|before| chunks.get(before)));
+            let (kept, dropped) = cut.items.split_at((keep - first) as usize);
+            pending.extend(kept);
+            // Whichever part is shorter is weighed.
+            pending_bytes = if kept.len() < dropped.len() {
+                kept.iter().map(|&item| weight(item)).sum()
+            } else {
+                cut.bytes_end - start - dropped.iter().map(|&item| was(item)).sum::<u64>()
+            };
         }
         chunks.truncate(whole);
         // A last chunk with room is filled up first, so that appends one by one make full chunks.
@@ -255,12 +269,17 @@ impl Sequence {
             && let Some(last) = chunks.pop()
         {
             pending.extend(last.items.iter());
+            pending_bytes = last.bytes_end - end_of(chunks.last()).1;
         }
+        let (mut items_end, mut bytes_end) = end_of(chunks.last());
+        bytes_end += pending_bytes;
+        let mut weighed = pending.len();
         pending.extend_from_slice(tail);
-        let (mut items_end, mut bytes_end) = chunks.last().map_or((0, 0), |last| (last.items_end, last.bytes_end));
         for items in pending.chunks(CHUNK_LEN_MAX) {
+            let unweighed = items.get(weighed..).unwrap_or_default();
+            weighed = 0;
             items_end += items.len() as u64;
-            bytes_end += items.iter().map(|&item| weight(item)).sum::<u64>();
+            bytes_end += unweighed.iter().map(|&item| weight(item)).sum::<u64>();
             chunks.push(Chunk { items: items.into(), items_end, bytes_end });
         }
         self.chunks = match chunks.len() {
@@ -278,6 +297,8 @@ impl Sequence {
 #[cfg(test)]
 #[allow(clippy::indexing_slicing)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
     use super::Sequence;
     use proptest::prelude::*;
 
@@ -290,15 +311,25 @@ mod tests {
         fn equals_a_plain_vector(steps in prop::collection::vec((0usize..3_000, 0usize..1_500), 1..8), probe in 0u64..6_000) {
             let mut plain: Vec<u32> = Vec::new();
             let mut sequence = Sequence::default();
+            let mut weights: HashMap<u32, u64> = HashMap::new();
             let mut next = 0;
             for (keep, more) in steps {
                 let keep = keep.min(plain.len());
-                let tail: Vec<u32> = (next..next + more as u32).collect();
+                let mut tail: Vec<u32> = (next..next + more as u32).collect();
                 next += more as u32;
-                plain.truncate(keep);
+                let cut = plain.split_off(keep);
+                // What is cut off and comes back may weigh more than before, as an event does whose version has another digit.
+                let back = &cut[..cut.len() / 2];
+                let heavier: HashSet<u32> = back.iter().copied().collect();
+                let was = |item: u32| weights.get(&item).copied().unwrap_or_else(|| weight(item));
+                let now = |item: u32| was(item) + u64::from(heavier.contains(&item));
+                tail.extend_from_slice(back);
                 plain.extend(&tail);
-                sequence.splice(keep as u64, &tail, weight);
+                sequence.splice_anew(keep as u64, &tail, now, was);
+                let changed: Vec<(u32, u64)> = tail.iter().map(|&item| (item, now(item))).collect();
+                weights.extend(changed);
             }
+            let weight = |item: u32| weights[&item];
             prop_assert_eq!(sequence.len(), plain.len() as u64);
             prop_assert_eq!(sequence.bytes(), plain.iter().map(|&item| weight(item)).sum::<u64>());
             prop_assert_eq!(sequence.get(probe), plain.get(probe as usize).copied());
