@@ -35,6 +35,11 @@ pub trait History: Graph {
     /// The one of them that has this place, from 0, in canonical order.
     fn writer(&self, stream: u32, place: usize) -> Option<Writer>;
 
+    /// Those from a place on, in canonical order.
+    fn writers_from(&self, stream: u32, place: usize) -> impl Iterator<Item = Writer> {
+        (place..self.writer_count(stream)).filter_map(move |place| self.writer(stream, place))
+    }
+
     /// The place of the stream's first writer that is no shallower than `depth`.
     fn place_at(&self, stream: u32, depth: u32) -> usize {
         let (mut low, mut high) = (0, self.writer_count(stream));
@@ -97,18 +102,24 @@ pub fn fork(reach: &mut Reach, history: &impl History, stream: u32, tips: &TipSe
     let mut tips = tips.as_slice().to_vec();
     tips.sort_by(|&a, &b| history.compare(a, b));
     let past = DividedPast::of(history, &tips);
-    let apart = writers_apart(&past, history, stream);
-    let branch = |(side, &tip): (usize, &u32)| {
-        let own = || apart.iter().filter(|writer| past.is_on(history, writer.transaction, side));
-        Branch { tip, transactions: own().map(|writer| writer.transaction).collect(), events: own().map(|writer| writer.events).sum() }
-    };
+    let mut branches: Vec<Branch> = tips.iter().map(|&tip| Branch { tip, transactions: Vec::new(), events: 0 }).collect();
+    let mut apart = 0;
+    for Writer { transaction, events } in history.writers_from(stream, history.place_at(stream, past.floor())) {
+        let Some(sides) = past.sides_apart(history, transaction) else { continue };
+        apart += events;
+        for side in sides {
+            let Some(branch) = branches.get_mut(side) else { continue };
+            branch.transactions.push(transaction);
+            branch.events += events;
+        }
+    }
     let mut fork_points = past.fork_points().to_vec();
     fork_points.sort_by(|&a, &b| history.compare(a, b));
     Fork {
         stream,
-        base_version: history.event_count(stream).saturating_sub(apart.iter().map(|writer| writer.events).sum()),
+        base_version: history.event_count(stream).saturating_sub(apart),
         fork_points,
-        branches: tips.iter().enumerate().map(branch).collect(),
+        branches,
         is_provisional: has_gap(reach, history, &tips),
     }
 }
@@ -117,13 +128,4 @@ pub fn fork(reach: &mut Reach, history: &impl History, stream: u32, tips: &TipSe
 fn has_gap(reach: &mut Reach, history: &impl History, tips: &[u32]) -> bool {
     let dangling = history.dangling();
     !dangling.is_empty() && tips.iter().any(|tip| dangling.contains(tip) || reach.has_ancestor_among(history, &dangling, *tip))
-}
-
-/// The writers that are not in the past of all tips, in canonical order.
-fn writers_apart(past: &DividedPast, history: &impl History, stream: u32) -> Vec<Writer> {
-    let places = (history.place_at(stream, past.floor())..history.writer_count(stream)).rev();
-    let writers = places.filter_map(|place| history.writer(stream, place));
-    let mut apart: Vec<Writer> = writers.filter(|writer| past.is_apart(history, writer.transaction)).collect();
-    apart.reverse();
-    apart
 }

@@ -79,6 +79,11 @@ impl History for Past<'_> {
         Some(Writer { transaction: self.index.events.transaction(event), events: 1 })
     }
 
+    fn writers_from(&self, stream: u32, place: usize) -> impl Iterator<Item = Writer> {
+        let events = self.index.stream_list(stream).into_iter().flat_map(move |list| list.events.iter_from(place as u64));
+        events.map(|event| Writer { transaction: self.index.events.transaction(event), events: 1 })
+    }
+
     fn place_at(&self, stream: u32, depth: u32) -> usize {
         let is_above = |event: u32| self.depth(self.index.events.transaction(event)) < depth;
         self.index.stream_list(stream).map_or(0, |list| list.events.partition_point(is_above)) as usize
