@@ -62,6 +62,7 @@ impl Keeper {
     /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`. What the disk does not tell
     /// is looked for again.
     pub(super) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
+        self.hinted = None;
         let (came, went) = self.compare(look).inspect_err(|_| self.pending = Look::Everything)?;
         self.take_in_these(came, went, shared);
         Ok(())
@@ -161,9 +162,12 @@ impl Keeper {
     fn compare_names(&mut self, names: BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
         let (mut came, mut went) = (Vec::new(), Vec::new());
         let events = self.store.layout().events();
+        let dir = match self.store.disk().open_dir(&events) {
+            Err(error) if error.is_not_found() => None,
+            opened => Some(opened?),
+        };
         for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
-            let path = Disk::entry_path(&events, &name);
-            match self.store.disk().stat_if_present(&path)? {
+            match dir.as_ref().map_or(Ok(None), |dir| dir.stat_if_present(&name))? {
                 Some(stat)
                     if stat.kind == EntryKind::File
                     // One hint for our own rename; whoever rewrites it later changes its facts.
@@ -173,7 +177,7 @@ impl Keeper {
                 }
                 Some(stat) if stat.kind == EntryKind::Dir => self.note_no_file(&name, stat.inode, "a directory"),
                 Some(_) => {}
-                None if self.store.disk().stat_link(&path).is_ok_and(|stat| stat.kind == EntryKind::Link) => {
+                None if self.store.disk().stat_link(&Disk::entry_path(&events, &name)).is_ok_and(|stat| stat.kind == EntryKind::Link) => {
                     self.note_no_file(&name, 0, "a broken link");
                 }
                 None if self.is_known(&name) => went.push(name),

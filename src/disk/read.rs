@@ -3,12 +3,15 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 
 use super::error::Context as _;
 use super::{Disk, Error, Op, Result};
@@ -66,6 +69,21 @@ impl Stat {
         }
     }
 
+    fn of_raw(stat: &FileStat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+            kind: match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+                SFlag::S_IFREG => EntryKind::File,
+                SFlag::S_IFDIR => EntryKind::Dir,
+                SFlag::S_IFLNK => EntryKind::Link,
+                _ => EntryKind::Other,
+            },
+        }
+    }
+
     /// The last change of the content.
     #[must_use]
     pub fn modified(&self) -> SystemTime {
@@ -109,7 +127,7 @@ impl Disk {
     pub fn open_dir(&self, path: &Path) -> Result<OpenDir> {
         self.admit(Op::Read, path)?;
         let handle = File::open(path).context(Op::Read, path)?;
-        Ok(OpenDir { disk: self.clone(), path: path.to_path_buf(), handle })
+        Ok(OpenDir { disk: self.clone(), path: path.to_path_buf(), handle, are_ours: AtomicBool::new(true) })
     }
 
     /// The bytes of a file, or none if there is no such file.
@@ -209,8 +227,7 @@ impl Disk {
     /// The path of an entry that [`Disk::list`] gave.
     #[must_use]
     pub fn entry_path(dir: &Path, shown: &str) -> PathBuf {
-        // Nearly every name is plain and needs no decoding.
-        if shown.contains('/') { dir.join(super::os_name(shown)) } else { dir.join(OsStr::new(shown)) }
+        by_name(shown, |name| dir.join(name))
     }
 }
 
@@ -220,6 +237,8 @@ pub struct OpenDir {
     disk: Disk,
     path: PathBuf,
     handle: File,
+    /// Whether no file was met yet that belongs to somebody else.
+    are_ours: AtomicBool,
 }
 
 impl OpenDir {
@@ -228,11 +247,40 @@ impl OpenDir {
         if self.disk.twin.is_some() {
             self.disk.admit(Op::Read, &Disk::entry_path(&self.path, shown))?;
         }
-        let open = |name: &OsStr| openat(&self.handle, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-        let opened = if shown.contains('/') { open(&super::os_name(shown)) } else { open(OsStr::new(shown)) };
+        let opened = by_name(shown, |name| self.open(name));
         let read = opened.map_err(std::io::Error::from).and_then(|fd| read_whole(File::from(fd), bytes));
         read.map_err(|error| Error::new(Op::Read, &Disk::entry_path(&self.path, shown), error))
     }
+
+    /// Opens a file without a note of the time, if it is ours: else the first reading of each new file would write its inode.
+    fn open(&self, name: &OsStr) -> nix::Result<OwnedFd> {
+        let open = |more: OFlag| openat(&self.handle, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC | more, Mode::empty());
+        if self.are_ours.load(Ordering::Relaxed) {
+            match open(OFlag::O_NOATIME) {
+                Err(Errno::EPERM) => self.are_ours.store(false, Ordering::Relaxed),
+                opened => return opened,
+            }
+        }
+        open(OFlag::empty())
+    }
+
+    /// The facts of what an entry leads to, or none if there is nothing; links are followed.
+    pub fn stat_if_present(&self, shown: &str) -> Result<Option<Stat>> {
+        if self.disk.twin.is_some() {
+            self.disk.admit(Op::Stat, &Disk::entry_path(&self.path, shown))?;
+        }
+        match by_name(shown, |name| fstatat(&self.handle, name, AtFlags::empty())) {
+            Ok(stat) => Ok(Some(Stat::of_raw(&stat))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::new(Op::Stat, &Disk::entry_path(&self.path, shown), errno)),
+        }
+    }
+}
+
+/// Gives a call the name that is shown so.
+fn by_name<T>(shown: &str, call: impl FnOnce(&OsStr) -> T) -> T {
+    // Nearly every name is plain and needs no decoding.
+    if shown.contains('/') { call(&super::os_name(shown)) } else { call(OsStr::new(shown)) }
 }
 
 /// Reads a file from its beginning: one call finds a regular file's end, since its size is known.

@@ -27,6 +27,32 @@ fn facts_and_parts_of_a_file() {
     assert_eq!(disk.stat_link(&dir.path().join("link")).unwrap().kind, EntryKind::Link);
 }
 
+/// Else the first reading of every new file would write its inode.
+#[test]
+fn an_entry_that_is_read_keeps_its_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::real();
+    let path = dir.path().join("x");
+    disk.write_new(&path, b"0123456789").unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::open(&path).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+    let open = disk.open_dir(dir.path()).unwrap();
+    let mut bytes = Vec::new();
+    let stat = open.read_into("x", &mut bytes).unwrap();
+    assert_eq!(bytes, b"0123456789");
+    assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), long_ago);
+    assert_eq!(open.stat_if_present("x").unwrap(), Some(stat));
+    assert_eq!(stat, disk.stat(&path).unwrap());
+    assert_eq!(open.stat_if_present("y").unwrap(), None);
+    for (name, kind) in [("d", EntryKind::Dir), ("p", EntryKind::Other)] {
+        match kind {
+            EntryKind::Dir => disk.create_dir(&dir.path().join(name)).unwrap(),
+            _ => nix::unistd::mkfifo(&dir.path().join(name), nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        }
+        assert_eq!(open.stat_if_present(name).unwrap().map(|stat| stat.kind), Some(kind));
+    }
+}
+
 #[test]
 fn a_directory_is_listed_with_inodes_and_kinds() {
     let dir = tempfile::tempdir().unwrap();

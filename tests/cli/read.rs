@@ -1,6 +1,9 @@
 //! The commands that read: `log`, `stream`, `streams`, `feed`, `show`, `status`, `verify`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -29,6 +32,19 @@ fn the_log_has_the_canonical_order() {
     }
     let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hash, REAL_HISTORY_ORDER_SHA256);
+}
+
+/// The kernel lets only a file's owner read it without a note of the time.
+#[test]
+fn a_store_that_belongs_to_somebody_else_is_read() {
+    let (store, _) = TestStore::forked();
+    fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    // The build directory may be closed to others.
+    let binary = store.home().join("braidfs");
+    fs::copy(env!("CARGO_BIN_EXE_braidfs"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command.uid(65534).gid(65534).current_dir("/").arg("log").arg("--store").arg(store.path());
+    assert_eq!(run_with(&mut command, b"").ok().out.lines().count(), 7);
 }
 
 #[test]
