@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod arrival;
 mod difference;
 pub mod git;
 mod memory;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
 
+use crate::braid::arrival::Hinted;
 use crate::braid::clock::Clock;
 use crate::braid::desk::Desk;
 use crate::braid::forked::Proposal;
@@ -107,6 +108,8 @@ pub(super) struct Keeper {
     pub(super) is_watch_lost: bool,
     /// What to look at, as soon as git lets us.
     pub(super) pending: Look,
+    /// Since when there is a hint of something that is not taken in yet.
+    pub(super) hinted: Option<Hinted>,
     number: u64,
     dirty: bool,
     /// Whether the files could not be read: they are tried again, but not at once.
@@ -158,6 +161,7 @@ impl Keeper {
             watch: None,
             is_watch_lost: false,
             pending: Look::default(),
+            hinted: None,
             number: 0,
             dirty: false,
             is_hurt: false,
@@ -376,11 +380,13 @@ impl Keeper {
 
     /// Takes in what is pending and publishes, unless git is at it; `now` does not wait for git.
     pub(super) fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
+        let mut arrival = None;
         if !self.pending.is_empty() {
             if !now && self.hold.holds() {
                 return Ok(());
             }
             let look = std::mem::take(&mut self.pending);
+            arrival = Some(self.hinted.take().unwrap_or_else(Hinted::now).begin(&self.counters));
             self.take_in(look, Some(shared))?;
         }
         self.number_new();
@@ -393,6 +399,9 @@ impl Keeper {
         if self.is_dirty() || self.progress.failed {
             self.progress.finish();
             self.publish(shared);
+        }
+        if let Some(arrival) = arrival {
+            arrival.end(&self.counters);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::braid::arrival::Hinted;
 use crate::braid::intake::Look;
 use crate::braid::keeper::{Keeper, Request, SOON};
 use crate::disk::{Change, Watch};
@@ -17,8 +18,12 @@ impl Keeper {
         let Some((watch, dir)) = self.watch.clone() else {
             return;
         };
+        let begun = Hinted::now();
         match watch.drain() {
             Ok(changes) => {
+                if !changes.is_empty() {
+                    self.hinted.get_or_insert(begun);
+                }
                 for change in changes {
                     match change {
                         Change::Came(of, name) | Change::Went(of, name) if of == dir => {

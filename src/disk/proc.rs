@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 use super::{Disk, Stat};
 
@@ -24,6 +27,12 @@ impl Disk {
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
         Some(Holder { pid, command: pid.and_then(process_command) })
     }
+}
+
+/// The CPU time of this process till now, of all its threads.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 impl Disk {

@@ -25,6 +25,20 @@ impl<'a> Mounted<'a> {
         if read_only {
             command.arg("--read-only");
         }
+        Self::start(plan, command, point)
+    }
+
+    /// A writable mount that tells in a file what each arrival took.
+    pub fn telling(plan: &'a Plan, store: &Path, name: &str, log: &Path) -> Self {
+        let point = plan.scratch.join(name);
+        std::fs::create_dir_all(&point).expect("a directory");
+        let mut command = Command::new(binary(plan));
+        command.arg("mount").arg(store).arg(&point).arg("--log-file").arg(log);
+        command.env("BRAIDFS_LOG", "braidfs::braid::arrival=debug");
+        Self::start(plan, command, point)
+    }
+
+    fn start(plan: &'a Plan, mut command: Command, point: PathBuf) -> Self {
         let answered = seconds(|| assert!(command.status().expect("it runs").success(), "the store is mounted"));
         // Ready once the log is whole.
         std::fs::metadata(point.join("log.jsonl")).expect("the log");
