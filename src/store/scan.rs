@@ -19,6 +19,9 @@ const CHUNKS_AHEAD: usize = 128;
 /// How many chunks lie ready before the taker is woken: it takes a chunk in less time than it is read, and would else wake for each.
 const CHUNKS_AT_ONCE: usize = 8;
 
+/// Up to so many chunks one processor is left to the one who takes.
+const FEW_CHUNKS: usize = 64;
+
 /// How many names of a listing are given at a time.
 const PIECE: usize = 1024;
 
@@ -137,7 +140,9 @@ impl Store {
     {
         let chunks = names.len().div_ceil(CHUNK);
         let threads = if chunks > 1 && threads > 1 { threads.min(chunks) } else { 0 };
-        let at_once = threads.min(thread::available_parallelism().map_or(2, usize::from));
+        let processors = thread::available_parallelism().map_or(2, usize::from);
+        // With few files the one who takes works as long as a reader, and they would only be in each other's way.
+        let at_once = threads.min(if chunks <= FEW_CHUNKS { processors.saturating_sub(1).max(1) } else { processors });
         let reading = Reading { store: self, names, threads, make, turns: Turns::of(chunks, at_once) };
         thread::scope(|scope| {
             // Whatever ends early, here or there, leaves nobody waiting.
