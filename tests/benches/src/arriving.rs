@@ -36,6 +36,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
         for run in 0..plan.runs {
             let from = side(&plan.scratch, 10 * STORE + come, STORE - BACK - run, streams);
             come += COME;
+            settle(mounted.daemon());
             let before = status();
             let (told, spent) = (told(&log), cpu_of(mounted.daemon()));
             if how.starts_with("by cp") {
@@ -89,6 +90,17 @@ fn side(scratch: &Path, first: usize, parent: usize, streams: usize) -> PathBuf 
         fs::write(dir.join(name), bytes).expect("a file");
     }
     dir
+}
+
+/// Waits until a daemon has done what it does behind: after its start, or after what came before, it saves its index and asks git.
+fn settle(daemon: u32) {
+    loop {
+        let before = cpu_of(daemon);
+        std::thread::sleep(Duration::from_millis(500));
+        if cpu_of(daemon) - before < Duration::from_millis(5) {
+            return;
+        }
+    }
 }
 
 /// The CPU time that a daemon says it has spent from the hints of what came till every view and report showed it.
