@@ -162,12 +162,15 @@ impl Keeper {
     fn compare_names(&mut self, names: BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
         let (mut came, mut went) = (Vec::new(), Vec::new());
         let events = self.store.layout().events();
-        let dir = match self.store.disk().open_dir(&events) {
-            Err(error) if error.is_not_found() => None,
-            opened => Some(opened?),
+        // Where it cannot be opened, each name is looked for by itself.
+        let disk = self.store.disk().clone();
+        let dir = if names.is_empty() { None } else { disk.open_dir(&events).ok() };
+        let stat = |name: &str| match &dir {
+            Some(dir) => dir.stat_if_present(name),
+            None => disk.stat_if_present(&Disk::entry_path(&events, name)),
         };
         for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
-            match dir.as_ref().map_or(Ok(None), |dir| dir.stat_if_present(&name))? {
+            match stat(&name)? {
                 Some(stat)
                     if stat.kind == EntryKind::File
                     // One hint for our own rename; whoever rewrites it later changes its facts.
@@ -177,7 +180,7 @@ impl Keeper {
                 }
                 Some(stat) if stat.kind == EntryKind::Dir => self.note_no_file(&name, stat.inode, "a directory"),
                 Some(_) => {}
-                None if self.store.disk().stat_link(&Disk::entry_path(&events, &name)).is_ok_and(|stat| stat.kind == EntryKind::Link) => {
+                None if disk.stat_link(&Disk::entry_path(&events, &name)).is_ok_and(|stat| stat.kind == EntryKind::Link) => {
                     self.note_no_file(&name, 0, "a broken link");
                 }
                 None if self.is_known(&name) => went.push(name),

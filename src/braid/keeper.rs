@@ -380,13 +380,13 @@ impl Keeper {
 
     /// Takes in what is pending and publishes, unless git is at it; `now` does not wait for git.
     pub(super) fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
-        let mut arrival = None;
+        let mut arriving = None;
         if !self.pending.is_empty() {
             if !now && self.hold.holds() {
                 return Ok(());
             }
             let look = std::mem::take(&mut self.pending);
-            arrival = Some(self.hinted.take().unwrap_or_else(Hinted::now).begin(&self.counters));
+            arriving = self.hinted.take().or_else(Hinted::now).map(|hinted| hinted.begin(&self.counters));
             self.take_in(look, Some(shared))?;
         }
         self.number_new();
@@ -400,8 +400,9 @@ impl Keeper {
             self.progress.finish();
             self.publish(shared);
         }
-        if let Some(arrival) = arrival {
-            arrival.end(&self.counters);
+        if let Some(arriving) = arriving {
+            arriving.end(&self.counters);
+            self.hinted = self.hinted.map(Hinted::spent_till_now);
         }
         Ok(())
     }

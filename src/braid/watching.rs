@@ -18,12 +18,9 @@ impl Keeper {
         let Some((watch, dir)) = self.watch.clone() else {
             return;
         };
-        let begun = Hinted::now();
+        let begun = self.pending.is_empty().then(Hinted::now).flatten();
         match watch.drain() {
             Ok(changes) => {
-                if !changes.is_empty() {
-                    self.hinted.get_or_insert(begun);
-                }
                 for change in changes {
                     match change {
                         Change::Came(of, name) | Change::Went(of, name) if of == dir => {
@@ -45,6 +42,9 @@ impl Keeper {
                 tracing::warn!(%error, "changes can no longer be watched; the directory is listed instead");
                 self.watch = None;
             }
+        }
+        if begun.is_some() && !self.pending.is_empty() {
+            self.hinted = begun;
         }
     }
 

@@ -1,10 +1,10 @@
 //! Reading: whole files, parts, facts, directories.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -126,7 +126,7 @@ impl Disk {
     /// Opens a directory whose files are read by name: that spares the kernel the way there for each of them.
     pub fn open_dir(&self, path: &Path) -> Result<OpenDir> {
         self.admit(Op::Read, path)?;
-        let handle = File::open(path).context(Op::Read, path)?;
+        let handle = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path).context(Op::Read, path)?;
         Ok(OpenDir { disk: self.clone(), path: path.to_path_buf(), handle, are_ours: AtomicBool::new(true) })
     }
 

@@ -321,6 +321,6 @@ fn splice_list(list: &mut List, keep: u64, old: &[u32], new: &[u32], shifted: &S
         Some(&version) => weight_at(events, event, version),
         None => weight(event),
     };
-    list.events.splice_anew(keep + same as u64, new.get(same..).unwrap_or_default(), weight, was);
+    list.events.splice_reweighed(keep + same as u64, new.get(same..).unwrap_or_default(), weight, was);
     true
 }

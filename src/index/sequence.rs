@@ -212,11 +212,11 @@ impl Sequence {
     ///
     /// Costs the length of the tail and of one chunk; where numbers are cut off or a chunk is filled, one entry a chunk as well.
     pub fn splice(&mut self, keep: u64, tail: &[u32], weight: impl Fn(u32) -> u64) {
-        self.splice_anew(keep, tail, &weight, &weight);
+        self.splice_reweighed(keep, tail, &weight, &weight);
     }
 
     /// The same where numbers that are cut off weigh something else by now: `was` gives what each of them weighed till now.
-    pub fn splice_anew(&mut self, keep: u64, tail: &[u32], weight: impl Fn(u32) -> u64, was: impl Fn(u32) -> u64) {
+    pub fn splice_reweighed(&mut self, keep: u64, tail: &[u32], weight: impl Fn(u32) -> u64, was: impl Fn(u32) -> u64) {
         let keep = keep.min(self.len());
         if tail.is_empty() && keep == self.len() {
             return;
@@ -273,6 +273,7 @@ impl Sequence {
         }
         let (mut items_end, mut bytes_end) = end_of(chunks.last());
         bytes_end += pending_bytes;
+        // Fewer than a chunk, so all of them go into the next one.
         let mut weighed = pending.len();
         pending.extend_from_slice(tail);
         for items in pending.chunks(CHUNK_LEN_MAX) {
@@ -325,7 +326,7 @@ mod tests {
                 let now = |item: u32| was(item) + u64::from(heavier.contains(&item));
                 tail.extend_from_slice(back);
                 plain.extend(&tail);
-                sequence.splice_anew(keep as u64, &tail, now, was);
+                sequence.splice_reweighed(keep as u64, &tail, now, was);
                 let changed: Vec<(u32, u64)> = tail.iter().map(|&item| (item, now(item))).collect();
                 weights.extend(changed);
             }

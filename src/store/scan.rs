@@ -127,22 +127,32 @@ impl Store {
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
         let mut all = Vec::with_capacity(names.len());
-        self.load_in_turn(names, threads, make, |made| all.extend(made));
+        self.load_on(names, threads, processors(), make, |made| all.extend(made));
         all
     }
 
     /// The same for more than should lie in memory at once: `take` gets what was made, in the order of `names`, on this thread,
     /// while later files are read, though not many more than it has taken.
-    pub fn load_in_turn<T, F>(&self, names: &[String], threads: usize, make: F, mut take: impl FnMut(Vec<T>))
+    pub fn load_in_turn<T, F>(&self, names: &[String], threads: usize, make: F, take: impl FnMut(Vec<T>))
+    where
+        T: Send,
+        F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
+    {
+        let few = names.len() <= FEW_CHUNKS * CHUNK;
+        // With few files the one who takes works as long as a reader, and they would only be in each other's way.
+        let at_once = if few { processors().saturating_sub(1).max(1) } else { processors() };
+        self.load_on(names, threads, at_once, make, take);
+    }
+
+    /// Begins with `at_once` readers; those who wait for the disk call others, up to `threads`.
+    fn load_on<T, F>(&self, names: &[String], threads: usize, at_once: usize, make: F, mut take: impl FnMut(Vec<T>))
     where
         T: Send,
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
         let chunks = names.len().div_ceil(CHUNK);
         let threads = if chunks > 1 && threads > 1 { threads.min(chunks) } else { 0 };
-        let processors = thread::available_parallelism().map_or(2, usize::from);
-        // With few files the one who takes works as long as a reader, and they would only be in each other's way.
-        let at_once = threads.min(if chunks <= FEW_CHUNKS { processors.saturating_sub(1).max(1) } else { processors });
+        let at_once = threads.min(at_once);
         let reading = Reading { store: self, names, threads, make, turns: Turns::of(chunks, at_once) };
         thread::scope(|scope| {
             // Whatever ends early, here or there, leaves nobody waiting.
@@ -165,6 +175,10 @@ impl Store {
         let events = self.layout().events();
         Reader { dir: self.disk().open_dir(&events), disk: self.disk(), events, buffer: Vec::new() }
     }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// Files that are read on some threads, and who takes what is made of them.
@@ -286,7 +300,9 @@ impl<T> Turns<T> {
         let mut state = self.lock();
         state.made.insert(chunk, made);
         let (ready, taken) = (state.made.len(), state.taken);
-        if state.made.contains_key(&taken) && (ready >= CHUNKS_AT_ONCE || taken + ready == self.chunks) {
+        // Of few chunks a quarter, so that they are not all read before the first is taken.
+        let enough = CHUNKS_AT_ONCE.min(self.chunks / 4).max(1);
+        if state.made.contains_key(&taken) && (ready >= enough || taken + ready == self.chunks) {
             self.made.notify_all();
         }
     }

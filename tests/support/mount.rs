@@ -324,7 +324,8 @@ fn unmount_once(user: User, point: &Path, lazy: bool) -> bool {
     command.status().unwrap().success()
 }
 
-fn is_root() -> bool {
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 

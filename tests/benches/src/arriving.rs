@@ -38,7 +38,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
             come += COME;
             settle(mounted.daemon());
             let before = status();
-            let (told, spent) = (told(&log), cpu_of(mounted.daemon()));
+            let ((shown, told), spent) = (told(&log), cpu_of(mounted.daemon()));
             if how.starts_with("by cp") {
                 assert!(
                     Command::new("sh")
@@ -66,7 +66,14 @@ pub fn measure(plan: &Plan, report: &mut Report) {
                 std::thread::sleep(Duration::from_millis(20));
             };
             whole.push((cpu_of(mounted.daemon()) - spent).as_secs_f64());
-            times.push((self::told(&log) - told).as_secs_f64());
+            // The daemon says it right after it has shown it.
+            let cpu = loop {
+                match self::told(&log) {
+                    (now, cpu) if now >= shown + COME as u64 => break cpu,
+                    _ => std::thread::sleep(Duration::from_millis(1)),
+                }
+            };
+            times.push((cpu - told).as_secs_f64());
             epochs.push(after["epoch"].as_f64().unwrap_or_default() - before["epoch"].as_f64().unwrap_or_default());
         }
         let all = 1000.0 * middle(&mut whole);
@@ -103,11 +110,11 @@ fn settle(daemon: u32) {
     }
 }
 
-/// The CPU time that a daemon says it has spent from the hints of what came till every view and report showed it.
-fn told(log: &Path) -> Duration {
+/// How many files a daemon says have come, and the CPU time from their hints till every view and report showed them.
+fn told(log: &Path) -> (u64, Duration) {
     let log = fs::read_to_string(log).unwrap_or_default();
-    let micros = log.lines().filter_map(|line| line.split_once("cpu_us=")?.1.split_whitespace().next()?.parse::<u64>().ok());
-    Duration::from_micros(micros.sum())
+    let sum = |name: &str| log.lines().filter_map(|line| line.split_once(name)?.1.split_whitespace().next()?.parse::<u64>().ok()).sum();
+    (sum(" came="), Duration::from_micros(sum(" cpu_us=")))
 }
 
 /// The CPU time of a process, also of its threads that have ended.
