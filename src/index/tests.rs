@@ -200,6 +200,26 @@ fn run(shapes: &[Shape], steps: &[(usize, bool)]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What is cut off where it comes weighed less than it weighs behind: its last versions have a digit more.
+#[test]
+fn an_arrival_that_gives_versions_another_digit_is_weighed() {
+    for len in [9, 99, 999] {
+        let mut here: BTreeMap<usize, Made> = BTreeMap::new();
+        let mut index = Index::default();
+        let mut come = |n: usize, parents: &[usize]| {
+            let made = made(n, parents, 0, 1, &[(1, 0)]);
+            let number = enter(&mut index, &made);
+            index.link(&[number], &[]);
+            here.insert(n, made);
+            if n + 1 >= len {
+                check(&index, &here).unwrap();
+            }
+        };
+        (0..len).for_each(|n| come(n, &n.checked_sub(1).into_iter().collect::<Vec<_>>()));
+        come(len, &[len - 3]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
