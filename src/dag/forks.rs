@@ -29,30 +29,16 @@ pub trait History: Graph {
     /// A stream's id.
     fn stream_id(&self, stream: u32) -> Cow<'_, str>;
 
-    /// How many transactions have an event of a stream.
-    fn writer_count(&self, stream: u32) -> usize;
-
-    /// The one of them that has this place, from 0, in canonical order.
+    /// The transaction with an event of a stream that has this place, from 0, in canonical order.
     fn writer(&self, stream: u32, place: usize) -> Option<Writer>;
 
     /// Those from a place on, in canonical order.
     fn writers_from(&self, stream: u32, place: usize) -> impl Iterator<Item = Writer> {
-        (place..self.writer_count(stream)).filter_map(move |place| self.writer(stream, place))
+        (place..).map_while(move |place| self.writer(stream, place))
     }
 
     /// The place of the stream's first writer that is no shallower than `depth`.
-    fn place_at(&self, stream: u32, depth: u32) -> usize {
-        let (mut low, mut high) = (0, self.writer_count(stream));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.writer(stream, middle).is_some_and(|writer| self.depth(writer.transaction) < depth) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
+    fn place_at(&self, stream: u32, depth: u32) -> usize;
 
     /// How many events a stream has.
     fn event_count(&self, stream: u32) -> u64;

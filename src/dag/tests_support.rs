@@ -175,8 +175,8 @@ impl History for Dag {
         format!("stream-{stream}").into()
     }
 
-    fn writer_count(&self, stream: u32) -> usize {
-        self.writers(stream).len()
+    fn place_at(&self, stream: u32, depth: u32) -> usize {
+        self.writers(stream).partition_point(|&n| self.depth(n) < depth)
     }
 
     fn writer(&self, stream: u32, place: usize) -> Option<Writer> {

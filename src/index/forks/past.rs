@@ -70,10 +70,6 @@ impl History for Past<'_> {
         self.index.streams.text(stream).into()
     }
 
-    fn writer_count(&self, stream: u32) -> usize {
-        self.event_count(stream) as usize
-    }
-
     fn writer(&self, stream: u32, place: usize) -> Option<Writer> {
         let event = self.index.stream_list(stream)?.events.get(place as u64)?;
         Some(Writer { transaction: self.index.events.transaction(event), events: 1 })
