@@ -267,9 +267,11 @@ impl Keeper {
     fn serve(&mut self, request: Request, shared: &Shared) {
         match request {
             Request::Refresh { reply } => {
+                // A listing does not tell of what was rewritten in place; its hint does.
+                self.drain_hints();
+                let hinted = self.look(shared, true);
                 self.pending = Look::Everything;
-                let result = self.look(shared, true);
-                let _ = reply.send(result);
+                let _ = reply.send(hinted.and_then(|()| self.look(shared, true)));
             }
             Request::Look { taken } => {
                 self.drain_hints();
