@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::braid::check::{Verdict, bases, check, committed};
 use crate::braid::forked::Proposal;
-use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::{Good, Loaded, load, stamp};
 use crate::braid::spans::{count, micros};
@@ -145,7 +144,7 @@ impl Keeper {
             self.drain_hints();
         }
         if !self.is_watching() {
-            self.pending = Look::Everything;
+            self.pending.add_everything();
         }
         if !self.pending.is_empty() {
             let look = std::mem::take(&mut self.pending);
@@ -275,7 +274,7 @@ impl Keeper {
             Published::First(count) => count,
             Published::Uncertain(_) => 0,
         };
-        self.pending = Look::Everything;
+        self.pending.add_everything();
         let message = error.to_string();
         for (at, one) in prepared.into_iter().enumerate() {
             let message = if at < durable {

@@ -24,29 +24,29 @@ const TOLD: usize = 4096;
 const WRITING: Duration = Duration::from_millis(80);
 
 /// What is to be looked at.
-#[derive(Debug)]
-pub(super) enum Look {
-    /// These names in `events/`.
-    Names(BTreeSet<String>),
-    /// The whole directory.
-    Everything,
-}
-
-impl Default for Look {
-    fn default() -> Self {
-        Self::Names(BTreeSet::new())
-    }
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// These names in `events/`, also where a file was rewritten in place.
+    names: BTreeSet<String>,
+    /// The whole directory, where a file is known by its name and inode.
+    everything: bool,
 }
 
 impl Look {
+    pub(super) fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, name: String) {
-        if let Self::Names(names) = self {
-            names.insert(name);
-        }
+        self.names.insert(name);
+    }
+
+    pub(super) fn add_everything(&mut self) {
+        self.everything = true;
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Names(names) if names.is_empty())
+        self.names.is_empty() && !self.everything
     }
 }
 
@@ -63,19 +63,20 @@ impl Keeper {
     /// is looked for again.
     pub(super) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
         self.hinted = None;
-        let (came, went) = self.compare(look).inspect_err(|_| self.pending = Look::Everything)?;
+        let (came, went) = self.compare(look).inspect_err(|_| self.pending.add_everything())?;
         self.take_in_these(came, went, shared);
         Ok(())
     }
 
     fn compare(&mut self, look: Look) -> Result<(Vec<String>, Vec<String>), Failure> {
-        match look {
-            Look::Everything => {
-                let listed = self.store.list()?;
-                Ok(self.compare_listing(listed.into_iter()))
-            }
-            Look::Names(names) => self.compare_names(names),
+        let (mut came, mut went) = if look.names.is_empty() { Default::default() } else { self.compare_names(look.names)? };
+        if look.everything {
+            let listed = self.store.list()?;
+            let (more, missing) = self.compare_listing(listed.into_iter());
+            add_new(&mut came, more);
+            add_new(&mut went, missing);
         }
+        Ok((came, went))
     }
 
     /// Reads what came and forgets what went.
@@ -164,7 +165,7 @@ impl Keeper {
         let events = self.store.layout().events();
         // Where it cannot be opened, each name is looked for by itself.
         let disk = self.store.disk().clone();
-        let dir = if names.is_empty() { None } else { disk.open_dir(&events).ok() };
+        let dir = disk.open_dir(&events).ok();
         let stat = |name: &str| match &dir {
             Some(dir) => dir.stat_if_present(name),
             None => disk.stat_if_present(&Disk::entry_path(&events, name)),
@@ -484,6 +485,12 @@ impl Keeper {
             self.roster.findings.insert(name.to_owned(), findings);
         }
     }
+}
+
+/// Adds the names that are not there yet.
+fn add_new(names: &mut Vec<String>, more: Vec<String>) {
+    let held: HashSet<String> = names.iter().cloned().collect();
+    names.extend(more.into_iter().filter(|name| !held.contains(name)));
 }
 
 fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {

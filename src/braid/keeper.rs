@@ -269,9 +269,9 @@ impl Keeper {
             Request::Refresh { reply } => {
                 // A listing does not tell of what was rewritten in place; its hint does.
                 self.drain_hints();
-                let hinted = self.look(shared, true);
-                self.pending = Look::Everything;
-                let _ = reply.send(hinted.and_then(|()| self.look(shared, true)));
+                self.pending.add_everything();
+                let result = self.look(shared, true);
+                let _ = reply.send(result);
             }
             Request::Look { taken } => {
                 self.drain_hints();
@@ -306,13 +306,13 @@ impl Keeper {
 
     fn tick(&mut self, shared: &Shared) {
         if self.follow && self.watch.is_none() {
-            self.pending = Look::Everything;
+            self.pending.add_everything();
         }
         if self.is_watch_lost {
             self.watch_again();
             if !self.is_watch_lost {
                 self.hold.note_change();
-                self.pending = Look::Everything;
+                self.pending.add_everything();
             }
         }
         if self.follow {

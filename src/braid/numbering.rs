@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::braid::Failure;
-use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
 use crate::epoch::WriterState;
 use crate::index::Index;
@@ -86,7 +85,7 @@ impl Keeper {
         }
         self.drain_hints();
         if !self.is_watching() {
-            self.pending = Look::Everything;
+            self.pending.add_everything();
         }
         let look = std::mem::take(&mut self.pending);
         if let Err(failure) = self.take_in(look, None) {

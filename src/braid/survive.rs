@@ -45,7 +45,7 @@ impl Keeper {
         self.delivered_twice.retain(|&number| number < self.index.transactions.len());
         self.progress.done = u64::from(self.index.transactions.valid_count());
         self.roster.begin_anew(&self.index);
-        self.pending = Look::Everything;
+        self.pending.add_everything();
         self.mark_dirty();
     }
 
@@ -55,7 +55,7 @@ impl Keeper {
             Ok(log) => self.log = log,
             Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
         }
-        if let Err(failure) = self.take_in(Look::Everything, None) {
+        if let Err(failure) = self.take_in(Look::everything(), None) {
             tracing::warn!(%failure, "events could not be read; they are looked at again");
         } else {
             self.pending = Look::default();

@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::braid::arrival::Hinted;
-use crate::braid::intake::Look;
 use crate::braid::keeper::{Keeper, Request, SOON};
 use crate::disk::{Change, Watch};
 
@@ -32,7 +31,7 @@ impl Keeper {
                         Change::Came(..) | Change::Went(..) => {}
                         Change::Rescan => {
                             self.hold.note_change();
-                            self.pending = Look::Everything;
+                            self.pending.add_everything();
                             self.watch_again();
                         }
                     }
