@@ -1,5 +1,6 @@
 //! A real mount beside the same bytes on the disk's own file system.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,27 +19,19 @@ pub struct Mounted<'a>(&'a Plan, PathBuf, f64);
 
 impl<'a> Mounted<'a> {
     pub fn new(plan: &'a Plan, store: &Path, name: &str, read_only: bool) -> Self {
-        let point = plan.scratch.join(name);
-        std::fs::create_dir_all(&point).expect("a directory");
-        let mut command = Command::new(binary(plan));
-        command.arg("mount").arg(store).arg(&point);
-        if read_only {
-            command.arg("--read-only");
-        }
-        Self::start(plan, command, point)
+        Self::with(plan, store, name, read_only.then_some(OsStr::new("--read-only")), None)
     }
 
     /// A writable mount that tells in a file what each arrival took.
     pub fn telling(plan: &'a Plan, store: &Path, name: &str, log: &Path) -> Self {
+        Self::with(plan, store, name, [OsStr::new("--log-file"), log.as_os_str()], Some("braidfs::braid::arrival=debug"))
+    }
+
+    fn with<'o>(plan: &'a Plan, store: &Path, name: &str, options: impl IntoIterator<Item = &'o OsStr>, logged: Option<&str>) -> Self {
         let point = plan.scratch.join(name);
         std::fs::create_dir_all(&point).expect("a directory");
         let mut command = Command::new(binary(plan));
-        command.arg("mount").arg(store).arg(&point).arg("--log-file").arg(log);
-        command.env("BRAIDFS_LOG", "braidfs::braid::arrival=debug");
-        Self::start(plan, command, point)
-    }
-
-    fn start(plan: &'a Plan, mut command: Command, point: PathBuf) -> Self {
+        command.arg("mount").arg(store).arg(&point).args(options).envs(logged.map(|what| ("BRAIDFS_LOG", what)));
         let answered = seconds(|| assert!(command.status().expect("it runs").success(), "the store is mounted"));
         // Ready once the log is whole.
         std::fs::metadata(point.join("log.jsonl")).expect("the log");
