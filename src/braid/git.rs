@@ -4,6 +4,7 @@ mod blobs;
 mod exchange;
 mod history;
 mod origins;
+mod raw;
 mod setup;
 mod status;
 
@@ -92,6 +93,11 @@ impl Oid {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is all zeros, by which git says that there is none.
+    fn is_null(&self) -> bool {
+        self.0.bytes().all(|digit| digit == b'0')
     }
 
     /// So many digits as people read.

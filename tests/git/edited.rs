@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::stage::{Copy, repository};
-use crate::support::git::git;
+use crate::stage::{Copy, repository, store_in};
+use crate::support::git::{git, git_command};
 use crate::support::mount::Mount;
 use crate::support::run::{braidfs_command, run_with};
 use crate::support::wait::eventually_eq;
@@ -151,6 +151,71 @@ fn an_edit_is_known_from_the_history_alone() {
         told_by_a_mount(&dir, &[&*name]);
         told_by_all(&dir, &[&*name]);
     }
+}
+
+/// A store with a branch `side` and a branch `other`; gives the files that all have, that the present branch, `side` and `other` alone
+/// have, and one that only `side` has and edited.
+fn branches(repository: &Path, dir: &Path) -> [String; 5] {
+    let copy = store_in(repository, dir);
+    let switch = |arguments: &[&str]| {
+        run_with(git_command(dir).args(["switch", "-q"]).args(arguments), b"").ok();
+        copy.braid.refresh().unwrap();
+    };
+    let of_all = copy.commit("all", 1);
+    switch(&["-c", "side"]);
+    let (of_side, edited_there) = (copy.commit("side", 1), copy.commit("side", 2));
+    rewrite(dir, &edited_there, EDITS[0], false);
+    copy.save("an edit on the side");
+    switch(&["-c", "other", "main"]);
+    let of_other = copy.commit("other", 1);
+    switch(&["main"]);
+    let of_main = copy.commit("main", 1);
+    [of_all, of_main, of_side, of_other, edited_there]
+}
+
+/// The index is gone, so only the history tells these files.
+#[track_caller]
+fn told_from_the_history<const N: usize>(dir: &Path, mut expected: [&str; N]) {
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    expected.sort_unstable();
+    assert_eq!(told_by(dir, "doctor"), expected);
+    told_by_a_mount(dir, &expected);
+    told_by_all(dir, &expected);
+}
+
+/// No other commit has these edits: of a file that all sides have, and of files that only one of them has. What a merge merely brings is
+/// told by its own commits.
+#[test]
+fn an_edit_that_only_a_merge_made_is_known_from_the_history() {
+    for (merged, deep) in [(&["side"][..], ""), (&["side"], "deep/ä"), (&["side", "other"], "")] {
+        let home = tempfile::tempdir().unwrap();
+        let repository = home.path().join("store");
+        let dir = repository.join(deep);
+        let [of_all, of_main, of_side, _, edited_there] = branches(&repository, &dir);
+        run_with(git_command(&dir).args(["merge", "-q", "--no-ff", "--no-commit"]).args(merged), b"").ok();
+        for name in [&of_all, &of_main, &of_side] {
+            rewrite(&dir, name, EDITS[0], false);
+        }
+        save(&dir);
+        assert_eq!(git(&dir, ["log", "-1", "--format=%P"]).out.split_whitespace().count(), merged.len() + 1);
+        told_from_the_history(&dir, [&of_all, &of_main, &of_side, &edited_there]);
+    }
+}
+
+/// One side has a copy that was edited, and the merge settles it by what the file said first.
+#[test]
+fn what_a_merge_put_right_was_not_edited() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let [_, _, of_side, _, edited_there] = branches(&dir, &dir);
+    git(&dir, ["checkout", "-q", "side", "--", &format!("events/{of_side}")]);
+    let original = rewrite(&dir, &of_side, EDITS[0], false);
+    save(&dir);
+    run_with(git_command(&dir).args(["merge", "-q", "side"]), b"").code(1);
+    replace(&dir.join("events").join(&of_side), &original, false);
+    git(&dir, ["add", "events"]);
+    save(&dir);
+    told_from_the_history(&dir, [&edited_there]);
 }
 
 #[test]

@@ -22,8 +22,13 @@ pub struct Copy {
 
 /// A repository with a store whose first commit is empty of events.
 pub fn repository(dir: &Path) -> Copy {
+    store_in(dir, dir)
+}
+
+/// The same with the store anywhere in the repository.
+pub fn store_in(repository: &Path, dir: &Path) -> Copy {
     Braid::init(dir).unwrap();
-    git(dir, ["init", "-q"]);
+    git(repository, ["init", "-q"]);
     for (name, value) in [("user.name", "Ada"), ("user.email", "ada@example.org"), ("commit.gpgsign", "false")] {
         git(dir, ["config", name, value]);
     }

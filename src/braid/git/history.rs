@@ -1,15 +1,13 @@
 //! Which files were changed in the history.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::io::{Read as _, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io::{BufReader, Write as _};
 use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use super::raw::{FileChange, RAW, read_changes};
 use super::{GitError, Oid, Program, of_spawn};
-use crate::disk::shown_name;
 
 impl Program {
     /// The commits that branches, tags and HEAD name, but for the stash.
@@ -25,7 +23,7 @@ impl Program {
     /// The files of `events/` that a commit changed or removed, each with what it had before, the oldest first, and what it got; of the
     /// commits that `tips` descend from and `seen` do not.
     ///
-    /// One walk through the history. Merges do not count.
+    /// One walk through the history. Of a merge only that counts which it made otherwise than all its parents.
     ///
     /// # Errors
     /// If git cannot be run or has not ended within `patience`.
@@ -38,16 +36,18 @@ impl Program {
         if tips.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let events = self.events_path()?;
         let mut command = self.command();
         command
             // A commit that was seen may be gone since.
-            .args(["log", "--ignore-missing", "--topo-order", "--no-renames", "--diff-filter=MD", "--raw", "-z", "--no-abbrev"])
-            .args(["--relative", "--format=", "--stdin", "--", "events"])
+            .args(["log", "--ignore-missing", "--topo-order"])
+            .args(RAW)
+            .args(["--format=", "--stdin", "--", "events"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut child = command.spawn().map_err(of_spawn)?;
-        let (Some(mut stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(GitError::Unexpected("log"));
         };
         let revisions: String = tips.iter().map(|tip| format!("{tip}\n")).chain(seen.iter().map(|tip| format!("^{tip}\n"))).collect();
@@ -56,10 +56,17 @@ impl Program {
         drop(stdin);
         let (end, ended) = channel();
         std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = end.send(stdout.read_to_end(&mut bytes).map(|_| bytes));
+            let mut changes = Vec::new();
+            let read = read_changes(BufReader::new(stdout), &events, |change| {
+                // Nearly all of a history is files that were added, and these are not kept.
+                if !change.before.is_empty() {
+                    changes.push(change);
+                }
+                true
+            });
+            let _ = end.send(read.map(|()| changes));
         });
-        let Ok(bytes) = ended.recv_timeout(patience) else {
+        let Ok(changes) = ended.recv_timeout(patience) else {
             let _ = child.kill();
             let _ = child.wait();
             return Err(GitError::Impatient("log"));
@@ -68,28 +75,16 @@ impl Program {
             return Err(GitError::Unexpected("log"));
         }
         asked?;
-        Ok(parse_raw(&bytes?))
+        Ok(versions(changes?))
     }
 }
 
-/// Reads `:<mode> <mode> <blob before> <blob after> <letter>`, NUL, path, NUL, the newest change first.
-fn parse_raw(bytes: &[u8]) -> BTreeMap<String, Vec<Oid>> {
-    let mut changes: Vec<(String, [&str; 2])> = Vec::new();
-    let mut fields = bytes.split(|byte| *byte == 0);
-    while let (Some(facts), Some(path)) = (fields.next(), fields.next()) {
-        let blobs = std::str::from_utf8(facts).ok().and_then(|facts| {
-            let mut facts = facts.split(' ').skip(2);
-            Some([facts.next()?, facts.next()?])
-        });
-        if let (Some(blobs), Some(name)) = (blobs, path.strip_prefix(b"events/")) {
-            changes.push((shown_name(OsStr::from_bytes(name)), blobs));
-        }
-    }
+/// What each file had, the oldest first, by its changes, the newest first.
+fn versions(changes: Vec<FileChange>) -> BTreeMap<String, Vec<Oid>> {
     let mut of_files: BTreeMap<String, Vec<Oid>> = BTreeMap::new();
-    for (name, blobs) in changes.into_iter().rev() {
-        let known = of_files.entry(name).or_default();
-        // What a removed file got is nothing, all zeros.
-        for oid in blobs.into_iter().filter(|blob| blob.bytes().any(|byte| byte != b'0')).filter_map(Oid::parse) {
+    for change in changes.into_iter().rev() {
+        let known = of_files.entry(change.name).or_default();
+        for oid in change.before.into_iter().chain(change.after) {
             if known.last() != Some(&oid) {
                 known.push(oid);
             }

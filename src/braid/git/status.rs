@@ -37,14 +37,13 @@ impl Program {
     /// # Errors
     /// If git cannot be run or the store lies in no repository.
     pub fn changes(&self) -> Result<Vec<Change>, GitError> {
-        let prefix = self.run(&["rev-parse", "--show-prefix"])?;
-        let prefix = prefix.strip_suffix(b"\n").unwrap_or(&prefix);
+        let events = self.events_path()?;
         let listed = self.run(&["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", "events"])?;
         let entries = listed.split(|byte| *byte == 0).filter(|entry| entry.len() > 3);
         Ok(entries
             .filter_map(|entry| {
                 let (states, path) = entry.split_at(3);
-                let name = path.strip_prefix(prefix)?.strip_prefix(b"events/")?;
+                let name = path.strip_prefix(events.as_slice())?;
                 Some(Change { name: shown_name(OsStr::from_bytes(name)), state: state_of(states)? })
             })
             .collect())
