@@ -17,6 +17,8 @@ mod many;
 mod mounted;
 #[path = "git/people.rs"]
 mod people;
+#[path = "git/restored.rs"]
+mod restored;
 #[path = "git/stage.rs"]
 mod stage;
 #[path = "git/whose.rs"]

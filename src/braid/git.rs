@@ -8,7 +8,7 @@ mod raw;
 mod setup;
 mod status;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 use crate::disk::{os_name, shown_name};
 
 pub use exchange::Exchange;
+pub use history::LastSaid;
 pub use setup::{Lacks, SETTINGS, Setting};
 pub use status::{Change, State};
 
@@ -192,8 +193,7 @@ impl Program {
     /// # Errors
     /// If git cannot be run.
     pub fn is_original(&self, name: &str) -> Result<bool, GitError> {
-        let mut path = std::ffi::OsString::from("events/");
-        path.push(os_name(name));
+        let path = events_file(name);
         let words = ["log", "--all", "--no-renames", "--diff-filter=A", "--raw", "--no-abbrev", "--format=", "--"];
         let added = self.run_command(self.command().args(words).arg(&path), &words)?;
         let added = String::from_utf8_lossy(&added);
@@ -291,31 +291,17 @@ impl Program {
     /// # Errors
     /// If that commit has no such file.
     pub fn file_in(&self, commit: &str, name: &str) -> Result<Vec<u8>, GitError> {
-        let mut object = std::ffi::OsString::from(format!("{commit}:./events/"));
-        object.push(os_name(name));
+        let mut object = OsString::from(format!("{commit}:./"));
+        object.push(events_file(name));
         self.run(&["cat-file".into(), "blob".into(), object])
-    }
-
-    /// The newest commit, of any branch, in which a file of `events/` was added or changed; none if git has never had it.
-    ///
-    /// # Errors
-    /// If git cannot be run.
-    pub fn last_commit_with(&self, name: &str) -> Result<Option<Commit>, GitError> {
-        let mut path = std::ffi::OsString::from("events/");
-        path.push(os_name(name));
-        let words = ["log", "--all", "--no-renames", "--diff-filter=AM", "-m", "-1", "--format=%H%x00%an%x00%at%x00%s", "--"];
-        let mut command = self.command();
-        let text = self.run_command(command.args(words).arg(path), &words)?;
-        Ok(parse_commit(&String::from_utf8_lossy(&text)))
     }
 }
 
-fn parse_commit(text: &str) -> Option<Commit> {
-    let mut fields = text.lines().next()?.splitn(4, '\0');
-    let oid = Oid::parse(fields.next()?)?;
-    let author = fields.next()?.to_owned();
-    let time_s = fields.next()?.parse().ok()?;
-    Some(Commit { oid, author, time_s, subject: fields.next().unwrap_or_default().to_owned() })
+/// The path of a file of `events/` in the store.
+fn events_file(name: &str) -> OsString {
+    let mut path = OsString::from("events/");
+    path.push(os_name(name));
+    path
 }
 
 fn of_spawn(error: io::Error) -> GitError {

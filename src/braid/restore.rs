@@ -1,15 +1,12 @@
 //! Brings back from git what was in `events/` and is gone.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::braid::git::{Commit, GitError, Oid, Program, State};
 use crate::braid::load;
 use crate::braid::memory::vanished_events;
 use crate::braid::{Braid, Failure};
-use crate::disk::shown_name;
 use crate::epoch::Epoch;
 use crate::model::EventId;
 use crate::store::LockError;
@@ -47,25 +44,18 @@ impl Braid {
         let epoch = self.wait_ready()?;
         let git = Program::new(self.inner.store.dir());
         let wanted = if names.is_empty() { gone(&git, &epoch)? } else { names.iter().map(|name| file_name(name)).collect() };
-        let mut restoration = Restoration::default();
-        let mut found = Vec::new();
-        for name in wanted {
-            if self.inner.store.stat(&name).is_ok() {
-                continue;
-            }
-            match git.last_commit_with(&name)? {
-                Some(commit) => found.push(Restored { name, commit }),
-                None => restoration.unknown.push(name),
-            }
-        }
-        let files = contents(&git, &found)?;
+        let missing: BTreeSet<String> = wanted.into_iter().filter(|name| self.inner.store.stat(name).is_err()).collect();
+        let last_said = git.last_said_by(&missing)?;
+        let unknown = missing.into_iter().filter(|name| !last_said.contains_key(name)).collect();
+        let of_last = last_said.into_iter().map(|(name, last)| (Restored { name, commit: last.commit }, last.blob));
+        let (restored, blobs): (Vec<Restored>, Vec<Oid>) = of_last.unzip();
+        let files = contents(&git, &restored, &blobs)?;
         let store = &self.inner.store;
         let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
         store.publish(&lock, &files).map_err(|error| Failure { message: error.to_string(), hint: String::new() })?;
         drop(lock);
-        restoration.restored = found;
         self.refresh()?;
-        Ok(restoration)
+        Ok(Restoration { restored, unknown })
     }
 }
 
@@ -101,26 +91,8 @@ fn gone(git: &Program, epoch: &Epoch) -> Result<BTreeSet<String>, GitError> {
 
 /// The files of git's whole history, and not of `events/`, that hold one of these events.
 fn holding(git: &Program, epoch: &Epoch, vanished: &HashSet<EventId>) -> Result<Vec<String>, GitError> {
-    let mut known: BTreeMap<String, Oid> = BTreeMap::new();
-    let words = ["log", "--all", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=AM", "-z", "--format=", "--", "events"];
-    let prefix = git.text(&["rev-parse", "--show-prefix"])?;
-    let listed = git.run(&words)?;
-    let mut fields = listed.split(|byte| *byte == 0).map(|field| field.trim_ascii_start());
-    while let Some(facts) = fields.next() {
-        // ":100644 100644 <before> <after> M", then the path.
-        let facts = String::from_utf8_lossy(facts).into_owned();
-        let (true, Some(path)) = (facts.starts_with(':'), fields.next()) else { continue };
-        let name = path.strip_prefix(prefix.as_bytes()).and_then(|path| path.strip_prefix(b"events/"));
-        let oid = facts.split(' ').nth(3).and_then(Oid::parse);
-        if let (Some(name), Some(oid)) = (name.map(|name| shown_name(OsStr::from_bytes(name))), oid)
-            && name.ends_with(".jsonl")
-            && epoch.store.stat(&name).is_err()
-        {
-            // The log begins with the newest.
-            known.entry(name).or_insert(oid);
-        }
-    }
-    let (names, oids): (Vec<String>, Vec<Oid>) = known.into_iter().unzip();
+    let known = git.last_said(|name| name.ends_with(".jsonl") && epoch.store.stat(name).is_err())?;
+    let (names, oids): (Vec<String>, Vec<Oid>) = known.into_iter().map(|(name, last)| (name, last.blob)).unzip();
     let mut holding = Vec::new();
     git.read_blobs(&oids, |n, blob| {
         let events = blob.and_then(|bytes| load::read(&bytes).ok()).map(|good| good.events).unwrap_or_default();
@@ -132,10 +104,15 @@ fn holding(git: &Program, epoch: &Epoch, vanished: &HashSet<EventId>) -> Result<
     Ok(holding)
 }
 
-fn contents(git: &Program, found: &[Restored]) -> Result<Vec<(String, Vec<u8>)>, GitError> {
-    let mut files = Vec::with_capacity(found.len());
-    for restored in found {
-        files.push((restored.name.clone(), git.file_in(restored.commit.oid.as_str(), &restored.name)?));
-    }
+fn contents(git: &Program, restored: &[Restored], blobs: &[Oid]) -> Result<Vec<(String, Vec<u8>)>, GitError> {
+    let mut files = Vec::with_capacity(restored.len());
+    git.read_blobs(blobs, |n, bytes| {
+        if let Some(Restored { name, commit }) = restored.get(n) {
+            let lacking =
+                || GitError::Failed { command: "cat-file".to_owned(), message: format!("{}:./events/{name} is not here", commit.oid) };
+            files.push((name.clone(), bytes.ok_or_else(lacking)?));
+        }
+        Ok::<(), GitError>(())
+    })?;
     Ok(files)
 }

@@ -25,7 +25,7 @@ const SHARE: u32 = 20;
 const SHARE_OF_GIT: u32 = 4;
 /// How often it is looked whether git has done something or the store was closed.
 const WAKE_UP: Duration = Duration::from_millis(250);
-/// For how many missing parents git is asked: each may take a walk through its history.
+/// For how many missing parents git is asked.
 const PARENTS_ASKED_MAX: usize = 20;
 /// For how many changed files git is asked.
 const FILES_ASKED_MAX: usize = 20;
@@ -318,12 +318,9 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
     let deleted: Vec<&str> = in_state(&[State::Deleted]);
     surveyed.findings.extend(deleted.into_iter().map(deleted_finding));
     let transactions = &epoch.index.transactions;
-    for &parent in transactions.missing().keys().take(PARENTS_ASKED_MAX) {
-        let id = transactions.id(parent);
-        if let Some(commit) = git.last_commit_with(&format!("{id}.jsonl"))? {
-            surveyed.parents.insert(id, commit);
-        }
-    }
+    let missing = transactions.missing().keys().take(PARENTS_ASKED_MAX).map(|&parent| format!("{}.jsonl", transactions.id(parent)));
+    let held = git.last_said_by(&missing.collect())?.into_iter();
+    surveyed.parents.extend(held.filter_map(|(name, last)| Some((name.strip_suffix(".jsonl")?.parse().ok()?, last.commit))));
     surveyed.findings.extend(git.lacks()?.sentences().map(|lack| Finding {
         kind: FindingKind::GitSetup,
         severity: Severity::Warning,

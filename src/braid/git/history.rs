@@ -1,13 +1,26 @@
-//! Which files were changed in the history.
+//! Which files were changed in the history, and what they said last.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Write as _};
+use std::ffi::OsString;
+use std::io::{BufReader, Read as _, Write as _};
 use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::raw::{FileChange, RAW, read_changes};
-use super::{GitError, Oid, Program, of_spawn};
+use super::raw::{COMMIT, FileChange, RAW, read_changes};
+use super::{Commit, GitError, Oid, Program, events_file, of_spawn};
+
+/// For so many files git is given their paths.
+pub(super) const PATHS_MAX: usize = 20;
+
+/// What a file of `events/` said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSaid {
+    /// The newest commit that added or changed it. A merge only if no parent has the file like that.
+    pub commit: Commit,
+    /// What it has there.
+    pub blob: Oid,
+}
 
 impl Program {
     /// The commits that branches, tags and HEAD name, but for the stash.
@@ -57,14 +70,14 @@ impl Program {
         let (end, ended) = channel();
         std::thread::spawn(move || {
             let mut changes = Vec::new();
-            let read = read_changes(BufReader::new(stdout), &events, |change| {
+            let read = read_changes(BufReader::new(stdout), &events, |_, change| {
                 // Nearly all of a history is files that were added, and these are not kept.
                 if !change.before.is_empty() {
                     changes.push(change);
                 }
                 true
             });
-            let _ = end.send(read.map(|()| changes));
+            let _ = end.send(read.map(|_| changes));
         });
         let Ok(changes) = ended.recv_timeout(patience) else {
             let _ = child.kill();
@@ -76,6 +89,69 @@ impl Program {
         }
         asked?;
         Ok(versions(changes?))
+    }
+
+    /// What these files of `events/` said last, by name; what git has never had is not among it.
+    ///
+    /// # Errors
+    /// As [`Program::last_said`].
+    pub fn last_said_by(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, LastSaid>, GitError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // Git compares each path with each entry of each tree.
+        let is_few = names.len() <= PATHS_MAX;
+        let paths = if is_few { names.iter().map(|name| events_file(name)).collect() } else { vec!["events".into()] };
+        self.read_last_said(&paths, |name| names.contains(name), names.len())
+    }
+
+    /// What files of `events/` said last in the newest commit, of any branch, that added or changed them; of all that are wanted, by name.
+    ///
+    /// One walk through the history.
+    ///
+    /// # Errors
+    /// If git cannot be run, or what it says.
+    pub fn last_said(&self, is_wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, LastSaid>, GitError> {
+        self.read_last_said(&["events".into()], is_wanted, usize::MAX)
+    }
+
+    /// Ends as soon as so many are found.
+    fn read_last_said(
+        &self,
+        paths: &[OsString],
+        is_wanted: impl Fn(&str) -> bool,
+        enough: usize,
+    ) -> Result<BTreeMap<String, LastSaid>, GitError> {
+        let events = self.events_path()?;
+        let words = ["log", "--all", COMMIT];
+        let mut command = self.command();
+        command.args(words).args(RAW).arg("--").args(paths).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(of_spawn)?;
+        let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(GitError::Unexpected("log"));
+        };
+        // Both at once, so that neither pipe fills up.
+        let said = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stderr.read_to_end(&mut bytes);
+            bytes
+        });
+        let mut found = BTreeMap::new();
+        let read = read_changes(BufReader::new(stdout), &events, |commit, change| {
+            if let (Some(commit), Some(blob)) = (commit, change.after)
+                && !found.contains_key(&change.name)
+                && is_wanted(&change.name)
+            {
+                found.insert(change.name, LastSaid { commit: commit.clone(), blob });
+            }
+            found.len() < enough
+        });
+        if !matches!(read, Ok(true)) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return read.map(|_| found).map_err(GitError::Io);
+        }
+        if child.wait()?.success() { Ok(found) } else { Err(self.failed(&words, &said.join().unwrap_or_default())) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{GitError, Oid, Program};
+use super::{Commit, GitError, Oid, Program};
 use crate::disk::shown_name;
 
 /// The options for what is read here.
@@ -36,18 +36,42 @@ impl Program {
     }
 }
 
-/// Gives each change of a file below `events`, the path with a slash at its end, the newest first, as long as `take` wants more.
-pub(super) fn read_changes(mut log: impl BufRead, events: &[u8], mut take: impl FnMut(FileChange) -> bool) -> io::Result<()> {
-    let (mut facts, mut path) = (Vec::new(), Vec::new());
-    while read_field(&mut log, &mut facts)? && read_field(&mut log, &mut path)? {
-        let change = path.strip_prefix(events).zip(std::str::from_utf8(&facts).ok().and_then(parse_facts));
-        if let Some((name, (before, after))) = change
-            && !take(FileChange { name: shown_name(OsStr::from_bytes(name)), before, after })
-        {
-            break;
+/// The format in which a commit is told before its changes; no change begins like it.
+pub(super) const COMMIT: &str = "--format=>%H%x00%an%x00%at%x00%s";
+
+/// Gives each change of a file below `events`, the path with a slash at its end, with the commit that made it if the log tells it; the
+/// newest first, as long as `take` wants more. Tells whether that was to the end.
+pub(super) fn read_changes(
+    mut log: impl BufRead,
+    events: &[u8],
+    mut take: impl FnMut(Option<&Commit>, FileChange) -> bool,
+) -> io::Result<bool> {
+    let (mut commit, mut field, mut path) = (None, Vec::new(), Vec::new());
+    while read_field(&mut log, &mut field)? {
+        // Between a commit and its changes are a line end or an empty field.
+        let facts = field.trim_ascii_start();
+        if let Some(oid) = facts.strip_prefix(b">") {
+            commit = read_commit(oid, &mut log)?;
+        } else if !facts.is_empty() && read_field(&mut log, &mut path)? {
+            let change = path.strip_prefix(events).zip(std::str::from_utf8(facts).ok().and_then(parse_facts));
+            if let Some((name, (before, after))) = change
+                && !take(commit.as_ref(), FileChange { name: shown_name(OsStr::from_bytes(name)), before, after })
+            {
+                return Ok(false);
+            }
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+fn read_commit(oid: &[u8], log: &mut impl BufRead) -> io::Result<Option<Commit>> {
+    let [mut author, mut time_s, mut subject] = [const { Vec::new() }; 3];
+    for field in [&mut author, &mut time_s, &mut subject] {
+        read_field(log, field)?;
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (oid, time_s) = (Oid::parse(&text(oid)), text(&time_s).parse().ok());
+    Ok(oid.zip(time_s).map(|(oid, time_s)| Commit { oid, author: text(&author), time_s, subject: text(&subject) }))
 }
 
 fn read_field(log: &mut impl BufRead, field: &mut Vec<u8>) -> io::Result<bool> {

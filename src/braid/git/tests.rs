@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::history::PATHS_MAX;
 use super::*;
 use crate::model::TransactionId;
 
@@ -95,18 +96,50 @@ fn changes_say_how_each_file_stands_to_the_last_commit() {
 }
 
 #[test]
-fn the_last_commit_with_a_file_is_found_on_any_branch() {
+fn what_a_file_said_last_is_found_on_any_branch_and_a_merge_counts_only_for_what_it_made() {
     let dir = repository();
+    let events = dir.path().join("deep/events");
     let program = Program::new(&dir.path().join("deep"));
+    let save = |message: &str| {
+        git(dir.path(), &["add", "-A"]);
+        git(dir.path(), &["commit", "-q", "-m", message]);
+    };
     git(dir.path(), &["switch", "-q", "-c", "side"]);
-    fs::write(dir.path().join("deep/events/z.jsonl"), "z\n").unwrap();
-    git(dir.path(), &["add", "-A"]);
-    git(dir.path(), &["commit", "-q", "-m", "brings z"]);
+    fs::write(events.join("z.jsonl"), "z\n").unwrap();
+    fs::write(events.join("y.jsonl"), "y\n").unwrap();
+    save("brings z");
+    git(dir.path(), &["switch", "-q", "-c", "merged", "main"]);
+    fs::remove_file(events.join("b \"ä\".jsonl")).unwrap();
+    save("removes b");
+    git(dir.path(), &["merge", "-q", "--no-ff", "--no-commit", "side"]);
+    fs::write(events.join("y.jsonl"), "of the merge\n").unwrap();
+    save("merges");
     git(dir.path(), &["switch", "-q", "main"]);
-    let commit = program.last_commit_with("z.jsonl").unwrap().unwrap();
-    assert_eq!((commit.subject.as_str(), commit.author.as_str()), ("brings z", "Ada"));
-    assert_eq!(commit.oid, program.commit("side").unwrap());
-    assert_eq!(program.last_commit_with("never.jsonl").unwrap(), None);
+    let told = |names: &[&str]| {
+        let found = program.last_said_by(&names.iter().map(ToString::to_string).collect()).unwrap();
+        let oids: Vec<Oid> = found.values().map(|last| last.blob.clone()).collect();
+        let mut bytes = Vec::new();
+        let read = program.read_blobs(&oids, |_, blob| {
+            bytes.push(String::from_utf8(blob.unwrap()).unwrap());
+            Ok::<(), GitError>(())
+        });
+        read.unwrap();
+        found.into_iter().zip(bytes).map(|((name, last), bytes)| (name, last.commit.subject, bytes)).collect::<Vec<_>>()
+    };
+    let all = [
+        ("a.jsonl", "first", "a\n"),
+        ("b \"ä\".jsonl", "first", "b"),
+        ("y.jsonl", "merges", "of the merge\n"),
+        ("z.jsonl", "brings z", "z\n"),
+    ];
+    let all = all.map(|(name, subject, bytes)| (name.to_owned(), subject.to_owned(), bytes.to_owned()));
+    let few = ["a.jsonl", "b \"ä\".jsonl", "never.jsonl", "y.jsonl", "z.jsonl"];
+    assert_eq!(told(&few), all);
+    let many: Vec<String> = (0..PATHS_MAX).map(|n| format!("never-{n}.jsonl")).collect();
+    assert_eq!(told(&few.into_iter().chain(many.iter().map(String::as_str)).collect::<Vec<_>>()), all);
+    assert_eq!(told(&["never.jsonl"]), []);
+    let side = program.last_said_by(&["z.jsonl".to_owned()].into()).unwrap().remove("z.jsonl").unwrap().commit;
+    assert_eq!((side.author.as_str(), side.oid), ("Ada", program.commit("side").unwrap()));
 }
 
 #[test]

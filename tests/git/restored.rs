@@ -1,0 +1,97 @@
+//! `braidfs restore`: what it brings back, from where, and how often it asks git.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::stage::repository;
+use crate::support::git::git;
+use crate::support::run::{Ran, braidfs_command, run_with};
+
+const FILES: usize = 50;
+
+/// A store whose files were committed ten by ten, one of them edited since, and the files' names.
+fn store() -> (TempDir, Vec<String>) {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let mut names = Vec::new();
+    for ten in 0..FILES / 10 {
+        names.extend((0..10).map(|n| format!("{}.jsonl", copy.append("a", n).transaction_id)));
+        copy.save(&format!("ten {ten}"));
+    }
+    let path = copy.dir.join("events").join(&names[FILES / 2]);
+    let edited = fs::read_to_string(&path).unwrap().replacen("created_at\":\"2", "created_at\":\"1", 1);
+    fs::write(path, edited).unwrap();
+    copy.save("an edit");
+    (home, names)
+}
+
+/// Runs `restore` with a git in the PATH that counts how often it is run.
+fn restore(home: &Path, names: &[String]) -> (Ran, usize) {
+    let (bin, runs) = (home.join("bin"), home.join("runs"));
+    fs::create_dir_all(&bin).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let script = format!("#!/bin/sh\necho \"$*\" >> '{}'\nPATH='{path}' exec git \"$@\"\n", runs.display());
+    fs::write(bin.join("git"), script).unwrap();
+    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&runs, "").unwrap();
+    let mut command = braidfs_command();
+    command.arg("--store").arg(home.join("store")).arg("restore").args(names);
+    command.env("PATH", format!("{}:{path}", bin.display())).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let ran = run_with(&mut command, b"");
+    (ran, fs::read_to_string(&runs).unwrap().lines().count())
+}
+
+fn read_all(dir: &Path, names: &[String]) -> Vec<String> {
+    names.iter().map(|name| fs::read_to_string(dir.join("events").join(name)).unwrap_or_default()).collect()
+}
+
+#[test]
+fn fifty_files_come_back_by_as_many_runs_of_git_as_one() {
+    let (home, names) = store();
+    let dir = home.path().join("store");
+    let whole = read_all(&dir, &names);
+    let lose = |names: &[String]| names.iter().for_each(|name| fs::remove_file(dir.join("events").join(name)).unwrap());
+    let subjects: Vec<String> = (0..FILES).map(|n| if n == FILES / 2 { "an edit".to_owned() } else { format!("ten {}", n / 10) }).collect();
+    let mut runs = Vec::new();
+    for (lost, named) in [(&names[..1], true), (&names[..], true), (&names[..1], false), (&names[..], false)] {
+        lose(lost);
+        let (ran, count) = restore(home.path(), if named { lost } else { &[] });
+        let ran = ran.ok();
+        let lines = ran.lines();
+        let (files, is_back) = lines.split_at(lost.len());
+        assert_eq!(is_back, [if lost.len() == 1 { "1 file is back".to_owned() } else { format!("{} files are back", lost.len()) }]);
+        for (line, (name, subject)) in files.iter().zip(lost.iter().zip(&subjects)) {
+            assert!(line.starts_with(&format!("restored {name} from commit ")) && line.ends_with(&format!(" ({subject})")), "{line}");
+        }
+        assert_eq!(read_all(&dir, &names), whole);
+        runs.push(count);
+    }
+    // Where that was committed the store alone knows which events it had.
+    for lost in [1, FILES] {
+        lose(&names[..lost]);
+        git(&dir, ["commit", "-q", "-a", "-m", "a mistake"]);
+        let (ran, count) = restore(home.path(), &[]);
+        assert_eq!(ran.ok().lines().len(), lost + 1);
+        assert_eq!(read_all(&dir, &names), whole);
+        runs.push(count);
+        git(&dir, ["reset", "-q", "--hard", "HEAD~1"]);
+    }
+    assert!(runs.chunks(2).all(|runs| runs[0] == runs[1]), "{runs:?}");
+}
+
+#[test]
+fn what_git_never_had_is_told_and_the_rest_comes_back() {
+    let (home, names) = store();
+    let dir = home.path().join("store");
+    let whole = read_all(&dir, &names);
+    fs::remove_file(dir.join("events").join(&names[0])).unwrap();
+    let (id, path) = (names[0].trim_end_matches(".jsonl").to_owned(), format!("events/{}", names[1]));
+    let (ran, _) = restore(home.path(), &["never".to_owned(), id, path, "a name.jsonl".to_owned()]);
+    let ran = ran.code(1);
+    assert_eq!(ran.lines().len(), 2, "{}", ran.out);
+    assert!(ran.err.contains("git has never had 2 files: a name.jsonl, never.jsonl"), "{}", ran.err);
+    assert_eq!(read_all(&dir, &names), whole);
+}
