@@ -21,5 +21,7 @@ mod people;
 mod restored;
 #[path = "git/stage.rs"]
 mod stage;
+#[path = "git/unfinished.rs"]
+mod unfinished;
 #[path = "git/whose.rs"]
 mod whose;

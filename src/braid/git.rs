@@ -7,6 +7,7 @@ mod origins;
 mod raw;
 mod setup;
 mod status;
+mod unfinished;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -21,6 +22,7 @@ pub use exchange::Exchange;
 pub use history::LastSaid;
 pub use setup::{Lacks, SETTINGS, Setting};
 pub use status::{Change, State};
+pub use unfinished::{Operation, Unfinished};
 
 /// What a repository in the environment would lead astray: braidfs may itself be run by a hook.
 const FOREIGN: [&str; 8] = [

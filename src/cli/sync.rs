@@ -23,7 +23,8 @@ const PUSHES_MAX: usize = 5;
 ///
 /// Git carries the store between machines; this only drives it. New transaction files are committed, what others pushed is
 /// merged, streams that the merge forked are told, and everything is pushed. Files that were changed or are gone are never
-/// committed: see `braidfs doctor`.
+/// committed: see `braidfs doctor`. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
+/// branch is checked out.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
@@ -40,10 +41,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let (braid, _) = reader::open(session, &directory, false)?;
     let git = Program::new(braid.store().dir());
     let before = braid.refresh()?;
-    if git.is_merging().map_err(|error| of_git("commit", &error))? {
-        return Err(Failure::new(Kind::Refused, "a merge of git is not finished")
-            .hint("finish it: git add -A && git merge --continue")
-            .hint("or give it up: git merge --abort"));
+    if let Some(unfinished) = git.unfinished().map_err(|error| of_git("commit", &error))? {
+        let refused = Failure::new(Kind::Refused, unfinished.message());
+        return Err(unfinished.hints().into_iter().fold(refused, Failure::hint));
     }
     let committed = commit(&git)?;
     say(session, &format!("committed {}", counted(committed, "transaction file")))?;

@@ -33,18 +33,6 @@ impl Program {
         Ok(names)
     }
 
-    /// Whether a merge is not finished.
-    ///
-    /// # Errors
-    /// If git cannot be run or the store lies in no repository.
-    pub fn is_merging(&self) -> Result<bool, GitError> {
-        match self.run(&["rev-parse", "--verify", "--quiet", "MERGE_HEAD"]) {
-            Ok(_) => Ok(true),
-            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Commits these files of `events/` and nothing else.
     ///
     /// # Errors
