@@ -69,6 +69,8 @@ impl Keeper {
     }
 
     fn quarantine_findings(&self) -> Vec<Finding> {
+        let by_git =
+            |name: &str| format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted(name));
         let refused = self.roster.quarantined(&self.index).into_iter();
         refused
             .map(|refused| Finding {
@@ -76,7 +78,7 @@ impl Keeper {
                 severity: Severity::Error,
                 transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
                 message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
-                hint: format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted(&refused.file)),
+                hint: self.roster.cure_of_denied(&refused.file).unwrap_or_else(|| by_git(&refused.file)),
                 file: Some(refused.file),
             })
             .collect()

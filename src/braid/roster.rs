@@ -1,12 +1,13 @@
 //! The names in `events/` that stand beside the index, each for its reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 
 use crate::disk::Stat;
 use crate::epoch::Quarantined;
 use crate::format::text::quoted;
 use crate::index::Index;
-use crate::model::{Finding, FindingKind, Severity, TransactionId};
+use crate::model::{Errno, Finding, FindingKind, Severity, TransactionId};
 
 /// A name in `events/` that is not the file of a transaction in the index.
 #[derive(Clone, Debug)]
@@ -66,6 +67,18 @@ impl Roster {
         all.extend(cyclic(index));
         all.sort_by(|a, b| a.file.cmp(&b.file));
         all
+    }
+
+    /// What lets a refused file be read to which the system denies access; none where its bytes are what is refused.
+    pub(super) fn cure_of_denied(&self, file: &str) -> Option<String> {
+        // Of what cannot be opened there are no facts.
+        let Odd { inode: 0, kind: OddKind::Refused(reason, None), .. } = self.odd.get(file)? else { return None };
+        let is_denied = |errno: Errno| reason.ends_with(&io::Error::from_raw_os_error(errno.raw()).to_string());
+        let name = quoted(file);
+        [Errno::EACCES, Errno::EPERM]
+            .into_iter()
+            .any(is_denied)
+            .then(|| format!("chmod u+r events/{name}   # if it is another user's: sudo chown \"$USER\" events/{name}"))
     }
 
     /// Notes that the file of a transaction has another name than its id.

@@ -14,7 +14,7 @@ use crate::disk::Stat;
 use crate::epoch::Epoch;
 use crate::format::text::{counted_as, quoted};
 use crate::index::Index;
-use crate::model::{Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
+use crate::model::{Errno, Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
 use crate::store::Store;
 
 /// How long the next survey waits at least where git's files are as they were.
@@ -258,6 +258,11 @@ fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -
     origins
 }
 
+/// Whether a file may not be read: then neither we nor git know what it says, and the finding that it is refused tells what helps.
+fn is_denied(store: &Store, name: &str) -> bool {
+    store.load(name).is_err_and(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM))
+}
+
 /// What brings files in order that are refused or were changed: the bytes with which git first got them, where these make
 /// sense; a refused one that git never had whole is out of the way elsewhere, as no view has it. One that is whole, and refused
 /// since another file claims its id, stays.
@@ -278,6 +283,9 @@ fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch, first_said: &BTree
     let mut cures = BTreeMap::new();
     for finding in &wrong {
         let Some(name) = &finding.file else { continue };
+        if is_denied(store, name) {
+            continue;
+        }
         if let Some((commit, bytes)) = finding.transaction_id.and_then(|id| original(id, name)) {
             if store.load(name).is_ok_and(|(now, _)| now != bytes) {
                 let commit: String = commit.chars().take(12).collect();
@@ -299,15 +307,17 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
     let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
     // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
     for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
-        if git.is_original(name)? {
+        let is_denied = is_denied(&epoch.store, name);
+        let is_original = !is_denied && git.is_original(name)?;
+        if is_denied || is_original {
             changed.retain(|other| *other != name);
-            new.push(name);
         }
+        new.extend(is_original.then_some(name));
     }
     surveyed.findings.extend(uncommitted(new));
     let remembered = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Edited);
     for name in remembered.filter_map(|finding| finding.file.as_deref()).take(FILES_ASKED_MAX) {
-        if git.is_original(name)? {
+        if !is_denied(&epoch.store, name) && git.is_original(name)? {
             surveyed.originals.push(name.to_owned());
         }
     }

@@ -1,6 +1,7 @@
 //! Each command that the doctor names, run as it stands: then its finding is gone.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::stage::{Copy, repository};
 use crate::support::git::git;
+use crate::support::mount::{braidfs_as_nobody, is_root};
 use crate::support::run::{Ran, braidfs_command, run_with};
 use crate::support::wait::eventually_eq;
 
@@ -111,6 +113,45 @@ fn quarantined_by_an_edit_that_was_committed() {
         rewrite(copy, &names[1], |text| text.replace("\"n\":2", "\"n\":7"));
         copy.save("an edit");
     });
+}
+
+/// What the bytes are is not known; git is no cure for it, whether it has the file or not.
+#[test]
+fn quarantined_since_it_may_not_be_read() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let (committed, new) = (copy.commit("a", 1), format!("{}.jsonl", copy.append("a", 2).transaction_id));
+    let (dir, whole) = (copy.dir.clone(), copy.text("log.jsonl"));
+    drop(copy);
+    // Root reads everything.
+    let ordinary = || if is_root() { braidfs_as_nobody(&dir, home.path()) } else { braidfs_command() };
+    let told = |command: &str| {
+        let mut braidfs = ordinary();
+        braidfs.arg("--store").arg(&dir).args(["--format", "json", command]).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        run_with(&mut braidfs, b"").json()["findings"].as_array().unwrap().clone()
+    };
+    for name in [&committed, &new] {
+        fs::set_permissions(dir.join("events").join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    for command in ["status", "doctor"] {
+        let found = told(command);
+        let refused: Vec<&Value> = found.iter().filter(|finding| finding["kind"] == "quarantined").collect();
+        assert_eq!(refused.iter().map(|finding| finding["file"].as_str().unwrap()).collect::<Vec<_>>(), [&committed, &new], "{command}");
+        for (finding, name) in refused.iter().zip([&committed, &new]) {
+            assert!(finding["message"].as_str().unwrap().contains("Permission denied"), "{command}: {finding}");
+            let hint = finding["hint"].as_str().unwrap();
+            assert!(hint.starts_with(&format!("chmod u+r events/{name} ")), "{command}: {hint}");
+        }
+    }
+    // The rest is told all the same.
+    let kinds: Vec<Value> = told("doctor").iter().map(|finding| finding["kind"].clone()).collect();
+    assert_eq!(kinds, ["quarantined", "quarantined", "uncommitted"]);
+    for finding in told("doctor").iter().filter(|finding| finding["kind"] == "quarantined") {
+        as_it_stands(&dir, finding["hint"].as_str().unwrap());
+    }
+    assert_eq!(told("doctor").iter().map(|finding| &finding["kind"]).collect::<Vec<_>>(), ["uncommitted"]);
+    assert_eq!(Copy::open(&dir).text("log.jsonl"), whole);
 }
 
 /// Both are refused; the one that git first got stays.

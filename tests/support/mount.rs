@@ -122,8 +122,13 @@ impl MountOptions {
 
 /// A command as `nobody`, to whom the store and the mount point are given.
 fn as_nobody(store: &Path, point: &Path) -> Command {
-    run("chown", [Path::new("-R"), Path::new("65534:65534"), store, point]).ok();
-    let home = point.parent().unwrap();
+    run("chown", [Path::new("65534:65534"), point]).ok();
+    braidfs_as_nobody(store, point.parent().unwrap())
+}
+
+/// The `braidfs` command as `nobody`, to whom the store in that home is given.
+pub fn braidfs_as_nobody(store: &Path, home: &Path) -> Command {
+    run("chown", [Path::new("-R"), Path::new("65534:65534"), store]).ok();
     fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
     // The build directory may be closed to others; this copy goes with the store.
     let binary = home.join("braidfs");
