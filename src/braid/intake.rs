@@ -311,14 +311,14 @@ impl Keeper {
         self.flush_saved();
     }
 
-    fn arrive(&mut self, names: &[String], loaded: Vec<Loaded>, round: &mut Round) {
-        self.hide_replaced(names, &loaded);
+    fn arrive(&mut self, names: &[String], loaded: &[Loaded], round: &mut Round) {
+        self.hide_replaced(names, loaded);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
                 Loaded::Gone => {}
-                Loaded::Refused(_, Some(stat)) if self.is_being_written(name, stat) => self.pending.add(name.clone()),
-                Loaded::Refused(reason, stat) => self.refuse(name, reason, stat, None, round),
-                Loaded::Good(good, stat) => self.enter_file(name, &good, stat, round),
+                Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
+                Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
+                Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
             }
         }
     }

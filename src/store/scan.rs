@@ -127,13 +127,13 @@ impl Store {
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
     {
         let mut all = Vec::with_capacity(names.len());
-        self.load_on(names, threads, processors(), make, |made| all.extend(made));
+        self.load_on(names, threads, processors(), make, |made| all.append(made));
         all
     }
 
     /// The same for more than should lie in memory at once: `take` gets what was made, in the order of `names`, on this thread,
-    /// while later files are read, though not many more than it has taken.
-    pub fn load_in_turn<T, F>(&self, names: &[String], threads: usize, make: F, take: impl FnMut(Vec<T>))
+    /// while later files are read, though not many more than it has taken. What it leaves is dropped by who makes the next.
+    pub fn load_in_turn<T, F>(&self, names: &[String], threads: usize, make: F, take: impl FnMut(&mut Vec<T>))
     where
         T: Send,
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// Begins with `at_once` readers; those who wait for the disk call others, up to `threads`.
-    fn load_on<T, F>(&self, names: &[String], threads: usize, at_once: usize, make: F, mut take: impl FnMut(Vec<T>))
+    fn load_on<T, F>(&self, names: &[String], threads: usize, at_once: usize, make: F, mut take: impl FnMut(&mut Vec<T>))
     where
         T: Send,
         F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T + Sync,
@@ -160,13 +160,15 @@ impl Store {
             // A system that gives no more threads is read with those that it gave.
             let readers = reading.start(at_once, scope);
             let mut alone = (readers == 0).then(|| self.reader());
+            let mut spent = Vec::new();
             for chunk in 0..chunks {
                 let made = match &mut alone {
-                    Some(reader) => Some(reader.load(names, chunk, &reading.make)),
-                    None => reading.turns.take(chunk),
+                    Some(reader) => Some(reader.load(names, chunk, spent, &reading.make)),
+                    None => reading.turns.take(chunk, spent),
                 };
-                let Some(made) = made else { return };
-                take(made);
+                let Some(mut made) = made else { return };
+                take(&mut made);
+                spent = made;
             }
         });
     }
@@ -205,9 +207,9 @@ where
     fn read<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         let end = End(&self.turns);
         let mut reader = self.store.reader();
-        while let Some(chunk) = self.turns.claim() {
+        while let Some((chunk, spent)) = self.turns.claim() {
             let before = blocks_read();
-            self.turns.hand_in(chunk, reader.load(self.names, chunk, &self.make));
+            self.turns.hand_in(chunk, reader.load(self.names, chunk, spent, &self.make));
             // Who waits for the disk, and not just once, calls others to wait beside it.
             if blocks_read() - before >= CHUNK as i64 {
                 self.start(self.turns.call(self.threads), scope);
@@ -227,10 +229,17 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn load<T>(&mut self, names: &[String], chunk: usize, make: &impl Fn(usize, disk::Result<(&[u8], Stat)>) -> T) -> Vec<T> {
+    /// Makes a chunk, and drops what was made of an earlier one and is spent, one for one: a heap gives a thread without a lock what that
+    /// thread has just given back, and else readers and taker would meet at its lock for every piece.
+    fn load<T, F>(&mut self, names: &[String], chunk: usize, spent: Vec<T>, make: &F) -> Vec<T>
+    where
+        F: Fn(usize, disk::Result<(&[u8], Stat)>) -> T,
+    {
         let start = chunk * CHUNK;
         let names = names.get(start..names.len().min(start + CHUNK)).unwrap_or_default();
+        let mut spent = spent.into_iter();
         let made = names.iter().zip(start..).map(|(name, n)| {
+            drop(spent.next());
             let read = match &self.dir {
                 Ok(dir) => dir.read_into(name, &mut self.buffer),
                 Err(_) => self.disk.read_into(&Disk::entry_path(&self.events, name), &mut self.buffer),
@@ -253,6 +262,8 @@ struct Turns<T> {
 
 struct State<T> {
     made: BTreeMap<usize, Vec<T>>,
+    /// Chunks that were taken: readers drop what is left of them.
+    spent: Vec<Vec<T>>,
     /// The chunk that the next free reader reads.
     next: usize,
     taken: usize,
@@ -265,7 +276,7 @@ struct State<T> {
 
 impl<T> Turns<T> {
     fn of(chunks: usize, readers: usize) -> Self {
-        let state = State { made: BTreeMap::new(), next: 0, taken: 0, waiting: 0, readers, ended: false };
+        let state = State { made: BTreeMap::new(), spent: Vec::new(), next: 0, taken: 0, waiting: 0, readers, ended: false };
         Self { chunks, state: Mutex::new(state), made: Condvar::new(), room: Condvar::new() }
     }
 
@@ -281,8 +292,8 @@ impl<T> Turns<T> {
         more
     }
 
-    /// A chunk to read, once it is not too far ahead; none when all are claimed or nobody takes any more.
-    fn claim(&self) -> Option<usize> {
+    /// A chunk to read, once it is not too far ahead, and one to drop; none when all are claimed or nobody takes any more.
+    fn claim(&self) -> Option<(usize, Vec<T>)> {
         let mut state = self.lock();
         state.waiting += 1;
         let wait = |state: &mut State<T>| !state.ended && state.next < self.chunks && state.next >= state.taken + CHUNKS_AHEAD;
@@ -293,7 +304,7 @@ impl<T> Turns<T> {
         if state.next == self.chunks {
             self.room.notify_all();
         }
-        Some(chunk)
+        Some((chunk, state.spent.pop().unwrap_or_default()))
     }
 
     fn hand_in(&self, chunk: usize, made: Vec<T>) {
@@ -307,10 +318,12 @@ impl<T> Turns<T> {
         }
     }
 
-    /// The next chunk; none if it will never come.
-    fn take(&self, chunk: usize) -> Option<Vec<T>> {
+    /// The next chunk, for what is left of the one before; none if it will never come.
+    fn take(&self, chunk: usize, spent: Vec<T>) -> Option<Vec<T>> {
         let wait = |state: &mut State<T>| !state.ended && !state.made.contains_key(&chunk);
-        let mut state = self.made.wait_while(self.lock(), wait).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        state.spent.push(spent);
+        let mut state = self.made.wait_while(state, wait).unwrap_or_else(PoisonError::into_inner);
         state.taken = chunk + 1;
         // Readers who wait are woken for many chunks at once.
         if state.waiting > 0 && state.next <= state.taken + CHUNKS_AHEAD / 2 {
@@ -412,7 +425,7 @@ mod tests {
         assert_eq!(call(100, 2, 13), [2, 4, 5]);
         assert_eq!(call(0, 2, 32), [0; 0]);
         let turns = Turns::<()>::of(5, 2);
-        (0..3).for_each(|chunk| assert_eq!(turns.claim(), Some(chunk)));
+        (0..3).for_each(|chunk| assert_eq!(turns.claim().unwrap().0, chunk));
         assert_eq!(turns.call(32), 2);
     }
 
