@@ -358,6 +358,7 @@ mod tests {
     use std::fs;
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -427,6 +428,23 @@ mod tests {
         let turns = Turns::<()>::of(5, 2);
         (0..3).for_each(|chunk| assert_eq!(turns.claim().unwrap().0, chunk));
         assert_eq!(turns.call(32), 2);
+    }
+
+    #[test]
+    fn what_the_taker_leaves_is_dropped_by_a_reader() {
+        struct Made<'a>(&'a AtomicUsize);
+        impl Drop for Made<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(usize::from(thread::current().name() == Some("read")), Ordering::Relaxed);
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path(), &Disk::real()).unwrap();
+        let names = vec!["missing.jsonl".to_owned(); 3 * CHUNKS_AHEAD * CHUNK];
+        let dropped = AtomicUsize::new(0);
+        store.load_in_turn(&names, 3, |_, _| Made(&dropped), |_| ());
+        // Readers are never further ahead than that, so whatever they begin later they begin with a chunk in hand.
+        assert!(dropped.into_inner() >= CHUNKS_AHEAD * CHUNK);
     }
 
     #[test]
