@@ -23,7 +23,7 @@ pub(super) fn check(index: &Index, proposal: &Proposal) -> Result<Verdict, Rejec
         return repeated(index, draft, tx);
     }
     let known: BTreeSet<u32> = draft.events.iter().filter_map(|event| index.find_event(event.event_id?)).collect();
-    let reasons = if known.is_empty() { Vec::new() } else { known_events(index, draft)? };
+    let reasons = if known.is_empty() { Vec::new() } else { known_events(index, draft) };
     if let Some(&event) = known.iter().next()
         && reasons.is_empty()
     {
@@ -44,10 +44,21 @@ fn check_streams(index: &Index, proposal: &Proposal, reasons: &mut Vec<Reason>) 
     streams
 }
 
-/// Checks only what a draft expects of streams, and whether they are forked.
+/// Checks only what a draft expects of streams, and whether they are forked; more events may follow. What was committed before is not
+/// held to it again: once it is whole, it is told whether it is the same.
 pub(super) fn check_expectations(index: &Index, draft: &Draft) -> Result<(), Rejection> {
+    if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
+        return if begins_like(index, draft, tx) { Ok(()) } else { Err(other_content(index, draft, tx)) };
+    }
+    if draft.events.iter().any(|event| event.event_id.is_some_and(|id| index.find_event(id).is_some())) {
+        return refused(known_events(index, draft));
+    }
     let mut reasons = Vec::new();
     check_streams(index, &draft.clone().into(), &mut reasons);
+    refused(reasons)
+}
+
+fn refused(reasons: Vec<Reason>) -> Result<(), Rejection> {
     if reasons.is_empty() { Ok(()) } else { Err(Rejection { reasons }) }
 }
 
@@ -76,20 +87,29 @@ fn expectations(index: &Index, draft: &Draft) -> Vec<Reason> {
 
 /// A retry by `key`: the same content is a success, any other is refused.
 fn repeated(index: &Index, draft: &Draft, tx: u32) -> Result<Verdict, Rejection> {
-    let range = index.transactions.events(tx);
-    if range.len() == draft.events.len() && range.zip(&draft.events).all(|(event, drafted)| is_same(index, event, drafted)) {
+    if index.transactions.events(tx).len() == draft.events.len() && begins_like(index, draft, tx) {
         return Ok(Verdict::Repeated(committed(index, tx, true)));
     }
+    Err(other_content(index, draft, tx))
+}
+
+/// Whether a transaction has a draft's events, and perhaps more behind them.
+fn begins_like(index: &Index, draft: &Draft, tx: u32) -> bool {
+    let range = index.transactions.events(tx);
+    range.len() >= draft.events.len() && range.zip(&draft.events).all(|(event, drafted)| is_same(index, event, drafted))
+}
+
+fn other_content(index: &Index, draft: &Draft, tx: u32) -> Rejection {
     let key = draft.key.as_deref().unwrap_or_default();
-    Err(Rejection::whole(
+    Rejection::whole(
         Errno::EEXIST,
         format!("key \"{key}\" was used for other content by transaction \"{}\"", index.transactions.id(tx)),
         "use another key for other content",
-    ))
+    )
 }
 
 /// Events whose ids exist: all of them, in one transaction and with the same content, is a retry.
-fn known_events(index: &Index, draft: &Draft) -> Result<Vec<Reason>, Rejection> {
+fn known_events(index: &Index, draft: &Draft) -> Vec<Reason> {
     let found: Vec<Option<u32>> = draft.events.iter().map(|event| event.event_id.and_then(|id| index.find_event(id))).collect();
     let transactions: BTreeSet<u32> = found.iter().flatten().map(|&event| index.events.transaction(event)).collect();
     let whole = found.iter().all(Option::is_some) && transactions.len() == 1;
@@ -107,7 +127,7 @@ fn known_events(index: &Index, draft: &Draft) -> Result<Vec<Reason>, Rejection> 
             });
         }
     }
-    Ok(reasons)
+    reasons
 }
 
 pub(super) fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {

@@ -108,7 +108,24 @@ struct Checking {
     /// Events at which expectations and forks were last checked.
     events: usize,
     /// What a write or a close has reported: the last close keeps to it.
-    told: Option<Rejection>,
+    told: Option<Told>,
+}
+
+/// What a write or a close has reported.
+enum Told {
+    /// The bytes that were committed under this name, or those and more.
+    SecondSave,
+    /// Why it will not be committed.
+    Refused(Rejection),
+}
+
+impl Told {
+    fn errno(&self) -> Errno {
+        match self {
+            Self::SecondSave => Errno::EEXIST,
+            Self::Refused(rejection) => rejection.errno(),
+        }
+    }
 }
 
 impl Inner {

@@ -91,6 +91,36 @@ fn keys_and_event_ids_make_a_retry_safe() {
     mount.unmount();
 }
 
+/// A drop is checked while it is written, but what it expected when it was committed no longer holds and need not.
+#[test]
+fn a_committed_draft_is_a_success_when_it_is_dropped_again() {
+    let (store, _) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    let conflict = mount.list("forks")[0].clone();
+    let id = "01a2197d-cfaa-76e3-9118-c7296b990778";
+    let drafts = [
+        format!("{{\"expect\":{{\"new\":\"none\"}},\"key\":\"k\"}}\n{}{}", event("new", 1), event("new", 2)),
+        format!("{{\"expect\":{{\"named\":0}}}}\n{{\"stream\":\"named\",\"type\":\"T\",\"data\":1,\"event_id\":\"{id}\"}}\n"),
+        format!("{{\"resolve\":\"{conflict}\",\"key\":\"r\"}}\n{}", event("account-0", 9)),
+    ];
+    let dropped = |name: &str, text: &str| {
+        let answer = errno(fs::write(mount.join("staging").join(name), text));
+        let receipt = mount.read_json(&format!("receipts/{name}.json"));
+        (answer, receipt["state"].as_str().unwrap().to_owned(), receipt["transaction_id"].clone())
+    };
+    for (n, draft) in drafts.iter().enumerate() {
+        let first = dropped(&format!("first-{n}.jsonl"), draft);
+        assert_eq!((first.0, &*first.1), (0, "committed"), "{draft}");
+        assert_eq!(dropped(&format!("again-{n}.jsonl"), draft), first, "{draft}");
+    }
+    assert_eq!(mount.list("forks"), [""; 0]);
+    let other = format!("{{\"key\":\"k\"}}\n{}", event("new", 3));
+    assert_eq!(dropped("other.jsonl", &other), (libc::EEXIST, "refused".to_owned(), Value::Null));
+    let longer = format!("{}{}", drafts[0], event("new", 3));
+    assert_eq!(dropped("longer.jsonl", &longer), (libc::EEXIST, "refused".to_owned(), Value::Null));
+    mount.unmount();
+}
+
 #[test]
 fn expectations_say_none_exists_any_or_a_version() {
     let store = TestStore::new();

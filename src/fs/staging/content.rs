@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker};
 use crate::fs::locked;
 use crate::fs::receipt::State as Verdict;
-use crate::fs::staging::{Checking, Handle, Inner, Phase, Staged, Staging, commit_kind};
+use crate::fs::staging::{Checking, Handle, Inner, Phase, Staged, Staging, Told, commit_kind};
 use crate::model::{Draft, Errno, Rejection};
 
 /// What a write has to be checked against.
@@ -47,7 +47,7 @@ impl Staging {
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::EFBIG)?;
         if against.is_some() && end > DRAFT_LEN_MAX as u64 {
             let message = format!("draft has {end} bytes, at most {DRAFT_LEN_MAX} are allowed");
-            return Err(inner.checking.tell(Rejection::whole(Errno::EFBIG, message, "cut it into several")));
+            return Err(inner.checking.refuse(Rejection::whole(Errno::EFBIG, message, "cut it into several")));
         }
         self.ensure_open(&mut inner)?.write_at(offset, bytes).map_err(|error| error.errno())?;
         inner.size = inner.size.max(end);
@@ -71,8 +71,7 @@ impl Staging {
         if offset > *bytes || end < *bytes || inner.size < *bytes || !self.begins_with(inner, *bytes, sha256)? {
             return Ok(());
         }
-        let hint = "to repeat equal bytes on purpose use another name, or append";
-        Err(inner.checking.tell(Rejection::whole(Errno::EEXIST, "file was committed with these bytes already", hint)))
+        Err(inner.checking.tell(Told::SecondSave))
     }
 
     pub(super) fn begins_with(&self, inner: &mut Inner, bytes: u64, sha256: &str) -> Result<bool, Errno> {
@@ -108,7 +107,7 @@ impl Staging {
         let verdict = checker.push(bytes);
         checking.checked = offset + bytes.len() as u64;
         if let Err(rejection) = verdict {
-            return Err(checking.tell(rejection));
+            return Err(checking.refuse(rejection));
         }
         // Often enough to be early, seldom enough to cost little for a large draft.
         let (events, stated) = (checker.draft().events.len(), usize::from(!checker.draft().expect.is_empty()));
@@ -116,7 +115,7 @@ impl Staging {
             return Ok(());
         }
         checking.events = events + stated;
-        self.ledger.check(checker.draft()).map_err(|rejection| checking.tell(rejection))
+        self.ledger.check(checker.draft()).map_err(|rejection| checking.refuse(rejection))
     }
 
     /// Checks a file that was closed, perhaps not for the last time: all but an unfinished end. Returns the draft as far as it goes.
@@ -140,7 +139,7 @@ impl Staging {
         let checking = &mut inner.checking;
         let Some(checker) = &mut checking.checker else { return Ok(None) };
         let checked = checker.check().and_then(|draft| self.ledger.check(&draft).map(|()| Some(draft)));
-        checked.map_err(|rejection| checking.tell(rejection))
+        checked.map_err(|rejection| checking.refuse(rejection))
     }
 
     fn check_anew(&self, inner: &mut Inner, kind: DraftKind) -> Result<(), Errno> {
@@ -149,7 +148,7 @@ impl Staging {
         let verdict = checker.push(&bytes);
         inner.checking.checker = Some(checker);
         inner.checking.checked = inner.size;
-        verdict.map_err(|rejection| inner.checking.tell(rejection))
+        verdict.map_err(|rejection| inner.checking.refuse(rejection))
     }
 
     pub(super) fn all_bytes(&self, inner: &mut Inner) -> Result<Vec<u8>, Errno> {
@@ -204,10 +203,14 @@ impl Staging {
 
 impl Checking {
     /// Keeps what a system call is about to report, so that the last close keeps to it.
-    fn tell(&mut self, rejection: Rejection) -> Errno {
-        let errno = rejection.errno();
-        self.told.get_or_insert(rejection);
+    fn tell(&mut self, told: Told) -> Errno {
+        let errno = told.errno();
+        self.told.get_or_insert(told);
         errno
+    }
+
+    fn refuse(&mut self, rejection: Rejection) -> Errno {
+        self.tell(Told::Refused(rejection))
     }
 }
 

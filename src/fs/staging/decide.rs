@@ -11,7 +11,7 @@ use crate::format::draft::{is_nothing, parse_draft};
 use crate::fs::ledger::{Failure, TRY_AGAIN};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
-use crate::fs::staging::{Phase, Staged, Staging, VERDICT_WAIT_MAX, commit_kind};
+use crate::fs::staging::{Phase, Staged, Staging, Told, VERDICT_WAIT_MAX, commit_kind};
 use crate::model::{Draft, Errno, EventId, Rejection};
 use crate::store::StagedName;
 
@@ -90,6 +90,11 @@ impl Staging {
             }
             (name, bytes, told)
         };
+        let told = match told {
+            Some(Told::SecondSave) => return Outcome::SecondSave,
+            Some(Told::Refused(rejection)) => Some(rejection),
+            None => None,
+        };
         match bytes {
             Ok(bytes) => self.attempt(&name, &name, &bytes, told, settle),
             Err(errno) => {
@@ -112,15 +117,14 @@ impl Staging {
         if bytes.is_empty() {
             return Outcome::Nothing;
         }
-        if told.as_ref().is_some_and(|told| told.errno() == Errno::EEXIST) || self.is_second_save(name.as_str(), bytes) {
+        if self.is_second_save(name.as_str(), bytes) {
             return Outcome::SecondSave;
         }
         let receipt = Receipt::pending(name.as_str(), bytes.len() as u64, sha256_hex(bytes), None).of_draft(from.as_str());
         let draft = match (parse_draft(bytes, kind), told) {
             (Ok(draft), None) if is_nothing(&draft) => return Outcome::Nothing,
             (Ok(draft), None) => draft,
-            (Ok(_), Some(told)) => return self.refuse(receipt, &told),
-            (Err(rejection), _) => return self.refuse(receipt, &rejection),
+            (Ok(_), Some(rejection)) | (Err(rejection), _) => return self.refuse(receipt, &rejection),
         };
         self.commit(receipt, from, draft, settle)
     }
