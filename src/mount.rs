@@ -30,7 +30,6 @@ pub use otlp::Collector;
 pub use umount::umount;
 
 use crate::braid::{Braid, OpenOptions};
-use crate::disk::LockGuard;
 use crate::fs::{Checkpoints, Fs, Manner, Staging, Unfinished};
 use crate::view;
 use attach::Attachment;
@@ -104,12 +103,12 @@ struct Daemon {
     /// Finishes what it was asked for when it is dropped, after the session.
     _braid: Braid,
     /// Keeps a second writable daemon away.
-    _alone: Option<LockGuard>,
+    _alone: Option<Arc<alone::Alone>>,
 }
 
 impl Daemon {
     fn begin(options: &Options, place: &Place) -> Result<Self, Error> {
-        let alone = if options.read_only { None } else { Some(alone::lock(&place.store, alone::PATIENCE)?) };
+        let alone = if options.read_only { None } else { Some(Arc::new(alone::lock(&place.store, alone::PATIENCE)?)) };
         let opening = OpenOptions {
             read_only: options.read_only,
             follow: true,
@@ -137,7 +136,7 @@ impl Daemon {
         let fs = Arc::new(fs);
         let attachment =
             Attachment { source: &place.store, point: &place.point, read_only: options.read_only, allow_other: options.allow_other };
-        let session = Session::begin(&fs, &queue, &attachment, unfinished)?;
+        let session = Session::begin(&fs, &queue, &attachment, unfinished.zip(alone.clone()))?;
         Ok(Self { session, _braid: braid, _alone: alone })
     }
 }

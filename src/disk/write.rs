@@ -188,6 +188,14 @@ impl Disk {
         Ok(())
     }
 
+    /// Makes a change in a directory of ours; where the directory is gone (`git clean -fdx`), makes that and tries again.
+    pub fn in_dir<T>(&self, dir: &Path, change: impl Fn() -> Result<T>) -> Result<T> {
+        match change() {
+            Err(error) if error.is_not_found() => self.create_dir(dir).and_then(|()| change()),
+            changed => changed,
+        }
+    }
+
     /// Sets the time of a file's last change.
     pub fn set_modified(&self, path: &Path, time: SystemTime) -> Result<()> {
         self.admit(Op::SetTime, path)?;

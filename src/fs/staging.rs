@@ -239,6 +239,7 @@ impl Staging {
     pub fn tend(&self, now: SystemTime) -> Duration {
         const IDLE: Duration = Duration::from_secs(600);
         self.drop_committed();
+        self.drop_vanished();
         let deadline = now.checked_sub(DRAFT_AGE_MAX).unwrap_or(SystemTime::UNIX_EPOCH);
         self.drop_unused(deadline);
         self.drop_receipts(now);
@@ -258,6 +259,25 @@ impl Staging {
             {
                 tracing::warn!(%error, name, "a committed draft cannot be removed; it is tried again");
             }
+        }
+    }
+
+    /// Forgets files that somebody took away in the store itself: `git clean -fdx` does.
+    fn drop_vanished(&self) {
+        let known: Vec<(String, Arc<Staged>)> =
+            locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
+        for (name, file) in known {
+            let Some(staged) = StagedName::new(&name) else { continue };
+            {
+                let mut inner = locked(&file.inner);
+                let is_in_use = inner.openers > 0 || inner.phase == Phase::Deciding || inner.name.as_ref() != Some(&staged);
+                if is_in_use || !self.files.stat(&staged).is_err_and(|error| error.is_not_found()) {
+                    continue;
+                }
+                inner.name = None;
+            }
+            tracing::warn!(name, "a staged file is gone from the store: it was not removed through the mount");
+            self.forget_name(&name, &file);
         }
     }
 
@@ -291,11 +311,15 @@ impl Staging {
             self.files.remove(&staged).map_err(|error| error.errno())?;
             inner.name = None;
         }
+        self.forget_name(name, file);
+        Ok(())
+    }
+
+    fn forget_name(&self, name: &str, file: &Staged) {
         let mut state = locked(&self.state);
         if state.names.get(name).is_some_and(|named| named.id == file.id) {
             state.names.remove(name);
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! One writable daemon a store: a lock that is held for its life.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, LockGuard};
@@ -11,16 +12,45 @@ use crate::store::Layout;
 pub const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The lock of a store's writable daemon.
+#[derive(Debug)]
+pub struct Alone {
+    disk: Disk,
+    path: PathBuf,
+    guard: Mutex<LockGuard>,
+}
+
+impl Alone {
+    /// Takes the lock again where its file was taken away (`git clean -fdx`), so that it keeps others away again.
+    pub fn keep(&self) {
+        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        if guard.is_on(&self.path) {
+            return;
+        }
+        match try_lock(&self.disk, &self.path) {
+            Ok(Some(new)) => *guard = new,
+            Ok(None) => {
+                tracing::error!("another daemon has mounted this store writable as well, since its lock was taken away: unmount one")
+            }
+            Err(error) => tracing::warn!(%error, "the lock of this daemon was taken away and cannot be made again"),
+        }
+    }
+}
+
+fn try_lock(disk: &Disk, path: &Path) -> crate::disk::Result<Option<LockGuard>> {
+    disk.in_dir(path.parent().unwrap_or(path), || disk.try_lock(path))
+}
+
 /// Takes the lock of a store's writable daemon, waiting `patience` at most.
-pub fn lock(store: &Path, patience: Duration) -> Result<LockGuard, Error> {
+pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
     let disk = Disk::real();
-    let directory = Layout::new(store.to_path_buf()).private();
-    let failed = |error: &dyn std::fmt::Display| Error::new(error.to_string(), "check the permissions of the store");
-    disk.create_dir(&directory).map_err(|error| failed(&error))?;
+    let path = Layout::new(store.to_path_buf()).private().join("daemon.lock");
     let start = Instant::now();
     loop {
-        if let Some(guard) = disk.try_lock(&directory.join("daemon.lock")).map_err(|error| failed(&error))? {
-            return Ok(guard);
+        match try_lock(&disk, &path) {
+            Ok(Some(guard)) => return Ok(Alone { disk, path, guard: Mutex::new(guard) }),
+            Ok(None) => {}
+            Err(error) => return Err(Error::new(error.to_string(), "check the permissions of the store")),
         }
         if start.elapsed() >= patience {
             let message = format!("store '{}' is mounted writable by another daemon", store.display());

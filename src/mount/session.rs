@@ -15,6 +15,8 @@ use crate::mount::Error;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, detach};
 use crate::mount::notify::Queue;
+
+use crate::mount::alone::Alone;
 use crate::mount::park::Parking;
 use crate::mount::shell::{Shell, settle};
 use crate::mount::signals::Signals;
@@ -42,7 +44,12 @@ pub struct Session {
 
 impl Session {
     /// Attaches a file system to its mount point and begins to serve.
-    pub fn begin(fs: &Arc<Fs>, queue: &Arc<Queue>, attachment: &Attachment<'_>, unfinished: Option<Unfinished>) -> Result<Self, Error> {
+    pub fn begin(
+        fs: &Arc<Fs>,
+        queue: &Arc<Queue>,
+        attachment: &Attachment<'_>,
+        writing: Option<(Unfinished, Arc<Alone>)>,
+    ) -> Result<Self, Error> {
         // Not for children: one that outlives the mount (a fold at work) would keep the daemon waiting.
         let (alive, held) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
@@ -80,11 +87,11 @@ impl Session {
         session.spawn("braidfs-notify", move || told.run(&shown))?;
         let (parking, shown) = (Arc::clone(&session.parking), Arc::clone(fs));
         session.spawn("braidfs-parked", move || parking.serve(&shown))?;
-        if let Some(unfinished) = unfinished {
+        if let Some((unfinished, alone)) = writing {
             let (tending, tended, told) = (Arc::clone(&session.tending), Arc::clone(fs), Arc::clone(queue));
             session.spawn("braidfs-tend", move || {
                 tended.finish(unfinished, &|| settle(&told));
-                tending.run(&tended);
+                tending.run(&tended, || alone.keep());
             })?;
         }
         // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.

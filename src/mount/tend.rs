@@ -17,10 +17,11 @@ pub struct Tending {
 }
 
 impl Tending {
-    /// Tends until [`Tending::end`].
-    pub fn run(&self, fs: &Fs) {
+    /// Tends until [`Tending::end`]; `also` is done each time as well.
+    pub fn run(&self, fs: &Fs, also: impl Fn()) {
         loop {
             let mut pause = PAUSE_MAX;
+            guarded("tend", &also);
             guarded("tend", || pause = fs.tend(SystemTime::now()).min(PAUSE_MAX));
             let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);

@@ -165,6 +165,10 @@ impl Store {
             recorded: false,
             is_given: false,
         };
+        self.write_identity(identity, id)
+    }
+
+    fn write_identity(&self, identity: &mut Identity, id: ReplicaId) -> disk::Result<()> {
         self.ensure_dir(&self.layout().eventcore())?;
         // The id first: a crash then leaves one under which nothing was written. The other way round it would leave the old id
         // beside a record that has forgotten what was written under it. The fingerprint last, so that until then there is doubt.
@@ -187,7 +191,23 @@ impl Store {
             return self.record(identity);
         }
         let text = last_transaction_text(identity);
-        self.disk().open_or_create(&self.last_transaction_path())?.write_at(0, text.as_bytes())
+        let written = self.disk().open_or_create(&self.last_transaction_path()).and_then(|mut file| file.write_at(0, text.as_bytes()));
+        match written {
+            Err(error) if error.is_not_found() => self.write_identity_again(identity),
+            written => written,
+        }
+    }
+
+    /// Writes the files anew where `git clean -fdx` took them away; an id that another program has made there meanwhile is taken on.
+    fn write_identity_again(&self, identity: &mut Identity) -> disk::Result<()> {
+        let present = self.identity()?;
+        match identity.replica_id {
+            Some(id) if present.replica_id.is_none_or(|present| present == id) => self.write_identity(identity, id),
+            _ => {
+                *identity = present;
+                Ok(())
+            }
+        }
     }
 
     /// Writes both private files durably.

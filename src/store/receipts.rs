@@ -38,7 +38,8 @@ impl Receipts {
     ///
     /// Without a sync: what became of the file is in `events/`, and a retry by key finds it there.
     pub fn save(&self, name: &StagedName, bytes: &[u8]) -> disk::Result<()> {
-        self.store.disk().replace_loosely(&self.path(name), &self.store.temporary("receipt")?, bytes)
+        let temporary = self.store.temporary("receipt")?;
+        self.store.disk().in_dir(&self.dir, || self.store.disk().replace_loosely(&self.path(name), &temporary, bytes))
     }
 
     /// The receipt of a staged name, or none.

@@ -52,7 +52,7 @@ impl Staging {
 
     /// Creates an empty file. Errors with `EEXIST` when the name is taken.
     pub fn create(&self, name: &StagedName) -> disk::Result<DiskFile> {
-        self.disk.create_new(&self.path(name))
+        self.disk.in_dir(&self.dir, || self.disk.create_new(&self.path(name)))
     }
 
     /// Opens a file for reading and writing.
@@ -85,9 +85,12 @@ impl Staging {
         self.disk.rename_noreplace(&self.path(from), &self.path(to))
     }
 
-    /// Removes a file.
+    /// Removes a file; one that is gone already is fine too.
     pub fn remove(&self, name: &StagedName) -> disk::Result<()> {
-        self.disk.remove(&self.path(name))
+        match self.disk.remove(&self.path(name)) {
+            Err(error) if error.is_not_found() => Ok(()),
+            removed => removed,
+        }
     }
 
     /// The regular files, in the directory's order.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::stage::repository;
 use crate::support::git::git;
 use crate::support::mount::Mount;
-use crate::support::run::run_with;
+use crate::support::run::{braidfs, run_with};
 use crate::support::wait::{eventually, eventually_eq, eventually_some};
 
 #[test]
@@ -62,6 +62,47 @@ fn a_mount_follows_branches_and_keeps_the_past_of_the_other_one() {
     git(&dir, ["merge", "-q", "side"]);
     eventually_eq(&side, || mount.read("log.jsonl"));
     assert_eq!(mount.read("at/main~1/log.jsonl"), main);
+}
+
+fn drop_file(mount: &Mount, name: &str) {
+    fs::write(mount.join("staging").join(name), "{\"stream\":\"a\",\"type\":\"T\",\"data\":{\"n\":2}}\n").unwrap();
+    let receipt = mount.read_json(&format!("receipts/{name}.json"));
+    assert_eq!(receipt["state"], "committed", "{receipt}");
+}
+
+/// It takes what is ours and git ignores: the staging area, the identity, the daemon's lock, the index.
+#[test]
+fn a_clean_of_everything_that_git_ignores_leaves_the_mount_at_work() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let copy = repository(&dir);
+    copy.commit("a", 1);
+    let mount = Mount::start(&dir);
+    drop_file(&mount, "before.jsonl");
+    fs::write(mount.join("staging/.draft"), "x").unwrap();
+    let replica_id = fs::read_to_string(dir.join(".eventcore/replica_id")).unwrap();
+    copy.save("both");
+    git(&dir, ["clean", "-q", "-fdx"]);
+    assert!(!dir.join("tmp").exists() && !dir.join(".eventcore").exists());
+    drop_file(&mount, "after.jsonl");
+    assert_eq!(fs::read_to_string(dir.join(".eventcore/replica_id")).unwrap(), replica_id, "the identity is written anew");
+    eventually("the draft that is gone leaves the listing", || !mount.list("staging").contains(&".draft".to_owned()));
+    fs::write(mount.join("staging/.draft"), "y").unwrap();
+    assert_eq!(mount.read("staging/.draft"), "y");
+    let second = home.path().join("second");
+    fs::create_dir(&second).unwrap();
+    eventually("a second writable daemon is refused again", || dir.join(".eventcore/braidfs/daemon.lock").exists());
+    let refused = braidfs(["mount", dir.to_str().unwrap(), second.to_str().unwrap()]);
+    assert!(refused.code(3).err.contains("is mounted writable by another daemon"));
+    assert_eq!(mount.count("feed.jsonl"), 3);
+    mount.unmount();
+    let mount = Mount::start(&dir);
+    drop_file(&mount, "again.jsonl");
+    assert_eq!(mount.count("feed.jsonl"), 4);
+    let replicas: std::collections::BTreeSet<String> =
+        mount.read_lines("log.jsonl").iter().skip(1).map(|line| line["replica_id"].to_string()).collect();
+    assert_eq!(replicas.len(), 1, "the chain goes on: {replicas:?}");
+    mount.unmount();
 }
 
 #[test]

@@ -97,11 +97,8 @@ impl Staging {
             inner.checking = Checking::default();
             before
         };
-        let mut state = locked(&self.state);
-        if state.names.get(before.as_str()).is_some_and(|named| named.id == file.id) {
-            state.names.remove(before.as_str());
-        }
-        state.names.insert(target.as_str().to_owned(), Arc::clone(file));
+        self.forget_name(before.as_str(), file);
+        locked(&self.state).names.insert(target.as_str().to_owned(), Arc::clone(file));
         Ok(())
     }
 }

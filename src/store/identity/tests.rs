@@ -184,3 +184,22 @@ fn after_a_loss_of_power_a_replica_id_is_used_only_with_what_it_wrote() {
         }
     }
 }
+
+#[test]
+fn an_identity_that_was_taken_away_is_written_anew_unless_another_stands_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut identity) = minted(dir.path());
+    let lock = store.lock(Duration::from_secs(30)).unwrap();
+    for taken in [store.layout().private(), store.layout().eventcore()] {
+        store.remember(&lock, &mut identity, transaction(5)).unwrap();
+        fs::remove_dir_all(taken).unwrap();
+        store.remember(&lock, &mut identity, transaction(6)).unwrap();
+        assert_eq!(store.identity().unwrap(), identity);
+        assert_eq!((identity.replica_id, identity.last_transaction), (Some(replica(1)), Some(transaction(6))));
+    }
+    fs::remove_dir_all(store.layout().private()).unwrap();
+    fs::write(store.layout().replica_id(), replica(2).to_string()).unwrap();
+    store.remember(&lock, &mut identity, transaction(7)).unwrap();
+    assert_eq!(identity.own_replicas, [replica(2)]);
+    assert_eq!(identity.must_mint(|_| true), None);
+}
