@@ -46,6 +46,7 @@ mod hold;
 mod identity;
 mod intake;
 mod keeper;
+mod left_out;
 mod load;
 mod numbering;
 mod options;

@@ -19,6 +19,8 @@ mod mounted;
 mod people;
 #[path = "git/restored.rs"]
 mod restored;
+#[path = "git/sparse.rs"]
+mod sparse;
 #[path = "git/stage.rs"]
 mod stage;
 #[path = "git/unfinished.rs"]

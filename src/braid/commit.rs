@@ -115,6 +115,7 @@ impl Keeper {
     /// Takes the lock, waits for git, takes in what arrived, and makes sure of our identity.
     fn enter_section(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
         let lock = self.enter_quietly(shared)?;
+        self.refuse_unseen_heads()?;
         self.ensure_identity(&lock)?;
         Ok(lock)
     }

@@ -6,6 +6,7 @@ mod history;
 mod origins;
 mod raw;
 mod setup;
+mod sparse;
 mod status;
 mod unfinished;
 
@@ -21,6 +22,7 @@ use crate::disk::{os_name, shown_name};
 pub use exchange::Exchange;
 pub use history::LastSaid;
 pub use setup::{Lacks, SETTINGS, Setting};
+pub use sparse::LeftOut;
 pub use status::{Change, State};
 pub use unfinished::{Operation, Unfinished};
 

@@ -364,6 +364,7 @@ impl Keeper {
         let (came, went) = self.begin(self.from_scratch)?;
         self.take_in_these(came, went, Some(shared));
         self.find_last();
+        self.look_for_left_out();
         self.mark_dirty();
         Ok(())
     }

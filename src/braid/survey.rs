@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::braid::git::{Commit, GitError, Oid, Program, State};
 use crate::braid::keeper::{Keeper, Request};
+use crate::braid::left_out::left_out;
 use crate::braid::load;
 use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
 use crate::braid::{Braid, Failure, Shared};
@@ -197,6 +198,7 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     let mut surveyed = Surveyed::default();
     surveyed.findings.extend(stale_temporaries(store));
     surveyed.findings.extend(collisions(epoch));
+    surveyed.findings.extend(left_out(store, &epoch.index));
     let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));
     surveyed.first_said = Arc::clone(&asked.first_said);
     surveyed.cures = cures(store, git.as_ref(), epoch, &surveyed.first_said);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Session;
 use super::failure::{Failure, Kind, Result};
 use crate::disk::Disk;
+use crate::store::is_fresh_clone;
 
 /// The type by which the kernel lists our mounts.
 const MOUNT_TYPE: &str = "fuse.braidfs";
@@ -40,6 +41,7 @@ pub(super) fn leave_mount(disk: &Disk, store: &Path) {
 }
 
 /// A store has `events/`, and what tells it from any other directory with such a name: what a store keeps beside, what `init` wrote, or a transaction.
+/// A clone may have only what `init` wrote.
 fn is_store(disk: &Disk, directory: &Path) -> bool {
     let events = directory.join("events");
     let has_attributes = || {
@@ -47,7 +49,12 @@ fn is_store(disk: &Disk, directory: &Path) -> bool {
             .is_ok_and(|text| text.starts_with(b"events/") || text.windows(8).any(|part| part == b"\nevents/"))
     };
     let has_transactions = || disk.list_if_present(&events).is_ok_and(|entries| entries.iter().any(|entry| entry.name.ends_with(".jsonl")));
-    disk.exists(&events) && (disk.exists(&directory.join(".eventcore")) || has_attributes() || has_transactions())
+    let has_own = || disk.exists(&directory.join(".eventcore"));
+    if disk.exists(&events) {
+        has_own() || has_attributes() || has_transactions()
+    } else {
+        is_fresh_clone(disk, directory).unwrap_or(false)
+    }
 }
 
 /// The store of the braidfs mount that a path lies in, by the kernel's table of mounts.

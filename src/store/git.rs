@@ -25,6 +25,12 @@ impl Git {
     pub fn index_lock(&self) -> PathBuf {
         self.git_dir.join("index.lock")
     }
+
+    /// There once a sparse checkout was made in this work tree, whether or not it is one now.
+    #[must_use]
+    pub fn sparse_checkout(&self) -> PathBuf {
+        self.git_dir.join("info/sparse-checkout")
+    }
 }
 
 impl Store {

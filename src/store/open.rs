@@ -51,9 +51,10 @@ impl OpenError {
     }
 }
 
-/// Whether this is a clone of a store that has no transaction yet: git keeps no empty directory, but it keeps the attributes.
-fn is_fresh_clone(disk: &Disk, layout: &Layout) -> disk::Result<bool> {
-    let attributes = disk.read_if_present(&layout.root().join(".gitattributes"))?.unwrap_or_default();
+/// Whether this is a clone of a store that has no transaction yet, or has none checked out: git keeps no empty directory, but it keeps
+/// the attributes.
+pub fn is_fresh_clone(disk: &Disk, dir: &Path) -> disk::Result<bool> {
+    let attributes = disk.read_if_present(&dir.join(".gitattributes"))?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&attributes).lines().any(|line| line.starts_with("events/*.jsonl ")))
 }
 
@@ -103,7 +104,7 @@ impl Store {
         let is_store = kind_of(&layout.events())? == Some(disk::EntryKind::Dir)
             || kind_of(&layout.eventcore())?.is_some()
             || kind_of(&layout.ingestion_log())?.is_some()
-            || is_fresh_clone(disk, &layout)?;
+            || is_fresh_clone(disk, layout.root())?;
         if !is_store {
             return Err(OpenError::NotAStore(dir.to_path_buf()));
         }
