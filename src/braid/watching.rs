@@ -28,7 +28,9 @@ impl Keeper {
                                 self.pending.add(name);
                             }
                         }
-                        Change::Came(..) | Change::Went(..) => {}
+                        // Perhaps it may be read now; what could be read says the same as before.
+                        Change::Attributes(of, name) if of == dir && self.roster.odd.contains_key(&name) => self.pending.add(name),
+                        Change::Came(..) | Change::Went(..) | Change::Attributes(..) => {}
                         Change::Rescan => {
                             self.hold.note_change();
                             self.pending.add_everything();

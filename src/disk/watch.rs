@@ -21,6 +21,8 @@ pub enum Change {
     Came(WatchedDir, String),
     /// A name went.
     Went(WatchedDir, String),
+    /// Who may read it, whose it is or its times changed.
+    Attributes(WatchedDir, String),
     /// Hints were lost, or a watched directory itself went away: look at everything again.
     Rescan,
 }
@@ -46,6 +48,7 @@ impl Watch {
     pub fn add(&self, dir: &Path) -> Result<WatchedDir> {
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_MOVED_FROM
             | AddWatchFlags::IN_DELETE
@@ -112,7 +115,11 @@ fn change_of(event: InotifyEvent) -> Option<Change> {
     }
     let name = super::shown_name(&event.name?);
     let dir = WatchedDir(event.wd);
-    Some(if event.mask.intersects(went) { Change::Went(dir, name) } else { Change::Came(dir, name) })
+    Some(match event.mask {
+        mask if mask.intersects(went) => Change::Went(dir, name),
+        mask if mask.contains(AddWatchFlags::IN_ATTRIB) => Change::Attributes(dir, name),
+        _ => Change::Came(dir, name),
+    })
 }
 
 #[cfg(test)]
@@ -131,6 +138,19 @@ mod tests {
         let changes = watch.wait(Some(Duration::from_secs(30))).unwrap();
         assert!(changes.contains(&Change::Went(watched, "a".into())), "{changes:?}");
         assert!(changes.contains(&Change::Came(watched, "b".into())), "{changes:?}");
+    }
+
+    #[test]
+    fn what_only_changes_in_its_attributes_is_hinted_at_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "1").unwrap();
+        let watch = Disk::real().watch().unwrap();
+        let watched = watch.add(dir.path()).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+        assert_eq!(watch.wait(Some(Duration::from_secs(30))).unwrap(), [Change::Attributes(watched, "a".into())]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(watch.wait(Some(Duration::from_secs(30))).unwrap(), [Change::Went(watched, "a".into())]);
     }
 
     #[test]

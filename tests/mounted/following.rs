@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -9,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::draft::event;
-use crate::support::mount::Mount;
+use crate::support::mount::{Mount, User};
 use crate::support::run::{braidfs, braidfs_command, run_with};
 use crate::support::store::TestStore;
-use crate::support::wait::{DEADLINE, eventually};
+use crate::support::wait::{DEADLINE, eventually, eventually_some};
 
 /// A program that prints what comes, until the test is over.
 struct Follower {
@@ -204,5 +206,36 @@ fn files_that_come_one_after_the_other_are_shown_in_a_few_steps() {
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(told(" came="), before);
     assert!(told(" cpu_us=").iter().zip(told(" duration_us=")).all(|(&cpu, wall)| cpu > 0 && wall > 0), "{}", mount.log());
+    mount.unmount();
+}
+
+/// The finding's own cure, which changes nothing that a listing tells.
+#[test]
+fn a_file_that_may_be_read_again_is_shown_at_once() {
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666)).unwrap();
+    let mut store = TestStore::new();
+    let denied = store.transaction().event("a", "T", json!(0)).write();
+    store.transaction().event("a", "T", json!(1)).write();
+    let path = store.events_dir().join(format!("{denied}.jsonl"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    let mount = Mount::options(&store.path()).user(User::Nobody).start();
+    let as_nobody = |directory: &Path, script: &str| {
+        let mut setpriv = Command::new("setpriv");
+        setpriv
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c"])
+            .arg(format!("cd {} && {script}", directory.display()));
+        run_with(&mut setpriv, b"").ok().out
+    };
+    let refused = || {
+        let status: serde_json::Value = serde_json::from_str(&as_nobody(mount.path(), "cat status.json")).unwrap();
+        let findings = status["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["kind"] == "quarantined").map(|finding| finding["hint"].as_str().unwrap().to_owned())
+    };
+    let hint = eventually_some("it is refused", refused);
+    assert!(hint.starts_with(&format!("chmod u+r events/{denied}.jsonl ")), "{hint}");
+    assert_eq!(as_nobody(mount.path(), "wc -l < log.jsonl").trim(), "1");
+    as_nobody(&store.path(), &hint);
+    eventually("it is not refused any more", || refused().is_none());
+    assert_eq!(as_nobody(mount.path(), "wc -l < log.jsonl").trim(), "2");
     mount.unmount();
 }
