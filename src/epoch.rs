@@ -129,3 +129,14 @@ pub struct Epoch {
     /// Set in an epoch of the past.
     pub past: Option<PastFacts>,
 }
+
+impl Epoch {
+    /// Whether a file of `events/` is a transaction's of the views, under the name that it should have.
+    #[must_use]
+    pub fn shows_file(&self, name: &str) -> bool {
+        let transactions = &self.index.transactions;
+        let id = name.strip_suffix(".jsonl").and_then(|id| id.parse::<TransactionId>().ok());
+        let number = id.filter(|id| id.is_file_name(name)).and_then(|id| transactions.find_valid(id));
+        number.is_some_and(|number| transactions.has_name(number, name))
+    }
+}

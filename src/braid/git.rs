@@ -77,7 +77,23 @@ impl GitError {
             Self::Missing => "install git".to_owned(),
             Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", dir.display()),
             Self::UnknownRevision(_) => "git log --oneline names revisions; \"/\" in a name below at/ is written \"%2F\"".to_owned(),
-            Self::Failed { .. } | Self::Unexpected(_) | Self::Impatient(_) | Self::Io(_) => String::new(),
+            // Git sets the command that it advises apart by a tab.
+            Self::Failed { message, .. } => {
+                message.lines().find_map(|line| line.strip_prefix("\tgit ")).map_or_else(String::new, |command| format!("git {command}"))
+            }
+            Self::Unexpected(_) | Self::Impatient(_) | Self::Io(_) => String::new(),
+        }
+    }
+
+    /// What is wrong, in one line.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Failed { message, .. } => {
+                let first = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed and did not say why");
+                first.trim_start_matches("fatal: ").to_owned()
+            }
+            other => other.to_string(),
         }
     }
 }
@@ -203,9 +219,30 @@ impl Program {
         let added = String::from_utf8_lossy(&added);
         // ":000000 100644 <nothing> <blob> A", the oldest last.
         let Some(first) = added.lines().last().and_then(|line| line.split(' ').nth(3)) else { return Ok(false) };
+        Ok(String::from_utf8_lossy(&self.hash_now(name)?).trim_end() == first)
+    }
+
+    /// Whether a file in `events/` has the bytes of the last commit, whatever git remembers of its size.
+    ///
+    /// # Errors
+    /// If git cannot be run.
+    pub fn is_as_committed(&self, name: &str) -> Result<bool, GitError> {
+        let mut object = std::ffi::OsString::from("HEAD:./events/");
+        object.push(os_name(name));
+        let words = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
+        match self.run_command(self.command().args(words).arg(object), &words) {
+            Ok(committed) => Ok(committed == self.hash_now(name)?),
+            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The name that git would give to a file in `events/` as it is, with a line end.
+    fn hash_now(&self, name: &str) -> Result<Vec<u8>, GitError> {
+        let mut path = std::ffi::OsString::from("events/");
+        path.push(os_name(name));
         let words = ["hash-object", "--"];
-        let now = self.run_command(self.command().args(words).arg(&path), &words)?;
-        Ok(String::from_utf8_lossy(&now).trim_end() == first)
+        self.run_command(self.command().args(words).arg(&path), &words)
     }
 
     fn run_command<S: AsRef<OsStr>>(&self, command: &mut Command, arguments: &[S]) -> Result<Vec<u8>, GitError> {

@@ -131,7 +131,10 @@ impl Good {
                 FindingKind::Misnamed,
                 Severity::Warning,
                 format!("file \"{file}\" holds transaction \"{id}\" under another name"),
-                format!("git mv events/{} events/{id}.jsonl", crate::format::text::quoted(file)),
+                format!(
+                    "git mv events/{name} events/{id}.jsonl || mv events/{name} events/{id}.jsonl",
+                    name = crate::format::text::quoted(file)
+                ),
             ));
         }
         findings

@@ -51,6 +51,8 @@ pub(super) struct Surveyed {
     first_said: Arc<BTreeMap<String, FirstSaid>>,
     /// Files that were changed and have the bytes again with which git first got them.
     originals: Vec<String>,
+    /// Whether git is there and gave no answer.
+    is_unanswered: bool,
 }
 
 impl Braid {
@@ -169,6 +171,7 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
         if epoch.progress.ready && Instant::now() >= due && surveyed.as_ref() != Some(&now) {
             let start = Instant::now();
             let found = survey(&store, &epoch, &mut asked);
+            let is_unanswered = found.is_unanswered;
             let job = Request::Job(Box::new(move |keeper: &mut Keeper, shared: &Shared| keeper.take_over(found, shared)));
             if keeper.send(job).is_err() {
                 return;
@@ -184,8 +187,8 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
                     return;
                 }
             }
-            // What it publishes itself is one epoch more.
-            surveyed = Some(now);
+            // What it publishes itself is one epoch more. Why git gave no answer may lie where nothing tells that it has changed.
+            surveyed = (!is_unanswered).then_some(now);
             let (end, took) = (Instant::now(), start.elapsed());
             (next, next_of_git) = (end + PAUSE.max(took * SHARE), end + took * SHARE_OF_GIT);
         }
@@ -205,8 +208,16 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     if let Some(git) = git {
         if let Err(error) = ask_git(&git, epoch, &mut surveyed) {
             tracing::debug!(%error, "git was asked in vain");
+            surveyed.is_unanswered = true;
+            surveyed.findings.push(unanswered(&error.reason(), error.hint()));
         }
         surveyed.origins = ask_origins(store, &git, epoch, asked);
+    } else if let Ok(Some(path)) = store.broken_git() {
+        surveyed.is_unanswered = true;
+        let reason = format!("\"{}\" is no repository any more: it has no \"HEAD\", or names a directory that is gone", path.display());
+        surveyed
+            .findings
+            .push(unanswered(&reason, "git worktree repair   # or put back what is missing, from a clone or a backup".to_owned()));
     }
     surveyed
 }
@@ -306,17 +317,20 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
     let in_state =
         |states: &[State]| changes.iter().filter(|change| states.contains(&change.state)).map(|change| change.name.as_str()).collect();
     let mut new: Vec<&str> = in_state(&[State::Untracked, State::Added]);
+    // What has another name, or stands beside the views for another reason, is told as that.
+    new.retain(|name| epoch.shows_file(name));
+    surveyed.findings.extend(uncommitted(&new));
     let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
-    // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
     for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
-        let is_denied = is_denied(&epoch.store, name);
-        let is_original = !is_denied && git.is_original(name)?;
-        if is_denied || is_original {
+        // Git also calls changed what was given its bytes back and has another size than git remembers.
+        if is_denied(&epoch.store, name) || git.is_as_committed(name)? {
             changed.retain(|other| *other != name);
+        } else if git.is_original(name)? {
+            // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
+            changed.retain(|other| *other != name);
+            surveyed.findings.push(brought_back(name, git.unfinished()?.is_some()));
         }
-        new.extend(is_original.then_some(name));
     }
-    surveyed.findings.extend(uncommitted(new));
     let remembered = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Edited);
     for name in remembered.filter_map(|finding| finding.file.as_deref()).take(FILES_ASKED_MAX) {
         if !is_denied(&epoch.store, name) && git.is_original(name)? {
@@ -344,7 +358,19 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
     Ok(())
 }
 
-fn uncommitted(names: Vec<&str>) -> Option<Finding> {
+/// Git is there and gave no answer, so nothing is told of what only it knows.
+fn unanswered(reason: &str, hint: String) -> Finding {
+    Finding {
+        kind: FindingKind::GitSetup,
+        severity: Severity::Warning,
+        file: None,
+        transaction_id: None,
+        message: format!("git could not be asked what is uncommitted, changed or gone: {reason}"),
+        hint,
+    }
+}
+
+fn uncommitted(names: &[&str]) -> Option<Finding> {
     let first = names.first()?;
     Some(Finding {
         kind: FindingKind::Uncommitted,
@@ -352,8 +378,25 @@ fn uncommitted(names: Vec<&str>) -> Option<Finding> {
         file: (names.len() == 1).then(|| (*first).to_owned()),
         transaction_id: None,
         message: counted_as(names.len(), "transaction file is not committed to git yet", "transaction files are not committed to git yet"),
-        hint: "git add events && git commit -m \"add events\" -- events".to_owned(),
+        hint: "braidfs sync --offline".to_owned(),
     })
+}
+
+/// A file that has its first bytes again, which the last commit does not have.
+fn brought_back(name: &str, git_is_at_it: bool) -> Finding {
+    let path = format!("events/{}", quoted(name));
+    Finding {
+        kind: FindingKind::Uncommitted,
+        severity: Severity::Info,
+        file: Some(name.to_owned()),
+        transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+        message: format!("file \"{name}\" has its first bytes again, and that is not committed to git yet"),
+        hint: if git_is_at_it {
+            format!("git add {path}   # and finish what git has begun")
+        } else {
+            format!("git add {path} && git commit -m \"bring an event back\" -- {path}")
+        },
+    }
 }
 
 fn deleted_finding(name: &str) -> Finding {

@@ -45,8 +45,12 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let refused = Failure::new(Kind::Refused, unfinished.message());
         return Err(unfinished.hints().into_iter().fold(refused, Failure::hint));
     }
-    let committed = commit(&git)?;
+    let Commits { committed, left_out } = commit(&git, &braid)?;
     say(session, &format!("committed {}", counted(committed, "transaction file")))?;
+    if left_out > 0 {
+        let files = counted_as(left_out, "new file in events/ is", "new files in events/ are");
+        say(session, &format!("{files} not committed, being misnamed, a copy or refused: braidfs doctor"))?;
+    }
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("pull", &error))? };
     let mut pushed = false;
     if let Some(exchange) = &exchange {
@@ -58,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     let after = braid.refresh()?;
     let is_offline = arguments.offline;
-    report(session, &before, &after, &Report { committed, is_offline, exchange: exchange.is_some(), pushed, braid: &braid })
+    report(session, &before, &after, &Report { committed, left_out, is_offline, exchange: exchange.is_some(), pushed, braid: &braid })
 }
 
 fn say(session: &mut Session, text: &str) -> Result {
@@ -77,15 +81,24 @@ fn of_git(step: &str, error: &GitError) -> Failure {
     failure
 }
 
-/// Commits the transaction files that git does not have; answers how many.
-fn commit(git: &Program) -> Result<usize> {
+struct Commits {
+    committed: usize,
+    /// New files under other names, copies, and what the store refuses.
+    left_out: usize,
+}
+
+/// Commits the transaction files that git does not have and the views do.
+fn commit(git: &Program, braid: &Braid) -> Result<Commits> {
     let failed = |error: GitError| of_git("commit", &error);
     git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store").map_err(failed)?;
-    let names = git.uncommitted().map_err(failed)?;
+    let new = git.uncommitted().map_err(failed)?;
+    // What git lists is in this epoch, or is left out of it for a reason.
+    let shown = braid.refresh()?;
+    let (names, others): (Vec<String>, Vec<String>) = new.into_iter().partition(|name| shown.shows_file(name));
     for batch in names.chunks(BATCH) {
         git.commit_files(batch, &format!("events: {}", counted(batch.len(), "transaction"))).map_err(failed)?;
     }
-    Ok(names.len())
+    Ok(Commits { committed: names.len(), left_out: others.len() })
 }
 
 fn pull(git: &Program, exchange: &Exchange) -> Result {
@@ -106,6 +119,7 @@ fn push(git: &Program, exchange: &Exchange) -> Result {
 
 struct Report<'a> {
     committed: usize,
+    left_out: usize,
     is_offline: bool,
     exchange: bool,
     pushed: bool,
@@ -120,7 +134,7 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     let brought = crate::braid::difference(before, after).came.len();
     if session.out.is_json() {
         return session.out.json(&json!({
-            "committed": report.committed, "brought": brought, "pushed": report.pushed, "forks": {"open": open, "opened": fresh},
+            "committed": report.committed, "left_out": report.left_out, "brought": brought, "pushed": report.pushed, "forks": {"open": open, "opened": fresh},
         }));
     }
     if report.exchange {

@@ -52,6 +52,26 @@ impl Store {
         Ok(None)
     }
 
+    /// A `.git` that was a repository's and is none any more: it has lost its `HEAD`, or names a directory that is gone. Only told where
+    /// the store lies in no repository.
+    pub fn broken_git(&self) -> disk::Result<Option<PathBuf>> {
+        if self.git()?.is_some() {
+            return Ok(None);
+        }
+        for work_tree in self.dir().ancestors() {
+            let path = work_tree.join(".git");
+            let is_broken = match self.disk().stat_if_present(&path)?.map(|stat| stat.kind) {
+                Some(EntryKind::Dir) => self.disk().exists(&path.join("objects")),
+                Some(EntryKind::File) => self.disk().read_at(&path, 0, POINTER_BYTES_MAX)?.starts_with(b"gitdir: "),
+                _ => false,
+            };
+            if is_broken {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
     /// The path in a file of one line, relative to `base`.
     fn pointer(&self, path: &Path, base: &Path, prefix: &str) -> disk::Result<Option<PathBuf>> {
         let bytes = match self.disk().read_at(path, 0, POINTER_BYTES_MAX) {
@@ -130,7 +150,9 @@ mod tests {
         let outside = store.git().unwrap();
         fs::write(store.dir().join(".git"), "gitdir: /nowhere/at/all\n").unwrap();
         assert_eq!(store.git().unwrap(), outside);
+        assert_eq!(store.broken_git().unwrap(), Some(store.dir().join(".git")));
         fs::write(store.dir().join(".git"), "garbage").unwrap();
         assert_eq!(store.git().unwrap(), outside);
+        assert_eq!(store.broken_git().unwrap(), None);
     }
 }

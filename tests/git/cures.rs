@@ -1,5 +1,6 @@
 //! Each command that the doctor names, run as it stands: then its finding is gone.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -27,12 +28,12 @@ fn findings(dir: &Path) -> Vec<Value> {
 }
 
 /// Runs a command as a person would, in the store's directory.
-fn as_it_stands(dir: &Path, command: &str) {
+fn as_it_stands(dir: &Path, command: &str) -> Ran {
     let binary = Path::new(env!("CARGO_BIN_EXE_braidfs")).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
     bash.arg("-c").arg(command).current_dir(dir).env("PATH", path).env("GIT_CONFIG_GLOBAL", "/dev/null").env_remove("BRAIDFS_STORE");
-    run_with(&mut bash, b"").ok();
+    run_with(&mut bash, b"").ok()
 }
 
 /// Breaks a store of three committed transactions, and cures it by what the doctor says.
@@ -121,6 +122,7 @@ fn quarantined_since_it_may_not_be_read() {
     let home = tempfile::tempdir().unwrap();
     let copy = repository(&home.path().join("store"));
     let (committed, new) = (copy.commit("a", 1), format!("{}.jsonl", copy.append("a", 2).transaction_id));
+    copy.append("b", 3);
     let (dir, whole) = (copy.dir.clone(), copy.text("log.jsonl"));
     drop(copy);
     // Root reads everything.
@@ -146,7 +148,7 @@ fn quarantined_since_it_may_not_be_read() {
     }
     // The rest is told all the same.
     let kinds: Vec<Value> = told("doctor").iter().map(|finding| finding["kind"].clone()).collect();
-    assert_eq!(kinds, ["quarantined", "quarantined", "uncommitted"]);
+    assert_eq!(kinds, ["quarantined", "quarantined", "dangling", "uncommitted"]);
     for finding in told("doctor").iter().filter(|finding| finding["kind"] == "quarantined") {
         as_it_stands(&dir, finding["hint"].as_str().unwrap());
     }
@@ -202,6 +204,13 @@ fn misnamed() {
 }
 
 #[test]
+fn misnamed_and_not_under_version_control() {
+    cured("misnamed", |copy, names| {
+        fs::rename(copy.dir.join("events").join(&names[1]), copy.dir.join("events/odd name.jsonl")).unwrap();
+    });
+}
+
+#[test]
 fn duplicate() {
     cured("duplicate", |copy, names| {
         fs::copy(copy.dir.join("events").join(&names[1]), copy.dir.join("events/copy.jsonl")).unwrap();
@@ -211,6 +220,81 @@ fn duplicate() {
 #[test]
 fn uncommitted() {
     cured("uncommitted", |copy, _| drop(copy.append("b", 9)));
+}
+
+/// What was edited, is gone, has another name, is a copy or is refused stays what it is: only the new file is committed.
+#[test]
+fn uncommitted_beside_what_must_not_be_committed() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let names: Vec<String> = (1..=5).map(|n| copy.commit("a", n)).collect();
+    let new = format!("events/{}.jsonl", copy.append("b", 9).transaction_id);
+    let events = copy.dir.join("events");
+    rewrite(&copy, &names[0], |text| text.replacen("created_at\":\"2", "created_at\":\"1", 1));
+    fs::remove_file(events.join(&names[1])).unwrap();
+    fs::copy(events.join(&names[2]), events.join("copy.jsonl")).unwrap();
+    fs::rename(events.join(&names[3]), events.join("odd.jsonl")).unwrap();
+    fs::write(events.join("broken.jsonl"), "no transaction\n").unwrap();
+    let dir = copy.dir.clone();
+    drop(copy);
+    let found = findings(&dir);
+    let of_kind = |kind: &str| found.iter().filter(|finding| finding["kind"] == kind).collect::<Vec<_>>();
+    let uncommitted = of_kind("uncommitted");
+    assert_eq!((uncommitted.len(), &uncommitted[0]["message"]), (1, &"1 transaction file is not committed to git yet".into()), "{found:?}");
+    let said = as_it_stands(&dir, uncommitted[0]["hint"].as_str().unwrap());
+    assert!(said.out.contains("committed 1 transaction file\n3 new files in events/ are not committed"), "{}", said.out);
+    assert_eq!(git(&dir, ["show", "--name-status", "--format=", "HEAD"]).out, format!("A\t{new}\n"));
+    let left = findings(&dir);
+    let kinds = |found: &[Value]| found.iter().map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(kinds(&left), kinds(&found).into_iter().filter(|kind| kind != "uncommitted").collect());
+}
+
+/// Git calls changed what has another size than it remembers, also where the bytes are those of the last commit.
+#[test]
+fn line_ends_that_were_mended_leave_nothing_to_commit() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let name = copy.commit("a", 1);
+    let (dir, path) = (copy.dir.clone(), copy.dir.join("events").join(&name));
+    drop(copy);
+    fs::write(dir.join(".gitattributes"), "*.jsonl text eol=crlf\n").unwrap();
+    git(&dir, ["commit", "-qam", "line ends of another system"]);
+    fs::remove_file(&path).unwrap();
+    git(&dir, ["checkout", "-q", "HEAD", "--", "events"]);
+    assert!(fs::read_to_string(&path).unwrap().contains("\r\n"));
+    doctor(&dir, &["--fix"]).ok();
+    assert!(git(&dir, ["status", "--porcelain"]).out.contains(&name));
+    assert_eq!(findings(&dir), [] as [Value; 0]);
+}
+
+/// Why git gave no answer is told with its own reason, and with its own cure where it has one.
+#[test]
+fn git_gives_no_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    copy.append("b", 2);
+    let dir = copy.dir.clone();
+    drop(copy);
+    let told = |name: &str, value: &str| {
+        let mut command = braidfs_command();
+        command.arg("--store").arg(&dir).args(["--format", "json", "doctor"]).env("GIT_CONFIG_GLOBAL", "/dev/null").env(name, value);
+        let found = run_with(&mut command, b"").code(1).json()["findings"].clone();
+        assert_eq!((&found[0]["kind"], found.as_array().unwrap().len()), (&"git-setup".into(), 1), "{found}");
+        let text = |field: &str| found[0][field].as_str().unwrap().to_owned();
+        (text("message"), text("hint"))
+    };
+    let asked = "git could not be asked what is uncommitted, changed or gone: ";
+    let (message, hint) = told("PATH", "/nowhere");
+    assert_eq!((message, hint.as_str()), (format!("{asked}git is not installed, or not in the PATH"), "install git"));
+    let (message, hint) = told("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+    assert_eq!(message, format!("{asked}detected dubious ownership in repository at '{}'", dir.display()));
+    assert_eq!(hint, format!("git config --global --add safe.directory {}", dir.display()));
+    fs::remove_file(dir.join(".git/HEAD")).unwrap();
+    let (message, _) = told("LC_ALL", "C");
+    assert!(message.starts_with(&format!("{asked}\"{}\" is no repository any more", dir.join(".git").display())), "{message}");
+    fs::write(dir.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+    assert_eq!(findings(&dir).iter().map(|finding| &finding["kind"]).collect::<Vec<_>>(), ["uncommitted"]);
 }
 
 #[test]
