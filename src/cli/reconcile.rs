@@ -16,6 +16,7 @@ use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Braid, OpenConflict, ReconcileOptions, Reconciled, Resolution};
 use crate::disk::Disk;
+use edit::Written;
 
 /// Settle forks: everything that is settled in one pass becomes one transaction that descends from all histories
 ///
@@ -53,6 +54,14 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     if chosen.is_empty() && !session.out.is_json() {
         return session.out.line("no stream is forked");
     }
+    let mut written = Written::default();
+    match settle(arguments, &braid, chosen, &mut written) {
+        Ok(pass) => print(session, &pass),
+        Err(failure) => Err(written.keep(failure)),
+    }
+}
+
+fn settle(arguments: &Arguments, braid: &Braid, chosen: Vec<String>, written: &mut Written) -> Result<Reconciled> {
     let mut decided = HashMap::new();
     for id in &chosen {
         // One that is named twice is asked for once.
@@ -62,14 +71,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         // What is closed already is refused with the others, and the message says what is open instead.
         let Some(conflict) = braid.find_conflict(id) else { continue };
         if conflict.state == "open" || arguments.force {
-            decided.insert(id.clone(), decide(arguments, &conflict)?);
+            decided.insert(id.clone(), decide(arguments, &conflict, written)?);
         }
     }
     let answer = |conflict: &OpenConflict| {
         decided.remove(&conflict.conflict).unwrap_or_else(|| Resolution::Unresolvable("it has only just come up".to_owned()))
     };
-    let pass = braid.reconcile(answer, &ReconcileOptions { only: Some(chosen), force: arguments.force })?;
-    print(session, &pass)
+    Ok(braid.reconcile(answer, &ReconcileOptions { only: Some(chosen), force: arguments.force })?)
 }
 
 fn choose(arguments: &Arguments, braid: &Braid) -> Result<Vec<String>> {
@@ -84,7 +92,7 @@ fn choose(arguments: &Arguments, braid: &Braid) -> Result<Vec<String>> {
     Ok(open)
 }
 
-fn decide(arguments: &Arguments, conflict: &OpenConflict) -> Result<Resolution> {
+fn decide(arguments: &Arguments, conflict: &OpenConflict, written: &mut Written) -> Result<Resolution> {
     if arguments.accept {
         return Ok(Resolution::Events(Vec::new()));
     }
@@ -92,10 +100,11 @@ fn decide(arguments: &Arguments, conflict: &OpenConflict) -> Result<Resolution> 
         return ask::program(program, conflict);
     }
     if arguments.edit || (std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
-        return edit::editor(conflict);
+        return edit::editor(conflict, written);
     }
     let failure = Failure::new(Kind::Usage, format!("conflict '{}' cannot be put before you: there is no terminal", conflict.conflict));
-    Err(failure.hint("let a program decide: --with PROGRAM").hint("settle it without events: --accept"))
+    let failure = failure.hint("let a program decide: --with PROGRAM").hint("settle it without events: --accept");
+    Err(failure.hint("ask in an editor that needs no terminal: --edit"))
 }
 
 fn print(session: &mut Session, pass: &Reconciled) -> Result {

@@ -159,9 +159,12 @@ fn a_program_that_fails_or_talks_nonsense_commits_nothing() {
     let (store, _) = TestStore::forked();
     let files = || fs::read_dir(store.events_dir()).unwrap().count();
     let before = files();
-    for (text, code) in [("exit 3", 4), ("echo nonsense", 1), ("echo '{\"resolve\":\"0123456789ab\"}'", 1)] {
+    let id = forks(&store)[0]["conflict"].as_str().unwrap().to_owned();
+    let silent = ("echo '{\"unresolvable\":\"\"}'", 1);
+    for (text, code) in [("exit 3", 4), ("echo nonsense", 1), ("echo '{\"resolve\":\"0123456789ab\"}'", 1), ("true", 4), silent] {
         let program = script(&store, text);
-        on(&store, &["reconcile", "--with", program.to_str().unwrap()]).code(code);
+        let failed = on(&store, &["reconcile", "--with", program.to_str().unwrap()]).code(code);
+        assert!(failed.err.contains(&id), "{failed:?}");
     }
     on(&store, &["reconcile", "--with", "/no/such/program"]).code(4);
     on(&store, &["reconcile"]).code(2);
@@ -181,7 +184,7 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
     edit(&script(&store, "exit 1")).code(4);
     // Leaving without saving decides nothing.
     let left = edit(&script(&store, "exit 0")).code(1);
-    assert!(left.out.contains("stays open") && left.out.contains("nothing was saved"), "{left:?}");
+    assert!(left.out.contains("stays open: left open") && left.err.contains("nothing was saved"), "the reason before stays: {left:?}");
     assert_eq!(forks(&store).len(), 1);
     // What makes no sense is put before its author again, if that is wanted; without an answer it is kept.
     let rubbish = edit(&script(&store, "echo x >> \"$1\"")).code(1);
@@ -199,6 +202,34 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
     let again = run_with(&mut command, b"what\ny\n").ok();
     assert_eq!(again.err.matches("edit again? [Y/n]").count(), 2, "{again:?}");
     assert!(forks(&store).is_empty());
+}
+
+/// An editor may write no text that was not changed, and its name may need quotes.
+#[test]
+fn who_leaves_without_saving_may_still_let_both_sides_stand() {
+    let (store, _) = TestStore::forked();
+    let spaced = store.home().join("my editor");
+    fs::rename(script(&store, "[ \"$1\" = -nw ] && grep -q resolve \"$2\""), &spaced).unwrap();
+    let mut command = braidfs_command();
+    command.arg("--store").arg(store.path()).args(["reconcile", "--edit"]);
+    command.env_remove("VISUAL").env("EDITOR", format!("'{}' -nw", spaced.display()));
+    let settled = run_with(&mut command, b"y\n").ok();
+    assert!(settled.err.contains("let both sides stand as they are? [y/N]"), "{settled:?}");
+    assert!(forks(&store).is_empty());
+}
+
+#[test]
+fn what_was_written_is_kept_if_the_conflict_has_changed_meanwhile() {
+    let (store, _) = TestStore::forked();
+    let text = "{\"events\":[{\"stream\":\"account-0\",\"type\":\"Settled\",\"data\":1}]}";
+    let exe = env!("CARGO_BIN_EXE_braidfs");
+    let editor = script(&store, &format!("echo '{text}' > \"$1\"; {exe} --store '{}' reconcile --accept", store.path().display()));
+    let mut command = braidfs_command();
+    command.arg("--store").arg(store.path()).args(["reconcile", "--edit"]).env_remove("VISUAL").env("EDITOR", editor);
+    let refused = run_with(&mut command, b"").code(1);
+    let kept = refused.err.split("what you wrote is kept in ").nth(1).unwrap().trim().to_owned();
+    assert_eq!(fs::read_to_string(&kept).unwrap().trim(), text, "{refused:?}");
+    fs::remove_file(kept).unwrap();
 }
 
 /// On a terminal nothing needs to be said: each conflict is put before its author.

@@ -9,12 +9,13 @@ use serde_json::Value;
 use super::super::failure::{Failure, Kind, Result};
 use crate::braid::{OpenConflict, Resolution};
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, parse_draft};
-use crate::model::Rejection;
+use crate::model::{Errno, Rejection};
 
 /// Asks a program: the conflict on its standard input, the answer on its standard output.
 pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolution> {
     let name = program.display().to_string();
-    let failed = |what: &str| Failure::new(Kind::Failed, format!("program '{name}' {what}"));
+    let id = &conflict.conflict;
+    let failed = |what: &str| Failure::new(Kind::Failed, format!("program '{name}', asked about conflict '{id}', {what}"));
     let question = serde_json::to_vec(conflict).map_err(|error| failed("cannot be asked").because(&error))?;
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
@@ -34,8 +35,11 @@ pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolut
     if !ended.success() {
         return Err(failed(&format!("ended with {ended}; nothing is committed")));
     }
-    parse_answer(&conflict.conflict, &answer)
-        .map_err(|rejection| Failure::from(rejection).about(&format!("the answer of program '{name}'")))
+    if answer.trim_ascii().is_empty() {
+        return Err(failed("has not answered; nothing is committed").hint("answer {\"events\":[]} to let both sides stand"));
+    }
+    parse_answer(id, &answer)
+        .map_err(|rejection| Failure::from(rejection).about(&format!("the answer of program '{name}' on conflict '{id}'")))
 }
 
 /// Reads `{"unresolvable":"why"}`, an array of events, or an object with `events`; `resolve` may be left out.
@@ -43,7 +47,14 @@ pub(super) fn parse_answer(id: &str, answer: &[u8]) -> std::result::Result<Resol
     let value: Option<Value> = serde_json::from_slice(answer).ok();
     let object = value.as_ref().and_then(Value::as_object);
     if let Some(reason) = object.and_then(|object| object.get("unresolvable")) {
-        return Ok(Resolution::Unresolvable(reason.as_str().unwrap_or("no reason is given").to_owned()));
+        return match reason.as_str().filter(|reason| !reason.trim().is_empty()) {
+            Some(reason) => Ok(Resolution::Unresolvable(reason.to_owned())),
+            None => Err(Rejection::whole(
+                Errno::EINVAL,
+                "the answer says \"unresolvable\" without a reason",
+                "say why, for those who decide later",
+            )),
+        };
     }
     // The payloads must stay the bytes that they are, so the text is completed and not printed anew.
     let text = String::from_utf8_lossy(answer);
@@ -59,12 +70,12 @@ pub(super) fn parse_answer(id: &str, answer: &[u8]) -> std::result::Result<Resol
     if !draft.expect.is_empty() || draft.key.is_some() {
         let message = "the answer has \"expect\" or \"key\", which a resolution has no use for";
         let hint = "leave them out, or append it as a draft of its own: braidfs append";
-        return Err(Rejection::whole(crate::model::Errno::EINVAL, message.to_owned(), hint));
+        return Err(Rejection::whole(Errno::EINVAL, message.to_owned(), hint));
     }
     if draft.resolve.as_ref().is_some_and(|resolve| resolve.conflict == id) {
         return Ok(Resolution::Events(draft.events));
     }
-    Err(Rejection::whole(crate::model::Errno::EINVAL, format!("the answer is not about conflict \"{id}\""), "leave \"resolve\" as it was"))
+    Err(Rejection::whole(Errno::EINVAL, format!("the answer is not about conflict \"{id}\""), "leave \"resolve\" as it was"))
 }
 
 #[cfg(test)]
@@ -101,7 +112,7 @@ mod tests {
     fn no_answer_is_an_answer_too() {
         let declined = Resolution::Unresolvable("ask Ada".to_owned());
         assert_eq!(parse_answer(ID, b"{\"unresolvable\":\"ask Ada\"}").unwrap(), declined);
-        for text in ["", "{", "{\"resolve\":\"ba9876543210\"}", "[{}]", "7"] {
+        for text in ["", "{", "{\"resolve\":\"ba9876543210\"}", "[{}]", "7", "{\"unresolvable\":\" \"}", "{\"unresolvable\":7}"] {
             assert!(parse_answer(ID, text.as_bytes()).is_err(), "{text}");
         }
     }

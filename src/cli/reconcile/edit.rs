@@ -1,8 +1,12 @@
 //! A person decides on a conflict, with an editor.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::Command;
 use std::time::SystemTime;
+
+use tempfile::TempPath;
 
 use super::super::events::rendered;
 use super::super::failure::{Failure, Kind, Result};
@@ -10,7 +14,7 @@ use super::super::harmless::harmless;
 use super::ask::parse_answer;
 use crate::braid::{OpenConflict, OpenFork, Resolution};
 use crate::disk::Disk;
-use crate::format::text::counted;
+use crate::format::text::{counted, quoted};
 
 /// When a file that nobody has saved yet was last changed.
 const UNSAVED: SystemTime = SystemTime::UNIX_EPOCH;
@@ -23,8 +27,23 @@ const STREAMS_SHOWN_MAX: usize = 20;
 /// What a line of a resolution begins with that is no part of it.
 const COMMENT: u8 = b'#';
 
-/// Asks a person: the resolution in an editor, with what diverged as comments below it.
-pub(super) fn editor(conflict: &OpenConflict) -> Result<Resolution> {
+/// What people have written that is not committed yet.
+#[derive(Default)]
+pub(super) struct Written(Vec<TempPath>);
+
+impl Written {
+    /// A failure that says where to find what was written, which is kept.
+    pub(super) fn keep(self, failure: Failure) -> Failure {
+        self.0.into_iter().fold(failure, |failure, file| match file.keep() {
+            Ok(kept) => failure.hint(format!("what you wrote is kept in {}", quoted(&kept.to_string_lossy()))),
+            Err(error) => failure.because(&error),
+        })
+    }
+}
+
+/// Asks a person: the resolution in an editor, with what diverged as comments below it. A resolution with events is added to what was
+/// written.
+pub(super) fn editor(conflict: &OpenConflict, written: &mut Written) -> Result<Resolution> {
     let failed = |what: &str| Failure::new(Kind::Failed, what.to_owned());
     let file = |ending: &str, text: String| {
         let mut file = tempfile::Builder::new().prefix("braidfs-").suffix(ending).tempfile()?;
@@ -41,18 +60,23 @@ pub(super) fn editor(conflict: &OpenConflict) -> Result<Resolution> {
     disk.set_modified(&resolution, UNSAVED).map_err(|error| failed("no file can be made for the editor").because(&error))?;
     let offered = stat()?;
     loop {
-        // As git does it: the variable may hold arguments too.
         let ended = Command::new("sh")
-            .args(["-c", "${VISUAL:-${EDITOR:-vi}} \"$@\"", "sh"])
+            .arg("-c")
+            .arg(command())
+            .arg("sh")
             .arg(&resolution)
             .status()
             .map_err(|error| failed("the editor cannot be started").because(&error))?;
         if !ended.success() {
             return Err(failed("the editor failed; nothing is committed"));
         }
-        // Who leaves without saving has decided nothing.
+        // Who leaves without saving has decided nothing, or has an editor that saves no text that was not changed.
         if stat()? == offered {
-            return Ok(Resolution::Unresolvable("nothing was saved".to_owned()));
+            if is_yes("nothing was saved; let both sides stand as they are? [y/N] ", false)? {
+                return Ok(Resolution::Events(Vec::new()));
+            }
+            let before = conflict.declined.as_ref().map(|declined| declined.reason.clone());
+            return Ok(Resolution::Unresolvable(before.unwrap_or_else(|| "nothing was saved".to_owned())));
         }
         let text = disk.read(&resolution).map_err(|error| failed("what was edited cannot be read").because(&error))?;
         let text = without_comments(&text);
@@ -60,20 +84,33 @@ pub(super) fn editor(conflict: &OpenConflict) -> Result<Resolution> {
             return Ok(Resolution::Unresolvable("left open".to_owned()));
         }
         match parse_answer(&conflict.conflict, &text) {
-            Ok(resolution) => return Ok(resolution),
+            Ok(answer) => {
+                if matches!(&answer, Resolution::Events(events) if !events.is_empty()) {
+                    written.0.push(resolution);
+                }
+                return Ok(answer);
+            }
             Err(rejection) => eprintln!("{}", Failure::from(rejection).about("the resolution")),
         }
-        if !wants_to_edit_again()? {
+        if !is_yes("edit again? [Y/n] ", true)? {
             let kept = resolution.keep().map_err(|error| failed("what was edited cannot be kept").because(&error))?;
             return Ok(Resolution::Unresolvable(format!("the resolution makes no sense; it is kept in {}", kept.display())));
         }
     }
 }
 
+/// What a shell is to run: as with git the variable is a piece of its language, with arguments and quotes.
+fn command() -> OsString {
+    let named = ["VISUAL", "EDITOR"].into_iter().filter_map(env::var_os).find(|editor| !editor.is_empty());
+    let mut command = named.unwrap_or_else(|| "vi".into());
+    command.push(" \"$@\"");
+    command
+}
+
 /// Asks whoever is at the terminal; nobody there, or the end of what was typed, is a no.
-fn wants_to_edit_again() -> Result<bool> {
+fn is_yes(question: &str, by_default: bool) -> Result<bool> {
     loop {
-        eprint!("edit again? [Y/n] ");
+        eprint!("{question}");
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         if read.map_err(|error| Failure::new(Kind::Failed, "the answer cannot be read").because(&error))? == 0 {
@@ -81,7 +118,8 @@ fn wants_to_edit_again() -> Result<bool> {
             return Ok(false);
         }
         match answer.trim().to_ascii_lowercase().as_str() {
-            "" | "y" | "yes" => return Ok(true),
+            "" => return Ok(by_default),
+            "y" | "yes" => return Ok(true),
             "n" | "no" => return Ok(false),
             _ => {}
         }
@@ -100,7 +138,7 @@ fn template(conflict: &OpenConflict, all: &str) -> String {
         "Conflict {}: working copies that did not know of each other wrote the same streams.\n\
          Save this as it is to let both sides stand, or with events that set things right:\n\
          \x20 \"events\": [{{\"stream\":\"…\",\"type\":\"…\",\"data\":…}}]\n\
-         Leave without saving, or empty the file, to leave the conflict open.\n\
+         Leave without saving, or empty the file, to leave the conflict open; who leaves without saving is asked once more.\n\
          Lines that begin with \"#\" do not count. Every event, whole: {all}\n",
         conflict.conflict
     );
