@@ -85,7 +85,11 @@ fn not_open(index: &Index, id: &str) -> Reason {
         named.push(format!("and {} more", open.len() - NAMED_MAX));
     }
     let instead = if named.is_empty() { "nothing is open".to_owned() } else { format!("open now: {}", named.join("; ")) };
-    stale(1, format!("conflict \"{id}\" is closed, or another branch has changed it; {instead}"), "look into forks/ again".to_owned())
+    stale(
+        1,
+        format!("conflict \"{id}\" is closed, or another branch has changed it; {instead}"),
+        "look at what is open again: braidfs forks, or forks/ in a mount".to_owned(),
+    )
 }
 
 fn told(index: &Index, conflict: &Conflict) -> String {

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use layout::backends::svg::SVGWriter;
 use layout::core::base::Orientation;
 use layout::core::geometry::Point;
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     svg: bool,
     /// How many transactions are drawn
-    #[arg(long, value_name = "N", default_value_t = GRAPH_TRANSACTIONS_MAX)]
+    #[arg(long, value_name = "N", default_value_t = GRAPH_TRANSACTIONS_MAX, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     last: usize,
 }
 

@@ -26,14 +26,27 @@ pub(crate) fn counted_as(count: impl TryInto<u128>, one: &str, several: &str) ->
     }
 }
 
-/// A path as one word of a shell; what a terminal would obey is left to completion.
+/// A path as one word of a shell; what a terminal would obey is spelled out, which bash and its like read.
 pub(crate) fn quoted(path: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+%:@,=".contains(&byte);
     if !path.is_empty() && path.bytes().all(is_plain) {
         return path.to_owned();
     }
-    let text: String = path.chars().map(|c| if c.is_control() || is_direction(c) { '?' } else { c }).collect();
-    format!("'{}'", text.replace('\'', "'\\''"))
+    if !path.chars().any(is_obeyed) {
+        return format!("'{}'", path.replace('\'', "'\\''"));
+    }
+    let spell = |c: char| match c {
+        '\'' | '\\' => format!("\\{c}"),
+        c if !is_obeyed(c) => c.to_string(),
+        c if c.is_ascii() => format!("\\{:03o}", u32::from(c)),
+        c => format!("\\u{:04x}", u32::from(c)),
+    };
+    format!("$'{}'", path.chars().map(spell).collect::<String>())
+}
+
+/// Whether a terminal does something else with it than to show it.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || is_direction(c)
 }
 
 /// Marks that reorder text, and line ends beyond ASCII.
@@ -56,8 +69,12 @@ mod tests {
     fn a_word_of_a_shell_is_one_word() {
         assert_eq!(quoted("streams/a-1/x.jsonl"), "streams/a-1/x.jsonl");
         assert_eq!(quoted("streams/$(rm -rf ~)'; x"), "'streams/$(rm -rf ~)'\\''; x'");
-        assert_eq!(quoted("a\u{1b}b"), "'a?b'");
+        assert_eq!(quoted("a\u{1b}7\u{202e}'\\b"), "$'a\\0337\\u202e\\'\\\\b'");
         assert_eq!(quoted(""), "''");
+        for path in ["a b", "it's \"$x\"", "a\nb", "tab\t'\\n", "\u{1b}[2J", "\u{85}\u{2028}9", "ä\r\u{7f}0"] {
+            let echo = std::process::Command::new("bash").args(["-c", &format!("printf %s {}", quoted(path))]).output().unwrap();
+            assert_eq!(String::from_utf8(echo.stdout).unwrap(), path, "{}", quoted(path));
+        }
     }
 
     #[test]

@@ -89,3 +89,16 @@ pub struct Finding {
     /// The cure: a command, or advice where no command can mend it.
     pub hint: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_tell_of_every_kind_in_this_order() {
+        let text = include_str!("../../docs/SEMANTICS.md");
+        let rows = text.lines().skip_while(|line| *line != "| kind | what was found |").skip(2).take_while(|line| line.starts_with('|'));
+        let told: Vec<&str> = rows.filter_map(|row| row.split('|').nth(1)).map(str::trim).collect();
+        assert_eq!(told, FindingKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>());
+    }
+}

@@ -63,7 +63,7 @@ fn a_branch_is_named_after_its_author_once_git_tells_and_the_plain_name_stays() 
     expected.sort();
     assert_eq!(listed(), expected);
     let readme = mount.read(&format!("forks/{id}/README.md"));
-    assert!(readme.contains(&format!("brought to git by \"Bo \\u{{22}}Shepherd\\u{{22}} Peep\" in commit {commit}")), "{readme}");
+    assert!(readme.contains(&format!("brought to git by \"Bo \\\"Shepherd\\\" Peep\" in commit {commit}")), "{readme}");
     assert!(readme.contains(&format!("streams/a/{name}.jsonl")), "{readme}");
 
     git(&dir, ["add", "-A"]);

@@ -173,6 +173,16 @@ fn two_branches_read_well_side_by_side() {
         let shown = run(diff).code(1);
         assert!(shown.out.contains("\"event_data\":{\"n\":1}") && shown.out.contains("\"event_data\":{\"n\":2}"), "{diff}: {}", shown.out);
     }
+    let contents = |one: &str, other: &str| format!("diff <(jq '.event_type, .event_data' {one}) <(jq '.event_type, .event_data' {other})");
+    let readme = bo.mount.read(&format!("forks/{id}/README.md"));
+    let printed = readme.lines().find(|line| line.contains("<(jq")).unwrap().trim();
+    let path = |side: &String| format!("streams/s/{side}");
+    assert!(
+        printed == contents(&path(&sides[0]), &path(&sides[1])) || printed == contents(&path(&sides[1]), &path(&sides[0])),
+        "{printed}"
+    );
+    let shown = bo.script(&format!("cd forks/{id} && {printed}"), None).code(1).out;
+    assert!(shown.contains("\"n\": 1") && !shown.contains("event_id"), "{shown}");
     let git = run("git diff --no-index").out;
     assert!(git.contains(&format!("--- a/{}", sides[0])) && git.contains(&format!("+++ b/{}", sides[1])), "{git}");
     // Vim needs a terminal to show two files; it opens both, says nothing, and ends.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::format::text::{counted, is_direction, quoted};
-use crate::view::report::{ConflictReport, ForkReport};
+use crate::view::report::{BranchReport, ConflictReport, ForkReport};
 
 /// So many forks of one conflict are told in words; `report.json` has them all.
 const FORKS_TOLD_MAX: usize = 20;
@@ -36,7 +36,8 @@ pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec
         let _ = writeln!(text, "    braidfs reconcile --force {id}");
         return text;
     }
-    text += "From the root of the mount; add events to the draft if something must be set right, or leave it as it is:\n\n";
+    text += "From the root of the mount; the draft may stay as it is, or get events in \"events\" that set things right, each as in\n";
+    text += "`{\"stream\":\"…\",\"type\":\"…\",\"data\":…}`:\n\n";
     let _ = writeln!(text, "    cp forks/{id}/resolution.json staging/.{id}");
     let _ = writeln!(text, "    ${{EDITOR:-vi}} staging/.{id}");
     let _ = writeln!(text, "    mv staging/.{id} staging/resolve-{id}.json");
@@ -70,15 +71,22 @@ fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(
             let _ = writeln!(text, "  - and {hidden} more");
         }
     }
-    if let [one, other, ..] = fork.branches.as_slice() {
-        let path = |name: &str| quoted(&format!("{}/{name}.jsonl", fork.path));
-        let _ = write!(text, "\n    diff {} {}\n", path(&one.name), path(&other.name));
+    let path = |branch: &BranchReport| quoted(&format!("{}/{}.jsonl", fork.path, branch.name));
+    if let [one, others @ ..] = fork.branches.as_slice() {
+        text.push_str("\nIn this directory, whole lines, and what was written without its ids and times:\n\n");
+        for other in others {
+            let _ = writeln!(text, "    diff {} {}", path(one), path(other));
+        }
+        let what = |branch: &BranchReport| format!("<(jq '.event_type, .event_data' {})", path(branch));
+        for other in others {
+            let _ = writeln!(text, "    diff {} {}", what(one), what(other));
+        }
     }
 }
 
 /// A name of other people in a sentence: in quotes, nothing in it moves the cursor or ends the line.
 fn spoken(name: &str) -> String {
-    format!("\"{}\"", spelled(name, |c| c == '"' || c == '\\' || c == '`'))
+    format!("\"{}\"", spelled(name, |c| c == '`' || c == '\\').replace('"', "\\\""))
 }
 
 /// A piece of other people's text on a line of its own.
@@ -106,6 +114,6 @@ mod tests {
 
     #[test]
     fn names_of_other_people_are_harmless() {
-        assert_eq!(spoken("a\u{1b}[2J`x`\u{202e}\"b\n"), "\"a\\u{1b}[2J\\u{60}x\\u{60}\\u{202e}\\u{22}b\\u{a}\"");
+        assert_eq!(spoken("a\u{1b}[2J`x`\u{202e}\"b\n"), "\"a\\u{1b}[2J\\u{60}x\\u{60}\\u{202e}\\\"b\\u{a}\"");
     }
 }
