@@ -48,6 +48,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::disk::Disk;
 use failure::{Failure, Kind, Result};
 use output::{Format, Output};
 
@@ -140,7 +141,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let flushed = session.out.finish();
     match done.and(flushed) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure, format),
+        Err(failure) => report(&with_way(failure, &session), format),
     }
 }
 
@@ -175,6 +176,19 @@ fn dispatch(command: Command, session: &mut Session) -> Result {
         Command::Completions(arguments) => completions::run(&arguments, session),
         Command::Man(arguments) => man::run(&arguments, session),
     }
+}
+
+/// With the way to the store that was named, where hints name commands that must be run in it.
+fn with_way(mut failure: Failure, session: &Session) -> Failure {
+    let is_of_store = |hint: &String| (hint.contains("braidfs ") || hint.contains("git ")) && !hint.contains("braidfs init ");
+    if session.store.is_some()
+        && failure.hints.iter().any(is_of_store)
+        && let Ok(store) = locate::named_or_found(session, &Disk::real())
+        && let Some(way) = locate::way(&store)
+    {
+        failure.hints.insert(0, format!("{way}   # where the store is"));
+    }
+    failure
 }
 
 fn report(failure: &Failure, format: Format) -> ExitCode {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::disk::{os_name, shown_name};
+use crate::format::text::quoted_path;
 
 pub use exchange::Exchange;
 pub use history::LastSaid;
@@ -75,7 +76,7 @@ impl GitError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing => "install git".to_owned(),
-            Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", dir.display()),
+            Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", quoted_path(dir)),
             Self::UnknownRevision(_) => "git log --oneline names revisions; \"/\" in a name below at/ is written \"%2F\"".to_owned(),
             // Git sets the command that it advises apart by a tab.
             Self::Failed { message, .. } => {

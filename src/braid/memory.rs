@@ -10,7 +10,7 @@ use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::Good;
 use crate::disk::Stat;
-use crate::format::text::{counted_as, quoted};
+use crate::format::text::{counted_as, quoted, quoted_path};
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::index::saved::Record;
@@ -162,7 +162,7 @@ fn git_lock(store: &Store, path: &std::path::Path) -> Option<Finding> {
             path.display(),
             age.as_secs() / 60
         ),
-        hint: format!("rm -f {}   # if no git is running there", quoted(&path.to_string_lossy())),
+        hint: format!("rm -f {}   # if no git is running there", quoted_path(path)),
     })
 }
 

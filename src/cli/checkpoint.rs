@@ -12,6 +12,7 @@ use super::harmless::harmless;
 use super::signals::Ending;
 use super::{Session, locate, reader};
 use crate::disk::{Disk, LockGuard};
+use crate::format::text::quoted;
 use crate::store::{Checkpoint, CheckpointError, Mode, Standing, Store};
 
 /// How soon a signal is noticed.
@@ -99,7 +100,7 @@ fn to_json(checkpoint: &Checkpoint) -> Value {
 fn get(name: &str, session: &mut Session) -> Result {
     let braid = reader::braid(session, true)?;
     let Some(checkpoint) = braid.checkpoint(name)? else {
-        let hint = format!("save one: braidfs checkpoint set {name} N");
+        let hint = format!("save one: braidfs checkpoint set {} N", quoted(name));
         return Err(Failure::new(Kind::Refused, format!("checkpoint '{name}' does not exist")).hint(hint));
     };
     // An orphaned one is refused.

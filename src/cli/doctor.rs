@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
-use super::status::render_finding;
+use super::status::{render_finding, render_way};
 use super::{Session, locate, reader};
 use crate::braid::OpenOptions;
 use crate::disk::Disk;
@@ -47,6 +47,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let findings = findings.as_array().map_or(&[][..], Vec::as_slice);
         for finding in findings {
             session.out.line(render_finding(finding))?;
+        }
+        if let Some(way) = render_way(findings, epoch.store.dir()) {
+            session.out.line(way)?;
         }
         if let Some(notice) = forks_notice(&epoch) {
             session.out.line(notice)?;

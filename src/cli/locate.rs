@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Session;
 use super::failure::{Failure, Kind, Result};
 use crate::disk::Disk;
+use crate::format::text::quoted_path;
 use crate::store::is_fresh_clone;
 
 /// The type by which the kernel lists our mounts.
@@ -28,6 +29,15 @@ pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> 
             .hint("name one: --store DIR, or BRAIDFS_STORE=DIR in the environment")
             .hint("make one: braidfs init DIR")
     })
+}
+
+/// What leads to the store's directory, whose commands hints are; none for who is there.
+pub(super) fn way(store: &Path) -> Option<String> {
+    let disk = Disk::real();
+    let store = disk.canonical(store).ok()?;
+    // The system gives it without links.
+    let is_there = std::env::current_dir().is_ok_and(|here| here == store);
+    (!is_there).then(|| format!("cd {}", quoted_path(&store)))
 }
 
 /// Leaves a mount that the current directory lies in for its store, so that the mount may go while this process runs.

@@ -1,11 +1,13 @@
 //! `braidfs status`.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::Value;
 
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
-use super::{Session, reader};
+use super::{Session, locate, reader};
 use crate::format::text::{counted, counted_as};
 use crate::view::status_json;
 
@@ -33,10 +35,10 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     let status: Value =
         serde_json::from_str(&text).map_err(|error| Failure::new(Kind::Failed, "the status cannot be read").because(&error))?;
-    print(session, &status)
+    print(session, &status, tree.epoch().store.dir())
 }
 
-fn print(session: &mut Session, status: &Value) -> Result {
+fn print(session: &mut Session, status: &Value, store: &Path) -> Result {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let at = |key: &str| status.get(key).unwrap_or(&Value::Null);
     let (transactions, events, streams) = (number(at("transactions")), number(at("events")), number(at("streams")));
@@ -62,7 +64,17 @@ fn print(session: &mut Session, status: &Value) -> Result {
     if findings.len() > FINDINGS_SHOWN_MAX {
         session.out.line(format!("  and {} more: braidfs verify shows all", findings.len() - FINDINGS_SHOWN_MAX))?;
     }
+    if let Some(way) = render_way(findings, store) {
+        session.out.line(way)?;
+    }
     Ok(())
+}
+
+/// Where the commands are to be run that findings name; none where none is named, or for who is there.
+pub(super) fn render_way<'a>(findings: impl IntoIterator<Item = &'a Value>, store: &Path) -> Option<String> {
+    let has_hint = |finding: &Value| finding.get("hint").and_then(Value::as_str).is_some_and(|hint| !hint.is_empty());
+    let way = findings.into_iter().any(has_hint).then(|| locate::way(store)).flatten()?;
+    Some(format!("  what hints name is run in the store's directory: {}", harmless(&way)))
 }
 
 /// A finding for people: what it is, and on a line of its own what helps.

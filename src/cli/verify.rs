@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind, Result};
-use super::status::render_finding;
+use super::status::{render_finding, render_way};
 use super::{Session, locate, reader};
 use crate::braid::OpenOptions;
 use crate::disk::Disk;
@@ -42,6 +42,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let findings: Vec<&Value> = findings.as_array().into_iter().flatten().collect();
         for finding in &findings {
             session.out.line(render_finding(finding))?;
+        }
+        if let Some(way) = render_way(findings.iter().copied(), epoch.store.dir()) {
+            session.out.line(way)?;
         }
         let count = findings.len();
         let (events, findings) = (counted(events, "event"), counted(count, "finding"));

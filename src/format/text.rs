@@ -1,5 +1,7 @@
 //! Text for people that quotes what others wrote.
 
+use std::path::Path;
+
 /// The most bytes of a message: a stream id of the longest kind fits with what is said about it.
 const MESSAGE_LEN_MAX: usize = 2_000;
 
@@ -47,6 +49,11 @@ pub(crate) fn quoted(path: &str) -> String {
 /// Whether a terminal does something else with it than to show it.
 fn is_obeyed(c: char) -> bool {
     c.is_control() || is_direction(c)
+}
+
+/// The same of a path as the system has it.
+pub(crate) fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
 }
 
 /// Marks that reorder text, and line ends beyond ASCII.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::disk::Disk;
+use crate::format::text::quoted_path;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::table;
 use crate::mount::{Error, ErrorKind};
@@ -28,7 +29,7 @@ impl Place {
         recover(point)?;
         let point = disk.canonical(point).map_err(|error| {
             let kind = if error.is_not_found() { ErrorKind::Refused } else { ErrorKind::Failed };
-            Error { kind, ..Error::new(error.to_string(), "make the mount point: mkdir") }
+            Error { kind, ..Error::new(error.to_string(), format!("make the mount point: mkdir {}", quoted_path(point))) }
         })?;
         let place = Self { store, point };
         place.check_overlap()?;
@@ -56,7 +57,7 @@ impl Place {
             Some(mounted) if mounted.file_system == FILE_SYSTEM => {
                 let point = self.point.display();
                 let message = format!("mount point '{point}' already shows the store '{}'", mounted.source.display());
-                Err(Error::refused(message, format!("braidfs umount {point}")))
+                Err(Error::refused(message, format!("braidfs umount {}", quoted_path(&self.point))))
             }
             _ => Ok(()),
         }
@@ -87,7 +88,7 @@ fn recover(point: &Path) -> Result<(), Error> {
         detach(&absolute, true).map_err(|errno| {
             Error::new(
                 format!("dead mount '{}' cannot be detached: {}", absolute.display(), errno.desc()),
-                "umount -l as its owner, or as root",
+                format!("as its owner, or as root: umount -l {}", quoted_path(&absolute)),
             )
         })?;
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Disk};
+use crate::format::text::quoted_path;
 use crate::store::Layout;
 
 /// What is ignored by git: everything that is this working copy's own.
@@ -43,7 +44,7 @@ impl OpenError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing(path) | Self::NotAStore(path) => {
-                format!("make one with: braidfs init {}", path.display())
+                format!("make one with: braidfs init {}", quoted_path(path))
             }
             Self::NotADirectory(_) => "name the directory that holds \"events\"".to_owned(),
             Self::Disk(error) => error.hint().to_owned(),

@@ -1,8 +1,9 @@
 //! What holds for every command: help, exit codes, pipes, pages.
 
+use std::path::Path;
 use std::process::Stdio;
 
-use crate::support::run::{braidfs, braidfs_command, run_with};
+use crate::support::run::{Ran, bash, braidfs, braidfs_command, run_with};
 
 /// The names of all commands, from the help text that users see.
 fn commands() -> Vec<String> {
@@ -75,4 +76,63 @@ fn without_a_store_the_hint_says_how_to_name_one() {
     let ran = run_with(braidfs_command().args(["import", "git", "--format", "json"]).current_dir(nowhere.path()), b"").code(2);
     let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
     assert_eq!(error["error"]["kind"], "usage");
+}
+
+/// What hints say to type is run as it stands, also where a path is more than one word of a shell.
+#[test]
+fn hints_quote_paths() {
+    let home = tempfile::tempdir().unwrap();
+    let odd = home.path().join("q'u \"o");
+    std::fs::create_dir(&odd).unwrap();
+    let [none, store, point] = ["none such", "a store", "no point"].map(|name| odd.join(name));
+    let hint = |ran: &Ran| {
+        ran.err.lines().find_map(|line| line.split_once("hint: ")?.1.rsplit_once("braidfs ").map(|hint| hint.1.to_owned())).unwrap()
+    };
+    let typed = |words: &str| bash(home.path(), &format!("{} {words}", env!("CARGO_BIN_EXE_braidfs"))).ok();
+    let refused = braidfs([Path::new("verify"), &none]).code(1);
+    typed(&hint(&refused));
+    assert!(none.join("events").is_dir());
+    braidfs([Path::new("init"), &store]).ok();
+    let refused = braidfs([Path::new("mount"), &store, &point]).code(1);
+    bash(home.path(), refused.err.split_once("make the mount point: ").unwrap().1).ok();
+    assert!(point.is_dir());
+    let refused =
+        run_with(braidfs_command().arg("--store").arg(&store).args(["git", "setup"]).env("GIT_CEILING_DIRECTORIES", "/"), b"").code(1);
+    bash(home.path(), refused.err.lines().last().unwrap().split_once("hint: ").unwrap().1).ok();
+    assert!(store.join(".git").is_dir());
+}
+
+/// A hint names commands of the store's directory: who named the store from elsewhere is told the way.
+#[test]
+fn hints_lead_to_the_store_that_was_named_from_elsewhere() {
+    let home = tempfile::tempdir().unwrap();
+    let store = home.path().join("a store");
+    bash(
+        home.path(),
+        &format!(
+            "{} init 'a store' && cd 'a store' && git init -q && git config user.name A && git config user.email a@b",
+            env!("CARGO_BIN_EXE_braidfs")
+        ),
+    )
+    .ok();
+    std::fs::write(store.join("events/broken.jsonl"), "no transaction\n").unwrap();
+    let way = format!("cd '{}'", store.display());
+    let run = |dir: &Path, arguments: &[&str]| {
+        run_with(braidfs_command().args(arguments).current_dir(dir).env("GIT_CONFIG_GLOBAL", "/dev/null"), b"")
+    };
+    for command in ["doctor", "status", "verify"] {
+        let said = run(home.path(), &["--store", "a store", command]).out;
+        assert!(said.contains(&format!("  what hints name is run in the store's directory: {way}\n")), "{command}: {said}");
+        let here = run(&store, &[command]).out;
+        assert!(here.contains("hint: ") && !here.contains("cd "), "{command}: {here}");
+    }
+    // Run one after the other they mend it.
+    let said = run(home.path(), &["--store", "a store", "doctor"]).out;
+    let cure = said.lines().find_map(|line| line.trim().strip_prefix("hint: ")).unwrap();
+    bash(home.path(), &format!("{way} && {cure}")).ok();
+    assert!(run(&store, &["doctor"]).ok().out.contains("nothing is wrong"));
+    bash(&store, "git commit -q --allow-empty -m first && git switch -q --detach").ok();
+    let refused = run(home.path(), &["--store", "a store", "sync"]).code(1);
+    assert!(refused.err.contains(&format!("\n  hint: {way}   # where the store is\n  hint: go back to a branch")), "{}", refused.err);
+    assert!(!run(&store, &["sync"]).code(1).err.contains("cd "));
 }
