@@ -86,6 +86,14 @@ impl GitError {
         }
     }
 
+    /// Whether a push came to nothing since somebody else was faster, before it or while it ran.
+    #[must_use]
+    pub fn is_overtaken(&self) -> bool {
+        let Self::Failed { message, .. } = self else { return false };
+        let raced = ["cannot lock ref", "failed to update ref", "incorrect old value provided"];
+        message.contains("[rejected]") || (message.contains("[remote rejected]") && raced.iter().any(|words| message.contains(words)))
+    }
+
     /// What is wrong, in one line.
     #[must_use]
     pub fn reason(&self) -> String {

@@ -100,8 +100,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "braidfs: {}", harmless(&self.message))?;
         for (label, texts) in [("cause", &self.causes), ("hint", &self.hints)] {
-            for line in texts.iter().flat_map(|text| text.lines()) {
-                write!(f, "\n  {label}: {}", harmless(line))?;
+            // What git says has tabs and empty lines.
+            for line in texts.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty()) {
+                write!(f, "\n  {label}: {}", harmless(&line.replace('\t', " ")))?;
             }
         }
         Ok(())
@@ -129,6 +130,12 @@ mod tests {
         let failure = Failure::new(Kind::Failed, "store 'x' cannot be opened").because(&error).hint("call for help").hint("");
         assert_eq!(failure.to_string(), "braidfs: store 'x' cannot be opened\n  cause: disk on fire\\u{1b}\n  hint: call for help");
         assert_eq!(failure.to_json()["error"]["kind"], "failed");
+    }
+
+    #[test]
+    fn what_others_said_in_paragraphs_is_as_many_lines_as_it_has_words_in() {
+        let failure = Failure::new(Kind::Failed, "no").because(&io::Error::other("fatal: no\n\nTry:\n\n\tgit config\tx\n"));
+        assert_eq!(failure.to_string(), "braidfs: no\n  cause: fatal: no\n  cause: Try:\n  cause: git config x");
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let files = counted_as(left_out, "new file in events/ is", "new files in events/ are");
         say(session, &format!("{files} not committed, being misnamed, a copy or refused: braidfs doctor"))?;
     }
-    let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("pull", &error))? };
+    let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
     let mut pushed = false;
     if let Some(exchange) = &exchange {
         pull(&git, exchange)?;
@@ -75,8 +75,8 @@ fn of_git(step: &str, error: &GitError) -> Failure {
     if said.contains("tell me who you are") {
         return failure.hint("git config user.name NAME && git config user.email ADDRESS");
     }
-    if said.contains("CONFLICT") || said.contains("not possible because you have unmerged files") {
-        return failure.hint("see the files: git status").hint("give the merge up: git merge --abort");
+    if error.is_overtaken() {
+        return failure.hint("others push all the time; try again: braidfs sync");
     }
     failure
 }
@@ -102,7 +102,13 @@ fn commit(git: &Program, braid: &Braid) -> Result<Commits> {
 }
 
 fn pull(git: &Program, exchange: &Exchange) -> Result {
-    git.pull(exchange).map_err(|error| of_git("pull", &error))
+    git.pull(exchange).map_err(|error| {
+        let failure = of_git("pull", &error);
+        match git.unfinished() {
+            Ok(Some(unfinished)) => unfinished.hints().into_iter().fold(failure, Failure::hint),
+            _ => failure.hint("what is new is committed; to leave the remote alone: braidfs sync --offline"),
+        }
+    })
 }
 
 fn push(git: &Program, exchange: &Exchange) -> Result {
@@ -110,7 +116,7 @@ fn push(git: &Program, exchange: &Exchange) -> Result {
         match git.push(exchange) {
             Ok(()) => return Ok(()),
             // Somebody pushed since: what they brought is merged, and then it is our turn again.
-            Err(error) if error.to_string().contains("[rejected]") => pull(git, exchange)?,
+            Err(error) if error.is_overtaken() => pull(git, exchange)?,
             Err(error) => return Err(of_git("push", &error)),
         }
     }

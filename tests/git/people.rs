@@ -1,5 +1,7 @@
 //! Two people, two clones and a bare remote, by `braidfs sync`; and what `diff` and `--at` tell of it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::stage::{clone, repository};
@@ -47,6 +49,62 @@ fn sync_without_a_remote_commits() {
     assert_eq!(git(&copy.dir, ["status", "--porcelain"]).out, "");
     // Who wants no exchange is not told how to get one.
     assert_eq!(braidfs(&copy.dir, &["sync", "--offline"]).ok().out, "committed 0 transaction files\nnothing was pulled or pushed\n");
+}
+
+/// Somebody else's push arrives at the remote while ours runs: what they brought is merged, and ours is pushed again.
+#[test]
+fn a_push_that_is_overtaken_while_it_runs_is_tried_again() {
+    let home = tempfile::tempdir().unwrap();
+    let remote = home.path().join("remote.git");
+    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
+    let ada = repository(&home.path().join("ada"));
+    git(&ada.dir, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    braidfs(&ada.dir, &["sync"]).ok();
+    let bo = clone(&remote, &home.path().join("bo"));
+    bo.commit("b", 1);
+    git(&bo.dir, ["push", "-q", "origin", "HEAD:refs/heads/bo"]);
+    let hook = remote.join("hooks/update");
+    let overtaking = "#!/bin/sh\n[ \"$1\" = refs/heads/main ] || exit 0\n[ -e overtaken ] && exit 0\ntouch overtaken\ngit update-ref refs/heads/main bo\n";
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, overtaking).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    ada.append("a", 2);
+    let said = braidfs(&ada.dir, &["sync"]).ok();
+    assert!(remote.join("overtaken").exists());
+    assert!(said.out.contains("1 transaction came from others; everything is pushed"), "{}", said.out);
+    // Where somebody is always faster, it ends and says so.
+    fs::write(&hook, "#!/bin/sh\ngit update-ref refs/heads/main $(git commit-tree -p main -m more main^{tree})\n").unwrap();
+    ada.append("a", 3);
+    let said = braidfs(&ada.dir, &["sync"]).code(4);
+    assert!(said.err.contains("try again: braidfs sync"), "{}", said.err);
+    assert!(!said.err.contains("\\u{9}") && !said.err.lines().any(|line| line.trim() == "cause:"), "{}", said.err);
+}
+
+#[test]
+fn what_stops_a_pull_is_told_with_what_helps() {
+    let home = tempfile::tempdir().unwrap();
+    let ada = repository(&home.path().join("ada"));
+    let bo = clone(&ada.dir, &home.path().join("bo"));
+    for (copy, text) in [(&ada, "Ada's\n"), (&bo, "Bo's\n")] {
+        fs::write(copy.dir.join("note"), text).unwrap();
+        copy.save(text);
+    }
+    let name = bo.append("b", 1).transaction_id;
+    let conflict = braidfs(&bo.dir, &["sync"]).code(4);
+    for text in ["CONFLICT", "git add FILE", "then finish it: git merge --continue", "or give it up: git merge --abort"] {
+        assert!(conflict.err.contains(text), "{}", conflict.err);
+    }
+    git(&bo.dir, ["merge", "--abort"]);
+    assert!(bo.dir.join(format!("events/{name}.jsonl")).exists());
+    git(&bo.dir, ["remote", "set-url", "origin", home.path().join("nowhere").to_str().unwrap()]);
+    let unreachable = braidfs(&bo.dir, &["sync"]).code(4);
+    assert!(
+        unreachable.err.contains("hint: what is new is committed; to leave the remote alone: braidfs sync --offline"),
+        "{}",
+        unreachable.err
+    );
+    assert!(!unreachable.err.lines().any(|line| line.trim() == "cause:"), "{}", unreachable.err);
+    braidfs(&bo.dir, &["sync", "--offline"]).ok();
 }
 
 #[test]

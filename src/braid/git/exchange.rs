@@ -103,7 +103,7 @@ impl Program {
     /// Pushes the present branch.
     ///
     /// # Errors
-    /// What git said; `[rejected]` is in it when somebody else was faster.
+    /// What git said; see [`GitError::is_overtaken`].
     pub fn push(&self, exchange: &Exchange) -> Result<(), GitError> {
         let target = format!("HEAD:refs/heads/{}", exchange.branch);
         let mut words = vec!["push", "-q"];
