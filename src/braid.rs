@@ -78,7 +78,7 @@ use crate::view::{Past, Tree};
 
 pub use clock::Clock;
 pub use cursors::Leadership;
-pub use difference::{Arrived, Difference, StreamDifference, difference};
+pub use difference::{Arrived, ChangedConflict, Difference, StreamDifference, difference};
 use forked::Proposal;
 pub use restore::{Restoration, Restored};
 pub use travel::{TravelError, When};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::dag::{Conflict, Fork};
 use crate::epoch::Epoch;
 use crate::index::Index;
 use crate::model::{EventId, ReplicaId, TransactionId};
@@ -17,8 +18,20 @@ pub struct Difference {
     pub streams: BTreeMap<String, StreamDifference>,
     /// Conflicts that are open in the new one only, each with its streams.
     pub opened: BTreeMap<String, Vec<String>>,
+    /// Conflicts that were open in the old one and have another id in the new one, since a branch came, went or grew together with another
+    /// conflict's; by the new id.
+    pub changed: BTreeMap<String, ChangedConflict>,
     /// Conflicts that are open in the old one only, each with its streams.
     pub closed: BTreeMap<String, Vec<String>>,
+}
+
+/// A conflict that is open in both epochs, under different ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangedConflict {
+    /// The ids that it had in the old one; several where conflicts became one.
+    pub before: Vec<String>,
+    /// Its streams in the new one.
+    pub streams: Vec<String>,
 }
 
 /// A transaction that came.
@@ -63,10 +76,48 @@ pub fn difference(old: &Epoch, new: &Epoch) -> Difference {
     let came = only(theirs, ours).into_iter().map(|tx| arrived(theirs, tx)).collect();
     let went = only(ours, theirs).into_iter().map(|tx| ours.transactions.id(tx)).collect();
     let (before, after) = (conflicts(ours), conflicts(theirs));
-    let without = |a: &BTreeMap<String, Vec<String>>, b: &BTreeMap<String, Vec<String>>| {
+    let without = |a: &BTreeMap<String, Vec<String>>, b: &BTreeMap<String, Vec<String>>| -> BTreeMap<String, Vec<String>> {
         a.iter().filter(|(id, _)| !b.contains_key(*id)).map(|(id, streams)| (id.clone(), streams.clone())).collect()
     };
-    Difference { came, went, streams: streams(ours, theirs), opened: without(&after, &before), closed: without(&before, &after) }
+    let (mut opened, mut closed) = (without(&after, &before), without(&before, &after));
+    let mut changed: BTreeMap<String, ChangedConflict> = BTreeMap::new();
+    for (old_id, new_id) in going_on(ours, theirs) {
+        // One that goes on as several is gone from the closed after the first.
+        closed.remove(&old_id);
+        let streams = opened.remove(&new_id);
+        let one = changed.entry(new_id).or_default();
+        one.before.push(old_id);
+        one.streams.extend(streams.into_iter().flatten());
+    }
+    Difference { came, went, streams: streams(ours, theirs), opened, changed, closed }
+}
+
+/// The conflicts of the old index that are open in the new one under another id, each with that id.
+fn going_on(ours: &Index, theirs: &Index) -> BTreeSet<(String, String)> {
+    let mut by_stream: HashMap<&str, (&Conflict, &Fork)> = HashMap::new();
+    for conflict in theirs.forks().conflicts().iter() {
+        by_stream.extend(conflict.forks.iter().map(|fork| (theirs.streams.text(fork.stream), (conflict, fork))));
+    }
+    let mut pairs = BTreeSet::new();
+    for old in ours.forks().conflicts().iter() {
+        for fork in &old.forks {
+            if let Some((new, other)) = by_stream.get(ours.streams.text(fork.stream))
+                && new.id != old.id
+                && goes_on(ours, fork, theirs, other)
+            {
+                pairs.insert((old.id.clone(), new.id.clone()));
+            }
+        }
+    }
+    pairs
+}
+
+/// Whether a fork was never closed: of its tips that are still there no branch has all in its past.
+fn goes_on(ours: &Index, old: &Fork, theirs: &Index, new: &Fork) -> bool {
+    let tips = old.branches.iter().filter_map(|branch| theirs.transactions.find_valid(ours.transactions.id(branch.tip)));
+    let tips: Vec<u32> = tips.collect();
+    let holds = |branch: u32, tip: u32| branch == tip || theirs.is_ancestor(tip, branch);
+    tips.len() > 1 && !new.branches.iter().any(|branch| tips.iter().all(|&tip| holds(branch.tip, tip)))
 }
 
 fn arrived(index: &Index, tx: u32) -> Arrived {
@@ -80,7 +131,7 @@ fn arrived(index: &Index, tx: u32) -> Arrived {
 }
 
 fn conflicts(index: &Index) -> BTreeMap<String, Vec<String>> {
-    let of = |conflict: &crate::dag::Conflict| conflict.forks.iter().map(|fork| index.streams.text(fork.stream).to_owned()).collect();
+    let of = |conflict: &Conflict| conflict.forks.iter().map(|fork| index.streams.text(fork.stream).to_owned()).collect();
     index.forks().conflicts().iter().map(|conflict| (conflict.id.clone(), of(conflict))).collect()
 }
 

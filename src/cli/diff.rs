@@ -58,8 +58,16 @@ fn to_json(difference: &Difference) -> Value {
         "came": came.collect::<Vec<_>>(),
         "went": difference.went.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "streams": streams.collect::<Vec<_>>(),
-        "forks": {"opened": conflicts(&difference.opened), "closed": conflicts(&difference.closed)},
+        "forks": {
+            "opened": conflicts(&difference.opened), "changed": changed_to_json(difference), "closed": conflicts(&difference.closed),
+        },
     })
+}
+
+/// The conflicts that are open under other ids, for programs.
+pub(super) fn changed_to_json(difference: &Difference) -> Vec<Value> {
+    let changed = difference.changed.iter();
+    changed.map(|(id, changed)| json!({"conflict": id, "before": changed.before, "streams": changed.streams})).collect()
 }
 
 fn print(session: &mut Session, difference: &Difference) -> Result {
@@ -82,6 +90,9 @@ fn print(session: &mut Session, difference: &Difference) -> Result {
         for (id, streams) in conflicts {
             session.out.line(format!("conflict {id} {what}: {}", harmless(&streams.join(", "))))?;
         }
+    }
+    for (id, changed) in &difference.changed {
+        session.out.line(format!("conflict {} changed to {id}: {}", changed.before.join(", "), harmless(&changed.streams.join(", "))))?;
     }
     Ok(())
 }

@@ -1,14 +1,13 @@
 //! `braidfs sync`.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 use serde_json::json;
 
+use super::diff::changed_to_json;
 use super::failure::{Failure, Kind, Result};
 use super::{Session, locate, reader};
-use crate::braid::Braid;
 use crate::braid::git::{Exchange, GitError, Program};
+use crate::braid::{Braid, difference};
 use crate::disk::Disk;
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
@@ -133,14 +132,14 @@ struct Report<'a> {
 }
 
 fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<'_>) -> Result {
-    let conflicts =
-        |epoch: &Epoch| -> BTreeSet<String> { epoch.index.forks().conflicts().iter().map(|conflict| conflict.id.clone()).collect() };
-    let (old, open) = (conflicts(before), conflicts(after));
-    let fresh: Vec<&String> = open.difference(&old).collect();
-    let brought = crate::braid::difference(before, after).came.len();
+    let open: Vec<&String> = after.index.forks().conflicts().iter().map(|conflict| &conflict.id).collect();
+    let difference = difference(before, after);
+    let (opened, closed): (Vec<&String>, Vec<&String>) = (difference.opened.keys().collect(), difference.closed.keys().collect());
+    let brought = difference.came.len();
     if session.out.is_json() {
+        let forks = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
-            "committed": report.committed, "left_out": report.left_out, "brought": brought, "pushed": report.pushed, "forks": {"open": open, "opened": fresh},
+            "committed": report.committed, "left_out": report.left_out, "brought": brought, "pushed": report.pushed, "forks": forks,
         }));
     }
     if report.exchange {
@@ -154,8 +153,17 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     } else {
         session.out.line("there is no remote to exchange with: git remote add origin URL")?;
     }
-    for id in &fresh {
+    for id in opened {
         session.out.line(format!("conflict {id} opened: see forks/{id}/README.md in a mount, or braidfs forks"))?;
+    }
+    for (id, changed) in &difference.changed {
+        session.out.line(format!(
+            "conflict {} changed to {id}: see forks/{id}/README.md in a mount, or braidfs forks",
+            changed.before.join(", ")
+        ))?;
+    }
+    for id in closed {
+        session.out.line(format!("conflict {id} closed"))?;
     }
     if !open.is_empty() {
         session.out.line(counted_as(open.len(), "conflict is open", "conflicts are open"))?;

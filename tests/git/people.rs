@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::stage::{clone, repository};
+use crate::stage::{Copy, clone, repository};
 use crate::support::git::git;
 use crate::support::run::{Ran, braidfs_command, run_with};
 
@@ -129,6 +129,50 @@ fn diff_tells_what_a_merge_brought_and_what_it_did_to_the_streams() {
     let back = braidfs(&ours.dir, &["diff", "HEAD", "HEAD^1"]).ok();
     assert!(back.out.starts_with("0 transactions came, 2 went"), "{}", back.out);
     assert_eq!(braidfs(&ours.dir, &["diff", "HEAD"]).ok().out, "0 transactions came, 0 went\n0 streams changed\n");
+}
+
+/// A third branch comes to a fork, which is one conflict under another id then; at last it is settled.
+#[test]
+fn a_conflict_that_gains_a_branch_was_not_closed() {
+    let home = tempfile::tempdir().unwrap();
+    let remote = home.path().join("remote.git");
+    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
+    let ada = repository(&home.path().join("ada"));
+    git(&ada.dir, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    ada.append("a", 1);
+    braidfs(&ada.dir, &["sync"]).ok();
+    let [bo, cy] = ["bo", "cy"].map(|name| clone(&remote, &home.path().join(name)));
+    for (copy, n) in [(&ada, 2), (&bo, 3), (&cy, 4)] {
+        copy.append("a", n);
+    }
+    let sync = |copy: &Copy| braidfs(&copy.dir, &["--format", "json", "sync"]).ok().json()["forks"].clone();
+    sync(&ada);
+    let two = sync(&bo)["opened"][0].as_str().unwrap().to_owned();
+    let three = sync(&cy)["opened"][0].as_str().unwrap().to_owned();
+    let before = git(&bo.dir, ["rev-parse", "HEAD"]).out.trim().to_owned();
+    let said = braidfs(&bo.dir, &["sync"]).ok().out;
+    assert!(said.contains(&format!("conflict {two} changed to {three}: see ")), "{said}");
+    assert!(!said.contains("opened") && !said.contains("closed"), "{said}");
+    let diff = |old: &str, new: &str| braidfs(&bo.dir, &["--format", "json", "diff", old, new]).ok().json()["forks"].clone();
+    let nothing = serde_json::json!([]);
+    let forks = diff(&before, "HEAD");
+    assert_eq!(forks["changed"], serde_json::json!([{"conflict": three, "before": [two], "streams": ["a"]}]));
+    assert_eq!((&forks["opened"], &forks["closed"]), (&nothing, &nothing), "{forks}");
+    let back = diff("HEAD", &before);
+    assert_eq!(back["changed"], serde_json::json!([{"conflict": two, "before": [three], "streams": ["a"]}]));
+    braidfs(&cy.dir, &["reconcile", "--all", "--accept"]).ok();
+    sync(&cy);
+    let said = braidfs(&bo.dir, &["sync"]).ok().out;
+    assert!(said.contains(&format!("conflict {three} closed\n")), "{said}");
+    assert_eq!(diff(&before, "HEAD"), serde_json::json!({"opened": [], "changed": [], "closed": [{"conflict": two, "streams": ["a"]}]}));
+    // Who settled it and is at odds anew opens another one.
+    bo.append("a", 5);
+    cy.append("a", 6);
+    sync(&bo);
+    sync(&cy);
+    sync(&bo);
+    let forks = diff(&before, "HEAD");
+    assert_eq!((&forks["changed"], forks["opened"].as_array().unwrap().len(), &forks["closed"][0]["conflict"]), (&nothing, 1, &two.into()));
 }
 
 /// A union of everything, told from what was shown before and after it: by transactions, positions, numbers and times.
