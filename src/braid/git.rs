@@ -223,11 +223,12 @@ impl Program {
     /// If git cannot be run.
     pub fn is_original(&self, name: &str) -> Result<bool, GitError> {
         let path = events_file(name);
-        let words = ["log", "--all", "--no-renames", "--diff-filter=A", "--raw", "--no-abbrev", "--format=", "--"];
+        let words = ["log", "--all", "--no-renames", "--diff-filter=A", "--raw", "-c", "--no-abbrev", "--format=", "--"];
         let added = self.run_command(self.command().args(words).arg(&path), &words)?;
         let added = String::from_utf8_lossy(&added);
-        // ":000000 100644 <nothing> <blob> A", the oldest last.
-        let Some(first) = added.lines().last().and_then(|line| line.split(' ').nth(3)) else { return Ok(false) };
+        // ":000000 100644 <nothing> <blob> A", a tab and the path, the oldest last; of a merge there is more before the blob.
+        let facts = added.lines().last().and_then(|line| line.split('\t').next());
+        let Some(first) = facts.and_then(|facts| facts.rsplit(' ').nth(1)) else { return Ok(false) };
         Ok(String::from_utf8_lossy(&self.hash_now(name)?).trim_end() == first)
     }
 
@@ -236,8 +237,8 @@ impl Program {
     /// # Errors
     /// If git cannot be run.
     pub fn is_as_committed(&self, name: &str) -> Result<bool, GitError> {
-        let mut object = std::ffi::OsString::from("HEAD:./events/");
-        object.push(os_name(name));
+        let mut object = OsString::from("HEAD:./");
+        object.push(events_file(name));
         let words = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
         match self.run_command(self.command().args(words).arg(object), &words) {
             Ok(committed) => Ok(committed == self.hash_now(name)?),
@@ -248,8 +249,7 @@ impl Program {
 
     /// The name that git would give to a file in `events/` as it is, with a line end.
     fn hash_now(&self, name: &str) -> Result<Vec<u8>, GitError> {
-        let mut path = std::ffi::OsString::from("events/");
-        path.push(os_name(name));
+        let path = events_file(name);
         let words = ["hash-object", "--"];
         self.run_command(self.command().args(words).arg(&path), &words)
     }

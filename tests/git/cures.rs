@@ -108,6 +108,32 @@ fn edited() {
     cured("edited", |copy, names| rewrite(copy, &names[1], |text| text.replacen("created_at\":\"2", "created_at\":\"1", 1)));
 }
 
+/// No side of the merge has the file, so the merge alone tells what it said first.
+#[test]
+fn edited_after_a_merge_had_added_it() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let dir = copy.dir.clone();
+    git(&dir, ["switch", "-q", "-c", "side"]);
+    git(&dir, ["commit", "-q", "--allow-empty", "-m", "there"]);
+    git(&dir, ["switch", "-q", "-"]);
+    git(&dir, ["commit", "-q", "--allow-empty", "-m", "here"]);
+    git(&dir, ["merge", "-q", "--no-commit", "side"]);
+    let name = copy.commit("a", 1);
+    let whole = copy.text("log.jsonl");
+    rewrite(&copy, &name, |text| text.replacen("created_at\":\"2", "created_at\":\"1", 1));
+    copy.save("an edit");
+    drop(copy);
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    for kind in ["edited", "uncommitted"] {
+        let found = findings(&dir);
+        assert_eq!(found.iter().map(|finding| &finding["kind"]).collect::<Vec<_>>(), [kind], "{found:?}");
+        as_it_stands(&dir, found[0]["hint"].as_str().unwrap());
+    }
+    assert_eq!(findings(&dir), [] as [Value; 0]);
+    assert_eq!(Copy::open(&dir).text("log.jsonl"), whole);
+}
+
 #[test]
 fn quarantined_by_an_edit_that_was_committed() {
     cured("quarantined", |copy, names| {

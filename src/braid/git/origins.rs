@@ -16,8 +16,8 @@ impl Program {
     /// The newest commit, of any branch but the stash, that added the file of each of these transactions, as far as git tells
     /// within `patience`.
     ///
-    /// One walk through the history, which ends as soon as all are found. Merges do not count, and neither does the oldest
-    /// commit of a shallow clone: it seems to add everything.
+    /// One walk through the history, which ends as soon as all are found. A merge counts only for a file that no parent has, and the oldest
+    /// commit of a shallow clone does not count: it seems to add everything.
     ///
     /// # Errors
     /// If git cannot be run.
@@ -28,7 +28,7 @@ impl Program {
         let is_shallow = self.text(&["rev-parse", "--is-shallow-repository"])? == "true";
         let mut command = self.without_fetching().command();
         command
-            .args(["log", "--exclude=refs/stash", "--all", "--no-renames", "--diff-filter=A", "--name-only", "--relative"])
+            .args(["log", "--exclude=refs/stash", "--all", "--no-renames", "--diff-filter=A", "--name-only", "-c"])
             .args(["--format=>%H%x00%P%x00%an", "--"])
             .args(of.iter().map(|id| format!("events/{id}.jsonl")))
             .stdout(Stdio::piped())
@@ -61,7 +61,9 @@ fn read_origins(child: &mut Child, of: &BTreeSet<TransactionId>, is_shallow: boo
             Ok(line) => match line.strip_prefix(COMMIT_MARK) {
                 Some(facts) => commit = parse_origin(facts, is_shallow),
                 None => {
-                    let id = line.strip_prefix("events/").and_then(|name| name.strip_suffix(".jsonl")).and_then(|id| id.parse().ok());
+                    // Git may put the path in quotes, for what is above the store.
+                    let name = line.trim_end_matches('"').rsplit('/').next();
+                    let id = name.and_then(|name| name.strip_suffix(".jsonl")).and_then(|id| id.parse().ok());
                     if let (Some(id), Some(commit)) = (id.filter(|id| of.contains(id)), &commit) {
                         // The log begins with the newest.
                         found.entry(id).or_insert_with(|| commit.clone());

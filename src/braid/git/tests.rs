@@ -143,7 +143,7 @@ fn what_a_file_said_last_is_found_on_any_branch_and_a_merge_counts_only_for_what
 }
 
 #[test]
-fn the_commit_that_brought_a_file_is_told_but_for_the_stash_merges_and_the_end_of_a_shallow_clone() {
+fn the_commit_that_brought_a_file_is_told_but_for_the_stash_what_merges_bring_and_the_end_of_a_shallow_clone() {
     let dir = tempfile::tempdir().unwrap();
     let work = dir.path().join("work");
     fs::create_dir_all(work.join("deep ä/events")).unwrap();
@@ -163,17 +163,19 @@ fn the_commit_that_brought_a_file_is_told_but_for_the_stash_merges_and_the_end_o
     git(&work, &["switch", "-q", "main"]);
     put(3);
     save("third");
-    git(&work, &["merge", "-q", "--no-edit", "side"]);
+    git(&work, &["merge", "-q", "--no-commit", "side"]);
     put(4);
+    let merge = save("merges, and has one of its own");
+    put(5);
     git(&work, &["stash", "-q", "-u"]);
-    let all: BTreeSet<TransactionId> = (1..=5).map(id).collect();
+    let all: BTreeSet<TransactionId> = (1..=6).map(id).collect();
     let told = |dir: &Path| {
         let origins = Program::new(dir).origins(&all, Duration::from_secs(60)).unwrap();
         origins.into_iter().map(|(id, origin)| (id, origin.commit)).collect::<BTreeMap<_, _>>()
     };
     let found = told(&work.join("deep ä"));
-    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [id(1), id(2), id(3)]);
-    assert_eq!((&found[&id(1)], &found[&id(2)]), (&first, &second));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [id(1), id(2), id(3), id(4)]);
+    assert_eq!((&found[&id(1)], &found[&id(2)], &found[&id(4)]), (&first, &second, &merge));
     for setting in ["log.follow", "log.showSignature"] {
         git(&work, &["config", setting, "true"]);
     }
@@ -182,6 +184,6 @@ fn the_commit_that_brought_a_file_is_told_but_for_the_stash_merges_and_the_end_o
     let url = format!("file://{}", work.display());
     git(dir.path(), &["clone", "-q", "--depth", "2", &url, "shallow"]);
     // The merge and its two parents are there; these are the end and seem to add everything.
-    assert_eq!(told(&dir.path().join("shallow/deep ä")), BTreeMap::new());
+    assert_eq!(told(&dir.path().join("shallow/deep ä")), [(id(4), merge)].into());
     assert_eq!(Program::new(&work).origins(&all, Duration::ZERO).unwrap(), BTreeMap::new());
 }
