@@ -8,7 +8,7 @@ use crate::support::git::{git, git_command};
 use crate::support::run::{Ran, braidfs_command, run_with};
 
 fn sync(dir: &Path) -> Ran {
-    run_with(braidfs_command().arg("--store").arg(dir).arg("sync").env("GIT_CONFIG_GLOBAL", "/dev/null"), b"")
+    run_with(braidfs_command().current_dir(dir).arg("sync").env("GIT_CONFIG_GLOBAL", "/dev/null"), b"")
 }
 
 /// A command of git that stops and says so.
