@@ -14,7 +14,7 @@ use crate::braid::{Failure, Shared};
 use crate::disk::{Disk, EntryKind, Stat, mishap};
 use crate::index::transactions::Flags;
 use crate::index::{Index, join};
-use crate::model::TransactionId;
+use crate::model::{Errno, TransactionId};
 use crate::store::{Listed, ListedKind};
 
 /// After how many files the progress is told.
@@ -123,6 +123,8 @@ impl Keeper {
         for Listed { name, inode, kind } in listed {
             match kind {
                 ListedKind::Other => continue,
+                // Where it stands in the place of a file, that has gone.
+                ListedKind::Directory | ListedKind::BrokenLink if self.entered_number(&name).is_some() => came.push(name.clone()),
                 ListedKind::Directory => self.note_no_file(&name, inode, "a directory"),
                 ListedKind::BrokenLink => self.note_no_file(&name, inode, "a broken link"),
                 ListedKind::File => match self.entered_number(&name) {
@@ -135,7 +137,9 @@ impl Keeper {
                         }
                         continue;
                     }
-                    None if self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode) => {}
+                    // A file may get the inode of what stood there before.
+                    None if self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode && !matches!(odd.kind, OddKind::NoFile(_))) => {
+                    }
                     None => {
                         if self.roster.odd.contains_key(&name) {
                             seen_names.insert(name.clone());
@@ -171,25 +175,32 @@ impl Keeper {
             None => disk.stat_if_present(&Disk::entry_path(&events, name)),
         };
         for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
+            // Whoever reads a new name finds out what it is.
+            if !self.is_known(&name) {
+                came.push(name);
+                continue;
+            }
             match stat(&name)? {
-                Some(stat)
-                    if stat.kind == EntryKind::File
-                    // One hint for our own rename; whoever rewrites it later changes its facts.
-                    && self.roster.written.get(&name) != Some(&stat) =>
-                {
-                    came.push(name);
+                // One hint for our own rename; whoever rewrites it later changes its facts.
+                Some(stat) if self.roster.written.get(&name) == Some(&stat) => {}
+                Some(Stat { kind: EntryKind::File, .. }) => came.push(name),
+                // What stands where a file was is found out by reading it.
+                other => {
+                    if other.is_some() || self.is_link(&name) {
+                        came.push(name.clone());
+                    }
+                    went.push(name);
                 }
-                Some(stat) if stat.kind == EntryKind::Dir => self.note_no_file(&name, stat.inode, "a directory"),
-                Some(_) => {}
-                None if disk.stat_link(&Disk::entry_path(&events, &name)).is_ok_and(|stat| stat.kind == EntryKind::Link) => {
-                    self.note_no_file(&name, 0, "a broken link");
-                }
-                None if self.is_known(&name) => went.push(name),
-                None => {}
             }
         }
         self.roster.written.clear();
         Ok((came, went))
+    }
+
+    /// Whether a name is that of a link, wherever it leads.
+    fn is_link(&self, name: &str) -> bool {
+        let path = Disk::entry_path(&self.store.layout().events(), name);
+        self.store.disk().stat_link(&path).is_ok_and(|stat| stat.kind == EntryKind::Link)
     }
 
     fn note_no_file(&mut self, name: &str, inode: u64, what: &'static str) {
@@ -219,11 +230,10 @@ impl Keeper {
         for name in names {
             self.roster.findings.remove(&name);
             self.mark_dirty();
-            if let Some(odd) = self.roster.odd.remove(&name) {
-                if let OddKind::Refused(_, Some(id)) = odd.kind {
-                    self.unclaim(id, &name, round);
-                }
-            } else if let Some(number) = self.entered_number(&name) {
+            if let Some(Odd { kind: OddKind::Refused(_, Some(id)), .. }) = self.roster.odd.remove(&name) {
+                self.unclaim(id, &name, round);
+            }
+            if let Some(number) = self.entered_number(&name) {
                 self.roster.misnamed.remove(&name);
                 let id = self.index.transactions.id(number);
                 // A second name of the same bytes stands in.
@@ -308,14 +318,15 @@ impl Keeper {
                 }
             },
         );
-        self.flush_saved();
     }
 
     fn arrive(&mut self, names: &[String], loaded: &[Loaded], round: &mut Round) {
         self.hide_replaced(names, loaded);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
-                Loaded::Gone => {}
+                Loaded::Directory(inode) => self.note_no_file(name, *inode, "a directory"),
+                Loaded::Nothing if self.is_link(name) => self.note_no_file(name, 0, "a broken link"),
+                Loaded::Nothing => self.counters.came -= 1,
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
@@ -340,7 +351,7 @@ impl Keeper {
             let (now, same) = match loaded {
                 Loaded::Good(good, _) => (Some(&**good), self.is_same(number, good)),
                 Loaded::Refused(..) => (None, false),
-                Loaded::Gone => continue,
+                Loaded::Directory(_) | Loaded::Nothing => continue,
             };
             // Of the first line nothing may change, also what no view shows.
             if !same || now.is_some_and(|good| good.header_sum != self.index.transactions.header_sum(number)) {
@@ -495,8 +506,15 @@ fn add_new(names: &mut Vec<String>, more: Vec<String>) {
 
 fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {
     match read {
-        Ok((bytes, stat)) => load(bytes, stat),
-        Err(error) if error.is_not_found() => Loaded::Gone,
+        Ok((_, Stat { kind: EntryKind::Dir, inode, .. })) => Loaded::Directory(inode),
+        Ok((bytes, stat @ Stat { kind: EntryKind::File, .. })) => load(bytes, stat),
+        Ok(_) => Loaded::Nothing,
+        // A socket cannot be opened at all.
+        Err(error) if error.is_not_found() || error.errno() == Errno::ENXIO => Loaded::Nothing,
         Err(error) => Loaded::Refused(error.to_string(), None),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

@@ -200,11 +200,12 @@ impl Keeper {
         self.check_snapshots();
         self.number += 1;
         self.save_incarnations();
-        self.flush_saved();
         let epoch = Arc::new(self.epoch());
         self.touched = Touched::default();
         self.dirty = false;
         shared.publish(epoch);
+        // Nobody waits for what only spares the next start some reading.
+        self.flush_saved();
     }
 
     /// Whether there is something that the newest epoch does not show.

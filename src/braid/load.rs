@@ -33,8 +33,10 @@ pub(super) struct LoadedEvent {
 pub(super) enum Loaded {
     Good(Box<Good>, Stat),
     Refused(String, Option<Stat>),
-    /// It was there a moment ago.
-    Gone,
+    /// A directory, with its inode.
+    Directory(u64),
+    /// Nothing that is read: gone since it was named, a link that leads nowhere, a pipe.
+    Nothing,
 }
 
 /// Reads a file's bytes; never fails, a file that is none is refused with its reason.

@@ -117,10 +117,13 @@ impl Disk {
         Ok((bytes, stat))
     }
 
-    /// Replaces what is in `bytes` by the bytes of a file; answers its facts as of the moment it was opened.
+    /// Replaces what is in `bytes` by the bytes of a regular file, and by none where the path leads to something else; answers its
+    /// facts as of the moment it was opened.
     pub fn read_into(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<Stat> {
         self.admit(Op::Read, path)?;
-        File::open(path).and_then(|file| read_whole(file, bytes)).context(Op::Read, path)
+        // A pipe would be waited for.
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        opened.and_then(|file| read_whole(file, bytes)).context(Op::Read, path)
     }
 
     /// Opens a directory whose files are read by name: that spares the kernel the way there for each of them.
@@ -242,7 +245,7 @@ pub struct OpenDir {
 }
 
 impl OpenDir {
-    /// Replaces what is in `bytes` by the bytes of an entry that [`Disk::list`] gave; answers its facts as of the moment it was opened.
+    /// As [`Disk::read_into`], of an entry that [`Disk::list`] gave.
     pub fn read_into(&self, shown: &str, bytes: &mut Vec<u8>) -> Result<Stat> {
         if self.disk.twin.is_some() {
             self.disk.admit(Op::Read, &Disk::entry_path(&self.path, shown))?;
@@ -254,7 +257,8 @@ impl OpenDir {
 
     /// Opens a file without a note of the time, if it is ours: else the first reading of each new file would write its inode.
     fn open(&self, name: &OsStr) -> nix::Result<OwnedFd> {
-        let open = |more: OFlag| openat(&self.handle, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC | more, Mode::empty());
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let open = |more: OFlag| openat(&self.handle, name, flags | more, Mode::empty());
         if self.are_ours.load(Ordering::Relaxed) {
             match open(OFlag::O_NOATIME) {
                 Err(Errno::EPERM) => self.are_ours.store(false, Ordering::Relaxed),
@@ -283,11 +287,14 @@ fn by_name<T>(shown: &str, call: impl FnOnce(&OsStr) -> T) -> T {
     if shown.contains('/') { call(&super::os_name(shown)) } else { call(OsStr::new(shown)) }
 }
 
-/// Reads a file from its beginning: one call finds a regular file's end, since its size is known.
+/// Reads a file from its beginning: one call finds a regular file's end, since its size is known. Nothing else is read.
 fn read_whole(mut file: File, bytes: &mut Vec<u8>) -> std::io::Result<Stat> {
     let stat = Stat::of(&file.metadata()?);
     let size = usize::try_from(stat.size).unwrap_or(usize::MAX);
     bytes.clear();
+    if stat.kind != EntryKind::File {
+        return Ok(stat);
+    }
     bytes.resize(size.saturating_add(1).min(RESERVED_BYTES_MAX), 0);
     let mut filled = 0;
     loop {

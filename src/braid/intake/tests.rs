@@ -1,0 +1,74 @@
+//! What stands under a name in `events/`, and what takes its place.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use crate::braid::tests::{append, event, open, store, text};
+use crate::braid::{Braid, OpenOptions};
+use crate::model::FindingKind;
+
+fn found(braid: &Braid) -> Vec<(FindingKind, String)> {
+    let epoch = braid.refresh().unwrap();
+    let mut found: Vec<_> = epoch.findings.iter().filter_map(|finding| Some((finding.kind, finding.file.clone()?))).collect();
+    found.retain(|(kind, _)| *kind != FindingKind::Vanished);
+    found.sort();
+    found
+}
+
+fn make(events: &Path, what: &str, name: &str) {
+    let path = events.join(name);
+    match what {
+        "a directory" => fs::create_dir(&path).unwrap(),
+        "a broken link" => symlink("nowhere", &path).unwrap(),
+        "a pipe" => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        _ => drop(UnixListener::bind(&path).unwrap()),
+    }
+}
+
+const ALL: [&str; 4] = ["a directory", "a broken link", "a pipe", "a socket"];
+
+/// By a hint, by a listing, and at a start the same is found: directories and broken links, for `eventcore-fs` trips over them.
+#[test]
+fn what_is_no_file_is_told_or_passed_over_and_never_waited_for() {
+    for (follow, is_early) in [(true, false), (false, false), (false, true)] {
+        let (_temp, dir) = store();
+        let events = dir.join("events");
+        let braid = (!is_early).then(|| open(&dir, follow));
+        for (n, what) in ALL.into_iter().enumerate() {
+            make(&events, what, &format!("{n}.jsonl"));
+        }
+        let braid = braid.unwrap_or_else(|| open(&dir, follow));
+        let expected = ["0.jsonl", "1.jsonl"].map(|name| (FindingKind::UnreadableByEventcore, name.to_owned()));
+        assert_eq!(found(&braid), expected);
+        append(&braid, &event("s", 1));
+        fs::remove_dir(events.join("0.jsonl")).unwrap();
+        assert_eq!(found(&braid), expected[1..]);
+    }
+}
+
+/// Found by reading: what stood in the place of a file was told, and the file's transaction stayed in every view.
+#[test]
+fn a_file_in_whose_place_something_else_stands_has_gone() {
+    for follow in [true, false] {
+        let (_temp, dir) = store();
+        let braid = Braid::open(&dir, &OpenOptions { follow, ..OpenOptions::default() }).unwrap();
+        for what in ALL {
+            let id = append(&braid, &event("s", 1)).transaction_id;
+            let path = dir.join(format!("events/{id}.jsonl"));
+            let bytes = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            make(&dir.join("events"), what, &format!("{id}.jsonl"));
+            let told = found(&braid);
+            assert_eq!(text(&braid.tree(), "log.jsonl"), "", "{what}");
+            assert_eq!(told.len(), usize::from(matches!(what, "a directory" | "a broken link")), "{what}: {told:?}");
+            if what == "a directory" { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap();
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(found(&braid), [], "{what}");
+            assert_eq!(text(&braid.tree(), "log.jsonl").lines().count(), 1, "{what}");
+            fs::remove_file(&path).unwrap();
+            assert_eq!(found(&braid), [], "{what}");
+        }
+    }
+}
