@@ -28,12 +28,12 @@ pub struct Restored {
 pub struct Restoration {
     /// What is back.
     pub restored: Vec<Restored>,
-    /// Names that git has never had.
+    /// Names that no commit has that git still knows.
     pub unknown: Vec<String>,
 }
 
 impl Braid {
-    /// Brings files back into `events/` from the newest commit, of any branch, that holds them.
+    /// Brings files back into `events/` from the newest commit, of any branch, that holds them, or else from what no branch has any more.
     ///
     /// Without names: everything that this replica has seen and has no more, what git's last commit has and `events/` has
     /// not, and parents that are missing. A file that is there is left alone.

@@ -11,7 +11,8 @@ use crate::format::text::{counted, counted_as};
 
 /// Bring back from git what was in events/ and is gone
 ///
-/// Each file comes from the newest commit, of any branch, that holds it. Without names: everything that this replica has seen
+/// Each file comes from the newest commit, of any branch, that holds it, or else from a commit that no branch has any more: one
+/// that git reset or an aborted rebase took, or that was fetched last. Without names: everything that this replica has seen
 /// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing.
 /// A file that is there is left alone.
 #[derive(Args)]
@@ -39,6 +40,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     if restoration.unknown.is_empty() {
         return Ok(());
     }
-    let message = format!("git has never had {}: {}", counted(restoration.unknown.len(), "file"), restoration.unknown.join(", "));
+    let message =
+        format!("git knows no commit that has {}: {}", counted(restoration.unknown.len(), "file"), restoration.unknown.join(", "));
     Err(Failure::new(Kind::Refused, message).hint("fetch from where they may be: git fetch --all; then run it again"))
 }

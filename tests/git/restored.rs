@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::stage::repository;
-use crate::support::git::git;
+use crate::stage::{clone, repository};
+use crate::support::git::{git, git_command};
 use crate::support::run::{Ran, braidfs_command, run_with};
 
 const FILES: usize = 50;
@@ -92,6 +92,78 @@ fn what_git_never_had_is_told_and_the_rest_comes_back() {
     let (ran, _) = restore(home.path(), &["never".to_owned(), id, path, "a name.jsonl".to_owned()]);
     let ran = ran.code(1);
     assert_eq!(ran.lines().len(), 2, "{}", ran.out);
-    assert!(ran.err.contains("git has never had 2 files: a name.jsonl, never.jsonl"), "{}", ran.err);
+    assert!(ran.err.contains("git knows no commit that has 2 files: a name.jsonl, never.jsonl"), "{}", ran.err);
     assert_eq!(read_all(&dir, &names), whole);
+}
+
+/// The file comes back, by name and by the plain command.
+#[track_caller]
+fn comes_back(dir: &Path, name: &str, subject: &str) {
+    let path = dir.join("events").join(name);
+    for named in [true, false] {
+        if path.exists() {
+            fs::remove_file(&path).unwrap();
+        }
+        let mut command = braidfs_command();
+        command.arg("--store").arg(dir).arg("restore").args(named.then_some(name)).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        let ran = run_with(&mut command, b"").ok();
+        assert!(ran.out.contains(&format!("({subject})\n1 file is back")), "{}", ran.out);
+        assert!(path.exists());
+    }
+}
+
+#[test]
+fn what_a_reset_took_comes_back_and_what_a_branch_has_is_preferred() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let (kept, taken) = (copy.commit("a", 1), copy.commit("a", 2));
+    let dir = copy.dir.clone();
+    drop(copy);
+    let path = dir.join("events").join(&kept);
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, whole.replacen("created_at\":\"2", "created_at\":\"1", 1)).unwrap();
+    git(&dir, ["commit", "-q", "-a", "-m", "an edit"]);
+    git(&dir, ["reset", "-q", "--hard", "HEAD~2"]);
+    comes_back(&dir, &taken, "a 2");
+    fs::remove_file(&path).unwrap();
+    comes_back(&dir, &kept, "a 1");
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+}
+
+#[test]
+fn what_an_aborted_rebase_took_comes_back() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let note = |text: &str| {
+        fs::write(copy.dir.join("note"), text).unwrap();
+        copy.save(text);
+    };
+    note("first");
+    git(&copy.dir, ["switch", "-q", "-c", "side"]);
+    note("side");
+    git(&copy.dir, ["switch", "-q", "main"]);
+    note("main");
+    assert_ne!(run_with(git_command(&copy.dir).args(["rebase", "-q", "side"]), b"").code, 0);
+    let name = format!("{}.jsonl", copy.append("a", 1).transaction_id);
+    git(&copy.dir, ["reset", "-q", "--hard"]);
+    git(&copy.dir, ["add", "events"]);
+    git(&copy.dir, ["commit", "-q", "-m", "amid a rebase"]);
+    git(&copy.dir, ["rebase", "--abort"]);
+    copy.follows();
+    let dir = copy.dir.clone();
+    drop(copy);
+    comes_back(&dir, &name, "amid a rebase");
+}
+
+#[test]
+fn what_was_fetched_to_no_branch_comes_back() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let other = clone(&copy.dir, &home.path().join("other"));
+    let (parent, child) = (other.commit("a", 1), other.commit("a", 2));
+    fs::copy(other.dir.join("events").join(&child), copy.dir.join("events").join(&child)).unwrap();
+    git(&copy.dir, ["fetch", "-q", "../other", "main"]);
+    let dir = copy.dir.clone();
+    drop((copy, other));
+    comes_back(&dir, &parent, "a 1");
 }

@@ -12,6 +12,8 @@ use super::{Commit, GitError, Oid, Program, events_file, of_spawn};
 
 /// For so many files git is given their paths.
 pub(super) const PATHS_MAX: usize = 20;
+/// What a reset, an amended commit or an aborted rebase took, and what a fetch brought that names no branch to keep it.
+const NO_BRANCH_HAS: [&str; 5] = ["--ignore-missing", "--reflog", "FETCH_HEAD", "--not", "--all"];
 
 /// What a file of `events/` said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl Program {
         Ok(versions(changes?))
     }
 
-    /// What these files of `events/` said last, by name; what git has never had is not among it.
+    /// What these files of `events/` said last, by name; what git knows no commit with is not among it.
     ///
     /// # Errors
     /// As [`Program::last_said`].
@@ -106,8 +108,9 @@ impl Program {
     }
 
     /// What files of `events/` said last in the newest commit, of any branch, that added or changed them; of all that are wanted, by name.
+    /// What no branch has is looked for where branches were before, and in what was fetched last.
     ///
-    /// One walk through the history.
+    /// One walk through the history, and one through what no branch has any more.
     ///
     /// # Errors
     /// If git cannot be run, or what it says.
@@ -122,10 +125,28 @@ impl Program {
         is_wanted: impl Fn(&str) -> bool,
         enough: usize,
     ) -> Result<BTreeMap<String, LastSaid>, GitError> {
+        let mut found = BTreeMap::new();
+        self.walk_last_said(&["--all"], paths, &is_wanted, enough, &mut found)?;
+        // Apart, since what a branch has is right though it be older than what was given up.
+        if found.len() < enough {
+            self.walk_last_said(&NO_BRANCH_HAS, paths, &is_wanted, enough, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Adds what was not found before.
+    fn walk_last_said(
+        &self,
+        revisions: &[&str],
+        paths: &[OsString],
+        is_wanted: impl Fn(&str) -> bool,
+        enough: usize,
+        found: &mut BTreeMap<String, LastSaid>,
+    ) -> Result<(), GitError> {
         let events = self.events_path()?;
-        let words = ["log", "--all", COMMIT];
+        let words = [&["log", COMMIT], revisions].concat();
         let mut command = self.command();
-        command.args(words).args(RAW).arg("--").args(paths).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&words).args(RAW).arg("--").args(paths).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(of_spawn)?;
         let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(GitError::Unexpected("log"));
@@ -136,7 +157,6 @@ impl Program {
             let _ = stderr.read_to_end(&mut bytes);
             bytes
         });
-        let mut found = BTreeMap::new();
         let read = read_changes(BufReader::new(stdout), &events, |commit, change| {
             if let (Some(commit), Some(blob)) = (commit, change.after)
                 && !found.contains_key(&change.name)
@@ -149,9 +169,9 @@ impl Program {
         if !matches!(read, Ok(true)) {
             let _ = child.kill();
             let _ = child.wait();
-            return read.map(|_| found).map_err(GitError::Io);
+            return read.map(|_| ()).map_err(GitError::Io);
         }
-        if child.wait()?.success() { Ok(found) } else { Err(self.failed(&words, &said.join().unwrap_or_default())) }
+        if child.wait()?.success() { Ok(()) } else { Err(self.failed(&words, &said.join().unwrap_or_default())) }
     }
 }
 
