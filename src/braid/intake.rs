@@ -84,7 +84,6 @@ impl Keeper {
         let span = tracing::info_span!("take_in", came = count(came.len()), went = count(went.len()), events = Empty, duration_us = Empty);
         let _entered = span.enter();
         let (begun, events_before) = (Instant::now(), self.index.events.len());
-        self.counters.came += came.len() as u64;
         self.counters.went += went.len() as u64;
         if !went.is_empty() {
             let mut round = Round::default();
@@ -321,12 +320,13 @@ impl Keeper {
     }
 
     fn arrive(&mut self, names: &[String], loaded: &[Loaded], round: &mut Round) {
+        self.counters.came += loaded.iter().filter(|loaded| !matches!(loaded, Loaded::Nothing)).count() as u64;
         self.hide_replaced(names, loaded);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
                 Loaded::Directory(inode) => self.note_no_file(name, *inode, "a directory"),
                 Loaded::Nothing if self.is_link(name) => self.note_no_file(name, 0, "a broken link"),
-                Loaded::Nothing => self.counters.came -= 1,
+                Loaded::Nothing => {}
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
