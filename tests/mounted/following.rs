@@ -191,7 +191,9 @@ fn files_that_come_one_after_the_other_are_shown_in_a_few_steps() {
     let steps = epoch() - before;
     // Hints gather for 20 ms. Twice as many: a look may be due to the clock as well.
     let most = 2 * (begun.elapsed().as_millis() as u64 / 20 + 1);
-    assert!(steps <= most.max(4) && steps < FILES as u64 / 2, "{steps} epochs, {most} at most");
+    // On a machine so busy that a file takes longer than that, each may have a step of its own.
+    let is_busy = most >= FILES as u64;
+    assert!(steps <= most.max(4) && (is_busy || steps < FILES as u64 / 2), "{steps} epochs, {most} at most");
     let told = |name: &str| {
         let log = mount.log();
         let arrivals = log.lines().filter(|line| line.contains("what came and went is taken in and shown"));
