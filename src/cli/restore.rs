@@ -14,7 +14,7 @@ use crate::format::text::{counted, counted_as};
 /// Each file comes from the newest commit, of any branch, that holds it, or else from a commit that no branch has any more: one
 /// that git reset or an aborted rebase took, or that was fetched last. Without names: everything that this replica has seen
 /// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing.
-/// A file that is there is left alone.
+/// What comes back brings the parents with it that are missing too. A file that is there is left alone.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {

@@ -167,3 +167,26 @@ fn what_was_fetched_to_no_branch_comes_back() {
     drop((copy, other));
     comes_back(&dir, &parent, "a 1");
 }
+
+#[test]
+fn a_chain_of_parents_comes_back_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let names: Vec<String> = (1..=6).map(|n| copy.commit("a", n)).collect();
+    let dir = copy.dir.clone();
+    drop(copy);
+    let whole = read_all(&dir, &names);
+    let mut runs = Vec::new();
+    for (lost, named) in [(2, false), (5, false), (2, true), (5, true)] {
+        names[..lost].iter().for_each(|name| drop(git(&dir, ["rm", "-q", &format!("events/{name}")])));
+        git(&dir, ["commit", "-q", "-m", "a mistake"]);
+        // Nobody remembers them.
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        let (ran, count) = restore(home.path(), if named { &names[lost - 1..lost] } else { &[] });
+        assert!(ran.ok().out.ends_with(&format!("\n{lost} files are back\n")));
+        assert_eq!(read_all(&dir, &names), whole);
+        runs.push(count);
+        git(&dir, ["reset", "-q", "--hard", "HEAD~1"]);
+    }
+    assert_eq!((runs[1], runs[3]), (runs[0] + 3, runs[2] + 3), "one more a link: {runs:?}");
+}
