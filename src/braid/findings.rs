@@ -1,6 +1,6 @@
 //! What is worth a report, put together for an epoch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
@@ -30,7 +30,9 @@ impl Keeper {
         findings.extend(self.projections.findings());
         findings.extend(self.shelf.findings());
         // Git was asked a while ago; what is back by now is known at once.
-        findings.retain(|finding| finding.kind != FindingKind::Vanished || !self.is_here(finding));
+        let refused: BTreeSet<String> = self.roster.quarantined(&self.index).into_iter().map(|refused| refused.file).collect();
+        let is_refused = |finding: &Finding| finding.file.as_ref().is_some_and(|file| refused.contains(file));
+        findings.retain(|finding| finding.kind != FindingKind::Vanished || !(self.is_here(finding) || is_refused(finding)));
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
         for finding in &mut findings {
             let cure = finding.file.as_ref().and_then(|file| self.memory.cures.get(file));

@@ -7,7 +7,7 @@ use crate::braid::git::{Commit, GitError, LastSaid, Oid, Program, State};
 use crate::braid::load;
 use crate::braid::memory::vanished_events;
 use crate::braid::{Braid, Failure};
-use crate::epoch::Epoch;
+use crate::epoch::{Epoch, Quarantined};
 use crate::model::EventId;
 use crate::store::LockError;
 
@@ -33,6 +33,10 @@ pub struct Restoration {
     pub restored: Vec<Restored>,
     /// Names that no commit has that git still knows.
     pub unknown: Vec<String>,
+    /// What is here and counts as gone, since it is refused.
+    pub refused: Vec<Quarantined>,
+    /// How many events are gone of which no file is known, neither here nor to git.
+    pub unnamed: usize,
 }
 
 impl Braid {
@@ -46,9 +50,12 @@ impl Braid {
     pub fn restore(&self, names: &[String]) -> Result<Restoration, Failure> {
         let epoch = self.wait_ready()?;
         let git = Program::new(self.inner.store.dir());
-        let wanted = if names.is_empty() { gone(&git, &epoch)? } else { names.iter().map(|name| file_name(name)).collect() };
-        let missing: BTreeSet<String> = wanted.into_iter().filter(|name| is_gone(&epoch, name)).collect();
-        let (restoration, files) = find(&git, &epoch, missing)?;
+        let named = || (names.iter().map(|name| file_name(name)).collect(), 0);
+        let (wanted, unnamed) = if names.is_empty() { gone(&git, &epoch)? } else { named() };
+        let (missing, here): (BTreeSet<String>, BTreeSet<String>) = wanted.into_iter().partition(|name| is_gone(&epoch, name));
+        let (mut restoration, files) = find(&git, &epoch, missing)?;
+        restoration.refused = epoch.quarantined.iter().filter(|refused| here.contains(&refused.file)).cloned().collect();
+        restoration.unnamed = unnamed;
         let store = &self.inner.store;
         let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
         store.publish(&lock, &files).map_err(|error| Failure { message: error.to_string(), hint: String::new() })?;
@@ -113,32 +120,43 @@ fn file_name(text: &str) -> String {
     if name.ends_with(".jsonl") { name.to_owned() } else { format!("{name}.jsonl") }
 }
 
-/// The names of the files that are gone.
-fn gone(git: &Program, epoch: &Epoch) -> Result<BTreeSet<String>, GitError> {
+/// The names of the files that are gone or refused, and how many events are gone of which no file is known.
+fn gone(git: &Program, epoch: &Epoch) -> Result<(BTreeSet<String>, usize), GitError> {
     let deleted = git.changes()?.into_iter().filter(|change| change.state == State::Deleted);
     let mut names: BTreeSet<String> = deleted.map(|change| change.name).collect();
-    let transactions = &epoch.index.transactions;
+    let (transactions, events) = (&epoch.index.transactions, &epoch.index.events);
     let missing = transactions.missing().keys().map(|&parent| format!("{}.jsonl", transactions.id(parent)));
     names.extend(missing);
-    let vanished: HashSet<EventId> = vanished_events(&epoch.index).into_iter().collect();
+    let mut vanished: HashSet<EventId> = vanished_events(&epoch.index).into_iter().collect();
     if !vanished.is_empty() {
-        names.extend(holding(git, epoch, &vanished)?);
+        names.extend(holding(git, epoch, &mut vanished)?);
     }
-    Ok(names)
+    let mut unnamed = 0;
+    for id in vanished {
+        match events.find(id, &epoch.index.pack, |_| true) {
+            Some(event) => drop(names.insert(transactions.file_name(events.transaction(event)))),
+            None => unnamed += 1,
+        }
+    }
+    Ok((names, unnamed))
 }
 
-/// The files of git's whole history, and not of `events/`, that hold one of these events.
-fn holding(git: &Program, epoch: &Epoch, vanished: &HashSet<EventId>) -> Result<Vec<String>, GitError> {
-    let known = git.last_said(|name| name.ends_with(".jsonl") && is_gone(epoch, name))?;
+/// The files of git's whole history that are gone or refused and hold one of these events; what they hold is taken from `vanished`.
+fn holding(git: &Program, epoch: &Epoch, vanished: &mut HashSet<EventId>) -> Result<Vec<String>, GitError> {
+    let refused: HashSet<&str> = epoch.quarantined.iter().map(|refused| refused.file.as_str()).collect();
+    let known = git.last_said(|name| name.ends_with(".jsonl") && (refused.contains(name) || is_gone(epoch, name)))?;
     let (names, oids): (Vec<String>, Vec<Oid>) = known.into_iter().map(|(name, last)| (name, last.blob)).unzip();
-    let mut holding = Vec::new();
+    let (mut holding, mut held) = (Vec::new(), HashSet::new());
     git.read_blobs(&oids, |n, blob| {
         let events = blob.and_then(|bytes| load::read(&bytes).ok()).map(|good| good.events).unwrap_or_default();
-        if events.iter().any(|event| vanished.contains(&event.event_id)) {
+        let of_file: Vec<EventId> = events.iter().map(|event| event.event_id).filter(|id| vanished.contains(id)).collect();
+        if !of_file.is_empty() {
             holding.extend(names.get(n).cloned());
         }
+        held.extend(of_file);
         Ok::<(), GitError>(())
     })?;
+    vanished.retain(|id| !held.contains(id));
     Ok(holding)
 }
 

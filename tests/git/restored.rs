@@ -4,11 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use braidfs::model::FindingKind;
 use tempfile::TempDir;
 
 use crate::stage::{clone, repository};
 use crate::support::git::{git, git_command};
 use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::wait::eventually;
 
 const FILES: usize = 50;
 
@@ -189,4 +191,36 @@ fn a_chain_of_parents_comes_back_at_once() {
         git(&dir, ["reset", "-q", "--hard", "HEAD~1"]);
     }
     assert_eq!((runs[1], runs[3]), (runs[0] + 3, runs[2] + 3), "one more a link: {runs:?}");
+}
+
+#[test]
+fn what_cannot_come_back_is_told_with_the_reason() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let dir = copy.dir.clone();
+    let refused = copy.commit("a", 1);
+    let taken = format!("{}.jsonl", copy.append("b", 2).transaction_id);
+    git(&dir, ["clean", "-q", "-f", "-d"]);
+    fs::write(dir.join("events").join(&refused), "nonsense\n").unwrap();
+    copy.finding(FindingKind::Quarantined);
+    copy.finding(FindingKind::Vanished);
+    eventually("both are gone", || copy.count() == 0);
+    let found = copy.braid.survey().unwrap();
+    let of_kind =
+        |kind| found.findings.iter().filter(|finding| finding.kind == kind).map(|finding| finding.file.clone()).collect::<Vec<_>>();
+    assert_eq!(of_kind(FindingKind::Quarantined), [Some(refused.clone())]);
+    assert_eq!(of_kind(FindingKind::Vanished), [Some(taken.clone())], "what is refused is here");
+    drop(copy);
+    let never = format!("git knows no commit that has 1 file: {taken}");
+    let is_here = format!("file \"{refused}\" is here and is refused: ");
+    // What was in no commit has no name any more once the index is read anew.
+    let nameless = "1 event that this replica has seen is in no file that git knows".to_owned();
+    for (names, told) in [(vec![], vec![&nameless, &is_here]), (vec![refused.clone()], vec![&is_here]), (vec![taken.clone()], vec![&never])]
+    {
+        let ran = restore(home.path(), &names).0.code(1);
+        assert_eq!(ran.out, "0 files are back\n");
+        assert!(told.iter().all(|told| ran.err.contains(*told)), "{}", ran.err);
+        assert_eq!(ran.err.contains("braidfs doctor"), told.contains(&&is_here), "{}", ran.err);
+        assert_eq!(ran.err.contains("git fetch"), told != [&is_here], "{}", ran.err);
+    }
 }
