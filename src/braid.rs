@@ -51,6 +51,7 @@ mod load;
 mod numbering;
 mod options;
 mod outcome;
+mod parents;
 mod projections;
 mod reconcile;
 mod record;

@@ -1,8 +1,7 @@
 //! What is worth a report, put together for an epoch.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
 use crate::dag::StaleRead;
 use crate::format::text::{counted, quoted};
@@ -22,7 +21,7 @@ impl Keeper {
         findings.extend(self.quarantine_findings());
         findings.extend(self.delivered_twice_findings());
         findings.extend(self.stale_read_findings());
-        findings.extend(dangling_findings(&self.index, &self.memory.parents));
+        findings.extend(dangling_findings(&self.index, |parents| self.memory.parents.hint(parents)));
         findings.extend(self.edited_findings());
         findings.extend(self.memory.findings());
         findings.extend(self.log_findings.iter().cloned());
@@ -131,7 +130,7 @@ fn told_once(kind: FindingKind) -> bool {
 }
 
 /// Transactions of which a parent is missing.
-pub(super) fn dangling_findings(index: &Index, in_git: &HashMap<TransactionId, Commit>) -> Vec<Finding> {
+pub(super) fn dangling_findings(index: &Index, hint: impl Fn(&[TransactionId]) -> String) -> Vec<Finding> {
     let transactions = &index.transactions;
     let mut by_child: BTreeMap<u32, Vec<TransactionId>> = BTreeMap::new();
     for (&parent, children) in transactions.missing() {
@@ -143,18 +142,13 @@ pub(super) fn dangling_findings(index: &Index, in_git: &HashMap<TransactionId, C
         .into_iter()
         .map(|(child, parents)| {
             let names: Vec<String> = parents.iter().map(ToString::to_string).collect();
-            let held = parents.iter().find_map(|parent| in_git.get(parent).map(|commit| (parent, commit)));
-            let hint = match held {
-                Some((parent, commit)) => format!("braidfs restore {parent}.jsonl   # git has it in commit {}", commit.oid.short()),
-                None => format!("git log --all --oneline -- events/{}.jsonl", names.first().map_or("", String::as_str)),
-            };
             Finding {
                 kind: FindingKind::Dangling,
                 severity: Severity::Warning,
                 file: Some(transactions.file_name(child)),
                 transaction_id: Some(transactions.id(child)),
                 message: format!("transaction \"{}\" names parents that are not here: {}", transactions.id(child), names.join(", ")),
-                hint,
+                hint: hint(&parents),
             }
         })
         .collect()

@@ -1,14 +1,14 @@
 //! What is worth a report beyond the files as they lie there: what was here before, what git does, what the machine lacks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use crate::braid::git::Commit;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::Good;
+use crate::braid::parents::ParentsInGit;
 use crate::disk::Stat;
 use crate::format::text::{counted_as, quoted, quoted_path};
 use crate::index::Index;
@@ -38,8 +38,8 @@ pub(super) struct Memory {
     pub(super) drafts: Vec<Finding>,
     /// What the last survey found.
     pub(super) surveyed: Vec<Finding>,
-    /// The commits that hold missing parents.
-    pub(super) parents: HashMap<TransactionId, Commit>,
+    /// What git has of missing parents.
+    pub(super) parents: ParentsInGit,
     /// What brings a file in order again that is refused or was changed, as far as git tells.
     pub(super) cures: BTreeMap<String, String>,
     /// Conflicts that were declined here, by id, and the facts of the file that says so.

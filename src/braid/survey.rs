@@ -5,11 +5,12 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::braid::git::{Commit, GitError, Oid, Program, State};
+use crate::braid::git::{GitError, Oid, Program, State};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::left_out::left_out;
 use crate::braid::load;
 use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
+use crate::braid::parents::ParentsInGit;
 use crate::braid::{Braid, Failure, Shared};
 use crate::disk::Stat;
 use crate::epoch::Epoch;
@@ -44,7 +45,7 @@ pub(super) struct Surveyed {
     findings: Vec<Finding>,
     /// Of tips that git has told more about by now.
     origins: BTreeMap<TransactionId, Origin>,
-    parents: HashMap<TransactionId, Commit>,
+    parents: ParentsInGit,
     /// Commands that bring files in order, by file.
     cures: BTreeMap<String, String>,
     /// What files said first that the history has in several versions.
@@ -218,6 +219,8 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
         surveyed
             .findings
             .push(unanswered(&reason, "git worktree repair   # or put back what is missing, from a clone or a backup".to_owned()));
+    } else {
+        surveyed.parents = ParentsInGit::NoRepository;
     }
     surveyed
 }
@@ -344,9 +347,8 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
     let deleted: Vec<&str> = in_state(&[State::Deleted]);
     surveyed.findings.extend(deleted.into_iter().map(deleted_finding));
     let transactions = &epoch.index.transactions;
-    let missing = transactions.missing().keys().take(PARENTS_ASKED_MAX).map(|&parent| format!("{}.jsonl", transactions.id(parent)));
-    let held = git.last_said_by(&missing.collect())?.into_iter();
-    surveyed.parents.extend(held.filter_map(|(name, last)| Some((name.strip_suffix(".jsonl")?.parse().ok()?, last.commit))));
+    let missing = transactions.missing().keys().take(PARENTS_ASKED_MAX).map(|&parent| transactions.id(parent));
+    surveyed.parents = ParentsInGit::ask(git, missing.collect())?;
     surveyed.findings.extend(git.lacks()?.sentences().map(|lack| Finding {
         kind: FindingKind::GitSetup,
         severity: Severity::Warning,

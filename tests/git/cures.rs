@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use braidfs::braid::Braid;
 use serde_json::Value;
 
-use crate::stage::{Copy, repository};
+use crate::stage::{self, Copy, repository};
 use crate::support::git::git;
 use crate::support::mount::{braidfs_as_nobody, is_root};
 use crate::support::run::{Ran, braidfs_command, run_with};
@@ -101,6 +102,45 @@ fn dangling() {
         git(&copy.dir, ["rm", "-q", &format!("events/{}", names[0])]);
         git(&copy.dir, ["commit", "-q", "-m", "a mistake"]);
     });
+}
+
+#[track_caller]
+fn hint_of(dir: &Path, kind: &str) -> String {
+    let found = findings(dir);
+    let finding = found.iter().find(|finding| finding["kind"] == kind).unwrap_or_else(|| panic!("{kind} is not in {found:?}"));
+    finding["hint"].as_str().unwrap().to_owned()
+}
+
+/// The store has a transaction of two roots of a clone, and git has none of them here until it is fetched.
+#[test]
+fn dangling_and_no_commit_here_has_the_parents() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let other = stage::clone(&copy.dir, &home.path().join("other"));
+    other.commit("a", 1);
+    git(&other.dir, ["switch", "-q", "-c", "side", "HEAD~1"]);
+    other.follows();
+    other.commit("b", 2);
+    git(&other.dir, ["merge", "-q", "--no-edit", "main"]);
+    other.follows();
+    let (child, whole) = (other.commit("a", 3), other.text("log.jsonl"));
+    let take = |dir: &Path| fs::copy(other.dir.join("events").join(&child), dir.join("events").join(&child)).unwrap();
+    take(&copy.dir);
+    let dir = copy.dir.clone();
+    drop(copy);
+    let hint = hint_of(&dir, "dangling");
+    assert!(hint.contains("# git has no such file here; or git fetch CLONE, ") && hint.matches(".jsonl").count() == 2, "{hint}");
+    git(&dir, ["remote", "add", "origin", other.dir.to_str().unwrap()]);
+    as_it_stands(&dir, &hint);
+    assert_eq!(Copy::open(&dir).text("log.jsonl"), whole);
+    // Where there is no git, a working copy is what helps.
+    let alone = home.path().join("alone");
+    Braid::init(&alone).unwrap();
+    take(&alone);
+    let hint = hint_of(&alone, "dangling");
+    assert!(hint.ends_with("# OTHER is a working copy that has it; this store lies in no git repository"), "{hint}");
+    as_it_stands(&alone, &hint.replace("OTHER", other.dir.to_str().unwrap()));
+    assert_eq!(Copy::open(&alone).text("log.jsonl"), whole);
 }
 
 #[test]

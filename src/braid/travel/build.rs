@@ -1,6 +1,6 @@
 //! Makes a past epoch of the present one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::braid::findings::dangling_findings;
@@ -8,7 +8,7 @@ use crate::braid::travel::revision::{FromGit, Revision, names};
 use crate::epoch::{Counters, Epoch, PastFacts, Progress, Quarantined, WriterState};
 use crate::index::feed::{Feed, Slot};
 use crate::index::{Index, Touched};
-use crate::model::{EventId, Finding, FindingKind};
+use crate::model::{EventId, Finding, FindingKind, TransactionId};
 
 /// The epoch of some transactions of the present.
 pub(super) fn from_present(present: &Epoch, chosen: &[u32]) -> Epoch {
@@ -82,8 +82,14 @@ fn quarantined(index: &Index, revision: &Revision) -> Vec<Quarantined> {
     all
 }
 
+/// What tells which commits have a parent: it is the past that lacks it.
+fn in_which_commits(parents: &[TransactionId]) -> String {
+    let paths: Vec<String> = parents.iter().map(|parent| format!("events/{parent}.jsonl")).collect();
+    format!("git log --all --oneline -- {}", paths.join(" "))
+}
+
 fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findings: Vec<Finding>) -> Epoch {
-    findings.extend(dangling_findings(&index, &HashMap::new()));
+    findings.extend(dangling_findings(&index, in_which_commits));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
     let count = u64::from(index.transactions.valid_count());
     Epoch {
