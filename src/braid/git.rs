@@ -90,7 +90,8 @@ impl GitError {
     #[must_use]
     pub fn is_overtaken(&self) -> bool {
         let Self::Failed { message, .. } = self else { return false };
-        let raced = ["cannot lock ref", "failed to update ref", "incorrect old value provided"];
+        // A reference that cannot be locked for another reason (a name in its way) stays so.
+        let raced = ["but expected", "failed to update ref", "incorrect old value provided"];
         message.contains("[rejected]") || (message.contains("[remote rejected]") && raced.iter().any(|words| message.contains(words)))
     }
 

@@ -123,7 +123,10 @@ impl Keeper {
             match kind {
                 ListedKind::Other => continue,
                 // Where it stands in the place of a file, that has gone.
-                ListedKind::Directory | ListedKind::BrokenLink if self.entered_number(&name).is_some() => came.push(name.clone()),
+                ListedKind::Directory | ListedKind::BrokenLink if self.is_known(&name) && !self.is_no_file(&name) => {
+                    came.push(name);
+                    continue;
+                }
                 ListedKind::Directory => self.note_no_file(&name, inode, "a directory"),
                 ListedKind::BrokenLink => self.note_no_file(&name, inode, "a broken link"),
                 ListedKind::File => match self.entered_number(&name) {
@@ -137,8 +140,7 @@ impl Keeper {
                         continue;
                     }
                     // A file may get the inode of what stood there before.
-                    None if self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode && !matches!(odd.kind, OddKind::NoFile(_))) => {
-                    }
+                    None if !self.is_no_file(&name) && self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode) => {}
                     None => {
                         if self.roster.odd.contains_key(&name) {
                             seen_names.insert(name.clone());
@@ -196,6 +198,15 @@ impl Keeper {
         Ok((came, went))
     }
 
+    /// Whether a name is known to stand for something that is no file.
+    fn is_no_file(&self, name: &str) -> bool {
+        matches!(self.roster.odd.get(name), Some(Odd { kind: OddKind::NoFile(_), .. }))
+    }
+
+    fn is_broken_link(&self, name: &str) -> bool {
+        self.is_link(name) && self.store.stat(name).is_err_and(|error| error.is_not_found())
+    }
+
     /// Whether a name is that of a link, wherever it leads.
     fn is_link(&self, name: &str) -> bool {
         let path = Disk::entry_path(&self.store.layout().events(), name);
@@ -204,7 +215,7 @@ impl Keeper {
 
     fn note_no_file(&mut self, name: &str, inode: u64, what: &'static str) {
         let odd = Odd { inode, size: 0, mtime_ns: 0, kind: OddKind::NoFile(what) };
-        if !matches!(self.roster.odd.get(name), Some(Odd { kind: OddKind::NoFile(_), .. })) {
+        if !self.is_no_file(name) {
             self.roster.odd.insert(name.to_owned(), odd);
             self.mark_dirty();
         }
@@ -324,9 +335,10 @@ impl Keeper {
         self.hide_replaced(names, loaded);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
-                Loaded::Directory(inode) => self.note_no_file(name, *inode, "a directory"),
-                Loaded::Nothing if self.is_link(name) => self.note_no_file(name, 0, "a broken link"),
-                Loaded::Nothing => {}
+                // A link to something that is no file is passed over.
+                Loaded::Directory(inode) if !self.is_link(name) => self.note_no_file(name, *inode, "a directory"),
+                Loaded::Nothing if self.is_broken_link(name) => self.note_no_file(name, 0, "a broken link"),
+                Loaded::Directory(_) | Loaded::Nothing => {}
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),

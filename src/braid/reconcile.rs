@@ -155,7 +155,11 @@ impl Braid {
             pass.resolved.clone_from(&proposal.conflicts);
             pass.committed = Some(self.commit(proposal)?);
         }
-        self.remember_declined(declined)?;
+        match self.remember_declined(declined) {
+            // What was committed stands, whatever was not noted.
+            Err(error) if pass.committed.is_some() => tracing::warn!(%error, "why conflicts were declined could not be noted"),
+            noted => noted?,
+        }
         Ok(pass)
     }
 

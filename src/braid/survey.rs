@@ -202,7 +202,7 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     let mut surveyed = Surveyed::default();
     surveyed.findings.extend(stale_temporaries(store));
     surveyed.findings.extend(collisions(epoch));
-    surveyed.findings.extend(left_out(store, &epoch.index));
+    surveyed.findings.extend(left_out(store, &epoch.index).ok().flatten());
     let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));
     surveyed.first_said = Arc::clone(&asked.first_said);
     surveyed.cures = cures(store, git.as_ref(), epoch, &surveyed.first_said);

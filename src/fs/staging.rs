@@ -128,6 +128,15 @@ impl Told {
     }
 }
 
+impl State {
+    /// A name stands for this file no more.
+    fn forget_name(&mut self, name: &str, file: &Staged) {
+        if self.names.get(name).is_some_and(|named| named.id == file.id) {
+            self.names.remove(name);
+        }
+    }
+}
+
 impl Inner {
     fn is_gone(&self, now: Instant) -> bool {
         matches!(self.phase, Phase::Committed { until } if until <= now && self.writers == 0)
@@ -277,7 +286,7 @@ impl Staging {
                 inner.name = None;
             }
             tracing::warn!(name, "a staged file is gone from the store: it was not removed through the mount");
-            self.forget_name(&name, &file);
+            locked(&self.state).forget_name(&name, &file);
         }
     }
 
@@ -311,15 +320,8 @@ impl Staging {
             self.files.remove(&staged).map_err(|error| error.errno())?;
             inner.name = None;
         }
-        self.forget_name(name, file);
+        locked(&self.state).forget_name(name, file);
         Ok(())
-    }
-
-    fn forget_name(&self, name: &str, file: &Staged) {
-        let mut state = locked(&self.state);
-        if state.names.get(name).is_some_and(|named| named.id == file.id) {
-            state.names.remove(name);
-        }
     }
 }
 

@@ -12,11 +12,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::disk::Disk;
 use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
+use crate::mount::alone::Alone;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, detach};
 use crate::mount::notify::Queue;
-
-use crate::mount::alone::Alone;
 use crate::mount::park::Parking;
 use crate::mount::shell::{Shell, settle};
 use crate::mount::signals::Signals;

@@ -191,7 +191,7 @@ impl Store {
             return self.record(identity);
         }
         let text = last_transaction_text(identity);
-        let written = self.disk().open_or_create(&self.last_transaction_path()).and_then(|mut file| file.write_at(0, text.as_bytes()));
+        let written = self.disk().open_file(&self.last_transaction_path()).and_then(|mut file| file.write_at(0, text.as_bytes()));
         match written {
             Err(error) if error.is_not_found() => self.write_identity_again(identity),
             written => written,

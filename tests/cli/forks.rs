@@ -181,7 +181,12 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
     };
     let emptied = edit(&script(&store, ": > \"$1\"")).code(1);
     assert!(emptied.out.contains("stays open"), "{emptied:?}");
-    edit(&script(&store, "exit 1")).code(4);
+    let failed = edit(&script(&store, "exit 1")).code(4);
+    assert!(!failed.err.contains("is kept"), "nothing was written: {failed:?}");
+    let killed = edit(&script(&store, "echo half > \"$1\"; exit 1")).code(4);
+    let kept = killed.err.split("what you wrote is kept in ").nth(1).unwrap().trim().to_owned();
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "half\n");
+    fs::remove_file(kept).unwrap();
     // Leaving without saving decides nothing.
     let left = edit(&script(&store, "exit 0")).code(1);
     assert!(left.out.contains("stays open: left open") && left.err.contains("nothing was saved"), "the reason before stays: {left:?}");

@@ -41,6 +41,10 @@ fn a_sparse_clone_says_what_it_lacks_and_takes_nothing() {
     braidfs(&dir, &["doctor"]).code(1);
     let refused = braidfs(&dir, &["append"]).code(1);
     assert!(refused.err.contains("left out of \"events/\" by a sparse checkout") && refused.err.contains(CURE), "{}", refused.err);
+    // Who cannot ask git does not know better.
+    let bin = env!("CARGO_BIN_EXE_braidfs");
+    let unasked = bash(&dir, &format!("echo '{{\"stream\":\"a\",\"type\":\"T\",\"data\":1}}' | PATH=/empty {bin} append")).code(1);
+    assert!(unasked.err.contains("git does not tell whether a sparse checkout leaves it out"), "{}", unasked.err);
     assert_eq!(fs::read_dir(dir.join("events")).unwrap().count(), 0);
     assert!(!dir.join(".eventcore/replica_id").exists(), "nobody wrote here");
     bash(&dir, CURE).ok();

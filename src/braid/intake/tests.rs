@@ -22,12 +22,14 @@ fn make(events: &Path, what: &str, name: &str) {
     match what {
         "a directory" => fs::create_dir(&path).unwrap(),
         "a broken link" => symlink("nowhere", &path).unwrap(),
+        "a link to a directory" => symlink(".", &path).unwrap(),
+        "a link to a device" => symlink("/dev/null", &path).unwrap(),
         "a pipe" => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
         _ => drop(UnixListener::bind(&path).unwrap()),
     }
 }
 
-const ALL: [&str; 4] = ["a directory", "a broken link", "a pipe", "a socket"];
+const ALL: [&str; 6] = ["a directory", "a broken link", "a pipe", "a socket", "a link to a directory", "a link to a device"];
 
 /// By a hint, by a listing, and at a start the same is found: directories and broken links, for `eventcore-fs` trips over them.
 #[test]
@@ -45,6 +47,28 @@ fn what_is_no_file_is_told_or_passed_over_and_never_waited_for() {
         append(&braid, &event("s", 1));
         fs::remove_dir(events.join("0.jsonl")).unwrap();
         assert_eq!(found(&braid), expected[1..]);
+    }
+}
+
+/// Two files that claimed one id are none: the other one counts again, however it is noticed.
+#[test]
+fn a_claimant_in_whose_place_something_else_stands_claims_no_more() {
+    for follow in [true, false] {
+        let (_temp, dir) = store();
+        let braid = open(&dir, follow);
+        let id = append(&braid, &event("s", 1)).transaction_id;
+        let (one, other) = (dir.join(format!("events/{id}.jsonl")), dir.join("events/other.jsonl"));
+        let text_of = fs::read_to_string(&one).unwrap();
+        let (header, payload) = text_of.split_once('\n').unwrap();
+        let payload = payload.replace("Counted", "Guessed");
+        let hash = |payload: &str| crate::format::transaction::content_hash(payload.as_bytes()).map(|byte| format!("{byte:02x}")).concat();
+        let header = header.replace(&hash(text_of.split_once('\n').unwrap().1), &hash(&payload));
+        fs::write(&other, format!("{header}\n{payload}")).unwrap();
+        assert_eq!(found(&braid).len(), 2, "{:?}", found(&braid));
+        fs::remove_file(&other).unwrap();
+        make(&dir.join("events"), "a directory", "other.jsonl");
+        assert_eq!(found(&braid), [(FindingKind::UnreadableByEventcore, "other.jsonl".to_owned())]);
+        assert_eq!(text(&braid.tree(), "log.jsonl").lines().count(), 1);
     }
 }
 

@@ -68,6 +68,9 @@ pub(super) fn editor(conflict: &OpenConflict, written: &mut Written) -> Result<R
             .status()
             .map_err(|error| failed("the editor cannot be started").because(&error))?;
         if !ended.success() {
+            if stat()? != offered {
+                written.0.push(resolution);
+            }
             return Err(failed("the editor failed; nothing is committed"));
         }
         // Who leaves without saving has decided nothing, or has an editor that saves no text that was not changed.

@@ -97,8 +97,9 @@ impl Staging {
             inner.checking = Checking::default();
             before
         };
-        self.forget_name(before.as_str(), file);
-        locked(&self.state).names.insert(target.as_str().to_owned(), Arc::clone(file));
+        let mut state = locked(&self.state);
+        state.forget_name(before.as_str(), file);
+        state.names.insert(target.as_str().to_owned(), Arc::clone(file));
         Ok(())
     }
 }

@@ -193,6 +193,8 @@ fn an_identity_that_was_taken_away_is_written_anew_unless_another_stands_there()
     for taken in [store.layout().private(), store.layout().eventcore()] {
         store.remember(&lock, &mut identity, transaction(5)).unwrap();
         fs::remove_dir_all(taken).unwrap();
+        // Whoever needs the directory makes it.
+        fs::create_dir_all(store.layout().private()).unwrap();
         store.remember(&lock, &mut identity, transaction(6)).unwrap();
         assert_eq!(store.identity().unwrap(), identity);
         assert_eq!((identity.replica_id, identity.last_transaction), (Some(replica(1)), Some(transaction(6))));
