@@ -57,6 +57,7 @@ impl Program {
             // A commit that was seen may be gone since.
             .args(["log", "--ignore-missing", "--topo-order"])
             .args(RAW)
+            .arg("-c")
             .args(["--format=", "--stdin", "--", "events"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -146,7 +147,8 @@ impl Program {
         let events = self.events_path()?;
         let words = [&["log", COMMIT], revisions].concat();
         let mut command = self.command();
-        command.args(&words).args(RAW).arg("--").args(paths).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What a merge gave up is wanted as well, and what it took is newer than what it did not.
+        command.args(&words).args(RAW).args(["-m", "--"]).args(paths).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(of_spawn)?;
         let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(GitError::Unexpected("log"));

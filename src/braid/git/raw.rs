@@ -1,7 +1,8 @@
-//! What `git log --raw -c -z` tells of the files in `events/`.
+//! What `git log --raw -z` tells of the files in `events/`.
 //!
 //! With `-c` a merge tells exactly the files that no parent has as it has them, so what it merely brings from another side is not among
-//! them: the commits of that side tell it. Git would apply `--diff-filter` to the merge's difference to each parent by itself and lose a file
+//! them: the commits of that side tell it, but those of a side that the merge gave up, which git passes over. With `-m` a merge tells
+//! what it has and any parent has not, and no side is passed over. Git would apply `--diff-filter` to the merge's difference to each parent by itself and lose a file
 //! that one parent does not have and the merge changed, and does not apply `--relative` to merges at all: both are done here.
 
 use std::ffi::OsStr;
@@ -11,8 +12,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::{Commit, GitError, Oid, Program};
 use crate::disk::shown_name;
 
-/// The options for what is read here.
-pub(super) const RAW: [&str; 5] = ["--raw", "-c", "-z", "--no-abbrev", "--no-renames"];
+/// The options for what is read here; `-c` or `-m` are said beside them.
+pub(super) const RAW: [&str; 4] = ["--raw", "-z", "--no-abbrev", "--no-renames"];
 
 /// What a commit did to a file of `events/`.
 pub(super) struct FileChange {

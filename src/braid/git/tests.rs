@@ -96,7 +96,7 @@ fn changes_say_how_each_file_stands_to_the_last_commit() {
 }
 
 #[test]
-fn what_a_file_said_last_is_found_on_any_branch_and_a_merge_counts_only_for_what_it_made() {
+fn what_a_file_said_last_is_found_on_any_branch_with_a_commit_that_has_it() {
     let dir = repository();
     let events = dir.path().join("deep/events");
     let program = Program::new(&dir.path().join("deep"));
@@ -130,7 +130,7 @@ fn what_a_file_said_last_is_found_on_any_branch_and_a_merge_counts_only_for_what
         ("a.jsonl", "first", "a\n"),
         ("b \"ä\".jsonl", "first", "b"),
         ("y.jsonl", "merges", "of the merge\n"),
-        ("z.jsonl", "brings z", "z\n"),
+        ("z.jsonl", "merges", "z\n"),
     ];
     let all = all.map(|(name, subject, bytes)| (name.to_owned(), subject.to_owned(), bytes.to_owned()));
     let few = ["a.jsonl", "b \"ä\".jsonl", "never.jsonl", "y.jsonl", "z.jsonl"];
@@ -138,8 +138,47 @@ fn what_a_file_said_last_is_found_on_any_branch_and_a_merge_counts_only_for_what
     let many: Vec<String> = (0..PATHS_MAX).map(|n| format!("never-{n}.jsonl")).collect();
     assert_eq!(told(&few.into_iter().chain(many.iter().map(String::as_str)).collect::<Vec<_>>()), all);
     assert_eq!(told(&["never.jsonl"]), []);
-    let side = program.last_said_by(&["z.jsonl".to_owned()].into()).unwrap().remove("z.jsonl").unwrap().commit;
-    assert_eq!((side.author.as_str(), side.oid), ("Ada", program.commit("side").unwrap()));
+    let merge = program.last_said_by(&["z.jsonl".to_owned()].into()).unwrap().remove("z.jsonl").unwrap().commit;
+    assert_eq!((merge.author.as_str(), merge.oid), ("Ada", program.commit("merged").unwrap()));
+}
+
+/// Git passes over the side of a merge that the merge gave up, and what is newest is not what the merge took.
+#[test]
+fn what_a_merge_gave_up_is_found_and_what_it_took_was_said_last() {
+    let dir = repository();
+    let events = dir.path().join("deep/events");
+    let program = Program::new(&dir.path().join("deep"));
+    let save = |message: &str| {
+        git(dir.path(), &["add", "-A"]);
+        git(dir.path(), &["commit", "-q", "-m", message]);
+    };
+    git(dir.path(), &["switch", "-q", "-c", "side"]);
+    fs::write(events.join("lost.jsonl"), "lost\n").unwrap();
+    save("brings what is lost");
+    git(dir.path(), &["switch", "-q", "main"]);
+    fs::write(events.join("x.jsonl"), "1").unwrap();
+    save("one");
+    git(dir.path(), &["merge", "-q", "--no-edit", "-s", "ours", "side"]);
+    git(dir.path(), &["branch", "-q", "-D", "side"]);
+    git(dir.path(), &["switch", "-q", "-c", "other"]);
+    fs::write(events.join("x.jsonl"), "3").unwrap();
+    save("three");
+    git(dir.path(), &["switch", "-q", "main"]);
+    fs::write(events.join("x.jsonl"), "2").unwrap();
+    git(dir.path(), &["add", "-A"]);
+    git(dir.path(), &["commit", "-q", "-m", "two", "--date", "2099-01-01T00:00:00Z"]);
+    git(dir.path(), &["merge", "-q", "--no-edit", "-X", "theirs", "other"]);
+    git(dir.path(), &["rm", "-q", "deep/events/x.jsonl"]);
+    git(dir.path(), &["commit", "-q", "-m", "removes x"]);
+    let three = Oid::parse(&git(dir.path(), &["rev-parse", "HEAD~1:deep/events/x.jsonl"])).unwrap();
+    let lost = program.last_said(|name| name == "lost.jsonl").unwrap();
+    assert_eq!(lost["lost.jsonl"].commit.subject, "brings what is lost");
+    let names =
+        |more: usize| ["x.jsonl".to_owned(), "lost.jsonl".to_owned()].into_iter().chain((0..more).map(|n| format!("never-{n}.jsonl")));
+    for more in [0, PATHS_MAX] {
+        let found = program.last_said_by(&names(more).collect()).unwrap();
+        assert_eq!((found.len(), &found["x.jsonl"].blob), (2, &three), "{more}");
+    }
 }
 
 #[test]
