@@ -251,3 +251,20 @@ fn a_file_that_was_committed_torn_and_then_whole_was_not_edited() {
     fs::remove_dir_all(dir.join("index")).unwrap();
     told_by_all(&dir, &[]);
 }
+
+/// Git makes the file anew, and it may get the inode that it had.
+#[test]
+fn a_reset_takes_an_edit_back_in_an_open_store() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let copy = repository(&dir);
+    let name = copy.commit("a", 1);
+    copy.commit("a", 2);
+    let before = copy.text("log.jsonl");
+    let first = before.lines().next().unwrap().to_owned() + "\n";
+    let _ = rewrite(&dir, &name, EDITS[0], true);
+    eventually_eq(&true, || copy.text("log.jsonl").contains("\"created_at\":\"1"));
+    git(&dir, ["commit", "-q", "-a", "-m", "edited"]);
+    git(&dir, ["reset", "-q", "--hard", "HEAD~2"]);
+    eventually_eq(&first, || copy.text("log.jsonl"));
+}
