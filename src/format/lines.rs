@@ -1,5 +1,6 @@
 //! The lines of views: a number or two in front, and behind them a tail that is rendered once an event.
 
+mod content;
 mod prefix;
 mod read;
 
@@ -7,6 +8,7 @@ use crate::format::json::push_string;
 use crate::format::transaction::ParsedEvent;
 use crate::model::{EventId, Header};
 
+pub use content::push_content_first;
 pub use prefix::{
     FEED_PREFIX_FIXED_LEN, LOG_PREFIX_FIXED_LEN, STREAM_PREFIX_FIXED_LEN, digits, digits_up_to, push_feed_prefix, push_log_prefix,
     push_stream_prefix,
@@ -14,12 +16,16 @@ pub use prefix::{
 pub use read::{GoneLine, Line, parse_gone_line, parse_line};
 
 const EVENT_ID_KEY: &[u8] = br#""event_id":""#;
+const STREAM_ID_KEY: &[u8] = br#"","stream_id":"#;
+const TRANSACTION_ID_KEY: &[u8] = br#","transaction_id":""#;
+const REPLICA_ID_KEY: &[u8] = br#"","replica_id":""#;
+const CREATED_AT_KEY: &[u8] = br#"","created_at":"#;
 
 /// Appends the tail of an event's view lines: everything behind the leading numbers, with the line end.
 pub fn render_tail(out: &mut Vec<u8>, header: &Header, event: &ParsedEvent<'_>) {
     out.extend_from_slice(EVENT_ID_KEY);
     push_id(out, event.event_id.0);
-    out.extend_from_slice(br#"","stream_id":"#);
+    out.extend_from_slice(STREAM_ID_KEY);
     push_string(out, &event.stream_id);
     out.extend_from_slice(br#","event_type":"#);
     push_string(out, &event.event_type);
@@ -27,11 +33,11 @@ pub fn render_tail(out: &mut Vec<u8>, header: &Header, event: &ParsedEvent<'_>) 
     out.extend_from_slice(event.event_data.as_bytes());
     out.extend_from_slice(br#","metadata":"#);
     out.extend_from_slice(event.metadata.as_bytes());
-    out.extend_from_slice(br#","transaction_id":""#);
+    out.extend_from_slice(TRANSACTION_ID_KEY);
     push_id(out, header.transaction_id.0);
-    out.extend_from_slice(br#"","replica_id":""#);
+    out.extend_from_slice(REPLICA_ID_KEY);
     push_id(out, header.replica_id.0);
-    out.extend_from_slice(br#"","created_at":"#);
+    out.extend_from_slice(CREATED_AT_KEY);
     push_string(out, &header.created_at);
     out.extend_from_slice(b"}\n");
 }
@@ -68,13 +74,17 @@ mod tests {
     use super::*;
     use crate::model::{ReplicaId, TransactionId};
 
-    fn tail() -> Vec<u8> {
+    pub(super) fn tail() -> Vec<u8> {
+        tail_of("a\"/é\n", "2026-11-21T22:17:35+00:00")
+    }
+
+    pub(super) fn tail_of(stream_id: &str, created_at: &str) -> Vec<u8> {
         let header = Header {
             format_version: 2,
             transaction_id: TransactionId(Uuid::from_u128(2)),
             replica_id: ReplicaId(Uuid::from_u128(3)),
             parents: Vec::new(),
-            created_at: "2026-11-21T22:17:35+00:00".to_owned(),
+            created_at: created_at.to_owned(),
             stream_bases: Vec::new(),
             content_hash: None,
             resolves: Vec::new(),
@@ -82,7 +92,7 @@ mod tests {
         };
         let event = ParsedEvent {
             event_id: EventId(Uuid::from_u128(1)),
-            stream_id: "a\"/é\n".into(),
+            stream_id: stream_id.into(),
             stream_version: 99,
             event_type: "Opened".into(),
             event_data: "{ \"a\" : 1.50 }",

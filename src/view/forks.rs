@@ -96,7 +96,7 @@ impl Tree {
         // Under one conflict and one incarnation of the stream, the lines are told apart by how many there are.
         let incarnation = u64::from(index.stream_list(fork.stream).map_or(0, |list| list.incarnation));
         let xattrs = vec![("user.braidfs.stream_id".to_owned(), index.streams.text(fork.stream).as_bytes().to_vec())];
-        Node::File(self.lines(items, incarnation << 32 | events.len() as u64, Numbers::Version, xattrs))
+        Node::File(self.lines(items, incarnation << 32 | events.len() as u64, Numbers::VersionBehind, xattrs))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::epoch::Epoch;
 use crate::format::lines::{
     FEED_PREFIX_FIXED_LEN, GONE_TAIL_LEN, LOG_PREFIX_FIXED_LEN, Line, STREAM_PREFIX_FIXED_LEN, digits, digits_up_to, parse_line,
-    push_feed_prefix, push_gone_tail, push_log_prefix, push_stream_prefix,
+    push_content_first, push_feed_prefix, push_gone_tail, push_log_prefix, push_stream_prefix,
 };
 use crate::index::Index;
 use crate::index::feed::Slot;
@@ -19,11 +19,13 @@ pub fn with_line<T>(index: &Index, event: u32, read: impl FnOnce(&Line<'_>) -> T
     parse_line(&line).map(|line| read(&line))
 }
 
-/// Which numbers stand in front of a line.
+/// Which numbers a line has, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// `stream_version`: streams, types and categories.
+    /// `stream_version` in front: streams, types and categories.
     Version,
+    /// `stream_version` behind the content: the sides of a fork, which are compared.
+    VersionBehind,
     /// `position` and `stream_version`: the canonical log.
     Position,
     /// `seq_nr`: ingestion order.
@@ -87,7 +89,7 @@ impl Lines {
     /// What a view adds to the weights of its first `rank` items.
     fn extra(&self, rank: u64) -> u64 {
         match self.numbers {
-            Numbers::Version => STREAM_PREFIX_FIXED_LEN * rank,
+            Numbers::Version | Numbers::VersionBehind => STREAM_PREFIX_FIXED_LEN * rank,
             Numbers::Position => LOG_PREFIX_FIXED_LEN * rank + digits_up_to(rank),
             Numbers::SeqNr => FEED_PREFIX_FIXED_LEN * rank + digits_up_to(rank),
         }
@@ -110,7 +112,7 @@ impl Lines {
     fn line_len(&self, rank: u64, item: u32) -> u64 {
         self.weight(item)
             + match self.numbers {
-                Numbers::Version => STREAM_PREFIX_FIXED_LEN,
+                Numbers::Version | Numbers::VersionBehind => STREAM_PREFIX_FIXED_LEN,
                 Numbers::Position => LOG_PREFIX_FIXED_LEN + digits(rank + 1),
                 Numbers::SeqNr => FEED_PREFIX_FIXED_LEN + digits(rank + 1),
             }
@@ -156,6 +158,9 @@ impl Lines {
         let index = &self.epoch.index;
         match self.numbers {
             Numbers::Version => push_stream_prefix(out, u64::from(index.events.version(item))),
+            Numbers::VersionBehind => {
+                return push_content_first(out, u64::from(index.events.version(item)), index.events.tail(item, &index.pack));
+            }
             Numbers::Position => push_log_prefix(out, rank + 1, u64::from(index.events.version(item))),
             Numbers::SeqNr => {
                 push_feed_prefix(out, rank + 1);

@@ -154,45 +154,98 @@ fn a_resolution_of_what_has_changed_is_refused_with_what_is_open_instead() {
     assert_eq!(ada.mount.list("forks"), [""; 0]);
 }
 
+/// The first characters of each line that has an event, in the output of a tool.
+fn beginnings(shown: &str, columns: usize) -> Vec<&str> {
+    let events = shown.lines().filter(|line| line.contains("\"event_type\""));
+    events.map(|line| line.char_indices().nth(columns).map_or(line, |(end, _)| &line[..end])).collect()
+}
+
 /// Two sides in the tools that people have.
 #[test]
 fn two_branches_read_well_side_by_side() {
     let home = tempfile::tempdir().unwrap();
     remote(home.path());
     let (ada, bo) = (Person::clone(home.path(), "ada"), Person::clone(home.path(), "bo"));
-    for (person, n) in [(&ada, 1), (&bo, 2)] {
-        fs::write(person.mount.join("append"), format!("{{\"stream\":\"s\",\"type\":\"T\",\"data\":{{\"n\":{n}}}}}\n")).unwrap();
-        person.sync();
-    }
-    let id = bo.conflict();
-    let named = || bo.mount.list(&format!("forks/{id}/streams/s"));
-    eventually("git tells whose they are", || ["-ada-", "-bo-"].iter().all(|who| named().iter().any(|name| name.contains(who))));
-    let sides: Vec<String> = named().into_iter().filter(|name| name != "base.jsonl").collect();
-    let run = |program: &str| bo.script(&format!("cd forks/{id}/streams/s && {program} {} {}", sides[0], sides[1]), None);
-    for diff in ["diff", "git diff --no-index", "diff -y -W 800"] {
-        let shown = run(diff).code(1);
-        assert!(shown.out.contains("\"event_data\":{\"n\":1}") && shown.out.contains("\"event_data\":{\"n\":2}"), "{diff}: {}", shown.out);
-    }
-    let contents = |one: &str, other: &str| format!("diff <(jq '.event_type, .event_data' {one}) <(jq '.event_type, .event_data' {other})");
-    let readme = bo.mount.read(&format!("forks/{id}/README.md"));
-    let printed = readme.lines().find(|line| line.contains("<(jq")).unwrap().trim();
-    let path = |side: &String| format!("streams/s/{side}");
-    assert!(
-        printed == contents(&path(&sides[0]), &path(&sides[1])) || printed == contents(&path(&sides[1]), &path(&sides[0])),
-        "{printed}"
+    let write = |person: &Person, events: &[&str]| {
+        let events = events.iter().map(|event| format!("{{\"stream\":\"s\",{event}}}")).collect::<Vec<_>>();
+        fs::write(person.mount.join("append"), format!("[{}]\n", events.join(","))).unwrap();
+    };
+    write(&ada, &[r#""type":"Opened","data":{"n":0}"#]);
+    ada.sync();
+    bo.sync();
+    eventually("Bo has what Ada wrote", || bo.mount.read("log.jsonl").lines().count() == 1);
+    write(&ada, &[r#""type":"Paid","data":{"n":1,"for":"rent"}"#, r#""type":"Same","data":[{"on":"both"}]"#]);
+    write(
+        &bo,
+        &[r#""type":"Paid","data":{"n":2,"for":"rent"}"#, r#""type":"Same","data":[{"on":"both"}]"#, r#""type":"More","data":"of Bo's""#],
     );
-    let shown = bo.script(&format!("cd forks/{id} && {printed}"), None).code(1).out;
-    assert!(shown.contains("\"n\": 1") && !shown.contains("event_id"), "{shown}");
-    let git = run("git diff --no-index").out;
-    assert!(git.contains(&format!("--- a/{}", sides[0])) && git.contains(&format!("+++ b/{}", sides[1])), "{git}");
-    // Vim needs a terminal to show two files; it opens both, says nothing, and ends.
-    let vim = run(&format!(
-        "script -qec \"vimdiff -u NONE -c 'redir! > {0}/said' -c 'messages' -c 'echo &diff' -c 'redir END' -c qa! {1} {2}\" /dev/null #",
-        home.path().display(),
-        sides[0],
-        sides[1]
-    ));
-    vim.ok();
-    let said = fs::read_to_string(home.path().join("said")).unwrap();
-    assert!(sides.iter().all(|side| said.contains(&format!("\"{side}\" [readonly] 1 line"))) && !said.contains("E3"), "{said}");
+    ada.sync();
+    bo.sync();
+    let id = bo.conflict();
+    let directory = format!("forks/{id}/streams/s");
+    let named = || bo.mount.list(&directory);
+    eventually("git tells whose they are", || ["-ada-", "-bo-"].iter().all(|who| named().iter().any(|name| name.contains(who))));
+    let side = |who: &str| named().into_iter().find(|name| name.contains(who)).unwrap();
+    let (ada_side, bo_side) = (side("-ada-"), side("-bo-"));
+
+    // The same objects as in `streams/`, as long, and what was written stands first.
+    let key_order =
+        ["event_type", "event_data", "metadata", "stream_version", "event_id", "stream_id", "transaction_id", "replica_id", "created_at"];
+    let whole = bo.mount.read("streams/s.jsonl");
+    let whole: Vec<(Value, usize)> = whole.lines().map(|line| (serde_json::from_str(line).unwrap(), line.len())).collect();
+    for (name, count) in [("base.jsonl", 1), (ada_side.as_str(), 2), (bo_side.as_str(), 3)] {
+        let path = format!("{directory}/{name}");
+        let text = bo.mount.read(&path);
+        assert_eq!(fs::metadata(bo.mount.join(&path)).unwrap().len(), text.len() as u64);
+        assert_eq!(text.lines().count(), count, "{text}");
+        for line in text.lines() {
+            let object: Value = serde_json::from_str(line).unwrap();
+            assert!(whole.contains(&(object, line.len())), "{line}");
+            let places: Vec<usize> = key_order.iter().map(|key| line.find(&format!("\"{key}\":")).unwrap()).collect();
+            assert!(places[0] == 1 && places.is_sorted(), "{line}");
+        }
+        let pieces = bo.script(&format!("dd if={path} bs=7 status=none; tail -c 101 {path}"), None).ok();
+        assert_eq!(pieces.out, format!("{text}{}", &text[text.len() - 101..]));
+    }
+
+    // The commands of the README as they stand.
+    let readme = bo.mount.read(&format!("forks/{id}/README.md"));
+    let (told, _) = readme.split_once("## To resolve it").unwrap();
+    let commands: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let [diff, git_diff, vimdiff, contents] = commands[..] else { panic!("{readme}") };
+    let run = |command: &str| bo.script(&format!("cd forks/{id} && {command}"), None).code(1).out;
+    let shown = run(diff);
+    let paid = |n: u32| format!(r#"{{"event_type":"Paid","event_data":{{"n":{n},"#);
+    for tool in [shown.as_str(), &run(&diff.replacen("diff", "diff -y -W 120", 1)), &run(&diff.replacen("diff", "git diff --no-index", 1))]
+    {
+        let seen = beginnings(tool, 120).join("\n");
+        assert!(
+            [&paid(1), &paid(2), r#"{"event_type":"Same","event_data":[{"on":"both"}]"#].iter().all(|event| seen.contains(*event)),
+            "{tool}"
+        );
+    }
+    assert!(beginnings(&shown, 60).iter().all(|line| line.contains("\"event_data\":")), "{shown}");
+    let words = run(git_diff);
+    let (from, to) = if diff.find(&ada_side) < diff.find(&bo_side) { (1, 2) } else { (2, 1) };
+    assert!(words.contains(&format!(r#"{{"event_type":"Paid","event_data":{{"n":[-{from}-]{{+{to}+}},"for":"rent"}}"#)), "{words}");
+    assert!(words.contains(r#"{"event_type":"Same","event_data":[{"on":"both"}],"metadata":{},"stream_version":"#), "{words}");
+    let contents = run(contents);
+    assert!(contents.contains("\"n\": 1") && !contents.contains("event_id"), "{contents}");
+    let changed: Vec<&str> = contents.lines().skip(2).filter(|line| line.starts_with(['+', '-'])).collect();
+    assert_eq!(changed.len(), 4, "one line was changed and two are new: {contents}");
+
+    // Vim needs a terminal to show two files: what is on its screen, 110 columns wide.
+    let screen = home.path().join("screen");
+    let dump = format!(
+        "call writefile(map(range(1, &lines), {{_, row -> join(map(range(1, &columns), {{_, column -> screenstring(row, column)}}), '')}}), '{}')",
+        screen.display()
+    );
+    let script = home.path().join("dump.vim");
+    fs::write(&script, format!("redraw\n{dump}\nqa!\n")).unwrap();
+    let vim = vimdiff.replacen("vimdiff", &format!("vimdiff -u NONE -i NONE -N -S {}", script.display()), 1);
+    bo.script(&format!("cd forks/{id} && TERM=xterm script -qec \"stty cols 110 rows 24; {vim}\" /dev/null"), None).ok();
+    let screen = fs::read_to_string(screen).unwrap();
+    let row = screen.lines().find(|row| row.contains(&paid(1))).unwrap_or_else(|| panic!("{screen}"));
+    assert!(row.contains(&paid(2)), "{screen}");
+    assert_eq!(screen.matches(r#""event_type":"Same","event_data":[{"on":"#).count(), 2, "{screen}");
 }

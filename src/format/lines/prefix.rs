@@ -17,6 +17,11 @@ const DIGITS_MAX: usize = 20;
 /// Appends `{"stream_version":7,`: what `streams/`, `types/` and `categories/` have in front of a tail.
 pub fn push_stream_prefix(out: &mut Vec<u8>, stream_version: u64) {
     out.push(b'{');
+    push_version(out, stream_version);
+}
+
+/// Appends `"stream_version":7,`.
+pub(super) fn push_version(out: &mut Vec<u8>, stream_version: u64) {
     push_field(out, VERSION_KEY, stream_version);
 }
 
@@ -24,7 +29,7 @@ pub fn push_stream_prefix(out: &mut Vec<u8>, stream_version: u64) {
 pub fn push_log_prefix(out: &mut Vec<u8>, position: u64, stream_version: u64) {
     out.push(b'{');
     push_field(out, POSITION_KEY, position);
-    push_field(out, VERSION_KEY, stream_version);
+    push_version(out, stream_version);
 }
 
 /// Appends `{"seq_nr":9,`: what `feed.jsonl` has in front of a tail.

@@ -11,6 +11,9 @@ const FORKS_TOLD_MAX: usize = 20;
 /// So many events of one side are told; its file has them all.
 pub(super) const EVENTS_TOLD_MAX: usize = 5;
 
+/// What compares two sides. The words of JSON end at its punctuation, not at blanks, of which it may have none.
+const TOOLS: [&str; 3] = ["diff", "git diff --no-index --word-diff-regex='[^][{}:, ]+'", "vimdiff"];
+
 /// So many characters of a payload are told.
 const DATA_CHARS_MAX: usize = 100;
 
@@ -73,13 +76,14 @@ fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(
     }
     let path = |branch: &BranchReport| quoted(&format!("{}/{}.jsonl", fork.path, branch.name));
     if let [one, others @ ..] = fork.branches.as_slice() {
-        text.push_str("\nIn this directory, whole lines, and what was written without its ids and times:\n\n");
-        for other in others {
-            let _ = writeln!(text, "    diff {} {}", path(one), path(other));
+        text.push_str("\nIn this directory, a line an event, type and payload first, ids and time behind:\n\n");
+        for (tool, other) in TOOLS.iter().flat_map(|tool| others.iter().map(move |other| (tool, other))) {
+            let _ = writeln!(text, "    {tool} {} {}", path(one), path(other));
         }
+        text.push_str("\nType and payload alone (`vimdiff` takes the same):\n\n");
         let what = |branch: &BranchReport| format!("<(jq '.event_type, .event_data' {})", path(branch));
         for other in others {
-            let _ = writeln!(text, "    diff {} {}", what(one), what(other));
+            let _ = writeln!(text, "    diff -u {} {}", what(one), what(other));
         }
     }
 }
