@@ -241,10 +241,9 @@ impl Program {
         let mut object = OsString::from("HEAD:./");
         object.push(events_file(name));
         let words = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
-        match self.run_command(self.command().args(words).arg(object), &words) {
-            Ok(committed) => Ok(committed == self.hash_now(name)?),
-            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(false),
-            Err(error) => Err(error),
+        match self.run_unless_no(self.command().args(words).arg(object), &words)? {
+            Some(committed) => Ok(committed == self.hash_now(name)?),
+            None => Ok(false),
         }
     }
 
@@ -261,6 +260,15 @@ impl Program {
             return Ok(output.stdout);
         }
         Err(self.failed(arguments, &output.stderr))
+    }
+
+    /// The same; none where git says no, which it tells by its code alone.
+    fn run_unless_no<S: AsRef<OsStr>>(&self, command: &mut Command, arguments: &[S]) -> Result<Option<Vec<u8>>, GitError> {
+        match self.run_command(command, arguments) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], stderr: &[u8]) -> GitError {

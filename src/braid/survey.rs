@@ -324,6 +324,7 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
     new.retain(|name| epoch.shows_file(name));
     surveyed.findings.extend(uncommitted(&new));
     let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
+    let mut back = Vec::new();
     for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
         // Git also calls changed what was given its bytes back and has another size than git remembers.
         if is_denied(&epoch.store, name) || git.is_as_committed(name)? {
@@ -331,8 +332,12 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
         } else if git.is_original(name)? {
             // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
             changed.retain(|other| *other != name);
-            surveyed.findings.push(brought_back(name, git.unfinished()?.is_some()));
+            back.push(name);
         }
+    }
+    if !back.is_empty() {
+        let git_is_at_it = git.unfinished()?.is_some();
+        surveyed.findings.extend(back.into_iter().map(|name| brought_back(name, git_is_at_it)));
     }
     let remembered = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Edited);
     for name in remembered.filter_map(|finding| finding.file.as_deref()).take(FILES_ASKED_MAX) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::stage::{Copy, clone, repository};
 use crate::support::git::git;
@@ -12,13 +12,19 @@ fn braidfs(dir: &Path, arguments: &[&str]) -> Ran {
     run_with(braidfs_command().arg("--store").arg(dir).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null"), b"")
 }
 
+/// A bare remote with nothing in it, and the working copy of the first person.
+fn remote_of_ada(home: &Path) -> (PathBuf, Copy) {
+    let remote = home.join("remote.git");
+    git(home, ["init", "-q", "--bare", remote.to_str().unwrap()]);
+    let ada = repository(&home.join("ada"));
+    git(&ada.dir, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    (remote, ada)
+}
+
 #[test]
 fn two_people_meet_by_sync_and_are_told_of_the_fork() {
     let home = tempfile::tempdir().unwrap();
-    let remote = home.path().join("remote.git");
-    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
-    let ada = repository(&home.path().join("ada"));
-    git(&ada.dir, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    let (remote, ada) = remote_of_ada(home.path());
     ada.append("a", 1);
     let said = braidfs(&ada.dir, &["--format", "json", "sync"]).ok().json();
     assert_eq!((&said["committed"], &said["pushed"]), (&1.into(), &true.into()), "{said}");
@@ -55,10 +61,7 @@ fn sync_without_a_remote_commits() {
 #[test]
 fn a_push_that_is_overtaken_while_it_runs_is_tried_again() {
     let home = tempfile::tempdir().unwrap();
-    let remote = home.path().join("remote.git");
-    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
-    let ada = repository(&home.path().join("ada"));
-    git(&ada.dir, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    let (remote, ada) = remote_of_ada(home.path());
     braidfs(&ada.dir, &["sync"]).ok();
     let bo = clone(&remote, &home.path().join("bo"));
     bo.commit("b", 1);
@@ -135,10 +138,7 @@ fn diff_tells_what_a_merge_brought_and_what_it_did_to_the_streams() {
 #[test]
 fn a_conflict_that_gains_a_branch_was_not_closed() {
     let home = tempfile::tempdir().unwrap();
-    let remote = home.path().join("remote.git");
-    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
-    let ada = repository(&home.path().join("ada"));
-    git(&ada.dir, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    let (remote, ada) = remote_of_ada(home.path());
     ada.append("a", 1);
     braidfs(&ada.dir, &["sync"]).ok();
     let [bo, cy] = ["bo", "cy"].map(|name| clone(&remote, &home.path().join(name)));

@@ -61,12 +61,9 @@ impl Program {
         let mut command = self.command();
         // This command knows no literal paths, and these need none.
         command.env_remove("GIT_LITERAL_PATHSPECS").args(&words);
-        match self.run_command(&mut command, &words) {
-            Ok(names) => Ok(names.split(|byte| *byte == b'\n').filter(|name| !name.is_empty()).count()),
-            // Nothing is ignored: git ends with 1 and says nothing.
-            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(0),
-            Err(error) => Err(error),
-        }
+        // Where nothing is ignored it says no.
+        let names = self.run_unless_no(&mut command, &words)?.unwrap_or_default();
+        Ok(names.split(|byte| *byte == b'\n').filter(|name| !name.is_empty()).count())
     }
 
     /// The value of a setting in this repository or above; none if it is not set.

@@ -35,9 +35,14 @@ fn repository() -> tempfile::TempDir {
     fs::write(dir.path().join("deep/events/a.jsonl"), "a\n").unwrap();
     fs::write(dir.path().join("deep/events/b \"ä\".jsonl"), "b").unwrap();
     fs::write(dir.path().join("deep/events/c.txt"), "c").unwrap();
-    git(dir.path(), &["add", "-A"]);
-    git(dir.path(), &["commit", "-q", "-m", "first"]);
+    save(dir.path(), "first");
     dir
+}
+
+/// Commits everything that has changed.
+fn save(dir: &Path, message: &str) {
+    git(dir, &["add", "-A"]);
+    git(dir, &["commit", "-q", "-m", message]);
 }
 
 #[test]
@@ -100,10 +105,7 @@ fn what_a_file_said_last_is_found_on_any_branch_with_a_commit_that_has_it() {
     let dir = repository();
     let events = dir.path().join("deep/events");
     let program = Program::new(&dir.path().join("deep"));
-    let save = |message: &str| {
-        git(dir.path(), &["add", "-A"]);
-        git(dir.path(), &["commit", "-q", "-m", message]);
-    };
+    let save = |message: &str| save(dir.path(), message);
     git(dir.path(), &["switch", "-q", "-c", "side"]);
     fs::write(events.join("z.jsonl"), "z\n").unwrap();
     fs::write(events.join("y.jsonl"), "y\n").unwrap();
@@ -148,10 +150,7 @@ fn what_a_merge_gave_up_is_found_and_what_it_took_was_said_last() {
     let dir = repository();
     let events = dir.path().join("deep/events");
     let program = Program::new(&dir.path().join("deep"));
-    let save = |message: &str| {
-        git(dir.path(), &["add", "-A"]);
-        git(dir.path(), &["commit", "-q", "-m", message]);
-    };
+    let save = |message: &str| save(dir.path(), message);
     git(dir.path(), &["switch", "-q", "-c", "side"]);
     fs::write(events.join("lost.jsonl"), "lost\n").unwrap();
     save("brings what is lost");
@@ -190,8 +189,7 @@ fn the_commit_that_brought_a_file_is_told_but_for_the_stash_what_merges_bring_an
     let id = |n: u8| TransactionId(uuid::Uuid::from_bytes([n; 16]));
     let put = |n: u8| fs::write(work.join(format!("deep ä/events/{}.jsonl", id(n))), "x\n").unwrap();
     let save = |message: &str| {
-        git(&work, &["add", "-A"]);
-        git(&work, &["commit", "-q", "-m", message]);
+        save(&work, message);
         git(&work, &["rev-parse", "HEAD"])
     };
     put(1);

@@ -73,13 +73,9 @@ impl Program {
         Ok(disk.exists(bisect).then_some(Operation::Bisect))
     }
 
-    /// Whether git says yes; a no is told by its code alone.
+    /// Whether git says yes.
     fn succeeds(&self, words: &[&str]) -> Result<bool, GitError> {
-        match self.run(words) {
-            Ok(_) => Ok(true),
-            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.run_unless_no(self.command().args(words), words)?.is_some())
     }
 }
 
