@@ -1,6 +1,8 @@
 //! Files come and go: what of them counts, and why the rest does not.
 
-use std::collections::{BTreeSet, HashSet};
+mod compare;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,11 +13,10 @@ use crate::braid::load::{Good, Loaded, load};
 use crate::braid::roster::{Odd, OddKind, claim_reason};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
-use crate::disk::{Disk, EntryKind, Stat, mishap};
+use crate::disk::{EntryKind, Stat, mishap};
 use crate::index::transactions::Flags;
 use crate::index::{Index, join};
 use crate::model::{Errno, TransactionId};
-use crate::store::{Listed, ListedKind};
 
 /// After how many files the progress is told.
 const TOLD: usize = 4096;
@@ -68,17 +69,6 @@ impl Keeper {
         Ok(())
     }
 
-    fn compare(&mut self, look: Look) -> Result<(Vec<String>, Vec<String>), Failure> {
-        let (mut came, mut went) = if look.names.is_empty() { Default::default() } else { self.compare_names(look.names)? };
-        if look.everything {
-            let listed = self.store.list()?;
-            let (more, missing) = self.compare_listing(listed.into_iter());
-            add_new(&mut came, more);
-            add_new(&mut went, missing);
-        }
-        Ok((came, went))
-    }
-
     /// Reads what came and forgets what went.
     pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: Option<&Shared>) {
         let span = tracing::info_span!("take_in", came = count(came.len()), went = count(went.len()), events = Empty, duration_us = Empty);
@@ -111,128 +101,6 @@ impl Keeper {
         self.counters.take_in.add(begun.elapsed());
         span.record("events", count(self.index.events.len() - events_before));
         span.record("duration_us", micros(begun));
-    }
-
-    /// What of a listing is new, and what is missing from it.
-    pub(super) fn compare_listing(&mut self, listed: impl Iterator<Item = Listed>) -> (Vec<String>, Vec<String>) {
-        let mut came = self.saving.take_read_again();
-        came.reserve(if self.index.transactions.is_empty() { listed.size_hint().0 } else { 0 });
-        let mut seen_numbers = vec![false; self.index.transactions.len() as usize];
-        let mut seen_names: HashSet<String> = HashSet::new();
-        for Listed { name, inode, kind } in listed {
-            match kind {
-                ListedKind::Other => continue,
-                // Where it stands in the place of a file, that has gone.
-                ListedKind::Directory | ListedKind::BrokenLink if self.is_known(&name) && !self.is_no_file(&name) => {
-                    came.push(name);
-                    continue;
-                }
-                ListedKind::Directory => self.note_no_file(&name, inode, "a directory"),
-                ListedKind::BrokenLink => self.note_no_file(&name, inode, "a broken link"),
-                ListedKind::File => match self.entered_number(&name) {
-                    Some(number) => {
-                        if let Some(seen) = seen_numbers.get_mut(number as usize) {
-                            *seen = true;
-                        }
-                        if self.index.transactions.inode(number) != inode {
-                            came.push(name);
-                        }
-                        continue;
-                    }
-                    // A file may get the inode of what stood there before.
-                    None if !self.is_no_file(&name) && self.roster.odd.get(&name).is_some_and(|odd| odd.inode == inode) => {}
-                    None => {
-                        if self.roster.odd.contains_key(&name) {
-                            seen_names.insert(name.clone());
-                        }
-                        came.push(name);
-                        continue;
-                    }
-                },
-            }
-            seen_names.insert(name);
-        }
-        // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
-        came.sort_by_cached_key(|name| match name.strip_suffix(".jsonl").and_then(|id| id.parse::<TransactionId>().ok()) {
-            Some(id) => (Some(id), None),
-            None => (None, Some(name.clone())),
-        });
-        came.dedup();
-        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !seen_names.contains(*name)).cloned().collect();
-        let transactions = &self.index.transactions;
-        let gone = (0..).zip(seen_numbers).filter(|&(number, seen)| !seen && transactions.is_present(number));
-        went.extend(gone.map(|(number, _)| transactions.file_name(number)));
-        (came, went)
-    }
-
-    fn compare_names(&mut self, names: BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
-        let (mut came, mut went) = (Vec::new(), Vec::new());
-        let events = self.store.layout().events();
-        // Where it cannot be opened, each name is looked for by itself.
-        let disk = self.store.disk().clone();
-        let dir = disk.open_dir(&events).ok();
-        let stat = |name: &str| match &dir {
-            Some(dir) => dir.stat_if_present(name),
-            None => disk.stat_if_present(&Disk::entry_path(&events, name)),
-        };
-        for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
-            // Whoever reads a new name finds out what it is.
-            if !self.is_known(&name) {
-                came.push(name);
-                continue;
-            }
-            match stat(&name)? {
-                // One hint for our own rename; whoever rewrites it later changes its facts.
-                Some(stat) if self.roster.written.get(&name) == Some(&stat) => {}
-                Some(Stat { kind: EntryKind::File, .. }) => came.push(name),
-                // What stands where a file was is found out by reading it.
-                other => {
-                    if other.is_some() || self.is_link(&name) {
-                        came.push(name.clone());
-                    }
-                    went.push(name);
-                }
-            }
-        }
-        self.roster.written.clear();
-        Ok((came, went))
-    }
-
-    /// Whether a name is known to stand for something that is no file.
-    fn is_no_file(&self, name: &str) -> bool {
-        matches!(self.roster.odd.get(name), Some(Odd { kind: OddKind::NoFile(_), .. }))
-    }
-
-    fn is_broken_link(&self, name: &str) -> bool {
-        self.is_link(name) && self.store.stat(name).is_err_and(|error| error.is_not_found())
-    }
-
-    /// Whether a name is that of a link, wherever it leads.
-    fn is_link(&self, name: &str) -> bool {
-        let path = Disk::entry_path(&self.store.layout().events(), name);
-        self.store.disk().stat_link(&path).is_ok_and(|stat| stat.kind == EntryKind::Link)
-    }
-
-    fn note_no_file(&mut self, name: &str, inode: u64, what: &'static str) {
-        let odd = Odd { inode, size: 0, mtime_ns: 0, kind: OddKind::NoFile(what) };
-        if !self.is_no_file(name) {
-            self.roster.odd.insert(name.to_owned(), odd);
-            self.mark_dirty();
-        }
-    }
-
-    /// The transaction whose file has this name now.
-    fn entered_number(&self, name: &str) -> Option<u32> {
-        if let Some(&number) = self.roster.misnamed.get(name) {
-            return Some(number);
-        }
-        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
-        let number = self.index.transactions.find(id)?;
-        (self.index.transactions.is_present(number) && self.index.transactions.has_name(number, name)).then_some(number)
-    }
-
-    pub(super) fn is_known(&self, name: &str) -> bool {
-        self.roster.odd.contains_key(name) || self.entered_number(name).is_some()
     }
 
     fn depart(&mut self, names: Vec<String>, round: &mut Round) {
@@ -335,10 +203,8 @@ impl Keeper {
         self.hide_replaced(names, loaded);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
-                // A link to something that is no file is passed over.
-                Loaded::Directory(inode) if !self.is_link(name) => self.note_no_file(name, *inode, "a directory"),
-                Loaded::Nothing if self.is_broken_link(name) => self.note_no_file(name, 0, "a broken link"),
-                Loaded::Directory(_) | Loaded::Nothing => {}
+                Loaded::Directory(inode) => self.note_unless_passed_over(name, Some(*inode)),
+                Loaded::Nothing => self.note_unless_passed_over(name, None),
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
@@ -508,12 +374,6 @@ impl Keeper {
             self.roster.findings.insert(name.to_owned(), findings);
         }
     }
-}
-
-/// Adds the names that are not there yet.
-fn add_new(names: &mut Vec<String>, more: Vec<String>) {
-    let held: HashSet<String> = names.iter().cloned().collect();
-    names.extend(more.into_iter().filter(|name| !held.contains(name)));
 }
 
 fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {

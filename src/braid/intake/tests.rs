@@ -50,6 +50,26 @@ fn what_is_no_file_is_told_or_passed_over_and_never_waited_for() {
     }
 }
 
+/// What is told of a name is what stands there now.
+#[test]
+fn a_directory_in_the_place_of_a_broken_link_is_told_as_one() {
+    for follow in [true, false] {
+        let (_temp, dir) = store();
+        let path = dir.join("events/0.jsonl");
+        let braid = open(&dir, follow);
+        let told = || {
+            let epoch = braid.refresh().unwrap();
+            epoch.findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>()
+        };
+        for what in ["a broken link", "a directory", "a broken link"] {
+            make(&dir.join("events"), what, "0.jsonl");
+            assert_eq!(told(), [format!("\"0.jsonl\" is {what}: eventcore-fs cannot open this store while it is there")]);
+            if what == "a directory" { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap();
+        }
+        assert_eq!(told(), [""; 0]);
+    }
+}
+
 /// Two files that claimed one id are none: the other one counts again, however it is noticed.
 #[test]
 fn a_claimant_in_whose_place_something_else_stands_claims_no_more() {

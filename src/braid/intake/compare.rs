@@ -1,0 +1,224 @@
+//! What stands in `events/` against what is known: the names that are to be read, and those that have gone.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::Look;
+use crate::braid::Failure;
+use crate::braid::keeper::Keeper;
+use crate::braid::roster::{Odd, OddKind};
+use crate::disk::{Disk, EntryKind};
+use crate::model::TransactionId;
+use crate::store::{Listed, ListedKind};
+
+/// What was found under a name.
+#[derive(Clone, Copy)]
+enum Standing {
+    Nothing,
+    /// A file, or a link to one; from a listing with its inode. What a hint names has changed, whatever its inode is.
+    File(Option<u64>),
+    /// What `eventcore-fs` trips over.
+    NoFile(&'static str),
+    /// A link to a directory, a device, a socket or a pipe: passed over.
+    Other,
+}
+
+const DIRECTORY: &str = "a directory";
+const BROKEN_LINK: &str = "a broken link";
+
+/// What a name is known to stand for.
+#[derive(Clone, Copy)]
+enum Known {
+    Nothing,
+    /// The file of this transaction.
+    Entered(u32),
+    /// A file with this inode that stands beside the index.
+    Beside(u64),
+    /// No file at all.
+    NoFile(&'static str),
+}
+
+/// What is to be done about a name.
+enum Verdict {
+    /// Nothing.
+    Same,
+    /// What stands there is to be read.
+    Read,
+    /// What was known has gone.
+    Gone,
+    /// Both.
+    Replaced,
+    /// What stands there is no file, and that is all that reading it would tell.
+    NoFile(&'static str),
+}
+
+impl Keeper {
+    /// The names that are to be read and those that have gone.
+    pub(super) fn compare(&mut self, look: Look) -> Result<(Vec<String>, Vec<String>), Failure> {
+        let (mut came, mut went) = if look.names.is_empty() { Default::default() } else { self.compare_names(look.names)? };
+        if look.everything {
+            let listed = self.store.list()?;
+            let (more, missing) = self.compare_listing(listed.into_iter());
+            add_new(&mut came, more);
+            add_new(&mut went, missing);
+        }
+        Ok((came, went))
+    }
+
+    fn verdict(&self, known: Known, standing: Standing) -> Verdict {
+        match (known, standing) {
+            (Known::Nothing, Standing::Nothing | Standing::Other) => Verdict::Same,
+            (_, Standing::Nothing | Standing::Other) => Verdict::Gone,
+            (Known::NoFile(before), Standing::NoFile(what)) if before == what => Verdict::Same,
+            (Known::Nothing | Known::NoFile(_), Standing::NoFile(what)) => Verdict::NoFile(what),
+            // Where it stands in the place of a file, that has gone.
+            (Known::Entered(_) | Known::Beside(_), Standing::NoFile(_)) => Verdict::Replaced,
+            (Known::Entered(number), Standing::File(Some(inode))) if self.index.transactions.inode(number) == inode => Verdict::Same,
+            (Known::Beside(before), Standing::File(Some(inode))) if before == inode => Verdict::Same,
+            // A file may get the inode of what was no file.
+            (_, Standing::File(_)) => Verdict::Read,
+        }
+    }
+
+    /// What of a listing is new, and what is missing from it.
+    pub(in crate::braid) fn compare_listing(&mut self, listed: impl Iterator<Item = Listed>) -> (Vec<String>, Vec<String>) {
+        let mut came = self.saving.take_read_again();
+        came.reserve(if self.index.transactions.is_empty() { listed.size_hint().0 } else { 0 });
+        let mut seen_numbers = vec![false; self.index.transactions.len() as usize];
+        let mut seen_names: HashSet<String> = HashSet::new();
+        for Listed { name, inode, kind } in listed {
+            let standing = match kind {
+                ListedKind::File => Standing::File(Some(inode)),
+                ListedKind::Directory => Standing::NoFile(DIRECTORY),
+                ListedKind::BrokenLink => Standing::NoFile(BROKEN_LINK),
+                ListedKind::Other => Standing::Other,
+            };
+            let known = self.known(&name);
+            let verdict = self.verdict(known, standing);
+            match known {
+                _ if matches!(verdict, Verdict::Gone | Verdict::Replaced) => {}
+                Known::Entered(number) => seen_numbers.get_mut(number as usize).into_iter().for_each(|seen| *seen = true),
+                Known::Nothing if !matches!(verdict, Verdict::NoFile(_)) => {}
+                _ => drop(seen_names.insert(name.clone())),
+            }
+            match verdict {
+                Verdict::Same | Verdict::Gone => {}
+                Verdict::Read | Verdict::Replaced => came.push(name),
+                Verdict::NoFile(what) => self.note_no_file(&name, inode, what),
+            }
+        }
+        // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
+        came.sort_by_cached_key(|name| match name.strip_suffix(".jsonl").and_then(|id| id.parse::<TransactionId>().ok()) {
+            Some(id) => (Some(id), None),
+            None => (None, Some(name.clone())),
+        });
+        came.dedup();
+        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !seen_names.contains(*name)).cloned().collect();
+        let transactions = &self.index.transactions;
+        let gone = (0..).zip(seen_numbers).filter(|&(number, seen)| !seen && transactions.is_present(number));
+        went.extend(gone.map(|(number, _)| transactions.file_name(number)));
+        (came, went)
+    }
+
+    /// What of the names that hints told is to be read, and what has gone.
+    fn compare_names(&mut self, names: BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        let events = self.store.layout().events();
+        // Where it cannot be opened, each name is looked for by itself.
+        let disk = self.store.disk().clone();
+        let dir = disk.open_dir(&events).ok();
+        let stat = |name: &str| match &dir {
+            Some(dir) => dir.stat_if_present(name),
+            None => disk.stat_if_present(&Disk::entry_path(&events, name)),
+        };
+        for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
+            let known = self.known(&name);
+            // Whoever reads a new name finds out what it is.
+            if matches!(known, Known::Nothing) {
+                came.push(name);
+                continue;
+            }
+            let stat = stat(&name)?;
+            // One hint for our own rename; whoever rewrites it later changes its facts.
+            if stat.is_some() && self.roster.written.get(&name) == stat.as_ref() {
+                continue;
+            }
+            let standing = match stat.map(|stat| stat.kind) {
+                Some(EntryKind::File) => Standing::File(None),
+                Some(EntryKind::Dir) if !self.is_link(&name) => Standing::NoFile(DIRECTORY),
+                None if self.is_link(&name) => Standing::NoFile(BROKEN_LINK),
+                Some(_) => Standing::Other,
+                None => Standing::Nothing,
+            };
+            match self.verdict(known, standing) {
+                Verdict::Same => {}
+                Verdict::Read => came.push(name),
+                Verdict::Gone => went.push(name),
+                Verdict::Replaced => {
+                    came.push(name.clone());
+                    went.push(name);
+                }
+                Verdict::NoFile(what) => self.note_no_file(&name, stat.map_or(0, |stat| stat.inode), what),
+            }
+        }
+        self.roster.written.clear();
+        Ok((came, went))
+    }
+
+    /// What a name that was read stands for if it could not be read as a file: it is told, or passed over.
+    pub(super) fn note_unless_passed_over(&mut self, name: &str, directory: Option<u64>) {
+        match directory {
+            // A link to something that is no file is passed over.
+            Some(inode) if !self.is_link(name) => self.note_no_file(name, inode, DIRECTORY),
+            None if self.is_broken_link(name) => self.note_no_file(name, 0, BROKEN_LINK),
+            _ => {}
+        }
+    }
+
+    fn is_broken_link(&self, name: &str) -> bool {
+        self.is_link(name) && self.store.stat(name).is_err_and(|error| error.is_not_found())
+    }
+
+    /// Whether a name is that of a link, wherever it leads.
+    fn is_link(&self, name: &str) -> bool {
+        let path = Disk::entry_path(&self.store.layout().events(), name);
+        self.store.disk().stat_link(&path).is_ok_and(|stat| stat.kind == EntryKind::Link)
+    }
+
+    fn note_no_file(&mut self, name: &str, inode: u64, what: &'static str) {
+        if !matches!(self.known(name), Known::NoFile(before) if before == what) {
+            self.roster.odd.insert(name.to_owned(), Odd { inode, size: 0, mtime_ns: 0, kind: OddKind::NoFile(what) });
+            self.mark_dirty();
+        }
+    }
+
+    fn known(&self, name: &str) -> Known {
+        if let Some(number) = self.entered_number(name) {
+            return Known::Entered(number);
+        }
+        match self.roster.odd.get(name) {
+            Some(Odd { kind: OddKind::NoFile(what), .. }) => Known::NoFile(what),
+            Some(odd) => Known::Beside(odd.inode),
+            None => Known::Nothing,
+        }
+    }
+
+    /// The transaction whose file has this name now.
+    pub(super) fn entered_number(&self, name: &str) -> Option<u32> {
+        if let Some(&number) = self.roster.misnamed.get(name) {
+            return Some(number);
+        }
+        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
+        let number = self.index.transactions.find(id)?;
+        (self.index.transactions.is_present(number) && self.index.transactions.has_name(number, name)).then_some(number)
+    }
+
+    pub(in crate::braid) fn is_known(&self, name: &str) -> bool {
+        !matches!(self.known(name), Known::Nothing)
+    }
+}
+
+/// Adds the names that are not there yet.
+fn add_new(names: &mut Vec<String>, more: Vec<String>) {
+    let held: HashSet<String> = names.iter().cloned().collect();
+    names.extend(more.into_iter().filter(|name| !held.contains(name)));
+}
