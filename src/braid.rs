@@ -48,6 +48,7 @@ mod intake;
 mod keeper;
 mod left_out;
 mod load;
+mod numbered;
 mod numbering;
 mod options;
 mod outcome;
@@ -186,6 +187,7 @@ impl Braid {
             unread: Mutex::default(),
             listeners: RwLock::default(),
         });
+        let numbered = keeper.numbered.clone();
         let desk = Arc::new(Desk::new(keeper));
         let (to_self, at, for_keeper) = (requests.clone(), Arc::clone(&desk), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("keeper".to_owned());
@@ -204,7 +206,7 @@ impl Braid {
             }
         }
         let past_states = projections::Past::of(&projections);
-        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states));
+        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states, numbered));
         Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, desk, projections, keeper: Mutex::new(Some(thread)) }) })
     }
 
@@ -226,8 +228,8 @@ impl Braid {
         Arc::clone(&self.inner.travel) as Arc<dyn Past>
     }
 
-    /// The epoch of exactly those files that a moment names: `position:N`, `seq:N`, `time:<RFC 3339 with zone>`, `tx:<id>`,
-    /// `git:<revision>`, or one of the last three without its prefix.
+    /// The epoch of exactly those files that a moment names: `position:N`, `seq:N`, `epoch:N`, `time:<RFC 3339 with zone>`,
+    /// `tx:<id>`, `git:<revision>`, or one of the last three without its prefix.
     ///
     /// Waits until the present is ready. The epoch is a fresh store's of those files, its feed included: canonical order,
     /// numbered from 1. A few are kept, so a moment that was asked for a moment ago costs a look-up (a revision, one run of git).

@@ -97,6 +97,9 @@ pub trait Elsewhere: Send + Sync + std::fmt::Debug {
 pub struct Epoch {
     /// Rises by one at each publication; begins anew when the store is opened.
     pub number: u64,
+    /// What `epoch:N` calls the transactions in it: rises by one when some came or went, and goes on over restarts while `index/` is kept;
+    /// 0 until everything was read.
+    pub name: u64,
     /// Orders, streams, lines.
     pub index: Index,
     /// The views that differ from the epoch before.

@@ -7,6 +7,7 @@ pub mod directories;
 pub mod events;
 pub mod feed;
 pub mod forks;
+pub mod history;
 mod link;
 pub mod names;
 pub mod pack;

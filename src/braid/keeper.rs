@@ -1,6 +1,6 @@
 //! The thread that owns all change: what it is asked, what it notices, what it publishes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use crate::braid::heap;
 use crate::braid::hold::Hold;
 use crate::braid::intake::Look;
 use crate::braid::memory::Memory;
+use crate::braid::numbered::Numbered;
 use crate::braid::projections::Projections;
 use crate::braid::record::ForeignCounter;
 use crate::braid::roster::Roster;
@@ -26,7 +27,7 @@ use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
-use crate::model::Finding;
+use crate::model::{Finding, TransactionId};
 use crate::store::{Checkpoint, Identity, IngestionLog, Mode, Store};
 
 /// How many drafts make one group at most.
@@ -91,6 +92,10 @@ pub(super) struct Keeper {
     pub(super) delivered_twice: BTreeSet<u32>,
     pub(super) memory: Memory,
     pub(super) saving: Saving,
+    pub(super) numbered: Numbered,
+    /// What the newest number stands for otherwise than the index that was taken over: whether it was shown. It is yet to be read, since
+    /// no saved index remembers it, or yet to be missed.
+    pub(super) expected: HashMap<TransactionId, bool>,
     pub(super) shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
     pub(super) gone: Gone,
@@ -148,6 +153,8 @@ impl Keeper {
             delivered_twice: BTreeSet::new(),
             memory: Memory::default(),
             saving: Saving::default(),
+            numbered: Numbered::default(),
+            expected: HashMap::new(),
             shelf: Shelf::new(options.snapshots_kept),
             checkpoints: Arc::default(),
             gone,
@@ -176,6 +183,7 @@ impl Keeper {
     pub(super) fn epoch(&self) -> Epoch {
         Epoch {
             number: self.number,
+            name: if self.progress.ready { self.numbered.lock().number() } else { 0 },
             index: self.index.clone(),
             touched: self.touched.clone(),
             feed_shown: self.feed_shown,
@@ -199,12 +207,13 @@ impl Keeper {
         self.record_gone();
         self.check_snapshots();
         self.number += 1;
+        self.number_state();
         self.save_incarnations();
         let epoch = Arc::new(self.epoch());
         self.touched = Touched::default();
         self.dirty = false;
         shared.publish(epoch);
-        // Nobody waits for what only spares the next start some reading.
+        // Behind the publication, since it only spares the next start some reading.
         self.flush_saved();
     }
 

@@ -104,7 +104,7 @@ impl Keeper {
     /// Enters what was left as if it had been taken in a moment ago; the listing then tells what changed.
     fn restore(&mut self, left: Left, files: usize) {
         let Left { pack, base, records, .. } = left;
-        let extra = base.map(|(index, mut extra)| {
+        let mut extra = base.map(|(index, mut extra)| {
             self.index = index;
             // What the records say of it is newer.
             self.memory.edited = std::mem::take(&mut extra.edited);
@@ -129,6 +129,9 @@ impl Keeper {
             "the saved index was read"
         );
         self.progress.done = u64::from(transactions.valid_count());
+        let changes = records.into_iter().filter_map(|record| if let Record::State(change) = record { Some(change) } else { None });
+        let history = extra.as_mut().map(|extra| std::mem::take(&mut extra.history));
+        self.resume_numbers(history.unwrap_or_default(), changes);
         if let Some(extra) = extra {
             self.resume_feed(&extra);
             self.saving.read_again = extra.read_again.into_iter().collect();
@@ -161,7 +164,7 @@ impl Keeper {
                 Record::Edited(name, None) => {
                     self.memory.edited.remove(name);
                 }
-                Record::Moved(..) => {}
+                Record::Moved(..) | Record::State(_) => {}
             }
         }
         let held = |id: &TransactionId| self.index.transactions.find(*id).filter(|&number| self.index.transactions.is_present(number));
@@ -331,6 +334,7 @@ impl Keeper {
             read_again: self.roster.findings.keys().cloned().collect(),
             delivered_twice: self.delivered_twice.clone(),
             edited: self.memory.edited.clone(),
+            history: self.numbered.lock().clone(),
         };
         let Some(saved) = &mut self.saving.saved else { return };
         self.saving.base_due = false;

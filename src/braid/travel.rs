@@ -17,6 +17,7 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 use crate::braid::git::{GitError, Oid, Program};
+use crate::braid::numbered::Numbered;
 use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};
 use crate::model::TransactionId;
@@ -44,7 +45,7 @@ pub enum TravelError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A position or a sequence number that is not given yet.
+    /// A position, a sequence number or an epoch's number that is not given yet.
     #[error("{what} {asked} does not exist: the last one is {last}")]
     Beyond {
         /// What is counted.
@@ -53,6 +54,14 @@ pub enum TravelError {
         asked: u64,
         /// The largest one.
         last: u64,
+    },
+    /// An epoch of which it is not known any more what came since.
+    #[error("epoch {asked} is not remembered: the oldest one that is has number {oldest}")]
+    Forgotten {
+        /// The number asked for.
+        asked: u64,
+        /// The oldest one.
+        oldest: u64,
     },
     /// The transaction is not in the views.
     #[error("transaction \"{0}\" is not in this store")]
@@ -79,11 +88,13 @@ impl TravelError {
     pub fn hint(&self) -> String {
         match self {
             Self::Malformed { .. } => {
-                "position:N, seq:N, time:2026-01-31T12:00:00Z, tx:ID, git:REVISION, or one of the last three without its prefix".to_owned()
+                "position:N, seq:N, epoch:N, time:2026-01-31T12:00:00Z, tx:ID, git:REVISION, or one of the last three without its prefix"
+                    .to_owned()
             }
             Self::Git(error) => error.hint(),
             Self::UnknownTransaction(id) => format!("git log --all --oneline -- events/{id}.jsonl"),
             Self::TooLarge { .. } => "check the revision out in a work tree of its own: git worktree add".to_owned(),
+            Self::Forgotten { .. } => "seq:N, where N is latest_seq_nr in the status.json of then, or position:N".to_owned(),
             Self::Beyond { .. } | Self::Closed => String::new(),
         }
     }
@@ -116,6 +127,7 @@ pub(super) struct Travel {
     store: Arc<Store>,
     git: Program,
     states: Arc<dyn States>,
+    numbered: Numbered,
     cache: Mutex<Cache>,
     /// Held while an epoch is built, so that many who ask for one build it once.
     building: Mutex<()>,
@@ -128,13 +140,14 @@ impl std::fmt::Debug for Travel {
 }
 
 impl Travel {
-    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>, states: Arc<dyn States>) -> Self {
+    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>, states: Arc<dyn States>, numbered: Numbered) -> Self {
         let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX) };
         Self {
             present,
             git: Program::new(store.dir()),
             store: Arc::clone(store),
             states,
+            numbered,
             cache: Mutex::new(cache),
             building: Mutex::default(),
         }
@@ -159,7 +172,7 @@ impl Travel {
                 return Ok(epoch);
             }
         }
-        let chosen = choose::choose(&moment, &present)?;
+        let chosen = choose::choose(&moment, &present, &self.numbered)?;
         let meaning = Meaning::Transactions(digest(&present, &chosen));
         self.cache().names.put(name, meaning.clone());
         self.built(meaning, || Ok(build::from_present(&present, &chosen)))

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Which state a command reads.
 #[derive(Args)]
 pub(super) struct Moment {
-    /// As of then: a git revision, a transaction, position:N, seq:N or time:2026-01-31T12:00:00Z
+    /// As of then: a git revision, a transaction, position:N, seq:N, epoch:N or time:2026-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
 }

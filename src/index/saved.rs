@@ -23,7 +23,7 @@ pub use record::{Record, SavedEvent, SavedFile, checksum, decode, encode};
 pub type Mark = [u8; 16];
 
 /// The format; another one is built anew.
-const MAGIC: [u8; 8] = *b"braidfs3";
+const MAGIC: [u8; 8] = *b"braidfs4";
 /// The bytes of the pack before the first line: the format and the pack's mark.
 const PACK_HEAD: usize = 24;
 /// The bytes of the table before the first record: the format, the pack's mark, and that of the base which it follows.
@@ -42,8 +42,10 @@ pub struct Saved {
     table_len: u64,
     pending: Vec<u8>,
     noting: Noting,
-    /// How many records the table has.
+    /// How many records of the table a start has to go through.
     records: usize,
+    /// Whether base or table have the number of a state.
+    is_numbered: bool,
     _lock: LockGuard,
 }
 
@@ -51,7 +53,7 @@ pub struct Saved {
 enum Noting {
     /// It goes to the table.
     Table,
-    /// It goes nowhere: the next base will hold it.
+    /// It goes nowhere, unless it has a number: the next base will hold it.
     Nowhere,
     /// A base is being written that does not hold it: it also goes to the table that will follow.
     Both(Vec<u8>),
@@ -137,11 +139,17 @@ pub fn own(store: &Store, mark: Mark) -> Option<(Saved, Left)> {
             table.truncate(len as u64).ok()?;
             (table, len as u64)
         }
-        None => (make_table(disk, &paths, left.pack_mark, left.base_mark, &[]).ok()?, TABLE_HEAD as u64),
+        None => {
+            let mut numbers = Vec::new();
+            left.records.iter().for_each(|record| encode(record, &mut numbers));
+            (make_table(disk, &paths, left.pack_mark, left.base_mark, &numbers).ok()?, (TABLE_HEAD + numbers.len()) as u64)
+        }
     };
-    let records = left.records.len();
+    let records = left.records.iter().map(weight).sum();
+    let is_numbered = left.base.is_some() || left.records.iter().any(|record| matches!(record, Record::State(_)));
     let (disk, pack_mark) = (disk.clone(), left.pack_mark);
-    let saved = Saved { disk, paths, pack_mark, table, table_len, pending: Vec::new(), noting: Noting::Table, records, _lock: lock };
+    let saved =
+        Saved { disk, paths, pack_mark, table, table_len, pending: Vec::new(), noting: Noting::Table, records, is_numbered, _lock: lock };
     Some((saved, left))
 }
 
@@ -175,18 +183,28 @@ fn make_table(disk: &Disk, paths: &Paths, pack_mark: Mark, base_mark: Mark, reco
 fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
     let pack = disk.open_file(&paths.pack)?;
     let Some(pack_mark) = pack_mark_of(&pack.read_at(0, PACK_HEAD)?) else { return Ok(Left::default()) };
+    // In this order: a base that came meanwhile is newer than the table, and no line that it speaks of lies behind the end.
+    let table = disk.map(&paths.table);
+    let base = disk.map(&paths.base);
     let lines_len = pack.stat()?.size.saturating_sub(PACK_HEAD as u64);
-    let base = disk.map(&paths.base).ok().and_then(|bytes| base::decode(&bytes, pack_mark, lines_len));
+    let base = base.ok().and_then(|bytes| base::decode(&bytes, pack_mark, lines_len));
     let base_mark = base.as_ref().map_or(NO_BASE, |base| base.mark);
     let mut pack_len = base.as_ref().map_or(0, |base| base.pack_len);
     let (mut records, mut table_len) = (Vec::new(), None);
-    if let Ok(table) = disk.map(&paths.table)
-        && table_head(&table) == Some((pack_mark, base_mark))
+    if let Ok(table) = table
+        && let Some((of_pack, of_base)) = table_head(&table)
+        && of_pack == pack_mark
     {
-        let lines = pack.map_beyond(PACK_HEAD as u64, lines_len)?;
-        let len;
-        (records, len, pack_len) = believed(&table, &lines, pack_len);
-        table_len = Some(len);
+        if of_base == base_mark {
+            let lines = pack.map_beyond(PACK_HEAD as u64, lines_len)?;
+            let len;
+            (records, len, pack_len) = believed(&table, &lines, pack_len);
+            table_len = Some(len);
+        } else if base.is_some() {
+            // A table that follows the base is yet to be written. Numbers that were given meanwhile stand here alone.
+            records = decode(table.get(TABLE_HEAD..).unwrap_or_default()).0;
+            records.retain(|record| matches!(record, Record::State(_)));
+        }
     }
     let pack = if read_only {
         Pack::read_only(Arc::new(Mapped(pack.map_beyond(PACK_HEAD as u64, pack_len)?)), pack_len)
@@ -207,6 +225,11 @@ fn pack_mark_of(head: &[u8]) -> Option<Mark> {
 fn table_head(table: &[u8]) -> Option<(Mark, Mark)> {
     let mut head = Input(table);
     (<[u8; 8]>::take(&mut head)? == MAGIC).then(|| Some((Mark::take(&mut head)?, Mark::take(&mut head)?)))?
+}
+
+/// How much of a start a record takes: what has a number was noted when it came or went.
+fn weight(record: &Record) -> usize {
+    usize::from(!matches!(record, Record::State(_)))
 }
 
 /// The records whose lines are in the pack, the bytes of the table up to their end, and those of the pack.
@@ -232,18 +255,21 @@ impl Saved {
     /// Notes a record for the next [`Saved::flush`].
     pub fn note(&mut self, record: &Record) {
         let start = self.pending.len();
+        let is_number = matches!(record, Record::State(_));
         match &mut self.noting {
-            Noting::Nowhere => return,
-            Noting::Table => encode(record, &mut self.pending),
+            // The next base may be long in coming, and the number is shown by then. It counts what came since the numbers before it.
+            Noting::Nowhere if !is_number || !self.is_numbered => return,
+            Noting::Nowhere | Noting::Table => encode(record, &mut self.pending),
             Noting::Both(next) => {
                 encode(record, &mut self.pending);
                 next.extend_from_slice(self.pending.get(start..).unwrap_or_default());
             }
         }
-        self.records += 1;
+        self.is_numbered |= is_number;
+        self.records += weight(record);
     }
 
-    /// Notes nothing until the next base, which will hold it all.
+    /// Notes nothing but numbers until the next base, which will hold it all.
     pub fn skip_to_base(&mut self) {
         if matches!(self.noting, Noting::Table) {
             self.noting = Noting::Nowhere;
@@ -290,7 +316,7 @@ impl Saved {
         let mark = written?;
         self.table = make_table(&self.disk, &self.paths, self.pack_mark, mark, &next)?;
         self.table_len = (TABLE_HEAD + next.len()) as u64;
-        self.records = 0;
+        (self.records, self.is_numbered) = (0, true);
         self.pending.clear();
         Ok(())
     }

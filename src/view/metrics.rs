@@ -13,7 +13,7 @@ pub fn metrics(epoch: &Epoch) -> String {
     let (open, provisional) = index.forks().counts();
     let is_writable = epoch.writer == WriterState::Ready;
     for (name, help, value) in [
-        ("epoch", "The number of the published state.", epoch.number),
+        ("epoch", "The number of the set of transactions in the views.", epoch.name),
         ("transactions", "Transactions in the views.", u64::from(index.transactions.valid_count())),
         ("events", "Events in the views.", index.log.events.len()),
         ("streams", "Streams with events.", index.directories.live()),

@@ -75,7 +75,7 @@ pub fn status_json(epoch: &Epoch) -> String {
     };
     let (open, provisional) = index.forks().counts();
     let status = Status {
-        epoch: epoch.number,
+        epoch: epoch.name,
         transactions: index.transactions.valid_count(),
         events: index.log.events.len(),
         streams: index.directories.live(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use crate::stage::repository;
+use crate::stage::{clone, repository};
 use crate::support::git::git;
 use crate::support::mount::Mount;
 use crate::support::run::{braidfs, run_with};
@@ -62,6 +62,45 @@ fn a_mount_follows_branches_and_keeps_the_past_of_the_other_one() {
     git(&dir, ["merge", "-q", "side"]);
     eventually_eq(&side, || mount.read("log.jsonl"));
     assert_eq!(mount.read("at/main~1/log.jsonl"), main);
+}
+
+#[test]
+fn an_epoch_names_what_the_mount_showed_before_a_pull_also_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    // Nobody but the mount keeps the index.
+    let dir = repository(&home.path().join("ours")).dir;
+    let mount = Mount::start(&dir);
+    drop_file(&mount, "first.jsonl");
+    git(&dir, ["add", "-A"]);
+    git(&dir, ["commit", "-q", "-m", "first"]);
+    let theirs = clone(&dir, &home.path().join("theirs"));
+    theirs.commit("a", 3);
+    theirs.commit("c", 4);
+    drop_file(&mount, "second.jsonl");
+    git(&dir, ["add", "-A"]);
+    git(&dir, ["commit", "-q", "-m", "second"]);
+    let epoch = || mount.read_json("status.json")["epoch"].as_u64().unwrap();
+    let (before, log) = (epoch(), mount.read("log.jsonl"));
+    git(&dir, ["pull", "-q", "--no-rebase", "--no-edit", theirs.dir.to_str().unwrap(), "main"]);
+    eventually("what was pulled is shown", || mount.count("log.jsonl") == 4);
+    let after = epoch();
+    assert!(after > before);
+
+    let diff = |old: &str, new: &str| braidfs(["--store", dir.to_str().unwrap(), "--format", "json", "diff", old, new]).ok().json();
+    let (old, new) = (format!("epoch:{before}"), format!("epoch:{after}"));
+    let said = diff(&old, &new);
+    assert_eq!(said, diff("HEAD^1", "HEAD"));
+    assert_eq!((said["came"].as_array().unwrap().len(), said["forks"]["opened"].as_array().unwrap().len()), (2, 1), "{said}");
+    assert_eq!(mount.read(&format!("at/{old}/log.jsonl")), log);
+    assert_eq!(mount.read(&format!("at/{new}/log.jsonl")), mount.read("log.jsonl"));
+    assert!(fs::metadata(mount.join(format!("at/epoch:{}", after + 1))).is_err());
+    mount.unmount();
+    let mount = Mount::start(&dir);
+    eventually_eq(&after, || mount.read_json("status.json")["epoch"].as_u64().unwrap());
+    assert_eq!(mount.read(&format!("at/{old}/log.jsonl")), log);
+    mount.unmount();
+    let beyond = braidfs(["--store", dir.to_str().unwrap(), "log", "--at", &format!("epoch:{}", after + 1)]).code(1);
+    assert!(beyond.err.contains(&format!("epoch {} does not exist: the last one is {after}", after + 1)), "{}", beyond.err);
 }
 
 fn drop_file(mount: &Mount, name: &str) {

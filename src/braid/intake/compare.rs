@@ -203,7 +203,7 @@ impl Keeper {
     }
 
     /// The transaction whose file has this name now.
-    pub(super) fn entered_number(&self, name: &str) -> Option<u32> {
+    pub(in crate::braid) fn entered_number(&self, name: &str) -> Option<u32> {
         if let Some(&number) = self.roster.misnamed.get(name) {
             return Some(number);
         }

@@ -94,6 +94,7 @@ fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findi
     let count = u64::from(index.transactions.valid_count());
     Epoch {
         number: 1,
+        name: 1,
         touched: Touched::default(),
         feed_shown: index.feed.latest(),
         quarantined: Arc::new(quarantined),

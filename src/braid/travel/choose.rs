@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use crate::braid::numbered::Numbered;
 use crate::braid::travel::{TravelError, When};
 use crate::epoch::Epoch;
 use crate::format::time::parse_rfc3339;
+use crate::index::history::Unknown;
 
-/// The numbers of the chosen transactions in canonical order; nothing chosen lacks an ancestor that is here.
-pub(super) fn choose(when: &When, present: &Epoch) -> Result<Vec<u32>, TravelError> {
+/// The numbers of the chosen transactions in canonical order; but for an epoch, whose parents may have come late, nothing chosen lacks
+/// an ancestor that is here.
+pub(super) fn choose(when: &When, present: &Epoch, numbered: &Numbered) -> Result<Vec<u32>, TravelError> {
     let index = &present.index;
     let transactions = &index.transactions;
     match *when {
@@ -24,6 +27,13 @@ pub(super) fn choose(when: &When, present: &Epoch) -> Result<Vec<u32>, TravelErr
         When::SeqNr(seq_nr) => {
             let had = |event: u32| (1..=seq_nr).contains(&u64::from(index.events.seq_nr(event)));
             Ok(with_ancestors(present, |tx| transactions.events(tx).any(had)))
+        }
+        When::Epoch(number) => {
+            let since = numbered.lock().came_since(number).map_err(|unknown| match unknown {
+                Unknown::Beyond(last) => TravelError::Beyond { what: "epoch", asked: number, last },
+                Unknown::Forgotten(oldest) => TravelError::Forgotten { asked: number, oldest },
+            })?;
+            Ok(index.order.iter_from(0).filter(|&tx| !since.contains(&transactions.id(tx))).collect())
         }
         When::Time(nanos) => Ok(with_ancestors(present, |tx| parse_rfc3339(&transactions.created_at(tx)).is_some_and(|at| at <= nanos))),
         When::Transaction(id) => {

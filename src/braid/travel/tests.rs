@@ -1,5 +1,7 @@
 //! The past equals a fresh store of exactly those files.
 
+mod epochs;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,8 @@ pub enum When {
     Position(u64),
     /// What had a sequence number up to this one, and what that descends from; 0 is before everything.
     SeqNr(u64),
+    /// What was here when this was the newest epoch, of what is here now.
+    Epoch(u64),
     /// What was written then or before, and what that descends from; nanoseconds since 1970.
     Time(i128),
     /// A transaction and its ancestors.
@@ -29,6 +31,7 @@ impl When {
         match when.split_once(':') {
             Some(("position", number)) => parse_number(number).map(Self::Position).ok_or_else(|| malformed("a position is a whole number")),
             Some(("seq", number)) => parse_number(number).map(Self::SeqNr).ok_or_else(|| malformed("a sequence number is a whole number")),
+            Some(("epoch", number)) => parse_number(number).map(Self::Epoch).ok_or_else(|| malformed("an epoch is a whole number")),
             Some(("time", time)) => {
                 parse_rfc3339(time).map(Self::Time).ok_or_else(|| malformed("a time is written as RFC 3339, with its zone"))
             }
@@ -69,6 +72,7 @@ mod tests {
         let parse = |text: &str| When::parse(text).unwrap();
         assert_eq!(parse("position:12"), When::Position(12));
         assert_eq!(parse("seq:0"), When::SeqNr(0));
+        assert_eq!(parse("epoch:7"), When::Epoch(7));
         assert_eq!(parse(&format!("tx:{id}")), When::Transaction(id.parse().unwrap()));
         assert_eq!(parse(id), When::Transaction(id.parse().unwrap()));
         assert_eq!(parse("time:1970-01-01T00:00:01Z"), When::Time(1_000_000_000));
@@ -81,7 +85,18 @@ mod tests {
 
     #[test]
     fn a_prefix_with_nonsense_behind_it_is_refused() {
-        for text in ["position:", "position:x", "position:01", "seq:-1", "seq:+1", "time:yesterday", "time:2026-01-31", "tx:1"] {
+        for text in [
+            "position:",
+            "position:x",
+            "position:01",
+            "seq:-1",
+            "seq:+1",
+            "epoch:",
+            "epoch:07",
+            "time:yesterday",
+            "time:2026-01-31",
+            "tx:1",
+        ] {
             assert!(matches!(When::parse(text), Err(TravelError::Malformed { .. })), "{text}");
         }
     }

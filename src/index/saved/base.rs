@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::disk::{self, Disk};
 use crate::format::binary::{Binary, Input, binary_fields};
 use crate::index::Index;
+use crate::index::history::History;
 use crate::index::saved::{MAGIC, Mark, checksum};
 
 /// What the index's owner keeps beside it.
@@ -19,8 +20,10 @@ pub struct Extra {
     pub delivered_twice: BTreeSet<u32>,
     /// Digests of what files said first that were changed since, by name.
     pub edited: BTreeMap<String, [u8; 32]>,
+    /// What came and went.
+    pub history: History,
 }
-binary_fields!(Extra { log, read_again, delivered_twice, edited });
+binary_fields!(Extra { log, read_again, delivered_twice, edited, history });
 
 /// A base that was read.
 pub(super) struct Base {

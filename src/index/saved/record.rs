@@ -1,6 +1,7 @@
 //! The records of the table: bytes to values and back.
 
 use crate::format::binary::{Binary, Input, binary_fields};
+use crate::index::history::Change;
 use crate::model::{EventId, Header, TransactionId};
 
 /// One thing that happened to the index.
@@ -16,6 +17,8 @@ pub enum Record {
     Moved(TransactionId, u64, u32, u32),
     /// The file of this name was changed since it said what has this digest; none: it says that again.
     Edited(String, Option<[u8; 32]>),
+    /// What came and went since the state before has a number.
+    State(Change),
 }
 
 /// A file as it was taken in, under the name of its id and without anything to report.
@@ -91,6 +94,10 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
             name.put(out);
             first.put(out);
         }
+        Record::State(change) => {
+            6u8.put(out);
+            change.put(out);
+        }
     }
     let body = out.get(start + 8..).unwrap_or_default();
     let (len, sum) = (body.len() as u32, checksum(body));
@@ -127,6 +134,7 @@ fn decode_one(bytes: &[u8]) -> Option<(Record, usize)> {
         3 => Record::Incarnation(String::take(&mut from)?, u32::take(&mut from)?),
         4 => Record::Moved(TransactionId::take(&mut from)?, u64::take(&mut from)?, u32::take(&mut from)?, u32::take(&mut from)?),
         5 => Record::Edited(String::take(&mut from)?, <Option<[u8; 32]> as Binary>::take(&mut from)?),
+        6 => Record::State(Change::take(&mut from)?),
         _ => return None,
     };
     from.is_empty().then_some((record, body.len() + 8))
@@ -174,6 +182,11 @@ mod tests {
             Record::Moved(TransactionId(Uuid::from_u128(4)), 9, 1, 2),
             Record::Edited("a name.jsonl".to_owned(), Some([7; 32])),
             Record::Edited("another.jsonl".to_owned(), None),
+            Record::State(Change {
+                number: 5,
+                came: vec![TransactionId(Uuid::from_u128(7))],
+                went: vec![TransactionId(Uuid::from_u128(3))],
+            }),
         ]
     }
 
