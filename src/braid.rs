@@ -187,7 +187,7 @@ impl Braid {
             unread: Mutex::default(),
             listeners: RwLock::default(),
         });
-        let numbered = keeper.numbered.clone();
+        let history = keeper.numbered.share();
         let desk = Arc::new(Desk::new(keeper));
         let (to_self, at, for_keeper) = (requests.clone(), Arc::clone(&desk), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("keeper".to_owned());
@@ -206,7 +206,7 @@ impl Braid {
             }
         }
         let past_states = projections::Past::of(&projections);
-        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states, numbered));
+        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states, history));
         Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, desk, projections, keeper: Mutex::new(Some(thread)) }) })
     }
 

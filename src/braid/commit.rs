@@ -244,7 +244,7 @@ impl Keeper {
 
     fn adopt(&mut self, next: Index, numbers: &[u32]) {
         self.index = next;
-        self.note_shown(numbers, &[]);
+        self.numbered.note(&self.index, numbers, &[]);
         for &tx in numbers {
             self.touched.transactions.insert(tx);
             for event in self.index.transactions.events(tx) {

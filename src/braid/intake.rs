@@ -91,7 +91,7 @@ impl Keeper {
             self.arrive_all(&came, &mut round, watcher);
             let linked = self.index.link(&round.entered, &[]);
             join(&mut self.unnumbered, linked.shown.iter().chain(&linked.moved).copied().collect());
-            self.note_shown(&linked.shown, &linked.hidden);
+            self.numbered.note(&self.index, &linked.shown, &linked.hidden);
             self.follow_own(&linked.shown);
             self.note_delivered_twice(&linked.shown);
             self.forget_hidden(&linked.hidden);
@@ -135,7 +135,7 @@ impl Keeper {
         self.save_gone(gone);
         let linked = self.index.link(&[], gone);
         self.unnumbered.extend(&linked.shown);
-        self.note_shown(&linked.shown, &linked.hidden);
+        self.numbered.note(&self.index, &linked.shown, &linked.hidden);
         self.follow_own(&linked.shown);
         self.forget_hidden(&linked.hidden);
         self.touched.extend(linked.touched);

@@ -1,6 +1,6 @@
 //! The thread that owns all change: what it is asked, what it notices, what it publishes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
-use crate::model::{Finding, TransactionId};
+use crate::model::Finding;
 use crate::store::{Checkpoint, Identity, IngestionLog, Mode, Store};
 
 /// How many drafts make one group at most.
@@ -93,9 +93,6 @@ pub(super) struct Keeper {
     pub(super) memory: Memory,
     pub(super) saving: Saving,
     pub(super) numbered: Numbered,
-    /// What the newest number stands for otherwise than the index that was taken over: whether it was shown. It is yet to be read, since
-    /// no saved index remembers it, or yet to be missed.
-    pub(super) expected: HashMap<TransactionId, bool>,
     pub(super) shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
     pub(super) gone: Gone,
@@ -154,7 +151,6 @@ impl Keeper {
             memory: Memory::default(),
             saving: Saving::default(),
             numbered: Numbered::default(),
-            expected: HashMap::new(),
             shelf: Shelf::new(options.snapshots_kept),
             checkpoints: Arc::default(),
             gone,
@@ -183,7 +179,7 @@ impl Keeper {
     pub(super) fn epoch(&self) -> Epoch {
         Epoch {
             number: self.number,
-            name: if self.progress.ready { self.numbered.lock().number() } else { 0 },
+            name: if self.progress.ready { self.numbered.history().number() } else { 0 },
             index: self.index.clone(),
             touched: self.touched.clone(),
             feed_shown: self.feed_shown,
@@ -207,7 +203,7 @@ impl Keeper {
         self.record_gone();
         self.check_snapshots();
         self.number += 1;
-        self.number_state();
+        self.save_number();
         self.save_incarnations();
         let epoch = Arc::new(self.epoch());
         self.touched = Touched::default();

@@ -6,60 +6,38 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::braid::keeper::Keeper;
+use crate::index::Index;
 use crate::index::history::{Change, History};
-use crate::index::saved::Record;
 use crate::model::TransactionId;
 
-/// What the keeper writes and time travel reads.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Numbered(Arc<Mutex<History>>);
+/// What time travel reads while the keeper writes it.
+pub(super) type SharedHistory = Arc<Mutex<History>>;
 
-impl Numbered {
-    pub(super) fn lock(&self) -> MutexGuard<'_, History> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The history, and what is still to be found as the last process left it.
+#[derive(Debug, Default)]
+pub(super) struct Numbered {
+    history: SharedHistory,
+    /// What the newest number stands for otherwise than the index that was taken over: whether it was shown. It is yet to be read or yet to
+    /// be missed.
+    expected: HashMap<TransactionId, bool>,
 }
 
-impl Keeper {
-    /// Notes what a change of the index showed and hid.
-    pub(super) fn note_shown(&mut self, shown: &[u32], hidden: &[u32]) {
-        let mut history = self.numbered.lock();
-        if history.number() > 0 {
-            let id = |&tx: &u32| self.index.transactions.id(tx);
-            let mut is_expected = |id: &TransactionId, shown| self.expected.get(id) == Some(&shown) && self.expected.remove(id).is_some();
-            let came: Vec<TransactionId> = shown.iter().map(id).filter(|id| !is_expected(id, true)).collect();
-            let went: Vec<TransactionId> = hidden.iter().map(id).filter(|id| !is_expected(id, false)).collect();
-            history.note(came, went);
-        }
+/// Locks it; a panic elsewhere leaves it as it was between two changes.
+pub(super) fn lock(history: &SharedHistory) -> MutexGuard<'_, History> {
+    history.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Numbered {
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        lock(&self.history)
     }
 
-    /// Gives what is about to be published a number, if it has other transactions than what was shown before.
-    pub(super) fn number_state(&mut self) {
-        let mut history = self.numbered.lock();
-        let change = if !self.progress.ready {
-            None
-        } else if history.number() == 0 {
-            Some(history.begin(self.unsaved()))
-        } else {
-            let (went, came): (Vec<_>, Vec<_>) = std::mem::take(&mut self.expected).into_iter().partition(|(_, was_shown)| *was_shown);
-            history.note(came.into_iter().map(|(id, _)| id), went.into_iter().map(|(id, _)| id));
-            history.close()
-        };
-        drop(history);
-        if let Some(change) = change {
-            self.note(&Record::State(change));
-        }
+    pub(super) fn share(&self) -> SharedHistory {
+        Arc::clone(&self.history)
     }
 
-    /// The transactions in the views that have no record, since their files have something to report.
-    fn unsaved(&self) -> Vec<TransactionId> {
-        let numbers = self.roster.findings.keys().filter_map(|name| self.entered_number(name));
-        numbers.filter(|&tx| self.index.transactions.is_valid(tx)).map(|tx| self.index.transactions.id(tx)).collect()
-    }
-
-    /// Goes on with the numbers of the last process, after its index was taken over.
-    pub(super) fn resume_numbers(&mut self, mut history: History, changes: impl Iterator<Item = Change>) {
+    /// Goes on with the numbers of the last process: those of the base that was taken over, and the changes noted since.
+    pub(super) fn resume(&mut self, index: &Index, mut history: History, changes: impl Iterator<Item = Change>) {
         let mut shown: HashMap<TransactionId, bool> = HashMap::new();
         // What was noted while the base was written may be in both.
         let known = history.number();
@@ -68,9 +46,40 @@ impl Keeper {
             shown.extend(change.went.into_iter().map(|id| (id, false)));
             shown.extend(change.came.into_iter().map(|id| (id, true)));
         }
-        let transactions = &self.index.transactions;
-        shown.retain(|id, shown| transactions.find_valid(*id).is_some() != *shown);
+        shown.retain(|id, shown| index.transactions.find_valid(*id).is_some() != *shown);
         self.expected = shown;
-        *self.numbered.lock() = history;
+        *self.history() = history;
+    }
+
+    /// Notes what a change of the index showed and hid.
+    pub(super) fn note(&mut self, index: &Index, shown: &[u32], hidden: &[u32]) {
+        let mut history = lock(&self.history);
+        if history.number() > 0 {
+            let id = |&tx: &u32| index.transactions.id(tx);
+            let mut is_expected = |id: &TransactionId, shown| self.expected.get(id) == Some(&shown) && self.expected.remove(id).is_some();
+            let came: Vec<TransactionId> = shown.iter().map(id).filter(|id| !is_expected(id, true)).collect();
+            let went: Vec<TransactionId> = hidden.iter().map(id).filter(|id| !is_expected(id, false)).collect();
+            history.note(came, went);
+        }
+    }
+
+    /// Whether there is a number yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.history().number() > 0
+    }
+
+    /// Gives what is about to be published the first number, once everything was read; `unsaved` are the transactions in the views that
+    /// have no record.
+    pub(super) fn begin(&mut self, unsaved: Vec<TransactionId>) -> Change {
+        self.history().begin(unsaved)
+    }
+
+    /// Gives what is about to be published a number, if it has other transactions than what was shown before.
+    pub(super) fn close(&mut self) -> Option<Change> {
+        let mut history = lock(&self.history);
+        // What was not found as it was left has changed since.
+        let (went, came): (Vec<_>, Vec<_>) = std::mem::take(&mut self.expected).into_iter().partition(|(_, was_shown)| *was_shown);
+        history.note(came.into_iter().map(|(id, _)| id), went.into_iter().map(|(id, _)| id));
+        history.close()
     }
 }

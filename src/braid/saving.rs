@@ -131,7 +131,7 @@ impl Keeper {
         self.progress.done = u64::from(transactions.valid_count());
         let changes = records.into_iter().filter_map(|record| if let Record::State(change) = record { Some(change) } else { None });
         let history = extra.as_mut().map(|extra| std::mem::take(&mut extra.history));
-        self.resume_numbers(history.unwrap_or_default(), changes);
+        self.numbered.resume(&self.index, history.unwrap_or_default(), changes);
         if let Some(extra) = extra {
             self.resume_feed(&extra);
             self.saving.read_again = extra.read_again.into_iter().collect();
@@ -295,6 +295,24 @@ impl Keeper {
         }
     }
 
+    /// Notes what came and went since the last number that was shown.
+    pub(super) fn save_number(&mut self) {
+        if !self.progress.ready {
+            return;
+        }
+        let change = if self.numbered.has_begun() {
+            self.numbered.close()
+        } else {
+            let transactions = &self.index.transactions;
+            let unsaved = self.roster.findings.keys().filter_map(|name| self.entered_number(name)).filter(|&tx| transactions.is_valid(tx));
+            let unsaved = unsaved.map(|tx| transactions.id(tx)).collect();
+            Some(self.numbered.begin(unsaved))
+        };
+        if let Some(change) = change {
+            self.note(&Record::State(change));
+        }
+    }
+
     /// Notes which file each touched view's name stands for.
     pub(super) fn save_incarnations(&mut self) {
         if self.saving.saved.is_none() {
@@ -334,7 +352,7 @@ impl Keeper {
             read_again: self.roster.findings.keys().cloned().collect(),
             delivered_twice: self.delivered_twice.clone(),
             edited: self.memory.edited.clone(),
-            history: self.numbered.lock().clone(),
+            history: self.numbered.history().clone(),
         };
         let Some(saved) = &mut self.saving.saved else { return };
         self.saving.base_due = false;

@@ -17,7 +17,7 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 use crate::braid::git::{GitError, Oid, Program};
-use crate::braid::numbered::Numbered;
+use crate::braid::numbered::SharedHistory;
 use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};
 use crate::model::TransactionId;
@@ -127,7 +127,7 @@ pub(super) struct Travel {
     store: Arc<Store>,
     git: Program,
     states: Arc<dyn States>,
-    numbered: Numbered,
+    history: SharedHistory,
     cache: Mutex<Cache>,
     /// Held while an epoch is built, so that many who ask for one build it once.
     building: Mutex<()>,
@@ -140,14 +140,14 @@ impl std::fmt::Debug for Travel {
 }
 
 impl Travel {
-    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>, states: Arc<dyn States>, numbered: Numbered) -> Self {
+    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>, states: Arc<dyn States>, history: SharedHistory) -> Self {
         let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX) };
         Self {
             present,
             git: Program::new(store.dir()),
             store: Arc::clone(store),
             states,
-            numbered,
+            history,
             cache: Mutex::new(cache),
             building: Mutex::default(),
         }
@@ -172,7 +172,7 @@ impl Travel {
                 return Ok(epoch);
             }
         }
-        let chosen = choose::choose(&moment, &present, &self.numbered)?;
+        let chosen = choose::choose(&moment, &present, &self.history)?;
         let meaning = Meaning::Transactions(digest(&present, &chosen));
         self.cache().names.put(name, meaning.clone());
         self.built(meaning, || Ok(build::from_present(&present, &chosen)))

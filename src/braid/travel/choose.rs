@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::braid::numbered::Numbered;
+use crate::braid::numbered::{self, SharedHistory};
 use crate::braid::travel::{TravelError, When};
 use crate::epoch::Epoch;
 use crate::format::time::parse_rfc3339;
@@ -10,7 +10,7 @@ use crate::index::history::Unknown;
 
 /// The numbers of the chosen transactions in canonical order; but for an epoch, whose parents may have come late, nothing chosen lacks
 /// an ancestor that is here.
-pub(super) fn choose(when: &When, present: &Epoch, numbered: &Numbered) -> Result<Vec<u32>, TravelError> {
+pub(super) fn choose(when: &When, present: &Epoch, history: &SharedHistory) -> Result<Vec<u32>, TravelError> {
     let index = &present.index;
     let transactions = &index.transactions;
     match *when {
@@ -29,7 +29,7 @@ pub(super) fn choose(when: &When, present: &Epoch, numbered: &Numbered) -> Resul
             Ok(with_ancestors(present, |tx| transactions.events(tx).any(had)))
         }
         When::Epoch(number) => {
-            let since = numbered.lock().came_since(number).map_err(|unknown| match unknown {
+            let since = numbered::lock(history).came_since(number).map_err(|unknown| match unknown {
                 Unknown::Beyond(last) => TravelError::Beyond { what: "epoch", asked: number, last },
                 Unknown::Forgotten(oldest) => TravelError::Forgotten { asked: number, oldest },
             })?;
