@@ -23,7 +23,7 @@ pub use error::{Error, Op, Result};
 pub use file::DiskFile;
 pub use lock::LockGuard;
 pub use map::Mapping;
-pub use name::{os_name, shown_name};
+pub use name::{os_name, quoted_name, shown_name};
 pub use proc::{Holder, cpu_time, is_remote, machine_id, process_command};
 pub use read::{Entry, EntryKind, OpenDir, Stat};
 pub use watch::{Change, Watch, WatchedDir};

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::braid::keeper::Keeper;
 use crate::dag::StaleRead;
-use crate::format::text::{counted, quoted};
+use crate::disk::quoted_name;
+use crate::format::text::counted;
 use crate::index::Index;
 use crate::model::{Finding, FindingKind, Severity, TransactionId};
 
@@ -71,7 +72,7 @@ impl Keeper {
 
     fn quarantine_findings(&self) -> Vec<Finding> {
         let by_git =
-            |name: &str| format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted(name));
+            |name: &str| format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted_name(name));
         let refused = self.roster.quarantined(&self.index).into_iter();
         refused
             .map(|refused| Finding {

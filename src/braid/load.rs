@@ -135,7 +135,7 @@ impl Good {
                 format!("file \"{file}\" holds transaction \"{id}\" under another name"),
                 format!(
                     "git mv events/{name} events/{id}.jsonl || mv events/{name} events/{id}.jsonl",
-                    name = crate::format::text::quoted(file)
+                    name = crate::disk::quoted_name(file)
                 ),
             ));
         }

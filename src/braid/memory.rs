@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::braid::keeper::Keeper;
 use crate::braid::load::Good;
 use crate::braid::parents::ParentsInGit;
-use crate::disk::Stat;
-use crate::format::text::{counted_as, quoted, quoted_path};
+use crate::disk::{Stat, quoted_name};
+use crate::format::text::{counted_as, quoted_path};
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::index::saved::Record;
@@ -64,7 +64,7 @@ pub(super) fn edited(name: &str) -> Finding {
         file: Some(name.to_owned()),
         transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
         message: format!("file \"{name}\" was changed since it was taken in; transactions never change"),
-        hint: format!("git checkout HEAD -- events/{}", quoted(name)),
+        hint: format!("git checkout HEAD -- events/{}", quoted_name(name)),
     }
 }
 
@@ -191,7 +191,7 @@ fn vanished(index: &Index) -> Vec<Finding> {
         .into_iter()
         .map(|(file, (id, events))| {
             let message = format!("file \"{file}\" was here and is gone, with {events} of the feed's events");
-            let hint = format!("braidfs restore {}", quoted(&file));
+            let hint = format!("braidfs restore {}", quoted_name(&file));
             finding(Some(file), Some(id), message, hint)
         })
         .collect();

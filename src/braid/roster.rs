@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
-use crate::disk::Stat;
+use crate::disk::{Stat, quoted_name};
 use crate::epoch::Quarantined;
-use crate::format::text::quoted;
 use crate::index::Index;
 use crate::model::{Errno, Finding, FindingKind, Severity, TransactionId};
 
@@ -74,7 +73,7 @@ impl Roster {
         // Of what cannot be opened there are no facts.
         let Odd { inode: 0, kind: OddKind::Refused(reason, None), .. } = self.odd.get(file)? else { return None };
         let is_denied = |errno: Errno| reason.ends_with(&io::Error::from_raw_os_error(errno.raw()).to_string());
-        let name = quoted(file);
+        let name = quoted_name(file);
         [Errno::EACCES, Errno::EPERM]
             .into_iter()
             .any(is_denied)
@@ -106,7 +105,7 @@ impl Roster {
                     Severity::Info,
                     Some(*of),
                     format!("file \"{file}\" has the same bytes as the file of transaction \"{of}\""),
-                    format!("git rm -f events/{name} || rm events/{name}", name = quoted(file)),
+                    format!("git rm -f events/{name} || rm events/{name}", name = quoted_name(file)),
                 )),
                 OddKind::NoFile(what) => Some(finding(
                     file,
@@ -114,7 +113,7 @@ impl Roster {
                     Severity::Warning,
                     None,
                     format!("\"{file}\" is {what}: eventcore-fs cannot open this store while it is there"),
-                    format!("mv events/{} .", quoted(file)),
+                    format!("mv events/{} .", quoted_name(file)),
                 )),
             })
             .collect()

@@ -3,6 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+use crate::format::text::quoted_path;
 
 /// The name as text: each byte that is no UTF-8 becomes `/XX`, which no real name contains, so that [`os_name`] gives it back.
 #[must_use]
@@ -34,6 +37,12 @@ pub fn os_name(shown: &str) -> OsString {
         }
     }
     OsString::from_vec(bytes)
+}
+
+/// The name of which this is the text, as one word of a shell.
+#[must_use]
+pub fn quoted_name(shown: &str) -> String {
+    quoted_path(Path::new(&os_name(shown)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Text for people that quotes what others wrote.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::str::Utf8Chunk;
 
 /// The most bytes of a message: a stream id of the longest kind fits with what is said about it.
 const MESSAGE_LEN_MAX: usize = 2_000;
@@ -37,13 +39,17 @@ pub(crate) fn quoted(path: &str) -> String {
     if !path.chars().any(is_obeyed) {
         return format!("'{}'", path.replace('\'', "'\\''"));
     }
-    let spell = |c: char| match c {
+    format!("$'{}'", path.chars().map(spelled).collect::<String>())
+}
+
+/// A character between `$'` and `'`.
+fn spelled(c: char) -> String {
+    match c {
         '\'' | '\\' => format!("\\{c}"),
         c if !is_obeyed(c) => c.to_string(),
         c if c.is_ascii() => format!("\\{:03o}", u32::from(c)),
         c => format!("\\u{:04x}", u32::from(c)),
-    };
-    format!("$'{}'", path.chars().map(spell).collect::<String>())
+    }
 }
 
 /// Whether a terminal does something else with it than to show it.
@@ -51,9 +57,17 @@ fn is_obeyed(c: char) -> bool {
     c.is_control() || is_direction(c)
 }
 
-/// The same of a path as the system has it.
+/// The same of a path as the system has it, whose bytes may be no text.
 pub(crate) fn quoted_path(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+    if let Some(path) = path.to_str() {
+        return quoted(path);
+    }
+    let chunks = path.as_os_str().as_bytes().utf8_chunks();
+    let spell = |chunk: Utf8Chunk<'_>| {
+        let invalid = chunk.invalid().iter().map(|byte| format!("\\{byte:03o}"));
+        chunk.valid().chars().map(spelled).chain(invalid).collect::<String>()
+    };
+    format!("$'{}'", chunks.map(spell).collect::<String>())
 }
 
 /// Marks that reorder text, and line ends beyond ASCII.
@@ -78,6 +92,11 @@ mod tests {
         assert_eq!(quoted("streams/$(rm -rf ~)'; x"), "'streams/$(rm -rf ~)'\\''; x'");
         assert_eq!(quoted("a\u{1b}7\u{202e}'\\b"), "$'a\\0337\\u202e\\'\\\\b'");
         assert_eq!(quoted(""), "''");
+        let bytes = b"a\xff\n'\xc3\xa4.jsonl";
+        let word = quoted_path(Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        assert_eq!(word, "$'a\\377\\012\\'ä.jsonl'");
+        let echo = std::process::Command::new("bash").args(["-c", &format!("printf %s {word}")]).output().unwrap();
+        assert_eq!(echo.stdout, bytes);
         for path in ["a b", "it's \"$x\"", "a\nb", "tab\t'\\n", "\u{1b}[2J", "\u{85}\u{2028}9", "ä\r\u{7f}0"] {
             let echo = std::process::Command::new("bash").args(["-c", &format!("printf %s {}", quoted(path))]).output().unwrap();
             assert_eq!(String::from_utf8(echo.stdout).unwrap(), path, "{}", quoted(path));

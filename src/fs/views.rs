@@ -24,7 +24,7 @@ impl Fs {
         if let Some(own) = self.find_own(&directory, name) {
             return self.look_up_own(&own?);
         }
-        let path = join(&directory, name);
+        let path = child_path(&directory, name).ok_or(Errno::ENOENT)?;
         if &*directory == MOMENTS {
             return self.look_up_moment(&path);
         }
@@ -61,7 +61,7 @@ impl Fs {
         if let Some(own) = self.find_own(&directory, name) {
             return own.ok().map(|own| self.number_own(&own));
         }
-        let path = join(&directory, name);
+        let path = child_path(&directory, name)?;
         let node = self.shown().sizes.find(&path)?;
         Some(locked(&self.nodes).number(&identity_of(&path, &node)))
     }
@@ -239,6 +239,11 @@ impl Fs {
         }
         Some(names)
     }
+}
+
+/// The path of a name that the kernel asks for; none for one that is not UTF-8, whose text would lead further down.
+fn child_path(directory: &str, name: &str) -> Option<String> {
+    (!name.contains('/')).then(|| join(directory, name))
 }
 
 fn identity_of(path: &str, node: &Node) -> Identity {

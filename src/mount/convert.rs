@@ -1,10 +1,12 @@
 //! Between the kernel's words and ours: attributes, error numbers, how long an answer holds.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, INodeNo, Request};
 
+use crate::disk;
 use crate::fs::{Attr, Caller, LockKind, Manner, Ttl};
 use crate::model::Errno;
 
@@ -57,9 +59,14 @@ fn time(ns: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
-/// A name as text; none if it is not UTF-8, which no name of ours is.
-pub fn name(name: &OsStr) -> Result<&str, Errno> {
-    name.to_str().ok_or(Errno::ENOENT)
+/// A name as text ([`disk::shown_name`]): drafts have any.
+pub fn name(name: &OsStr) -> String {
+    disk::shown_name(name)
+}
+
+/// The name that is shown as that text.
+pub fn os_name(shown: &str) -> Cow<'_, OsStr> {
+    if shown.contains('/') { disk::os_name(shown).into() } else { OsStr::new(shown).into() }
 }
 
 /// Who asks.

@@ -98,19 +98,17 @@ impl Filesystem for Shell {
     fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
         self.begin_in_turn(request);
         if self.fs.folds_in(parent.0) {
-            let child = name(child).map(str::to_owned);
-            return self.fold("lookup", move |fs, queue| entry(fs, queue, child.and_then(|child| fs.look_up(parent.0, &child)), reply));
+            let child = name(child);
+            return self.fold("lookup", move |fs, queue| entry(fs, queue, fs.look_up(parent.0, &child), reply));
         }
         guarded("lookup", || {
-            let found = name(child).and_then(|child| self.fs.look_up(parent.0, child));
+            let child = name(child);
+            let found = self.fs.look_up(parent.0, &child);
             // What is not there may be about to come. A waiting lookup in the root and one notice for a name there would stop everything.
-            if found.is_ok() || parent == INodeNo::ROOT || !self.fs.waits_in(parent.0, child.to_str()) {
+            if found.is_ok() || parent == INodeNo::ROOT || !self.fs.waits_in(parent.0, Some(&child)) {
                 return entry(&self.fs, &self.queue, found, reply);
             }
-            let child = name(child).map(str::to_owned);
-            self.park("lookup", move |fs, queue| {
-                entry(fs, queue, child.and_then(|child| fs.look_up(parent.0, &child)), reply);
-            });
+            self.park("lookup", move |fs, queue| entry(fs, queue, fs.look_up(parent.0, &child), reply));
         });
     }
 
@@ -163,7 +161,7 @@ impl Filesystem for Shell {
         self.begin(request);
         let caller = caller(request);
         guarded("mknod", || {
-            let made = name(child).and_then(|child| self.fs.make_node(parent.0, child, mode, caller));
+            let made = self.fs.make_node(parent.0, &name(child), mode, caller);
             entry(&self.fs, &self.queue, made, reply);
         });
     }
@@ -177,13 +175,13 @@ impl Filesystem for Shell {
         self.begin(request);
         let caller = caller(request);
         guarded("unlink", || {
-            answer!(reply, name(child).and_then(|child| self.fs.unlink(parent.0, child, caller)), () => reply.ok());
+            answer!(reply, self.fs.unlink(parent.0, &name(child), caller), () => reply.ok());
         });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
         self.begin(request);
-        guarded("rmdir", || reply.error(errno(name(child).map_or_else(|error| error, |child| self.fs.refuse_rmdir(parent.0, child)))));
+        guarded("rmdir", || reply.error(errno(self.fs.refuse_rmdir(parent.0, &name(child)))));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
@@ -203,10 +201,9 @@ impl Filesystem for Shell {
     ) {
         self.begin(request);
         let caller = caller(request);
-        let names = name(from).and_then(|from| Ok((from.to_owned(), name(to)?.to_owned())));
+        let (from, to) = (name(from), name(to));
         self.commit("rename", move |fs, queue| {
-            let renamed =
-                names.and_then(|(from, to)| fs.rename((parent.0, &from), (new_parent.0, &to), flags.bits(), caller, || settle(queue)));
+            let renamed = fs.rename((parent.0, &from), (new_parent.0, &to), flags.bits(), caller, || settle(queue));
             answer!(reply, renamed, () => reply.ok());
         });
     }
@@ -405,7 +402,7 @@ impl Filesystem for Shell {
         self.begin(request);
         let caller = caller(request);
         guarded("create", || {
-            answer!(reply, name(child).and_then(|child| self.fs.create(parent.0, child, flags, caller)), (found, opened) => {
+            answer!(reply, self.fs.create(parent.0, &name(child), flags, caller), (found, opened) => {
                 let shown = attr(&found.attr, self.fs.manner());
                 let ttl = ttl(found.attr_ttl, self.fs.manner());
                 reply.created(&ttl, &shown, Generation(0), FileHandle(opened.handle), open_flags(&self.fs, opened));

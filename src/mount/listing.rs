@@ -4,7 +4,7 @@ use fuser::{FileHandle, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus}
 
 use crate::fs::{Attr, Child, Fs, Ttl};
 use crate::model::Errno;
-use crate::mount::convert::{attr, errno, kind, ttl};
+use crate::mount::convert::{attr, errno, kind, os_name, ttl};
 use crate::mount::notify::Queue;
 use crate::mount::shell::settle;
 
@@ -35,7 +35,7 @@ pub fn names(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: u
     let offered = offer(fs, queue, ino, handle, offset, |offer| match offer {
         Offer::Dot(cookie, dot, number) => Outcome::of(reply.add(INodeNo(number), cookie, kind(true), dot)),
         Offer::Child(Child { cookie, entry }) => match fs.peek(ino.0, &entry.name) {
-            Some(number) => Outcome::of(reply.add(INodeNo(number), *cookie, kind(entry.directory), &entry.name)),
+            Some(number) => Outcome::of(reply.add(INodeNo(number), *cookie, kind(entry.directory), os_name(&entry.name))),
             None => Outcome::Gone,
         },
     });
@@ -57,7 +57,7 @@ pub fn inodes(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: 
         Offer::Child(Child { cookie, entry }) => {
             let Ok((found, serial)) = fs.look_up(ino.0, &entry.name) else { return Outcome::Gone };
             let shown = attr(&found.attr, fs.manner());
-            if reply.add(shown.ino, *cookie, &entry.name, &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
+            if reply.add(shown.ino, *cookie, os_name(&entry.name), &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
                 fs.forget(found.attr.ino, 1);
                 return Outcome::Full;
             }

@@ -1,13 +1,13 @@
 //! The one thread that tells the kernel what to drop; it holds no lock while it does.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use fuser::{INodeNo, Notifier};
 
 use crate::fs::{Fs, Notice, Tree};
+use crate::mount::convert::os_name;
 
 /// After this the replies that were on their way when a tree was published have reached the kernel.
 const ECHO: Duration = Duration::from_millis(50);
@@ -174,7 +174,7 @@ fn send(fs: &Fs, notifier: &Notifier, notice: &Notice) {
         Notice::Bytes { ino, from } => notifier.inval_inode(INodeNo(*ino), page_of(*from), 0),
         Notice::Listing { ino } if fs.may_drop_listing(*ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
         Notice::Attributes { ino } | Notice::Listing { ino } => notifier.inval_inode(INodeNo(*ino), -1, 0),
-        Notice::Name { parent, name } => notifier.inval_entry(INodeNo(*parent), OsStr::new(name)),
+        Notice::Name { parent, name } => notifier.inval_entry(INodeNo(*parent), &os_name(name)),
     };
     if let Err(error) = sent {
         tracing::debug!(%error, ?notice, "the kernel did not take a notice");

@@ -1,5 +1,6 @@
 //! The tree of one epoch: which paths there are and what each is.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::epoch::Epoch;
@@ -378,22 +379,33 @@ impl Tree {
     }
 
     fn find_quarantined(&self, name: &str) -> Option<Node> {
-        let quarantined = &self.epoch.quarantined;
-        if let Some(found) = quarantined.iter().find(|found| found.file == name) {
-            if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(name)) {
+        let find = |name: &str| self.epoch.quarantined.iter().find(|found| refused_name(&found.file) == name);
+        if let Some(found) = find(name) {
+            if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&found.file)) {
                 return Some(Node::File(File::of_bytes(bytes, found.mtime_ns)));
             }
-            return Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), found.file.clone(), found.size, found.mtime_ns)));
+            let (mut size, mut mtime_ns) = (found.size, found.mtime_ns);
+            // Nothing is kept of a file that is valid by itself and stands in a cycle.
+            if (size, mtime_ns) == (0, 0)
+                && let Ok(stat) = self.epoch.store.stat(&found.file)
+            {
+                (size, mtime_ns) = (stat.size, clamp(stat.mtime_ns));
+            }
+            return Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), found.file.clone(), size, mtime_ns)));
         }
-        let of = name.strip_suffix(".reason")?;
-        let found = quarantined.iter().find(|found| found.file == of)?;
+        let found = find(name.strip_suffix(".reason")?)?;
         Some(Node::File(File::of_bytes(format!("{}\n", found.reason).into_bytes(), found.mtime_ns)))
     }
 
     fn list_quarantined(&self) -> Vec<Entry> {
-        let names = self.epoch.quarantined.iter().flat_map(|found| [found.file.clone(), format!("{}.reason", found.file)]);
-        names.map(Entry::file).collect()
+        let names = self.epoch.quarantined.iter().map(|found| refused_name(&found.file));
+        names.flat_map(|name| [Entry::file(&*name), Entry::file(format!("{name}.reason"))]).collect()
     }
+}
+
+/// The name of a refused file in the tree: its own, but `%` is `%25` and a byte that is no UTF-8, which the store shows as `/XX`, is `%XX`.
+fn refused_name(file: &str) -> Cow<'_, str> {
+    if file.contains(['%', '/']) { file.replace('%', "%25").replace('/', "%").into() } else { file.into() }
 }
 
 /// Nanoseconds since 1970 as the tree counts them; times beyond the year 2262 are shown as that.

@@ -263,3 +263,23 @@ fn nothing_is_left_of_a_draft_that_was_refused_and_removed() {
     assert_eq!(receipt(&mount, "c.jsonl")["draft"], ".c");
     mount.unmount();
 }
+
+#[test]
+fn a_draft_may_have_any_name() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let draft = mount.join("staging").join(OsStr::from_bytes(b"\xe4nderung \xff.jsonl"));
+    fs::write(&draft, event("a", 1)).unwrap();
+    assert_eq!(fs::read_to_string(&draft).unwrap(), event("a", 1));
+    let listed: Vec<_> = fs::read_dir(mount.join("staging")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(listed, std::slice::from_ref(&draft));
+    let longest = mount.join("staging").join(OsStr::from_bytes(&[0xff; 255]));
+    fs::rename(&draft, &longest).unwrap();
+    assert_eq!(errno(fs::rename(&longest, mount.join("staging").join(OsStr::from_bytes(&[0xff; 256])))), libc::ENAMETOOLONG);
+    fs::rename(&longest, mount.join("staging/x.jsonl")).unwrap();
+    assert_eq!((mount.count("log.jsonl"), mount.list("staging").len()), (1, 0));
+    assert_eq!(errno(fs::write(mount.join("streams").join(OsStr::from_bytes(b"a\xff")), "x")), libc::EROFS);
+    mount.unmount();
+}

@@ -236,3 +236,34 @@ fn who_reads_as_soon_as_the_mount_answers_reads_every_view_whole() {
         }
     }
 }
+
+#[test]
+fn refused_files_are_shown_whatever_their_names_and_reasons_are() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let mut store = TestStore::new();
+    let ids = [1u128, 2].map(|n| uuid::Uuid::from_u128(n << 64 | 7 << 76 | 2 << 62));
+    for (id, parent) in [(ids[0], ids[1]), (ids[1], ids[0])] {
+        store.transaction().id(id).parents([parent]).event("a", "T", json!(1)).write();
+    }
+    fs::write(store.events_dir().join(OsStr::from_bytes(b"odd\xff%41.jsonl")), "junk").unwrap();
+    store.write_raw("odd%FF%41.jsonl", "junk too");
+    let mount = mounted(&store, &[]);
+    let mut names = vec!["odd%25FF%2541.jsonl".to_owned(), "odd%FF%2541.jsonl".to_owned()];
+    names.extend(ids.map(|id| format!("{id}.jsonl")));
+    names.extend(names.clone().into_iter().map(|name| name + ".reason"));
+    names.sort();
+    // What has just been written may still be.
+    eventually("every refused file is listed", || mount.list("quarantine") == names);
+    assert_eq!(mount.read("quarantine/odd%FF%2541.jsonl"), "junk");
+    assert_eq!(mount.read("quarantine/odd%25FF%2541.jsonl"), "junk too");
+    for name in ids.map(|id| format!("{id}.jsonl")) {
+        let shown = mount.join("quarantine").join(&name);
+        let bytes = fs::read(store.events_dir().join(name)).unwrap();
+        assert_eq!(fs::metadata(&shown).unwrap().len(), bytes.len() as u64);
+        assert_eq!(fs::read(&shown).unwrap(), bytes);
+    }
+    // What is no text leads nowhere else either.
+    assert!(!mount.join(OsStr::from_bytes(b"quarantine/odd\xff%41.jsonl")).exists());
+    mount.unmount();
+}

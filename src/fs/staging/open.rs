@@ -22,7 +22,7 @@ const NAME_BYTES_MAX: usize = 255;
 impl Staging {
     /// A name as one of a staged file.
     pub(super) fn staged_name(name: &str) -> Result<StagedName, Errno> {
-        if name.len() > NAME_BYTES_MAX {
+        if crate::disk::os_name(name).len() > NAME_BYTES_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
         StagedName::new(name).ok_or(Errno::EINVAL)
