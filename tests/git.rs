@@ -11,6 +11,8 @@ mod cures;
 mod edited;
 #[path = "git/following.rs"]
 mod following;
+#[path = "git/forgotten.rs"]
+mod forgotten;
 #[path = "git/many.rs"]
 mod many;
 #[path = "git/mounted.rs"]

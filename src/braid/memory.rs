@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 use crate::braid::keeper::Keeper;
 use crate::braid::load::Good;
 use crate::braid::parents::ParentsInGit;
+use crate::braid::vanished::Vanished;
 use crate::disk::{Stat, quoted_name};
-use crate::format::text::{counted_as, quoted_path};
+use crate::format::text::quoted_path;
 use crate::index::Index;
-use crate::index::feed::Slot;
 use crate::index::saved::Record;
-use crate::model::{Declined, EventId, Finding, FindingKind, Origin, Severity, TransactionId};
+use crate::model::{Declined, Finding, FindingKind, Origin, Severity, TransactionId};
 use crate::store::{Mode, Store};
 
 /// How old git's lock must be before it is taken for a dead process's.
@@ -28,9 +28,7 @@ pub(super) type FirstSaid = [u8; 32];
 pub(super) struct Memory {
     /// What the file of a name said first, of those that were changed since; also of files that are not here just now.
     pub(super) edited: BTreeMap<String, FirstSaid>,
-    vanished: Vec<Finding>,
-    /// Which feed and which files the vanished were told of.
-    told: Option<(u32, usize, u32, u32)>,
+    pub(super) vanished: Vanished,
     /// What the store's disk lacks, tried once.
     pub(super) lacks: Vec<Finding>,
     git_lock: Vec<Finding>,
@@ -52,7 +50,7 @@ pub(super) struct Memory {
 impl Memory {
     /// Everything remembered that is worth a report now; the files that were changed are not among it.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
-        self.vanished.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
+        self.vanished.findings.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
     }
 }
 
@@ -111,20 +109,6 @@ impl Keeper {
         self.memory.edited.keys().filter(|name| self.is_known(name)).map(|name| edited(name))
     }
 
-    /// Tells anew which events this replica has seen and has no more; cheap where nothing came or went.
-    pub(super) fn look_for_vanished(&mut self) {
-        let feed = &self.index.feed;
-        let state = (feed.incarnation, feed.gone_count(), self.index.transactions.valid_count(), self.index.transactions.len());
-        if self.memory.told.replace(state) == Some(state) {
-            return;
-        }
-        let vanished = if feed.gone_count() == 0 { Vec::new() } else { vanished(&self.index) };
-        if vanished != self.memory.vanished {
-            self.memory.vanished = vanished;
-            self.mark_dirty();
-        }
-    }
-
     /// Looks whether git's lock was left behind.
     pub(super) fn look_at_git_lock(&mut self) {
         let finding = self.hold.lock_path().and_then(|path| git_lock(&self.store, &path)).into_iter().collect();
@@ -164,55 +148,6 @@ fn git_lock(store: &Store, path: &std::path::Path) -> Option<Finding> {
         ),
         hint: format!("rm -f {}   # if no git is running there", quoted_path(path)),
     })
-}
-
-fn vanished(index: &Index) -> Vec<Finding> {
-    let gone: Vec<EventId> = vanished_events(index);
-    let mut by_file: BTreeMap<String, (TransactionId, usize)> = BTreeMap::new();
-    let mut nameless = 0usize;
-    for id in gone {
-        match index.events.find(id, &index.pack, |_| true) {
-            Some(event) => {
-                let tx = index.events.transaction(event);
-                by_file.entry(index.transactions.file_name(tx)).or_insert((index.transactions.id(tx), 0)).1 += 1;
-            }
-            None => nameless += 1,
-        }
-    }
-    let finding = |file: Option<String>, transaction_id, message, hint| Finding {
-        kind: FindingKind::Vanished,
-        severity: Severity::Warning,
-        file,
-        transaction_id,
-        message,
-        hint,
-    };
-    let mut findings: Vec<Finding> = by_file
-        .into_iter()
-        .map(|(file, (id, events))| {
-            let message = format!("file \"{file}\" was here and is gone, with {events} of the feed's events");
-            let hint = format!("braidfs restore {}", quoted_name(&file));
-            finding(Some(file), Some(id), message, hint)
-        })
-        .collect();
-    if nameless > 0 {
-        let message = counted_as(nameless, "event that this replica has seen is gone", "events that this replica has seen are gone");
-        findings.push(finding(None, None, message, "braidfs restore".to_owned()));
-    }
-    findings
-}
-
-/// The events that have a number and are not here.
-pub(super) fn vanished_events(index: &Index) -> Vec<EventId> {
-    let slots = index.feed.items.iter_from(0).map(|item| index.feed.slot(item));
-    let gone = slots.filter_map(|slot| match slot {
-        Slot::Gone(id) if !id.0.is_nil() && index.find_event(id).is_none() => Some(id),
-        _ => None,
-    });
-    let mut gone: Vec<EventId> = gone.collect();
-    gone.sort_unstable();
-    gone.dedup();
-    gone
 }
 
 fn held_digest(index: &Index, number: u32) -> FirstSaid {

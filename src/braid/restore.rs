@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::braid::git::{Commit, GitError, LastSaid, Oid, Program, State};
 use crate::braid::load;
-use crate::braid::memory::vanished_events;
+use crate::braid::vanished::vanished_events;
 use crate::braid::{Braid, Failure};
 use crate::epoch::{Epoch, Quarantined};
 use crate::model::EventId;
@@ -100,7 +100,7 @@ fn missing_parents(epoch: &Epoch, bytes: &[u8]) -> Vec<String> {
     missing.map(|parent| format!("{parent}.jsonl")).filter(|name| is_gone(epoch, name)).collect()
 }
 
-fn is_gone(epoch: &Epoch, name: &str) -> bool {
+pub(super) fn is_gone(epoch: &Epoch, name: &str) -> bool {
     epoch.store.stat(name).is_err()
 }
 
@@ -115,7 +115,7 @@ impl From<GitError> for Failure {
 }
 
 /// The name in `events/` that a person means by a transaction's id, a path or a name.
-fn file_name(text: &str) -> String {
+pub(super) fn file_name(text: &str) -> String {
     let name = text.rsplit('/').next().unwrap_or(text);
     if name.ends_with(".jsonl") { name.to_owned() } else { format!("{name}.jsonl") }
 }
@@ -127,7 +127,9 @@ fn gone(git: &Program, epoch: &Epoch) -> Result<(BTreeSet<String>, usize), GitEr
     let (transactions, events) = (&epoch.index.transactions, &epoch.index.events);
     let missing = transactions.missing().keys().map(|&parent| format!("{}.jsonl", transactions.id(parent)));
     names.extend(missing);
-    let mut vanished: HashSet<EventId> = vanished_events(&epoch.index).into_iter().collect();
+    // Where it cannot be read what was forgotten, that is looked for too.
+    let forgotten = epoch.store.forgotten().unwrap_or_default();
+    let mut vanished: HashSet<EventId> = vanished_events(&epoch.index, &forgotten).into_keys().collect();
     if !vanished.is_empty() {
         names.extend(holding(git, epoch, &mut vanished)?);
     }
@@ -142,7 +144,7 @@ fn gone(git: &Program, epoch: &Epoch) -> Result<(BTreeSet<String>, usize), GitEr
 }
 
 /// The files of git's whole history that are gone or refused and hold one of these events; what they hold is taken from `vanished`.
-fn holding(git: &Program, epoch: &Epoch, vanished: &mut HashSet<EventId>) -> Result<Vec<String>, GitError> {
+pub(super) fn holding(git: &Program, epoch: &Epoch, vanished: &mut HashSet<EventId>) -> Result<Vec<String>, GitError> {
     let refused: HashSet<&str> = epoch.quarantined.iter().map(|refused| refused.file.as_str()).collect();
     let known = git.last_said(|name| name.ends_with(".jsonl") && (refused.contains(name) || is_gone(epoch, name)))?;
     let (names, oids): (Vec<String>, Vec<Oid>) = known.into_iter().map(|(name, last)| (name, last.blob)).unzip();

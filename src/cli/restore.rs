@@ -1,13 +1,14 @@
 //! `braidfs restore`.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
-use crate::braid::Restoration;
-use crate::disk::Disk;
+use crate::braid::{Braid, Forget, Forgotten, Restoration};
+use crate::disk::{Disk, quoted_name};
+use crate::epoch::Quarantined;
 use crate::format::text::{counted, counted_as};
 
 /// Bring back from git what was in events/ and is gone
@@ -17,17 +18,34 @@ use crate::format::text::{counted, counted_as};
 /// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing.
 /// It ends with 1 where something could not be brought back, and says why.
 /// What comes back brings the parents with it that are missing too. A file that is there is left alone.
+/// What no place has any more can be acknowledged: after `--forget` nothing tells of it. Its numbers in the feed stay gone, and an
+/// event that comes back all the same counts again.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, group(ArgGroup::new("what").args(["names", "all"])))]
 pub(super) struct Arguments {
-    /// Names in events/, or ids of transactions
+    /// Names in events/, or ids of transactions; with --forget, of events too
     #[arg(value_name = "FILE")]
     names: Vec<String>,
+
+    /// Bring nothing back: acknowledge that these are gone, unless git still has them
+    #[arg(long, requires = "what")]
+    forget: bool,
+
+    /// Everything that is gone
+    #[arg(long, requires = "forget")]
+    all: bool,
+
+    /// Forget also what git still has
+    #[arg(long, requires = "forget")]
+    force: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (braid, _) = reader::open(session, &directory, false)?;
+    if arguments.forget {
+        return forget(&braid, arguments, session);
+    }
     let restoration = braid.restore(&arguments.names)?;
     if session.out.is_json() {
         let restored = restoration.restored.iter().map(|file| json!({"file": file.name, "commit": file.commit.oid.as_str()}));
@@ -60,12 +78,73 @@ fn left(restoration: &Restoration) -> Option<Failure> {
         reasons.push(format!("{are_gone} in no file that git knows"));
     }
     let is_lacking = !reasons.is_empty();
-    reasons.extend(refused.iter().map(|refused| format!("file \"{}\" is here and is refused: {}", refused.file, refused.reason)));
+    reasons.extend(refused.iter().map(is_here));
     let mut reasons = reasons.into_iter();
     let mut failure = Failure::new(Kind::Refused, reasons.next()?);
     failure.causes.extend(reasons);
     if is_lacking {
         failure = failure.hint("fetch from where they may be: git fetch --all, or git fetch CLONE; then run it again");
+        failure = failure.hint("acknowledge what nobody has any more: braidfs restore --forget --all");
     }
-    Some(if refused.is_empty() { failure } else { failure.hint("braidfs doctor   # tells what mends a refused file") })
+    Some(with_cure_of_refused(failure, refused))
+}
+
+fn with_cure_of_refused(failure: Failure, refused: &[Quarantined]) -> Failure {
+    if refused.is_empty() { failure } else { failure.hint("braidfs doctor   # tells what mends a refused file") }
+}
+
+fn is_here(refused: &Quarantined) -> String {
+    format!("file \"{}\" is here and is refused: {}", refused.file, refused.reason)
+}
+
+fn forget(braid: &Braid, arguments: &Arguments, session: &mut Session) -> Result {
+    let what = if arguments.all { Forget::All } else { Forget::Named(arguments.names.clone()) };
+    let forgotten = braid.forget(&what, arguments.force)?;
+    if session.out.is_json() {
+        let files = forgotten.files.iter().map(|(file, events)| json!({"file": file, "events": events}));
+        let refused = forgotten.refused.iter().map(|refused| json!({"file": refused.file, "reason": refused.reason}));
+        session.out.json(&json!({
+            "forgotten": files.collect::<Vec<_>>(),
+            "unnamed": forgotten.unnamed,
+            "in_git": forgotten.in_git,
+            "unknown": forgotten.unknown,
+            "refused": refused.collect::<Vec<_>>(),
+        }))?;
+    } else {
+        for (file, events) in &forgotten.files {
+            session.out.line(format!("forgot {}, with {}", harmless(file), counted(*events, "event")))?;
+        }
+        if forgotten.unnamed > 0 {
+            session.out.line(format!("forgot {} of which no file is known", counted(forgotten.unnamed, "event")))?;
+        }
+        let events = forgotten.files.values().sum::<usize>() + forgotten.unnamed;
+        session.out.line(counted_as(events, "event is known to be gone now", "events are known to be gone now"))?;
+    }
+    not_forgotten(&forgotten, arguments.all).map_or(Ok(()), Err)
+}
+
+/// What was not forgotten, and why.
+fn not_forgotten(forgotten: &Forgotten, is_all: bool) -> Option<Failure> {
+    let Forgotten { in_git, unknown, refused, .. } = forgotten;
+    let mut reasons = Vec::new();
+    if !in_git.is_empty() {
+        reasons.push(format!("git still has {}: {}", counted(in_git.len(), "file"), in_git.join(", ")));
+    }
+    if !unknown.is_empty() {
+        reasons.push(format!("nothing is told to be gone as {}", unknown.join(", ")));
+    }
+    reasons.extend(refused.iter().map(is_here));
+    let mut reasons = reasons.into_iter();
+    let mut failure = Failure::new(Kind::Refused, reasons.next()?);
+    failure.causes.extend(reasons);
+    if !in_git.is_empty() {
+        let names: Vec<String> = in_git.iter().map(|name| quoted_name(name)).collect();
+        let (names, meant) = (names.join(" "), if is_all { "--all".to_owned() } else { names.join(" ") });
+        failure = failure.hint(format!("bring back what git has: braidfs restore {names}"));
+        failure = failure.hint(format!("or forget it all the same: braidfs restore --forget --force {meant}"));
+    }
+    if !unknown.is_empty() {
+        failure = failure.hint("the ids of what is gone: braidfs --format json feed | grep '\"gone\":true'");
+    }
+    Some(with_cure_of_refused(failure, refused))
 }

@@ -1,0 +1,85 @@
+//! Acknowledges that events are gone for good, so that they are told of no more.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::braid::git::Program;
+use crate::braid::restore::{file_name, holding, is_gone};
+use crate::braid::vanished::{file_of, vanished_events};
+use crate::braid::{Braid, Failure};
+use crate::epoch::Quarantined;
+use crate::model::EventId;
+use crate::store::Mode;
+
+/// What is to be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forget {
+    /// Files, or events, by names in `events/` or ids.
+    Named(Vec<String>),
+    /// Everything that is gone.
+    All,
+}
+
+/// What was forgotten, and what was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Files that are known to be gone now, with how many events of each.
+    pub files: BTreeMap<String, usize>,
+    /// How many events besides, of which no file is known.
+    pub unnamed: usize,
+    /// Files that git still has; their events were not forgotten.
+    pub in_git: Vec<String>,
+    /// Names under which nothing is gone.
+    pub unknown: Vec<String>,
+    /// What is here and counts as gone, since it is refused.
+    pub refused: Vec<Quarantined>,
+}
+
+impl Braid {
+    /// Acknowledges that events are gone, so that nothing tells of them any more; their numbers in the feed stay gone.
+    ///
+    /// What a commit has that git still knows is left out, unless `also_in_git`: then git is not asked.
+    ///
+    /// # Errors
+    /// If git gives no answer, or the store cannot be written.
+    pub fn forget(&self, what: &Forget, also_in_git: bool) -> Result<Forgotten, Failure> {
+        let epoch = self.wait_ready()?;
+        let store = &self.inner.store;
+        if store.mode() == Mode::ReadOnly {
+            return Err(Failure { message: "the store was opened to be read only".to_owned(), hint: String::new() });
+        }
+        let known = store.forgotten().map_err(|error| Failure { message: error.to_string(), hint: String::new() })?;
+        let mut gone: BTreeMap<EventId, Option<String>> =
+            vanished_events(&epoch.index, &known).into_keys().map(|id| (id, file_of(&epoch.index, id).map(|(file, _)| file))).collect();
+        let mut forgotten = Forgotten::default();
+        if let Forget::Named(names) = what {
+            let is_meant = |name: &str, id: EventId, file: Option<&String>| file == Some(&file_name(name)) || id.to_string() == name;
+            for name in names {
+                let refused = epoch.quarantined.iter().find(|refused| refused.file == file_name(name));
+                if let Some(refused) = refused {
+                    forgotten.refused.push(refused.clone());
+                } else if !gone.iter().any(|(&id, file)| is_meant(name, id, file.as_ref())) {
+                    forgotten.unknown.push(name.clone());
+                }
+            }
+            gone.retain(|&id, file| names.iter().any(|name| is_meant(name, id, file.as_ref())));
+        }
+        // What is here is not gone for good.
+        gone.retain(|_, file| file.as_ref().is_none_or(|file| is_gone(&epoch, file)));
+        if !also_in_git && !gone.is_empty() && store.git().ok().flatten().is_some() {
+            let mut nowhere: HashSet<EventId> = gone.keys().copied().collect();
+            forgotten.in_git = holding(&Program::new(store.dir()), &epoch, &mut nowhere)?;
+            gone.retain(|id, _| nowhere.contains(id));
+        }
+        if !gone.is_empty() {
+            let events: BTreeSet<EventId> = gone.keys().copied().collect();
+            self.at_keeper(move |keeper, shared| keeper.forget(&events, shared)).unwrap_or_else(|| Err(Failure::closed()))?;
+        }
+        for file in gone.into_values() {
+            match file {
+                Some(file) => *forgotten.files.entry(file).or_default() += 1,
+                None => forgotten.unnamed += 1,
+            }
+        }
+        Ok(forgotten)
+    }
+}
