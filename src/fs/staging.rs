@@ -109,6 +109,10 @@ struct Checking {
     events: usize,
     /// What a write or a close has reported: the last close keeps to it.
     told: Option<Told>,
+    /// Where the first refused write began: who writes on all the same does it there again.
+    refused_at: Option<u64>,
+    /// Where the disk did not take a write, and why: until that is written again there is less than was saved.
+    lost: Option<(u64, Errno)>,
 }
 
 /// What a write or a close has reported.

@@ -222,6 +222,26 @@ fn a_full_disk_refuses_the_writer_and_harms_nothing() {
     assert_eq!(mount.count("log.jsonl"), 1);
     fs::remove_file(mount.join("staging/large.jsonl")).unwrap();
     assert_eq!(append(&mount, &event("a", 3)), 0, "with room again it goes on");
+    // A file is a transaction or none, also where what fits is whole lines.
+    let mut part = fs::File::create(mount.join("staging/part.jsonl")).unwrap();
+    part.write_all(event("a", 4).as_bytes()).unwrap();
+    assert_eq!(errno(part.write_all(large.as_bytes())), libc::ENOSPC);
+    drop(part);
+    assert_eq!(mount.read_json("receipts/part.jsonl.json")["reasons"][0]["errno"], "ENOSPC");
+    assert_eq!(mount.read("staging/part.jsonl"), event("a", 4));
+    assert_eq!(mount.count("log.jsonl"), 2);
+    // Who tries the same again when there is room has saved it whole.
+    let mut again = fs::File::create(mount.join("staging/again.jsonl")).unwrap();
+    again.write_all(event("a", 5).as_bytes()).unwrap();
+    let fill = path.join("fill");
+    fs::write(&fill, vec![0; 2 << 20]).unwrap_err();
+    let page = event("a", 6).replace("6}", &format!("\"{}\"}}", "x".repeat(9000)));
+    assert_eq!(errno(again.write_all(page.as_bytes())), libc::ENOSPC);
+    fs::remove_file(&fill).unwrap();
+    again.write_all(page.as_bytes()).unwrap();
+    drop(again);
+    assert_eq!(mount.read_json("receipts/again.jsonl.json")["state"], "committed");
+    assert_eq!(mount.count("log.jsonl"), 4);
     mount.unmount();
     braidfs(["verify", inner.to_str().unwrap()]).ok();
     run("umount", [path.to_str().unwrap()]).ok();

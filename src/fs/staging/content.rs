@@ -43,19 +43,39 @@ impl Staging {
         let Handle::Staged { file, writes: true, appends } = self.handle(handle)? else { return Err(Errno::EBADF) };
         let against = self.checked_against(&file);
         let mut inner = locked(&file.inner);
-        let offset = if appends { inner.size } else { offset };
+        let offset = if appends || self.is_written_on(&mut inner, offset, bytes)? { inner.size } else { offset };
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::EFBIG)?;
         if against.is_some() && end > DRAFT_LEN_MAX as u64 {
             let message = format!("draft has {end} bytes, at most {DRAFT_LEN_MAX} are allowed");
             return Err(inner.checking.refuse(Rejection::whole(Errno::EFBIG, message, "cut it into several")));
         }
-        self.ensure_open(&mut inner)?.write_at(offset, bytes).map_err(|error| error.errno())?;
+        if let Err(error) = self.ensure_open(&mut inner)?.write_at(offset, bytes) {
+            inner.lose(offset, error.errno());
+            return Err(error.errno());
+        }
         inner.size = inner.size.max(end);
+        inner.checking.lost.take_if(|(at, _)| (offset..end).contains(at));
         inner.reopen();
         inner.touch();
         let Some(against) = against else { return Ok(()) };
-        self.check_second_save(&mut inner, &against, offset, end)?;
-        self.check_written(&mut inner, against.kind, offset, bytes)
+        let checked = self
+            .check_second_save(&mut inner, &against, offset, end)
+            .and_then(|()| self.check_written(&mut inner, against.kind, offset, bytes));
+        if checked.is_err() {
+            inner.checking.refused_at.get_or_insert(offset);
+        }
+        checked
+    }
+
+    /// Whether these bytes go on behind a refused write. The kernel takes a refused write as not done, so that the next one has the same
+    /// offset; what arrived before would be overwritten. The same bytes again, or those and more, are another attempt.
+    fn is_written_on(&self, inner: &mut Inner, offset: u64, bytes: &[u8]) -> Result<bool, Errno> {
+        if inner.checking.refused_at != Some(offset) || offset >= inner.size {
+            return Ok(false);
+        }
+        let len = usize::try_from(inner.size - offset).unwrap_or(usize::MAX).min(bytes.len());
+        let there = self.ensure_open(inner)?.read_at(offset, len).map_err(|error| error.errno())?;
+        Ok(!bytes.starts_with(&there))
     }
 
     fn checked_against(&self, file: &Staged) -> Option<Checked> {
@@ -126,6 +146,9 @@ impl Staging {
         let Handle::Staged { file, writes: true, .. } = self.handle(handle)? else { return Ok(None) };
         let Some(against) = self.checked_against(&file) else { return Ok(None) };
         let mut inner = locked(&file.inner);
+        if let Some((_, errno)) = inner.checking.lost {
+            return Err(errno);
+        }
         if inner.size == 0 || !matches!(inner.phase, Phase::Open) {
             return Ok(None);
         }
@@ -215,6 +238,15 @@ impl Checking {
 }
 
 impl Inner {
+    /// The disk did not take a write, or only some of it, which nobody counts.
+    fn lose(&mut self, offset: u64, errno: Errno) {
+        self.checking.lost = Some((offset, errno));
+        let size = self.size;
+        if let Some(Err(error)) = self.file.as_mut().map(|file| file.truncate(size)) {
+            tracing::warn!(%error, "what was written of a refused write cannot be cut off");
+        }
+    }
+
     /// What was decided no longer holds once the bytes change.
     fn reopen(&mut self) {
         if !matches!(self.phase, Phase::Deciding) {

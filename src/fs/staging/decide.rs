@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::format::draft::{is_nothing, parse_draft};
+use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker, is_nothing, parse_draft};
 use crate::fs::ledger::{Failure, TRY_AGAIN};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
@@ -80,28 +80,32 @@ impl Staging {
         let (name, bytes, told) = {
             let mut inner = locked(&file.inner);
             let Some(name) = inner.name.clone() else { return Outcome::Nothing };
-            if inner.size == 0 {
+            let lost = inner.checking.lost.take().map(|(_, errno)| {
+                Rejection::whole(errno, "a write failed: not every byte arrived", "make room, then save it again, whole")
+            });
+            if inner.size == 0 && lost.is_none() {
                 return Outcome::Nothing;
             }
-            let told = inner.checking.told.take();
+            let told = match inner.checking.told.take() {
+                Some(Told::SecondSave) => return Outcome::SecondSave,
+                Some(Told::Refused(rejection)) => Some(rejection),
+                None => lost,
+            };
             let bytes = self.all_bytes(&mut inner);
             if inner.openers == 0 {
                 inner.file = None;
             }
-            (name, bytes, told)
-        };
-        let told = match told {
-            Some(Told::SecondSave) => return Outcome::SecondSave,
-            Some(Told::Refused(rejection)) => Some(rejection),
-            None => None,
+            (name, bytes.map_err(|errno| (errno, inner.size)), told)
         };
         match bytes {
             Ok(bytes) => self.attempt(&name, &name, &bytes, told, settle),
-            Err(errno) => {
-                let told = told.unwrap_or_else(|| Rejection::whole(errno, "file cannot be read", "look at the daemon's log"));
-                self.refuse(Receipt::pending(name.as_str(), 0, sha256_hex(b""), None), &told)
-            }
+            Err((errno, size)) => self.refuse_unread(&name, &name, size, told.unwrap_or_else(|| unreadable(errno, size))),
         }
+    }
+
+    /// Refuses a file whose bytes were not looked at.
+    pub(super) fn refuse_unread(&self, name: &StagedName, from: &StagedName, size: u64, rejection: Rejection) -> Outcome {
+        self.refuse(Receipt::pending(name.as_str(), size, sha256_hex(b""), None).of_draft(from.as_str()), &rejection)
     }
 
     /// Tries to commit bytes under a name; the receipt says what became of it.
@@ -114,7 +118,7 @@ impl Staging {
         settle: impl FnOnce(),
     ) -> Outcome {
         let Some(kind) = commit_kind(name.as_str()) else { return Outcome::Nothing };
-        if bytes.is_empty() {
+        if bytes.is_empty() && told.is_none() {
             return Outcome::Nothing;
         }
         if self.is_second_save(name.as_str(), bytes) {
@@ -124,7 +128,8 @@ impl Staging {
         let draft = match (parse_draft(bytes, kind), told) {
             (Ok(draft), None) if is_nothing(&draft) => return Outcome::Nothing,
             (Ok(draft), None) => draft,
-            (Ok(_), Some(rejection)) | (Err(rejection), _) => return self.refuse(receipt, &rejection),
+            (Err(rejection), None) => return self.refuse(receipt, &rejection),
+            (_, Some(told)) => return self.refuse(receipt, &with_reasons_of(told, bytes, kind)),
         };
         self.commit(receipt, from, draft, settle)
     }
@@ -212,6 +217,27 @@ impl Staging {
             let inner = locked(&file.inner);
             inner.phase == Phase::Deciding || inner.closed
         })
+    }
+}
+
+/// What was told, and what else the bytes that arrived say: but for their end, which is cut where the writer stopped.
+fn with_reasons_of(mut told: Rejection, bytes: &[u8], kind: DraftKind) -> Rejection {
+    let Err(found) = LineChecker::new(kind).push(bytes) else { return told };
+    if told.reasons.iter().all(|reason| found.reasons.contains(reason)) {
+        return found;
+    }
+    let others = found.reasons.into_iter().filter(|reason| !told.reasons.contains(reason)).collect::<Vec<_>>();
+    told.reasons.extend(others);
+    told
+}
+
+/// Why the bytes of a file of that size were not looked at.
+pub(super) fn unreadable(errno: Errno, size: u64) -> Rejection {
+    match errno {
+        Errno::EFBIG => {
+            Rejection::whole(errno, format!("draft has {size} bytes, at most {DRAFT_LEN_MAX} are allowed"), "cut it into several")
+        }
+        _ => Rejection::whole(errno, "file cannot be read", "look at the daemon's log"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::fs::locked;
-use crate::fs::staging::decide::Outcome;
+use crate::fs::staging::decide::{Outcome, unreadable};
 use crate::fs::staging::{Checking, Phase, Staged, Staging, commit_kind, now_ns};
 use crate::model::Errno;
 use crate::store::StagedName;
@@ -57,7 +57,14 @@ impl Staging {
         let (from, bytes) = {
             let mut inner = locked(&file.inner);
             let from = inner.name.clone().ok_or(Errno::ENOENT)?;
-            let bytes = self.all_bytes(&mut inner)?;
+            let bytes = match self.all_bytes(&mut inner) {
+                Ok(bytes) => bytes,
+                Err(errno) => {
+                    let size = inner.size;
+                    drop(inner);
+                    return Ok(self.refuse_unread(target, &from, size, unreadable(errno, size)));
+                }
+            };
             if inner.openers == 0 {
                 inner.file = None;
             }
