@@ -65,6 +65,7 @@ mod simulation;
 mod snapshots;
 mod spans;
 mod survive;
+mod told;
 mod vanished;
 mod watching;
 

@@ -9,6 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use braidfs::braid::{Braid, OpenOptions};
+use braidfs::format::draft::{DraftKind, parse_draft};
 use braidfs::index::{Arrival, ArrivalEvent, Index};
 use braidfs::model::{EventId, Header, ReplicaId, TransactionId};
 use braidfs::view::{File, Node, Tree};
@@ -179,6 +180,29 @@ fn an_append_copies_a_bounded_part_of_the_index_whatever_its_size() {
     // What is copied besides is one entry a chunk: less than a byte a transaction.
     let added = (SIZES[1] - SIZES[0]) as usize;
     assert!(large.bytes < small.bytes + added, "{small:?}, {large:?}");
+}
+
+/// What a commit costs in a store with so many refused files.
+fn committing_beside(refused: usize) -> Cost {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "Opened", json!(0)).write();
+    (0..refused).for_each(|n| store.write_raw(&format!("refused-{n}.jsonl"), "no transaction\n"));
+    let braid = Braid::open(&store.path(), &OpenOptions::default()).unwrap();
+    assert_eq!(braid.wait_ready().unwrap().quarantined.len(), refused);
+    let commit = |n: u64| {
+        let draft = format!("{{\"stream\":\"b\",\"type\":\"Counted\",\"data\":{n}}}\n");
+        braid.append(parse_draft(draft.as_bytes(), DraftKind::Lines).unwrap()).unwrap()
+    };
+    // Not the first, which makes an identity, but the cheapest of some: now and then a column makes room for many.
+    commit(0);
+    (1..8).map(|n| cost(|| commit(n)).0).min_by_key(|cost| cost.allocations).unwrap()
+}
+
+#[test]
+fn a_commit_does_not_pay_for_what_there_is_to_report() {
+    let [few, many] = [200, 2_000].map(committing_beside);
+    assert!(few.allocations > 100, "it is made on the caller's thread: {few:?}");
+    assert!(many.allocations <= few.allocations + 16 && many.bytes <= few.bytes + (8 << 10), "{few:?}, {many:?}");
 }
 
 /// What `find forks/` costs in a store of one conflict of so many streams: every directory is listed, every name looked up.

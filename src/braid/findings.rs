@@ -1,26 +1,24 @@
 //! What is worth a report, put together for an epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::braid::keeper::Keeper;
+use crate::braid::told::{FilesTold, Told};
 use crate::dag::StaleRead;
 use crate::disk::quoted_name;
-use crate::format::text::counted;
+use crate::epoch::Quarantined;
 use crate::index::Index;
 use crate::model::{Finding, FindingKind, Severity, TransactionId};
 
-/// How many findings of one kind are told one by one; the rest is counted.
-const TOLD_MAX: usize = 100;
 /// How many writers of a stream that was read a finding names.
 const WRITERS_TOLD_MAX: usize = 3;
 
 impl Keeper {
     /// Every finding, the gravest first.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self.roster.findings.values().flatten().cloned().collect();
-        findings.extend(self.roster.odd_findings());
-        findings.extend(self.quarantine_findings());
-        findings.extend(self.delivered_twice_findings());
+        let files = self.files_told();
+        let mut findings = self.delivered_twice_findings();
         findings.extend(self.stale_read_findings());
         findings.extend(dangling_findings(&self.index, |parents| self.memory.parents.hint(parents)));
         findings.extend(self.edited_findings());
@@ -30,19 +28,30 @@ impl Keeper {
         findings.extend(self.projections.findings());
         findings.extend(self.shelf.findings());
         // Git was asked a while ago; what is back by now is known at once.
-        let refused: BTreeSet<String> = self.roster.quarantined(&self.index).into_iter().map(|refused| refused.file).collect();
-        let is_refused = |finding: &Finding| finding.file.as_ref().is_some_and(|file| refused.contains(file));
+        let is_refused = |finding: &Finding| finding.file.as_ref().is_some_and(|file| files.is_refused(file));
         findings.retain(|finding| finding.kind != FindingKind::Vanished || !(self.is_here(finding) || is_refused(finding)));
-        findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
-        for finding in &mut findings {
-            let cure = finding.file.as_ref().and_then(|file| self.memory.cures.get(file));
-            if let (FindingKind::Quarantined | FindingKind::Edited, Some(cure)) = (finding.kind, cure) {
-                finding.hint.clone_from(cure);
+        let told = files.findings.clone().with(findings, |findings| {
+            for finding in findings.iter_mut() {
+                let cure = finding.file.as_ref().and_then(|file| self.memory.cures.get(file));
+                if let (FindingKind::Quarantined | FindingKind::Edited, Some(cure)) = (finding.kind, cure) {
+                    finding.hint.clone_from(cure);
+                }
             }
-        }
-        // Memory and git may both tell that a file has gone or was changed.
-        findings.dedup_by(|b, a| a == b || (told_once(a.kind) && a.kind == b.kind && a.file.is_some() && a.file == b.file));
-        shorten(findings)
+            // Memory and git may both tell that a file has gone or was changed.
+            findings.dedup_by(|b, a| a == b || (told_once(a.kind) && a.kind == b.kind && a.file.is_some() && a.file == b.file));
+        });
+        told.into_findings()
+    }
+
+    /// What is told of the files; made anew only when one of them changed.
+    pub(super) fn files_told(&self) -> Arc<FilesTold> {
+        self.roster.told(self.index.cyclic(), || {
+            let quarantined = self.roster.quarantined(&self.index);
+            let mut findings: Vec<Finding> = self.roster.findings.values().flatten().cloned().collect();
+            findings.extend(self.roster.odd_findings());
+            findings.extend(self.quarantine_findings(&quarantined));
+            FilesTold { findings: Told::of(findings, |_| ()), quarantined: Arc::new(quarantined) }
+        })
     }
 
     /// Whether the file that a finding is about is in the views.
@@ -70,18 +79,18 @@ impl Keeper {
         self.index.forks().stale_reads().map(finding).collect()
     }
 
-    fn quarantine_findings(&self) -> Vec<Finding> {
+    fn quarantine_findings(&self, refused: &[Quarantined]) -> Vec<Finding> {
         let by_git =
             |name: &str| format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted_name(name));
-        let refused = self.roster.quarantined(&self.index).into_iter();
         refused
+            .iter()
             .map(|refused| Finding {
                 kind: FindingKind::Quarantined,
                 severity: Severity::Error,
                 transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
                 message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
                 hint: self.roster.cure_of_denied(&refused.file).unwrap_or_else(|| by_git(&refused.file)),
-                file: Some(refused.file),
+                file: Some(refused.file.clone()),
             })
             .collect()
     }
@@ -153,28 +162,4 @@ pub(super) fn dangling_findings(index: &Index, hint: impl Fn(&[TransactionId]) -
             }
         })
         .collect()
-}
-
-/// The first findings of each kind, and one that counts the rest.
-fn shorten(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut counts: BTreeMap<FindingKind, (usize, Severity)> = BTreeMap::new();
-    let mut told = Vec::with_capacity(findings.len().min(TOLD_MAX));
-    for finding in findings {
-        let (count, _) = counts.entry(finding.kind).or_insert((0, finding.severity));
-        *count += 1;
-        if *count <= TOLD_MAX {
-            told.push(finding);
-        }
-    }
-    for (kind, (count, severity)) in counts.into_iter().filter(|(_, (count, _))| *count > TOLD_MAX) {
-        told.push(Finding {
-            kind,
-            severity,
-            file: None,
-            transaction_id: None,
-            message: format!("{} of the kind \"{}\"", counted(count - TOLD_MAX, "more finding"), kind.name()),
-            hint: "braidfs verify".to_owned(),
-        });
-    }
-    told
 }

@@ -183,7 +183,7 @@ impl Keeper {
             index: self.index.clone(),
             touched: self.touched.clone(),
             feed_shown: self.feed_shown,
-            quarantined: Arc::new(self.roster.quarantined(&self.index)),
+            quarantined: Arc::clone(&self.files_told().quarantined),
             findings: Arc::new(self.findings()),
             snapshots: self.shelf.shown(),
             checkpoints: Arc::clone(&self.checkpoints),

@@ -1,8 +1,11 @@
 //! The names in `events/` that stand beside the index, each for its reason.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 
+use crate::braid::told::{Counted, FilesTold};
 use crate::disk::{Stat, quoted_name};
 use crate::epoch::Quarantined;
 use crate::index::Index;
@@ -30,15 +33,20 @@ pub(super) enum OddKind {
 /// What is known of names beyond the index.
 #[derive(Default)]
 pub(super) struct Roster {
-    pub(super) odd: BTreeMap<String, Odd>,
+    pub(super) odd: Counted<String, Odd>,
     /// Transactions in the index whose file has another name than their id.
     pub(super) misnamed: BTreeMap<String, u32>,
-    pub(super) findings: BTreeMap<String, Vec<Finding>>,
+    pub(super) findings: Counted<String, Vec<Finding>>,
     /// Files that claim one id with different bytes.
     pub(super) claims: BTreeMap<TransactionId, BTreeSet<String>>,
     /// What we wrote a moment ago, so that its own hint is not followed.
     pub(super) written: HashMap<String, Stat>,
+    /// What was last told of all this, and of which state of it.
+    told: RefCell<Option<(State, Arc<FilesTold>)>>,
 }
+
+/// How often what is told of the files changed, and which transactions stood in cycles.
+type State = (u64, u64, BTreeSet<u32>);
 
 impl Roster {
     /// Forgets what stands beside the index, so that a look at everything finds it again.
@@ -49,6 +57,20 @@ impl Roster {
         let present = (0..transactions.len()).filter(|&number| transactions.is_present(number));
         let misnamed = present.filter_map(|number| Some((odd_name(number)?, number))).collect();
         *self = Self { misnamed, findings: std::mem::take(&mut self.findings), ..Self::default() };
+    }
+
+    /// What is told of the files and of the transactions in cycles: what was told last, or what `make` gives if there was a change.
+    pub(super) fn told(&self, cyclic: &BTreeSet<u32>, make: impl FnOnce() -> FilesTold) -> Arc<FilesTold> {
+        let changes = (self.odd.changes(), self.findings.changes());
+        if let Some(((odd, findings, was_cyclic), told)) = &*self.told.borrow()
+            && (*odd, *findings) == changes
+            && was_cyclic == cyclic
+        {
+            return Arc::clone(told);
+        }
+        let told = Arc::new(make());
+        *self.told.borrow_mut() = Some(((changes.0, changes.1, cyclic.clone()), Arc::clone(&told)));
+        told
     }
 
     /// The refused files, those in cycles included.
