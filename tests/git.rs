@@ -11,8 +11,6 @@ mod cures;
 mod edited;
 #[path = "git/following.rs"]
 mod following;
-#[path = "git/forgotten.rs"]
-mod forgotten;
 #[path = "git/many.rs"]
 mod many;
 #[path = "git/mounted.rs"]
@@ -27,5 +25,7 @@ mod sparse;
 mod stage;
 #[path = "git/unfinished.rs"]
 mod unfinished;
+#[path = "git/vanished.rs"]
+mod vanished;
 #[path = "git/whose.rs"]
 mod whose;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::braid::git::Program;
-use crate::braid::restore::{file_name, holding, is_gone};
-use crate::braid::vanished::{file_of, vanished_events};
+use crate::braid::restore::{file_name, holding};
+use crate::braid::vanished::{file_of, is_gone, vanished_events};
 use crate::braid::{Braid, Failure};
 use crate::epoch::Quarantined;
 use crate::model::EventId;

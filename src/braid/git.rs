@@ -1,6 +1,7 @@
 //! Runs the real `git` in a store: it asks nobody, takes no optional lock, and answers in typed values.
 
 mod blobs;
+mod elsewhere;
 mod exchange;
 mod history;
 mod origins;
@@ -20,6 +21,7 @@ use std::process::{Command, Stdio};
 use crate::disk::{os_name, shown_name};
 use crate::format::text::quoted_path;
 
+pub use elsewhere::Elsewhere;
 pub use exchange::Exchange;
 pub use history::LastSaid;
 pub use setup::{Lacks, SETTINGS, Setting};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::braid::git::{Commit, GitError, LastSaid, Oid, Program, State};
 use crate::braid::load;
-use crate::braid::vanished::vanished_events;
+use crate::braid::vanished::{is_gone, vanished_events};
 use crate::braid::{Braid, Failure};
 use crate::epoch::{Epoch, Quarantined};
 use crate::model::EventId;
@@ -98,10 +98,6 @@ fn missing_parents(epoch: &Epoch, bytes: &[u8]) -> Vec<String> {
     let parents = load::read(bytes).map(|good| good.header.parents).unwrap_or_default();
     let missing = parents.into_iter().filter(|&parent| epoch.index.transactions.find_valid(parent).is_none());
     missing.map(|parent| format!("{parent}.jsonl")).filter(|name| is_gone(epoch, name)).collect()
-}
-
-pub(super) fn is_gone(epoch: &Epoch, name: &str) -> bool {
-    epoch.store.stat(name).is_err()
 }
 
 pub(super) fn failure_of_lock(error: &LockError) -> Failure {

@@ -11,12 +11,13 @@ use crate::braid::left_out::left_out;
 use crate::braid::load;
 use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
 use crate::braid::parents::ParentsInGit;
+use crate::braid::vanished::{InGit, vanished_events};
 use crate::braid::{Braid, Failure, Shared};
-use crate::disk::Stat;
+use crate::disk::{Stat, quoted_name};
 use crate::epoch::Epoch;
-use crate::format::text::{counted_as, quoted};
+use crate::format::text::counted_as;
 use crate::index::Index;
-use crate::model::{Errno, Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
+use crate::model::{Errno, EventId, Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
 use crate::store::Store;
 
 /// How long the next survey waits at least where git's files are as they were.
@@ -46,6 +47,7 @@ pub(super) struct Surveyed {
     /// Of tips that git has told more about by now.
     origins: BTreeMap<TransactionId, Origin>,
     parents: ParentsInGit,
+    vanished: InGit,
     /// Commands that bring files in order, by file.
     cures: BTreeMap<String, String>,
     /// What files said first that the history has in several versions.
@@ -100,6 +102,8 @@ struct Asked {
     history_seen: BTreeSet<Oid>,
     /// What such files said first.
     first_said: Arc<BTreeMap<String, FirstSaid>>,
+    /// What git has of what had vanished, and how git's files were then.
+    vanished: Option<(Vec<EventId>, GitStamp, InGit)>,
 }
 
 /// What tells that git has done something since, though no file of `events/` changed: a commit, a fetch, a branch made.
@@ -134,6 +138,7 @@ impl Keeper {
             self.memory.cures = surveyed.cures;
             self.mark_dirty();
         }
+        self.learn_vanished(surveyed.vanished);
         self.learn_origins(surveyed.origins);
         self.publish_if_dirty(shared);
     }
@@ -212,6 +217,7 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
             surveyed.is_unanswered = true;
             surveyed.findings.push(unanswered(&error.reason(), error.hint()));
         }
+        surveyed.vanished = ask_vanished(store, &git, epoch, asked);
         surveyed.origins = ask_origins(store, &git, epoch, asked);
     } else if let Ok(Some(path)) = store.broken_git() {
         surveyed.is_unanswered = true;
@@ -262,6 +268,24 @@ fn read_first_said(git: &Program, asked: &mut Asked) -> Result<(), GitError> {
     Ok(())
 }
 
+/// Asks git nothing where it was asked of the same before, and has done nothing since.
+fn ask_vanished(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> InGit {
+    let vanished: Vec<EventId> = vanished_events(&epoch.index, &store.forgotten().unwrap_or_default()).into_keys().collect();
+    if vanished.is_empty() {
+        return InGit::default();
+    }
+    let stamp = git_stamp(store);
+    if let Some((of, at, in_git)) = &asked.vanished
+        && (of, at) == (&vanished, &stamp)
+    {
+        return in_git.clone();
+    }
+    // What git does not answer is told by what is asked of it for each store.
+    let in_git = InGit::ask(git, epoch, &vanished).unwrap_or_default();
+    asked.vanished = Some((vanished, stamp, in_git.clone()));
+    in_git
+}
+
 fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> BTreeMap<TransactionId, Origin> {
     let now = (unknown_tips(epoch), git_stamp(store));
     if now.0.is_empty() || asked.in_vain.as_ref() == Some(&now) {
@@ -305,10 +329,10 @@ fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch, first_said: &BTree
         if let Some((commit, bytes)) = finding.transaction_id.and_then(|id| original(id, name)) {
             if store.load(name).is_ok_and(|(now, _)| now != bytes) {
                 let commit: String = commit.chars().take(12).collect();
-                cures.insert(name.clone(), format!("git checkout {commit} -- events/{}", quoted(name)));
+                cures.insert(name.clone(), format!("git checkout {commit} -- events/{}", quoted_name(name)));
             }
         } else if finding.kind == FindingKind::Quarantined {
-            let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted(name));
+            let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted_name(name));
             cures.insert(name.clone(), cure);
         }
     }
@@ -391,7 +415,7 @@ fn uncommitted(names: &[&str]) -> Option<Finding> {
 
 /// A file that has its first bytes again, which the last commit does not have.
 fn brought_back(name: &str, git_is_at_it: bool) -> Finding {
-    let path = format!("events/{}", quoted(name));
+    let path = format!("events/{}", quoted_name(name));
     Finding {
         kind: FindingKind::Uncommitted,
         severity: Severity::Info,
@@ -413,7 +437,7 @@ fn deleted_finding(name: &str) -> Finding {
         file: Some(name.to_owned()),
         transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
         message: format!("file \"{name}\" is committed to git and gone from events/"),
-        hint: format!("braidfs restore {}", quoted(name)),
+        hint: format!("braidfs restore {}", quoted_name(name)),
     }
 }
 

@@ -2,13 +2,74 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::braid::git::{Elsewhere, GitError, Oid, Program};
 use crate::braid::keeper::Keeper;
+use crate::braid::load;
 use crate::braid::{Failure, Shared};
 use crate::disk::{Stat, quoted_name};
-use crate::format::text::counted_as;
+use crate::epoch::Epoch;
+use crate::format::text::{counted_as, quoted};
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
+
+/// For how many files git is asked whether any commit has them.
+const FILES_ASKED_MAX: usize = 20;
+
+/// What git has of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct InGit {
+    /// The branch that brings an event by a merge, and the file that has it there.
+    branches: BTreeMap<EventId, (String, String)>,
+    /// Files that no commit has.
+    nowhere: BTreeSet<String>,
+}
+
+impl InGit {
+    /// Asks git, by as many processes for one event as for many.
+    pub(super) fn ask(git: &Program, epoch: &Epoch, vanished: &[EventId]) -> Result<Self, GitError> {
+        let mut in_git = Self::default();
+        let (mut nameless, mut rest) = (BTreeSet::new(), BTreeSet::new());
+        let elsewhere = git.elsewhere()?;
+        for &id in vanished {
+            let Some((file, _)) = file_of(&epoch.index, id) else {
+                nameless.insert(id);
+                continue;
+            };
+            match elsewhere.get(&file) {
+                Some(Elsewhere { branch, .. }) => drop(in_git.branches.insert(id, (branch.clone(), file))),
+                None => drop(rest.insert(file)),
+            }
+        }
+        if !nameless.is_empty() {
+            in_git.find_nameless(git, epoch, &nameless, &elsewhere)?;
+        }
+        let asked: BTreeSet<String> = rest.into_iter().filter(|file| is_gone(epoch, file)).take(FILES_ASKED_MAX).collect();
+        let held = git.last_said_by(&asked)?;
+        in_git.nowhere = asked.into_iter().filter(|file| !held.contains_key(file)).collect();
+        Ok(in_git)
+    }
+
+    /// Looks for events into the files of other branches.
+    fn find_nameless(
+        &mut self,
+        git: &Program,
+        epoch: &Epoch,
+        nameless: &BTreeSet<EventId>,
+        elsewhere: &BTreeMap<String, Elsewhere>,
+    ) -> Result<(), GitError> {
+        let files: Vec<(&String, &Elsewhere)> = elsewhere.iter().filter(|(file, _)| is_gone(epoch, file)).collect();
+        let blobs: Vec<Oid> = files.iter().map(|(_, held)| held.blob.clone()).collect();
+        git.read_blobs(&blobs, |n, bytes| {
+            let good = bytes.and_then(|bytes| load::read(&bytes).ok());
+            if let (Some(good), Some((file, held))) = (good, files.get(n)) {
+                let of_file = good.events.iter().map(|event| event.event_id).filter(|id| nameless.contains(id));
+                self.branches.extend(of_file.map(|id| (id, (held.branch.clone(), (*file).clone()))));
+            }
+            Ok(())
+        })
+    }
+}
 
 /// What is told of them.
 #[derive(Default)]
@@ -16,6 +77,7 @@ pub(super) struct Vanished {
     pub(super) findings: Vec<Finding>,
     /// Which feed and which files they were told of.
     told: Option<(u32, usize, u32, u32)>,
+    in_git: InGit,
     /// The numbers of which it is known that their events are gone, and the facts of the file that says so.
     forgotten: BTreeMap<u64, EventId>,
     forgotten_seen: Option<Option<Stat>>,
@@ -30,10 +92,20 @@ impl Keeper {
         if self.memory.vanished.told.replace(state) == Some(state) && !has_learned {
             return;
         }
-        let findings = findings(&self.index, &vanished_events(&self.index, &self.memory.vanished.forgotten));
+        let vanished = &self.memory.vanished;
+        let findings = findings(&self.index, &vanished_events(&self.index, &vanished.forgotten), &vanished.in_git);
         if findings != self.memory.vanished.findings {
             self.memory.vanished.findings = findings;
             self.mark_dirty();
+        }
+    }
+
+    /// Takes over what git has of them.
+    pub(super) fn learn_vanished(&mut self, in_git: InGit) {
+        if self.memory.vanished.in_git != in_git {
+            self.memory.vanished.in_git = in_git;
+            self.memory.vanished.told = None;
+            self.look_for_vanished();
         }
     }
 
@@ -92,35 +164,68 @@ pub(super) fn file_of(index: &Index, event: EventId) -> Option<(String, Transact
     Some((index.transactions.file_name(transaction), index.transactions.id(transaction)))
 }
 
-fn findings(index: &Index, vanished: &BTreeMap<EventId, Vec<u64>>) -> Vec<Finding> {
+/// Whether nothing stands under a name in `events/`.
+pub(super) fn is_gone(epoch: &Epoch, name: &str) -> bool {
+    epoch.store.stat(name).is_err()
+}
+
+fn findings(index: &Index, vanished: &BTreeMap<EventId, Vec<u64>>, in_git: &InGit) -> Vec<Finding> {
     let mut by_file: BTreeMap<String, (TransactionId, usize)> = BTreeMap::new();
+    let mut by_branch: BTreeMap<&str, (BTreeSet<&str>, usize)> = BTreeMap::new();
     let mut nameless = 0usize;
     for &id in vanished.keys() {
+        if let Some((branch, file)) = in_git.branches.get(&id) {
+            let (files, events) = by_branch.entry(branch).or_default();
+            files.insert(file);
+            *events += 1;
+            continue;
+        }
         match file_of(index, id) {
             Some((file, transaction)) => by_file.entry(file).or_insert((transaction, 0)).1 += 1,
             None => nameless += 1,
         }
     }
-    let finding = |file: Option<String>, transaction_id, message, hint| Finding {
-        kind: FindingKind::Vanished,
-        severity: Severity::Warning,
-        file,
-        transaction_id,
-        message,
-        hint,
-    };
-    let mut findings: Vec<Finding> = by_file
-        .into_iter()
-        .map(|(file, (id, events))| {
-            let message = format!("file \"{file}\" was here and is gone, with {events} of the feed's events");
-            let hint = format!("braidfs restore {}", quoted_name(&file));
-            finding(Some(file), Some(id), message, hint)
-        })
-        .collect();
+    let mut findings: Vec<Finding> = by_branch.into_iter().map(|(branch, (files, events))| of_branch(branch, &files, events)).collect();
+    findings.extend(by_file.into_iter().map(|(file, (id, events))| {
+        let message = format!("file \"{file}\" was here and is gone, with {events} of the feed's events");
+        let hint = if in_git.nowhere.contains(&file) {
+            "braidfs restore --forget --all   # acknowledges it: no commit has it; or git fetch CLONE, from a clone that has it".to_owned()
+        } else {
+            format!("braidfs restore {}", quoted_name(&file))
+        };
+        Finding { file: Some(file), transaction_id: Some(id), ..finding(Severity::Warning, message, hint) }
+    }));
     if nameless > 0 {
         let message = counted_as(nameless, "event that this replica has seen is gone", "events that this replica has seen are gone");
         let hint = "braidfs restore   # of what it does not find: braidfs restore --forget --all".to_owned();
-        findings.push(finding(None, None, message, hint));
+        findings.push(finding(Severity::Warning, message, hint));
     }
     findings
+}
+
+/// What another branch has is not lost, and it is no fault to have that branch not checked out.
+fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize) -> Finding {
+    let merge = format!("git merge {}", quoted(branch));
+    let now = format!("on branch \"{branch}\" now, with {events} of the feed's events");
+    let mut files_of = files.iter();
+    match (files_of.next(), files_of.next()) {
+        (Some(file), None) => Finding {
+            file: Some((*file).to_owned()),
+            transaction_id: file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+            ..finding(
+                Severity::Info,
+                format!("file \"{file}\" was here and is {now}"),
+                format!("{merge}   # brings it here; braidfs restore {} copies it alone", quoted_name(file)),
+            )
+        },
+        _ => finding(
+            Severity::Info,
+            format!("{} files were here and are {now}", files.len()),
+            format!("{merge}   # brings them here; braidfs restore copies them alone"),
+        ),
+    }
+}
+
+fn finding(severity: Severity, message: String, hint: String) -> Finding {
+    Finding { kind: FindingKind::Vanished, severity, file: None, transaction_id: None, message, hint }
 }

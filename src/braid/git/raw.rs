@@ -40,6 +40,9 @@ impl Program {
 /// The format in which a commit is told before its changes; no change begins like it.
 pub(super) const COMMIT: &str = "--format=>%H%x00%an%x00%at%x00%s";
 
+/// The same with the reference from which it was reached (`--source`) in the place of the author.
+pub(super) const COMMIT_BY_REFERENCE: &str = "--format=>%H%x00%S%x00%at%x00%s";
+
 /// Gives each change of a file below `events`, the path with a slash at its end, with the commit that made it if the log tells it; the
 /// newest first, as long as `take` wants more. Tells whether that was to the end.
 pub(super) fn read_changes(

@@ -1,11 +1,12 @@
-//! `braidfs restore --forget`: what no place has any more is acknowledged, and nothing tells of it then.
+//! What has vanished: which branch has it, and `braidfs restore --forget`, which acknowledges that no place has it any more.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use braidfs::model::FindingKind;
+use braidfs::model::{FindingKind, Severity};
 
-use crate::stage::{Copy, repository};
+use crate::stage::{Copy, clone, repository};
 use crate::support::git::git;
 use crate::support::run::{Ran, braidfs_command, run_with};
 use crate::support::wait::eventually;
@@ -28,6 +29,8 @@ fn what_was_never_committed_and_is_gone_is_told_until_it_is_acknowledged() {
     let bytes = fs::read(&taken).unwrap();
     git(&copy.dir, ["clean", "-q", "-f", "-d"]);
     eventually("it is told", || tells(&copy));
+    let hint = copy.finding(FindingKind::Vanished);
+    assert!(hint.starts_with("braidfs restore --forget --all   # acknowledges it: no commit has it"), "{hint}");
     let told = braidfs(&copy.dir, &["doctor"]).code(1);
     assert!(told.out.contains("braidfs restore --forget --all"), "{}", told.out);
     let found = braidfs(&copy.dir, &["restore"]).code(1);
@@ -120,4 +123,72 @@ fn who_forgets_says_what_and_what_is_here_or_unknown_is_not_forgotten() {
         vanished.filter_map(|finding| finding.file.clone()).collect::<Vec<_>>()
     };
     eventually("the other one is told", || left(&copy) == [format!("{other}.jsonl")]);
+}
+
+/// What the open store tells of what has vanished: severity, message and hint of the only finding.
+#[track_caller]
+fn told(copy: &Copy) -> (Severity, String, String) {
+    let found = copy.braid.survey().unwrap();
+    let vanished: Vec<_> = found.findings.iter().filter(|finding| finding.kind == FindingKind::Vanished).collect();
+    assert_eq!(vanished.len(), 1, "{vanished:?}");
+    (vanished[0].severity, vanished[0].message.clone(), vanished[0].hint.clone())
+}
+
+#[test]
+fn files_of_another_branch_are_told_at_once_with_the_merge_that_brings_them_and_are_no_fault() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    let (branch, quoted) = ("side/a'b", r"'side/a'\''b'");
+    git(&copy.dir, ["switch", "-q", "-c", branch]);
+    let one = copy.commit("a", 2);
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    let (severity, message, hint) = told(&copy);
+    assert_eq!(
+        (severity, message),
+        (Severity::Info, format!("file \"{one}\" was here and is on branch \"{branch}\" now, with 1 of the feed's events"))
+    );
+    assert_eq!(hint, format!("git merge {quoted}   # brings it here; braidfs restore {one} copies it alone"));
+    git(&copy.dir, ["switch", "-q", branch]);
+    copy.follows();
+    for n in 3..33 {
+        copy.append("a", n);
+    }
+    copy.save("many");
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    let many = format!("31 files were here and are on branch \"{branch}\" now, with 31 of the feed's events");
+    let merge = format!("git merge {quoted}   # brings them here; braidfs restore copies them alone");
+    assert_eq!(told(&copy), (Severity::Info, many.clone(), merge.clone()));
+    // Whoever looks anew knows no names of what is not here.
+    let said = braidfs(&copy.dir, &["doctor"]).ok().out;
+    assert!(said.contains(&many) && said.contains(&merge), "{said}");
+    run_with(Command::new("bash").arg("-ec").arg(&merge).current_dir(&copy.dir), b"").ok();
+    copy.follows();
+    assert_eq!(copy.count(), 32);
+    copy.no_finding(FindingKind::Vanished);
+
+    // Gone from that branch too, or brought here and removed here, it is only in the past.
+    git(&copy.dir, ["rm", "-q", &format!("events/{one}")]);
+    git(&copy.dir, ["commit", "-q", "-m", "a mistake"]);
+    copy.follows();
+    let (severity, _, hint) = told(&copy);
+    assert_eq!((severity, hint), (Severity::Warning, format!("braidfs restore {one}")));
+}
+
+#[test]
+fn a_branch_of_a_remote_brings_back_what_was_here() {
+    let home = tempfile::tempdir().unwrap();
+    let first = repository(&home.path().join("first"));
+    first.commit("a", 1);
+    let copy = clone(&first.dir, &home.path().join("store"));
+    let name = first.commit("a", 2);
+    git(&copy.dir, ["pull", "-q"]);
+    copy.follows();
+    git(&copy.dir, ["reset", "-q", "--hard", "HEAD~1"]);
+    copy.follows();
+    let (severity, message, hint) = told(&copy);
+    assert_eq!((severity, message.contains(" is on branch \"origin/main\" now")), (Severity::Info, true), "{message}");
+    assert_eq!(hint, format!("git merge origin/main   # brings it here; braidfs restore {name} copies it alone"));
 }
