@@ -201,6 +201,10 @@ impl Travel {
         })
     }
 
+    fn tree(&self, epoch: Arc<Epoch>) -> Tree {
+        Tree::of(epoch).with_states(Arc::clone(&self.states))
+    }
+
     fn built(&self, meaning: Meaning, build: impl FnOnce() -> Result<Epoch, TravelError>) -> Result<Arc<Epoch>, TravelError> {
         let known = |travel: &Self| travel.cache().epochs.get(&meaning).cloned();
         if let Some(epoch) = known(self) {
@@ -222,12 +226,16 @@ impl Travel {
 impl Past for Travel {
     fn resolve(&self, when: &str) -> Option<Tree> {
         match self.at(when) {
-            Ok(epoch) => Some(Tree::of(epoch).with_states(Arc::clone(&self.states))),
+            Ok(epoch) => Some(self.tree(epoch)),
             Err(error) => {
                 tracing::debug!(%error, when, "no such past");
                 None
             }
         }
+    }
+
+    fn kept(&self) -> Vec<Tree> {
+        self.cache().epochs.iter().map(|(_, epoch)| self.tree(Arc::clone(epoch))).collect()
     }
 
     fn settled(&self, when: &str) -> Option<String> {

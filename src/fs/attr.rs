@@ -63,7 +63,12 @@ pub fn view_ttl(path: &str, node: &Node, certain: bool) -> Ttl {
     }
 }
 
+/// Whether a path leads through a moment.
+pub fn is_past(path: &str) -> bool {
+    path.starts_with("at/")
+}
+
 /// Whether a path leads through a moment that may come to mean something else; a commit never does.
-fn moves(path: &str) -> bool {
-    path.strip_prefix("at/").is_some_and(|moment| !moment.starts_with("git:"))
+pub fn moves(path: &str) -> bool {
+    is_past(path) && !path.starts_with("at/git:")
 }

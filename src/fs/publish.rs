@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use crate::fs::attr::{is_past, moves};
 use crate::fs::nodes::{Held, Identity, is_told_below};
 use crate::fs::source::{Content, Node, Tree, is_folded};
 use crate::fs::{Fs, ROOT, Shown, locked, split};
@@ -171,7 +172,15 @@ impl Fs {
             let path = &*held.identity.path;
             // What a commit holds never changes. What a state is now nobody knows before it is folded: each call asks.
             let is_state = !held.identity.directory && is_folded(path);
-            if held.pinned.is_some() || self.is_own_path(path) || path.starts_with("at/git:") || is_state {
+            if held.pinned.is_some() || self.is_own_path(path) || is_state {
+                continue;
+            }
+            // A moment is looked up anew by whoever comes, and stays readable for whoever has it: looking through all that were ever
+            // asked for would make each of them anew. Only listings that the kernel keeps are told of.
+            if is_past(path) {
+                if self.manner.read_only && held.identity.directory && moves(path) {
+                    changes.push(Change { ino: *ino, identity: held.identity.clone(), since: held.since, fate: Fate::Touched });
+                }
                 continue;
             }
             let fate = self.fate(&held.identity, &*old.sizes, new, listings);

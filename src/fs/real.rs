@@ -20,6 +20,10 @@ impl Tree for view::Tree {
         self.find_known_view(path.strip_prefix("views/")?).map(Node::from)
     }
 
+    fn find_former(&self, path: &str, incarnation: u64) -> Option<Arc<dyn Content>> {
+        view::Tree::find_former(self, path, incarnation).map(|file| Arc::new(file) as Arc<dyn Content>)
+    }
+
     fn list(&self, path: &str) -> Option<Vec<Entry>> {
         let entries = view::Tree::list(self, path)?;
         Some(entries.into_iter().map(|entry| Entry { name: entry.name, directory: entry.directory }).collect())

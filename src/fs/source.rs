@@ -13,12 +13,18 @@ pub trait Tree: Send + Sync {
         self.find(path)
     }
 
+    /// Finds the file that a path through a moment named before, by its incarnation, if it is still at hand.
+    fn find_former(&self, _path: &str, _incarnation: u64) -> Option<Arc<dyn Content>> {
+        None
+    }
+
     /// Lists a directory: complete, each name once; none if it is no directory.
     fn list(&self, path: &str) -> Option<Vec<Entry>>;
 
     /// The files below `streams/`, `types/` and `transactions/` that differ from the tree before this one, came or went; any other
     /// path may differ too.
     fn changed(&self) -> Vec<String>;
+
     /// The path that stands for ever for what a path stands for now, if that is another one.
     fn settled(&self, _path: &str) -> Option<String> {
         None

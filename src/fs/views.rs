@@ -221,8 +221,13 @@ impl Fs {
         if let Some(file) = &held.pinned {
             return Ok(Arc::clone(file));
         }
-        let nodes = locked(&self.nodes);
-        nodes.find(nodes.number(&held.identity)).and_then(|held| held.pinned.clone()).ok_or(Errno::ESTALE)
+        let pinned = {
+            let nodes = locked(&self.nodes);
+            nodes.find(nodes.number(&held.identity)).and_then(|held| held.pinned.clone())
+        };
+        let Identity { path, incarnation, .. } = &held.identity;
+        let former = || (!is_folded(path)).then(|| self.shown().sizes.find_former(path, *incarnation))?;
+        pinned.or_else(former).ok_or(Errno::ESTALE)
     }
 
     /// The names of a directory.

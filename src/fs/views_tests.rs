@@ -50,6 +50,23 @@ fn a_file_that_grows_keeps_its_inode_and_loses_only_its_last_page() {
 }
 
 #[test]
+fn a_publication_looks_through_no_past_but_drops_its_listings_where_the_kernel_keeps_them() {
+    let tree = Memory::default().with("at/position:1/log.jsonl", 1, "one\n").with("log.jsonl", 1, "one\n");
+    let after = tree.clone().with("at/position:1/log.jsonl", 2, "two\n");
+    let moment = |fs: &Fs| [walk(fs, "at/position:1").unwrap(), walk(fs, "at/position:1/log.jsonl").unwrap()].map(|attr| attr.ino);
+    let writable = fs(&tree);
+    let held = moment(&writable);
+    let about = |told: Vec<Notice>| -> Vec<Notice> {
+        told.into_iter().filter(|notice| held.iter().any(|ino| format!("{notice:?}").contains(&format!("ino: {ino}")))).collect()
+    };
+    assert_eq!(about(publish(&writable, &after)), []);
+    assert_ne!(walk(&writable, "at/position:1/log.jsonl").unwrap().ino, held[1], "whoever comes is told what it means now");
+    let read_only = Fs::new(READ_ONLY, tree.shown(), None);
+    assert_eq!(moment(&read_only), held);
+    assert_eq!(about(publish(&read_only, &after)), [Notice::Listing { ino: held[0] }]);
+}
+
+#[test]
 fn while_the_last_page_is_dropped_the_size_is_still_the_old_one_and_the_bytes_are_there() {
     let tree = Memory::default().with("a", 1, "one\n");
     let fs = fs(&tree);

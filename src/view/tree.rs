@@ -64,6 +64,9 @@ pub trait Past: Send + Sync + std::fmt::Debug {
     /// A name that can move is resolved anew at each call.
     fn resolve(&self, when: &str) -> Option<Tree>;
 
+    /// The pasts that are at hand, each once.
+    fn kept(&self) -> Vec<Tree>;
+
     /// The name of the same moment that never moves; none if there is no such moment, or it has no such name.
     fn settled(&self, when: &str) -> Option<String>;
 }
@@ -102,6 +105,15 @@ impl Tree {
     #[must_use]
     pub fn past(&self, name: &str) -> Option<Self> {
         self.past.as_ref()?.resolve(&decode_moment(name)?)
+    }
+
+    /// The file of an incarnation that a path below `at/` named before its moment came to mean something else, if that past is still at
+    /// hand.
+    #[must_use]
+    pub fn find_former(&self, path: &str, incarnation: u64) -> Option<File> {
+        let (_, rest) = past_part(path)??;
+        let mut files = self.past.as_ref()?.kept().into_iter().filter_map(|past| past.find(rest)?.into_file());
+        files.find(|file| file.incarnation() == incarnation)
     }
 
     /// The epoch that it shows.

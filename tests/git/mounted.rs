@@ -1,6 +1,7 @@
 //! The past below `at/`, and git at work below a mount.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,35 @@ fn a_mount_follows_branches_and_keeps_the_past_of_the_other_one() {
     git(&dir, ["merge", "-q", "side"]);
     eventually_eq(&side, || mount.read("log.jsonl"));
     assert_eq!(mount.read("at/main~1/log.jsonl"), main);
+}
+
+/// Its bytes are those of what the name meant when it was opened, also where the kernel holds none of them.
+#[test]
+fn a_file_of_a_moment_that_is_open_stays_whole_when_a_merge_changes_the_moment() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("ours");
+    let copy = repository(&dir);
+    copy.commit("a", 1);
+    let theirs = clone(&dir, &home.path().join("theirs"));
+    // It sorts before what comes later here.
+    theirs.commit("b", 2);
+    copy.commit("c", 3);
+    for options in [&[][..], &["--read-only"]] {
+        let mount = options.iter().fold(Mount::options(&dir), |mount, option| mount.arg(option)).start();
+        eventually("what is here is shown", || mount.count("log.jsonl") == 2);
+        let path = "at/position:2/log.jsonl";
+        let mut open = fs::File::open(mount.join(path)).unwrap();
+        let before = mount.read("log.jsonl");
+        git(&dir, ["pull", "-q", "--no-rebase", "--no-edit", theirs.dir.to_str().unwrap(), "main"]);
+        eventually("what was pulled is shown", || mount.count("log.jsonl") == 3);
+        let mut text = String::new();
+        open.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), text.contains("\"n\":3")), (before.as_str(), true));
+        assert!(mount.read(path).contains("\"n\":2"));
+        drop(open);
+        mount.unmount();
+        git(&dir, ["reset", "-q", "--hard", "HEAD^1"]);
+    }
 }
 
 #[test]
