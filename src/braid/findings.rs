@@ -89,7 +89,11 @@ impl Keeper {
                 severity: Severity::Error,
                 transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
                 message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
-                hint: self.roster.cure_of_denied(&refused.file).unwrap_or_else(|| by_git(&refused.file)),
+                hint: self
+                    .roster
+                    .cure_of_denied(&refused.file)
+                    .or_else(|| self.roster.cure_of_claim(&refused.file))
+                    .unwrap_or_else(|| by_git(&refused.file)),
                 file: Some(refused.file.clone()),
             })
             .collect()

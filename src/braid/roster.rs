@@ -102,6 +102,18 @@ impl Roster {
             .then(|| format!("chmod u+r events/{name}   # if it is another user's: sudo chown \"$USER\" events/{name}"))
     }
 
+    /// What ends it that several files claim one id: the one with the proper name stays.
+    pub(super) fn cure_of_claim(&self, file: &str) -> Option<String> {
+        let Odd { kind: OddKind::Refused(_, Some(id)), .. } = self.odd.get(file)? else { return None };
+        let files: Vec<String> = if id.is_file_name(file) {
+            let others = self.claims.get(id)?.iter().filter(|other| *other != file);
+            others.map(|other| format!("events/{}", quoted_name(other))).collect()
+        } else {
+            vec![format!("events/{}", quoted_name(file))]
+        };
+        Some(format!("mv {} .   # then the file that is named after the id counts again", files.join(" ")))
+    }
+
     /// Notes that the file of a transaction has another name than its id.
     pub(super) fn note_misnamed(&mut self, name: &str, number: u32) {
         self.misnamed.insert(name.to_owned(), number);

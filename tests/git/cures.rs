@@ -104,6 +104,31 @@ fn dangling() {
     });
 }
 
+/// A second file has the id of one that git does not have yet: the second one goes, whichever of the two is asked about.
+#[test]
+fn two_files_that_claim_one_id() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let name = format!("{}.jsonl", copy.append("a", 1).transaction_id);
+    let (dir, whole) = (copy.dir.clone(), copy.text("log.jsonl"));
+    let text = fs::read_to_string(dir.join("events").join(&name)).unwrap();
+    drop(copy);
+    let (header, payload) = text.split_once('\n').unwrap();
+    let header: Value = serde_json::from_str(header).unwrap();
+    let mut other = header.as_object().unwrap().clone();
+    other.remove("content_hash");
+    fs::write(dir.join("events/other.jsonl"), format!("{}\n{}", Value::from(other), payload.replace("Counted", "Guessed"))).unwrap();
+    let found = findings(&dir);
+    let refused: Vec<&Value> = found.iter().filter(|finding| finding["kind"] == "quarantined").collect();
+    assert_eq!(refused.len(), 2, "{found:?}");
+    for finding in &refused {
+        assert!(finding["hint"].as_str().unwrap().starts_with("mv events/other.jsonl .   # "), "{finding}");
+    }
+    let of_original = refused.iter().find(|finding| finding["file"] == name.as_str()).unwrap();
+    as_it_stands(&dir, of_original["hint"].as_str().unwrap());
+    assert_eq!(Copy::open(&dir).text("log.jsonl"), whole);
+}
+
 #[track_caller]
 fn hint_of(dir: &Path, kind: &str) -> String {
     let found = findings(dir);

@@ -85,6 +85,10 @@ fn a_claimant_in_whose_place_something_else_stands_claims_no_more() {
         let header = header.replace(&hash(text_of.split_once('\n').unwrap().1), &hash(&payload));
         fs::write(&other, format!("{header}\n{payload}")).unwrap();
         assert_eq!(found(&braid).len(), 2, "{:?}", found(&braid));
+        // Of either, the other one is what goes.
+        let epoch = braid.epoch();
+        let hints = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Quarantined).map(|finding| finding.hint.as_str());
+        assert_eq!(hints.collect::<Vec<_>>(), ["mv events/other.jsonl .   # then the file that is named after the id counts again"; 2]);
         fs::remove_file(&other).unwrap();
         make(&dir.join("events"), "a directory", "other.jsonl");
         assert_eq!(found(&braid), [(FindingKind::UnreadableByEventcore, "other.jsonl".to_owned())]);
