@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::dag::Conflict;
+use crate::format::draft::{CONFLICT_LEN, is_conflict_id};
 use crate::index::Index;
 use crate::model::{Draft, Errno, Expectation, Reason};
 
@@ -60,9 +61,10 @@ pub(super) fn forked(index: &Index, draft: &Draft, resolved: &[String]) -> Vec<R
             let version = index.stream_version(stream);
             stale(
                 line,
-                format!("stream \"{stream}\" is forked: conflict \"{id}\", shown in forks/{id}/", id = conflict.id),
+                format!("stream \"{stream}\" is forked: conflict \"{}\"", conflict.id),
                 format!(
-                    "resolve the conflict, or state that both sides are known: {{\"expect\":{{{}:{version}}}}}",
+                    "resolve the conflict ({}), or state that both sides are known: {{\"expect\":{{{}:{version}}}}}",
+                    shown(&conflict.id),
                     serde_json::Value::from(stream)
                 ),
             )
@@ -77,7 +79,7 @@ fn stale(line: u64, message: String, hint: String) -> Reason {
     Reason { errno: Errno::ESTALE, line: Some(line), column: None, message, hint }
 }
 
-/// Why a conflict cannot be resolved that is closed or has changed, with what is open instead.
+/// Why a conflict cannot be resolved that is not open, with what is open instead.
 fn not_open(index: &Index, id: &str) -> Reason {
     let open = index.forks().conflicts();
     let mut named: Vec<String> = open.iter().take(NAMED_MAX).map(|conflict| told(index, conflict)).collect();
@@ -85,11 +87,21 @@ fn not_open(index: &Index, id: &str) -> Reason {
         named.push(format!("and {} more", open.len() - NAMED_MAX));
     }
     let instead = if named.is_empty() { "nothing is open".to_owned() } else { format!("open now: {}", named.join("; ")) };
-    stale(
-        1,
-        format!("conflict \"{id}\" is closed, or another branch has changed it; {instead}"),
-        "look at what is open again: braidfs forks, or forks/ in a mount".to_owned(),
-    )
+    let why = if is_conflict_id(id) {
+        format!("conflict \"{id}\" is not open: it is closed, another branch has changed it, or there never was one")
+    } else {
+        format!("no conflict \"{id}\" is known: its id would have {CONFLICT_LEN} hex digits")
+    };
+    let hint = match open.first() {
+        Some(conflict) if open.len() == 1 => format!("look at what is open: {}", shown(&conflict.id)),
+        _ => "look at what is open: braidfs forks; in a mount: forks/".to_owned(),
+    };
+    stale(1, format!("{why}; {instead}"), hint)
+}
+
+/// Where a conflict can be looked at; there may be no mount.
+fn shown(id: &str) -> String {
+    format!("braidfs forks; in a mount: forks/{id}/README.md")
 }
 
 fn told(index: &Index, conflict: &Conflict) -> String {
@@ -98,5 +110,5 @@ fn told(index: &Index, conflict: &Conflict) -> String {
     if conflict.forks.len() > NAMED_MAX {
         streams.push(format!("and {} more", conflict.forks.len() - NAMED_MAX));
     }
-    format!("\"{id}\" (streams {}), shown in forks/{id}/", streams.join(", "), id = conflict.id)
+    format!("\"{}\" (streams {})", conflict.id, streams.join(", "))
 }

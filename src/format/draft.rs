@@ -18,6 +18,7 @@ mod limit_tests;
 use crate::model::{Draft, Rejection};
 
 pub use checker::LineChecker;
+pub use header::{CONFLICT_LEN, is_conflict_id};
 pub use render::{render_document, render_draft};
 
 /// The most bytes of one line, its end not counted, and of one event of a document.

@@ -47,6 +47,25 @@ fn forks_are_listed_for_people_and_for_programs() {
     assert_eq!(on(&TestStore::new(), &["forks"]).ok().out, "no stream is forked\n");
 }
 
+#[test]
+fn what_is_no_conflict_is_told_as_that_with_the_command_that_lists_them() {
+    let (store, _) = TestStore::forked();
+    let id = forks(&store)[0]["conflict"].as_str().unwrap().to_owned();
+    let refused = on(&store, &["reconcile", "--accept", "nonsense"]).code(1).err;
+    for text in [
+        "no conflict \"nonsense\" is known: its id would have 12 hex digits",
+        &format!("open now: \"{id}\" (streams \"account-0\")"),
+        &format!("hint: look at what is open: braidfs forks; in a mount: forks/{id}/README.md\n"),
+    ] {
+        assert!(refused.contains(text), "{refused}");
+    }
+    let refused = on(&store, &["reconcile", "--accept", "0123456789ab"]).code(1).err;
+    assert!(
+        refused.contains("\"0123456789ab\" is not open: it is closed, another branch has changed it, or there never was one"),
+        "{refused}"
+    );
+}
+
 /// An append that knew both sides of one stream closes that fork alone: its id is still that of the conflict which it was part of.
 #[test]
 fn a_closed_fork_has_the_id_of_the_conflict_that_was_listed_before() {

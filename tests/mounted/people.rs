@@ -148,8 +148,9 @@ fn a_resolution_of_what_has_changed_is_refused_with_what_is_open_instead() {
     assert!(refused.err.contains("Stale file handle"), "{}", refused.err);
     assert_eq!(ada.mount.read("staging/.mine"), format!("{{\"resolve\":\"{old}\",\"events\":[]}}\n"), "the draft is kept");
     let receipt: Value = ada.mount.read_json("receipts/mine.json.json");
-    let reason = receipt["reasons"][0]["message"].as_str().unwrap();
-    assert!(receipt["state"] == "refused" && reason.contains(&format!("forks/{now}/")), "{receipt}");
+    let [message, hint] = ["message", "hint"].map(|key| receipt["reasons"][0][key].as_str().unwrap());
+    assert!(receipt["state"] == "refused" && message.contains(&format!("open now: \"{now}\"")), "{receipt}");
+    assert_eq!(hint, format!("look at what is open: braidfs forks; in a mount: forks/{now}/README.md"));
     ada.script(&format!("cp forks/{now}/resolution.json staging/mine.json"), None).ok();
     assert_eq!(ada.mount.list("forks"), [""; 0]);
 }

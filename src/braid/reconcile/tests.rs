@@ -158,7 +158,10 @@ fn an_append_to_a_forked_stream_must_say_that_it_knows_both_sides() {
     let id = &braid.forks()[0].conflict;
     let refused = refusal(braid.append(draft(&event("s", 9))));
     assert_eq!(refused.errno(), Errno::ESTALE);
-    assert!(refused.reasons[0].message.contains(&format!("forks/{id}/")), "{refused}");
+    assert!(
+        refused.reasons[0].message.contains(&format!("conflict \"{id}\"")) && refused.reasons[0].hint.contains(&format!("forks/{id}/")),
+        "{refused}"
+    );
     assert_eq!(refusal(braid.append(draft(&format!("{{\"expect\":{{\"s\":\"exists\"}}}}\n{}", event("s", 9))))).errno(), Errno::ESTALE);
     assert!(braid.check(&draft(&event("s", 9))).is_err());
     braid.append(draft(&event("t", 9))).unwrap();

@@ -12,7 +12,13 @@ use crate::model::{Expectation, ResolveRequest, SnapshotRequest};
 const KNOWN: &str = "expect, key, count, resolve, snapshot with state, and events";
 
 /// Hex digits of a conflict's id.
-const CONFLICT_LEN: usize = 12;
+pub const CONFLICT_LEN: usize = 12;
+
+/// Whether a text has the form of a conflict's id.
+#[must_use]
+pub fn is_conflict_id(text: &str) -> bool {
+    text.len() == CONFLICT_LEN && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 impl Builder {
     pub(super) fn add_header(&mut self, source: &Source<'_>, members: &[Member]) {
@@ -107,10 +113,11 @@ impl Builder {
 
     fn resolve(&mut self, source: &Source<'_>, value: Span) -> Option<ResolveRequest> {
         let conflict = self.string(source, "resolve", value)?;
-        if conflict.len() == CONFLICT_LEN && conflict.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        if is_conflict_id(&conflict) {
             return Some(ResolveRequest { conflict });
         }
-        self.refuse(source, value.at, format!("\"resolve\" {conflict:?} is not the id of a conflict"), "the ids are the names in forks/");
+        let message = format!("\"resolve\" {conflict:?} is not the id of a conflict");
+        self.refuse(source, value.at, message, "the ids are told by braidfs forks; in a mount they are the names in forks/");
         None
     }
 
