@@ -16,7 +16,8 @@ pub mod twin;
 mod watch;
 mod write;
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::{Error, Op, Result};
@@ -35,13 +36,43 @@ use twin::Twin;
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     twin: Option<Arc<Twin>>,
+    /// The store that it is for.
+    ground: Option<Arc<Ground>>,
+}
+
+/// A directory below which others are made, and what it was when it was found.
+#[derive(Debug)]
+struct Ground {
+    root: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Ground {
+    fn is_there(&self) -> bool {
+        std::fs::metadata(&self.root).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
+    }
 }
 
 impl Disk {
     /// The disk as it is.
     #[must_use]
     pub fn real() -> Self {
-        Self { twin: None }
+        Self::default()
+    }
+
+    /// The same disk for one directory: once that is moved away, or what it lies on is unmounted, none is made in its place.
+    ///
+    /// Errors when there is no such directory now.
+    pub fn within(&self, root: &Path) -> Result<Self> {
+        let Stat { device, inode, .. } = self.stat(root)?;
+        Ok(Self { twin: self.twin.clone(), ground: Some(Arc::new(Ground { root: root.to_path_buf(), device, inode })) })
+    }
+
+    /// Whether the directory that it is for is still where it was.
+    #[must_use]
+    pub fn is_at_home(&self) -> bool {
+        self.ground.as_ref().is_none_or(|ground| ground.is_there())
     }
 
     /// The twin for tests: what lies under `root` now counts as durable, and what happens there is judged by the [`Twin`].
@@ -49,7 +80,7 @@ impl Disk {
     /// Errors when `root` cannot be read.
     pub fn faulty(root: &Path) -> Result<(Self, Arc<Twin>)> {
         let twin = Arc::new(Twin::new(root)?);
-        Ok((Self { twin: Some(Arc::clone(&twin)) }, twin))
+        Ok((Self { twin: Some(Arc::clone(&twin)), ground: None }, twin))
     }
 
     /// Asks the twin, if there is one, whether the operation may happen.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, LockGuard};
+use crate::disk::{self, Disk, LockGuard};
 use crate::mount::Error;
 use crate::store::Layout;
 
@@ -43,14 +43,15 @@ fn try_lock(disk: &Disk, path: &Path) -> crate::disk::Result<Option<LockGuard>> 
 
 /// Takes the lock of a store's writable daemon, waiting `patience` at most.
 pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
-    let disk = Disk::real();
+    let refused = |error: disk::Error| Error::new(error.to_string(), "check the permissions of the store");
+    let disk = Disk::real().within(store).map_err(refused)?;
     let path = Layout::new(store.to_path_buf()).private().join("daemon.lock");
     let start = Instant::now();
     loop {
         match try_lock(&disk, &path) {
             Ok(Some(guard)) => return Ok(Alone { disk, path, guard: Mutex::new(guard) }),
             Ok(None) => {}
-            Err(error) => return Err(Error::new(error.to_string(), "check the permissions of the store")),
+            Err(error) => return Err(refused(error)),
         }
         if start.elapsed() >= patience {
             let message = format!("store '{}' is mounted writable by another daemon", store.display());

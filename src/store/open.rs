@@ -87,7 +87,7 @@ impl Store {
             }
         }
         disk.sync_dir(layout.root())?;
-        Ok(Self { layout, disk: disk.clone(), mode: Mode::Writable })
+        Ok(Self { disk: disk.within(layout.root())?, layout, mode: Mode::Writable })
     }
 
     /// Opens a store, whoever wrote it; nothing is read or changed yet.
@@ -112,7 +112,7 @@ impl Store {
         if mode == Mode::Writable && kind_of(&layout.events())?.is_none() {
             disk.create_dir(&layout.events())?;
         }
-        Ok(Self { layout, disk: disk.clone(), mode })
+        Ok(Self { disk: disk.within(layout.root())?, layout, mode })
     }
 
     /// Adds to `.gitattributes` and `.gitignore` the lines that they lack; answers which file got which line.

@@ -77,7 +77,8 @@ impl Store {
             }
         });
         match listed {
-            Err(error) if !error.is_not_found() => return Err(error),
+            // Nothing is known of the files of a store that was moved away; git takes away only `events/`.
+            Err(error) if !error.is_not_found() || !self.disk().is_at_home() => return Err(error),
             _ => kinds?,
         }
         give(piece);

@@ -270,3 +270,26 @@ fn the_daemons_threads_share_one_heap() {
     assert_eq!(further_heaps(mount.pid()), 0);
     mount.unmount();
 }
+
+#[test]
+fn a_store_that_was_moved_away_is_not_made_anew() {
+    let store = TestStore::new();
+    let (path, away) = (store.path(), store.home().join("away"));
+    let mount = Mount::start(&path);
+    mount.append(EVENT).unwrap();
+    fs::rename(&path, &away).unwrap();
+    mount.append(EVENT).unwrap_err();
+    let _refused = fs::write(mount.join("staging/x.jsonl"), EVENT);
+    assert!(!path.exists(), "{:?}", bash(&path, "find .").out);
+    // Another disk, or none, where the store was.
+    fs::create_dir(&path).unwrap();
+    mount.append(EVENT).unwrap_err();
+    assert!(!path.join("events").exists());
+    fs::remove_dir_all(&path).unwrap();
+    fs::rename(&away, &path).unwrap();
+    mount.append(EVENT).unwrap();
+    assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 2, "it goes on where it was");
+    fs::rename(&path, &away).unwrap();
+    mount.unmount();
+    assert!(!path.exists());
+}
