@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::fs::attr::is_past;
 use crate::fs::source::Content;
 
 /// The number of the root directory, fixed by the protocol.
@@ -145,9 +146,10 @@ impl Nodes {
     }
 }
 
-/// Whether a tree tells by name when such a file changes: there are many of them.
+/// Whether no publication looks at such a file: a tree tells by name when it changes, or nobody does, as in the past. There are many of them.
 fn is_told(identity: &Identity) -> bool {
-    !identity.directory && identity.path.rsplit_once('/').is_some_and(|(directory, _)| is_told_below(directory))
+    let is_told = |(directory, _)| is_told_below(directory) || is_past(&identity.path);
+    !identity.directory && identity.path.rsplit_once('/').is_some_and(is_told)
 }
 
 /// Whether a tree tells by name when a file of this directory, or below it, changes.
