@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::disk::{self, Disk, LockGuard};
 use crate::mount::Error;
 use crate::store::Layout;
@@ -45,7 +48,7 @@ fn try_lock(disk: &Disk, path: &Path) -> crate::disk::Result<Option<LockGuard>> 
 pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
     let refused = |error: disk::Error| Error::new(error.to_string(), "check the permissions of the store");
     let disk = Disk::real().within(store).map_err(refused)?;
-    let path = Layout::new(store.to_path_buf()).private().join("daemon.lock");
+    let path = path_of(store);
     let start = Instant::now();
     loop {
         match try_lock(&disk, &path) {
@@ -59,4 +62,17 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Asks a store's writable daemon to end, if there is one.
+pub fn end(disk: &Disk, store: &Path) {
+    let holder = disk.lock_holder(&path_of(store)).and_then(|holder| holder.pid).and_then(|pid| i32::try_from(pid).ok());
+    let Some(pid) = holder.map(Pid::from_raw).filter(|pid| *pid != Pid::this()) else { return };
+    if let Err(errno) = kill(pid, Signal::SIGTERM) {
+        tracing::debug!(%pid, errno = errno.desc(), "the daemon cannot be told to end");
+    }
+}
+
+fn path_of(store: &Path) -> PathBuf {
+    Layout::new(store.to_path_buf()).private().join("daemon.lock")
 }

@@ -33,6 +33,10 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
         _ => Error::new(format!("mount '{shown}' cannot be unmounted: {}", errno.desc()), ""),
     })?;
     if force {
+        if !mounted.read_only {
+            // Who has something open keeps a detached mount; on a signal the daemon cuts it off by itself.
+            alone::end(&disk, &mounted.source);
+        }
         cut(&disk, mounted.minor);
     }
     if !mounted.read_only {
@@ -48,7 +52,7 @@ fn cut(disk: &Disk, minor: u32) {
     let start = Instant::now();
     while disk.exists(&connection) {
         if start.elapsed() >= GRACE {
-            let aborted = disk.open_file(&connection.join("abort")).and_then(|mut abort| abort.write_at(0, b"1"));
+            let aborted = disk.tell(&connection.join("abort"), b"1");
             if let Err(error) = aborted {
                 tracing::warn!(%error, "the connection cannot be cut");
             }
