@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use serde_json::Value;
 
 use super::run::{braidfs_command, run};
+use super::store::mount_points;
 use super::wait::{eventually, eventually_some};
 
 /// After so long the watchdog ends a mount, whoever still uses it.
@@ -50,8 +51,7 @@ pub struct Mount {
 
 /// True if a file system is mounted exactly there.
 pub fn is_mounted(point: &Path) -> bool {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    table.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == point))
+    mount_points().iter().any(|at| at == point)
 }
 
 impl MountOptions {

@@ -1,7 +1,9 @@
 //! Stores written by hand: any parents, times and replicas, without the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -55,12 +57,18 @@ fn uuid7(millis: u64, kind: u8, number: u64) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, tail[..10].try_into().unwrap()).into_uuid()
 }
 
+/// Where something is mounted now; of the tests beside this one too, some under names that are no text.
+pub fn mount_points() -> Vec<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap();
+    let point = |line: &[u8]| line.split(|&byte| byte == b' ').nth(4).map(|at| PathBuf::from(OsStr::from_bytes(at)));
+    table.split(|&byte| byte == b'\n').filter_map(point).collect()
+}
+
 /// It goes after its mounts: what a daemon is at is not removed under it, and nothing is left.
 impl Drop for TestStore {
     fn drop(&mut self) {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let home = self.home.path();
-        let mounted = table.lines().find(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at).starts_with(home)));
+        let mounted = mount_points().into_iter().find(|at| at.starts_with(home));
         if !std::thread::panicking() {
             assert_eq!(mounted, None, "the store goes before its mount");
         }
