@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
 
 use crate::disk::Disk;
 use crate::format::text::quoted_path;
@@ -79,7 +80,8 @@ fn recover(point: &Path) -> Result<(), Error> {
     /// Several crashes may have left one mount above the other.
     const LAYERS_MAX: u32 = 16;
     for _ in 0..LAYERS_MAX {
-        if nix::sys::stat::stat(point) != Err(Errno::ENOTCONN) {
+        // The kernel answers this from no cache. Who asks while the daemon is still dying is told of that.
+        if !matches!(statvfs(point), Err(Errno::ENOTCONN | Errno::ECONNABORTED)) {
             return Ok(());
         }
         // The path of a dead mount cannot be resolved, but its directory can.
