@@ -35,6 +35,8 @@ const BASE_PART: usize = 32;
 #[derive(Default)]
 pub(super) struct Saving {
     saved: Option<Saved>,
+    /// Whether another process owns the files, which are taken up once it has ended.
+    is_elsewhere: bool,
     incarnations: HashMap<String, u32>,
     /// Transactions that were taken over; sizes and times are compared in the background.
     unverified: Range<u32>,
@@ -88,6 +90,7 @@ impl Keeper {
                 (read.join(), left)
             });
             read.map_err(again)??;
+            self.saving.is_elsewhere = saved.is_none() && !from_scratch && self.store.mode() == Mode::Writable;
             self.saving.saved = saved;
             // Where nothing was left, all is new: how much, is to be known first.
             let listed: Vec<Listed> = if left.base.is_none() { pieces.iter().flatten().collect() } else { Vec::new() };
@@ -340,6 +343,7 @@ impl Keeper {
         if self.saving.writer.as_ref().is_some_and(JoinHandle::is_finished) {
             self.end_base();
         }
+        self.take_up_saved();
         let max = self.records_max();
         let is_due = |saved: &Saved| self.saving.base_due || saved.records() > max;
         if self.saving.is_writing() || !self.index.pack.is_on_disk() || !self.saving.saved.as_ref().is_some_and(is_due) {
@@ -364,6 +368,20 @@ impl Keeper {
                 self.saving.saved = None;
             }
         }
+    }
+
+    /// Owns the files from now on, if whoever did has ended. A process that is about to end itself leaves them.
+    fn take_up_saved(&mut self) {
+        if !self.saving.is_elsewhere || !self.follows() || !self.progress.ready {
+            return;
+        }
+        match saved::take_up(&self.store, *Uuid::new_v4().as_bytes(), &mut self.index.pack) {
+            Ok(None) => return,
+            Ok(saved) => self.saving.saved = saved,
+            Err(error) => tracing::warn!(%error, "the index that another process left cannot be taken up; the next start reads more files"),
+        }
+        self.saving.is_elsewhere = false;
+        self.saving.base_due = self.saving.saved.is_some();
     }
 
     /// Waits for a base that is being written.

@@ -91,7 +91,8 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub(super) fn new(op: Op, path: &Path, source: impl Into<io::Error>) -> Self {
+    /// What an operation on a path answered.
+    pub fn new(op: Op, path: &Path, source: impl Into<io::Error>) -> Self {
         Self { op, path: path.to_path_buf(), source: source.into() }
     }
 

@@ -92,6 +92,22 @@ impl Pack {
         self.backing.is_some()
     }
 
+    /// Writes everything that another file holds to this one, and goes on with it; what is in memory follows with [`Pack::flush`].
+    ///
+    /// # Errors
+    /// What the disk answered; the other file goes on then.
+    pub fn move_to(&mut self, backing: Arc<dyn Backing>) -> std::io::Result<()> {
+        let held = self.mapping.as_ref().map_or(&[][..], |mapping| mapping.bytes());
+        let held = usize::try_from(self.file_len).ok().and_then(|len| held.get(..len));
+        let held = held.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::UnexpectedEof))?;
+        for (at, piece) in held.chunks(PIECE_BYTES).enumerate() {
+            backing.write_at((at * PIECE_BYTES) as u64, piece)?;
+        }
+        self.mapping = if held.is_empty() { None } else { Some(backing.map(self.file_len)?) };
+        self.backing = Some(backing);
+        Ok(())
+    }
+
     /// Keeps what is appended from now on in memory, so that a clone leaves the file to its owner.
     pub fn detach(&mut self) {
         self.backing = None;

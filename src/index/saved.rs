@@ -153,19 +153,53 @@ pub fn own(store: &Store, mark: Mark) -> Option<(Saved, Left)> {
     Some((saved, left))
 }
 
+/// Takes the files over once whoever owned them has ended; none while somebody does. What was left is given up: the lines of `pack`,
+/// which is the whole, are written anew, and the next base holds the rest.
+///
+/// # Errors
+/// What the disk answered; `pack` is then as it was.
+pub fn take_up(store: &Store, mark: Mark, pack: &mut Pack) -> disk::Result<Option<Saved>> {
+    let (disk, paths) = (store.disk(), Paths::of(store));
+    disk.create_dir(&store.layout().index())?;
+    let Some(lock) = disk.try_lock(&store.layout().index().join("braidfs.lock"))? else { return Ok(None) };
+    let backing = create_pack(disk, &paths, mark)?;
+    let table = make_table(disk, &paths, mark, NO_BASE, &[])?;
+    if let Err(error) = pack.move_to(backing) {
+        return Err(disk::Error::new(disk::Op::Write, &paths.pack, error));
+    }
+    pack.flush();
+    Ok(Some(Saved {
+        disk: disk.clone(),
+        paths,
+        pack_mark: mark,
+        table,
+        table_len: TABLE_HEAD as u64,
+        pending: Vec::new(),
+        noting: Noting::Nowhere,
+        records: 0,
+        is_numbered: false,
+        _lock: lock,
+    }))
+}
+
 /// Begins anew, and gives up what was there.
 fn make_pack(disk: &Disk, paths: &Paths, mark: Mark) -> Option<Left> {
+    let pack = Pack::open(create_pack(disk, paths, mark).ok()?, 0).ok()?;
+    Some(Left { pack, pack_mark: mark, ..Left::default() })
+}
+
+/// A pack without lines, in place of everything that was there.
+fn create_pack(disk: &Disk, paths: &Paths, mark: Mark) -> disk::Result<Arc<PackFile>> {
     // Removed, not cut: whoever has the old ones mapped keeps them.
     for path in [&paths.base, &paths.table, &paths.pack] {
-        disk.remove_if_present(path).ok()?;
+        disk.remove_if_present(path)?;
     }
-    let mut pack = disk.create_new(&paths.pack).ok()?;
+    let mut pack = disk.create_new(&paths.pack)?;
     let mut head = Vec::with_capacity(PACK_HEAD);
     MAGIC.put(&mut head);
     mark.put(&mut head);
-    pack.write_at(0, &head).ok()?;
-    let pack = Pack::open(Arc::new(PackFile(Mutex::new(pack))), 0).ok()?;
-    Some(Left { pack, pack_mark: mark, ..Left::default() })
+    pack.write_at(0, &head)?;
+    Ok(Arc::new(PackFile(Mutex::new(pack))))
 }
 
 /// Replaces the table by one that follows a base.

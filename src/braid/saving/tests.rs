@@ -362,3 +362,36 @@ fn a_second_file_of_other_bytes_is_no_duplicate_though_it_says_the_same() {
     let kinds: Vec<FindingKind> = braid.epoch().findings.iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [FindingKind::Duplicate]);
 }
+
+/// The mount of a store on which somebody else was at work when it began.
+#[test]
+fn who_follows_takes_the_files_up_when_their_owner_ends() {
+    for with_base in [true, false] {
+        let (_temp, dir) = if with_base { based() } else { store() };
+        let owner = open(&dir);
+        append(&owner, &event("all", 50));
+        let options = OpenOptions { follow: true, save_after: 1, ..OpenOptions::default() };
+        let braid = Braid::open(&dir, &options).unwrap();
+        braid.wait_ready().unwrap();
+        (51..54).for_each(|n| drop(append(&braid, &event("all", n))));
+        let now = |braid: &Braid| braid.refresh().unwrap().name;
+        let of_reader = || {
+            let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+            Braid::open(&dir, &options).unwrap().wait_ready().unwrap().name
+        };
+        assert_ne!(of_reader(), now(&braid), "the owner has not looked yet");
+        drop(owner);
+        let is_taken_up = |_| {
+            std::thread::sleep(Duration::from_millis(20));
+            of_reader() == now(&braid)
+        };
+        assert!((0..500).any(is_taken_up), "its numbers are everyone's");
+        (54..57).for_each(|n| drop(append(&braid, &event("all", n))));
+        let name = now(&braid);
+        assert_eq!(of_reader(), name);
+        drop(braid);
+        let again = open(&dir);
+        assert_eq!(again.epoch().name, name);
+        assert_eq!(everything(&again.tree()), from_scratch(&dir));
+    }
+}
