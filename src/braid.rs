@@ -66,6 +66,7 @@ mod snapshots;
 mod spans;
 mod survive;
 mod told;
+mod trouble;
 mod vanished;
 mod watching;
 

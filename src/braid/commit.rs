@@ -135,6 +135,7 @@ impl Keeper {
                 LockError::Disk(error) => storage(&error),
             }
         })?;
+        self.locking.end();
         self.set_writer(WriterState::Ready);
         self.drain_hints();
         while self.hold.holds() {

@@ -23,6 +23,7 @@ use crate::braid::roster::Roster;
 use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
 use crate::braid::spans::{count, micros};
+use crate::braid::trouble::{AGAIN, Trouble};
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
@@ -116,6 +117,8 @@ pub(super) struct Keeper {
     dirty: bool,
     /// Whether the files could not be read: they are tried again, but not at once.
     pub(super) is_hurt: bool,
+    looking: Trouble,
+    pub(super) locking: Trouble,
 }
 
 impl Keeper {
@@ -168,6 +171,8 @@ impl Keeper {
             number: 0,
             dirty: false,
             is_hurt: false,
+            looking: Trouble::default(),
+            locking: Trouble::default(),
         })
     }
 
@@ -296,6 +301,8 @@ impl Keeper {
             IDLE
         } else if self.saving.has_unverified() {
             Duration::ZERO
+        } else if self.looking.lasts() || self.locking.lasts() {
+            AGAIN
         } else if self.is_watch_lost
             || self.saving.is_writing()
             || self.saving.has_unread()
@@ -381,9 +388,12 @@ impl Keeper {
     }
 
     fn look_and_log(&mut self, shared: &Shared) {
-        if let Err(failure) = self.look(shared, false) {
-            tracing::warn!(%failure, "events could not be read; they are looked at again");
-            self.is_hurt |= self.progress.failed;
+        match self.look(shared, false) {
+            Ok(()) => self.looking.end(),
+            Err(failure) => {
+                self.looking.meet("events could not be read; they are looked at again", failure);
+                self.is_hurt |= self.progress.failed;
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::braid::keeper::Keeper;
 use crate::epoch::WriterState;
 use crate::index::Index;
 use crate::index::feed::{Feed, Slot};
-use crate::model::{EventId, Finding, FindingKind, ReplicaId, Severity};
+use crate::model::{Errno, EventId, Finding, FindingKind, ReplicaId, Severity};
 use crate::store::{CommitLock, LockError, LogError, LogProblem, Refreshed};
 
 impl Keeper {
@@ -28,6 +28,7 @@ impl Keeper {
         }
         match self.store.lock(Duration::ZERO) {
             Ok(lock) => {
+                self.locking.end();
                 self.set_writer(WriterState::Ready);
                 self.number_under(&lock);
             }
@@ -51,7 +52,7 @@ impl Keeper {
                 self.set_writer(WriterState::Locked(format!("{error}{since}")));
             }
             LockError::ReadOnly(_) => {}
-            LockError::Disk(error) => tracing::warn!(%error, "the lock cannot be taken"),
+            LockError::Disk(error) => self.locking.meet("the lock cannot be taken", error),
         }
     }
 
@@ -182,7 +183,7 @@ impl Keeper {
         match self.log.sync() {
             Ok(()) => self.show_all(),
             // A disk that takes no sync takes no loss either; what was read stays.
-            Err(error) if self.writer == WriterState::ReadOnly => {
+            Err(error) if self.writer == WriterState::ReadOnly || (error.errno() == Errno::EROFS && !error.op.is_sync()) => {
                 tracing::debug!(%error, "the ingestion log cannot be synced");
                 self.show_all();
             }

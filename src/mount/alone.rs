@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::disk::{self, Disk, LockGuard};
+use crate::model::Errno;
 use crate::mount::Error;
 use crate::store::Layout;
 
@@ -46,7 +47,10 @@ fn try_lock(disk: &Disk, path: &Path) -> crate::disk::Result<Option<LockGuard>> 
 
 /// Takes the lock of a store's writable daemon, waiting `patience` at most.
 pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
-    let refused = |error: disk::Error| Error::new(error.to_string(), "check the permissions of the store");
+    let refused = |error: disk::Error| {
+        let or_read = if error.errno() == Errno::EROFS { "; or add --read-only" } else { "" };
+        Error::new(error.to_string(), format!("{}{or_read}", error.hint()))
+    };
     let disk = Disk::real().within(store).map_err(refused)?;
     let path = path_of(store);
     let start = Instant::now();

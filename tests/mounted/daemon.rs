@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::mount::{Mount, User, is_mounted};
 use crate::support::run::{bash, braidfs, braidfs_command, run, run_with};
@@ -292,6 +293,14 @@ fn a_store_that_was_moved_away_is_not_made_anew() {
     mount.append(EVENT).unwrap_err();
     let _refused = fs::write(mount.join("staging/x.jsonl"), EVENT);
     assert!(!path.exists(), "{:?}", bash(&path, "find .").out);
+    // What happens to it elsewhere takes nothing out of the views, and is not told on and on.
+    let name = fs::read_dir(away.join("events")).unwrap().next().unwrap().unwrap().file_name();
+    fs::copy(away.join("events").join(&name), away.join("events/x")).unwrap();
+    fs::rename(away.join("events/x"), away.join("events").join(&name)).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((mount.count("log.jsonl"), mount.read_json("status.json")["findings"].to_string()), (1, "[]".to_owned()));
+    let warnings = mount.log().lines().filter(|line| line.contains(" WARN ")).count();
+    assert!((1..10).contains(&warnings), "{}", mount.log());
     // Another disk, or none, where the store was.
     fs::create_dir(&path).unwrap();
     mount.append(EVENT).unwrap_err();

@@ -208,6 +208,32 @@ fn a_staged_file_takes_what_changes_nothing_and_refuses_what_would() {
 }
 
 #[test]
+fn a_store_on_a_disk_that_takes_no_writes_is_read_and_says_why_it_takes_nothing() {
+    let store = TestStore::new();
+    let path = store.home().join("disk");
+    fs::create_dir(&path).unwrap();
+    run("mount", ["-t", "tmpfs", "-o", "size=1m", "disk", path.to_str().unwrap()]).ok();
+    let inner = path.join("store");
+    let at = inner.to_str().unwrap();
+    braidfs(["init", at]).ok();
+    let draft = store.home().join("draft.jsonl");
+    fs::write(&draft, event("a", 1)).unwrap();
+    let append = || braidfs(["--store", at, "append", draft.to_str().unwrap()]);
+    append().ok();
+    run("mount", ["-o", "remount,ro", path.to_str().unwrap()]).ok();
+    let refused = append().code(4);
+    assert!(refused.err.contains("Read-only file system") && !refused.err.contains("sync failed"), "{}", refused.err);
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let refused = braidfs(["mount", at, point.to_str().unwrap()]).code(4);
+    assert!(refused.err.contains("or add --read-only"), "{}", refused.err);
+    let mount = Mount::options(&inner).at(&point).arg("--read-only").start();
+    assert_eq!(mount.count("feed.jsonl"), 1);
+    mount.unmount();
+    run("umount", [path.to_str().unwrap()]).ok();
+}
+
+#[test]
 fn a_full_disk_refuses_the_writer_and_harms_nothing() {
     let store = TestStore::new();
     let path = store.home().join("small");

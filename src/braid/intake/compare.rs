@@ -54,6 +54,11 @@ enum Verdict {
 impl Keeper {
     /// The names that are to be read and those that have gone.
     pub(super) fn compare(&mut self, look: Look) -> Result<(Vec<String>, Vec<String>), Failure> {
+        // Nothing of a store that is elsewhere for now is gone.
+        if !self.store.disk().is_at_home() {
+            let message = format!("store '{}' was moved away, or what it lies on is not mounted", self.store.dir().display());
+            return Err(Failure { message, hint: "bring it back, or mount it where it is now".to_owned() });
+        }
         let (mut came, mut went) = if look.names.is_empty() { Default::default() } else { self.compare_names(look.names)? };
         if look.everything {
             let listed = self.store.list()?;
