@@ -20,7 +20,7 @@ impl Keeper {
         let files = self.files_told();
         let mut findings = self.delivered_twice_findings();
         findings.extend(self.stale_read_findings());
-        findings.extend(dangling_findings(&self.index, |parents| self.memory.parents.hint(parents)));
+        findings.extend(self.dangling_findings(&files));
         findings.extend(self.edited_findings());
         findings.extend(self.memory.findings());
         findings.extend(self.log_findings.iter().cloned());
@@ -61,6 +61,16 @@ impl Keeper {
         held.is_some() && held == finding.file
     }
 
+    /// A parent that is here and refused is brought back by nothing but what mends its file.
+    fn dangling_findings(&self, files: &FilesTold) -> Vec<Finding> {
+        let file_of = |parent: TransactionId| Some(format!("{parent}.jsonl")).filter(|file| files.is_refused(file));
+        let hint = |parents: &[TransactionId]| match parents.iter().find_map(|&parent| file_of(parent)) {
+            Some(file) => self.memory.cures.get(&file).cloned().unwrap_or_else(|| self.cure_of_refused(&file)),
+            None => self.memory.parents.hint(parents),
+        };
+        dangling_findings(&self.index, |parent| file_of(parent).is_some(), hint)
+    }
+
     fn stale_read_findings(&self) -> Vec<Finding> {
         let (transactions, streams) = (&self.index.transactions, &self.index.streams);
         let finding = |read: &StaleRead| {
@@ -80,8 +90,6 @@ impl Keeper {
     }
 
     fn quarantine_findings(&self, refused: &[Quarantined]) -> Vec<Finding> {
-        let by_git =
-            |name: &str| format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted_name(name));
         refused
             .iter()
             .map(|refused| Finding {
@@ -89,14 +97,16 @@ impl Keeper {
                 severity: Severity::Error,
                 transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
                 message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
-                hint: self
-                    .roster
-                    .cure_of_denied(&refused.file)
-                    .or_else(|| self.roster.cure_of_claim(&refused.file))
-                    .unwrap_or_else(|| by_git(&refused.file)),
+                hint: self.cure_of_refused(&refused.file),
                 file: Some(refused.file.clone()),
             })
             .collect()
+    }
+
+    /// What mends a refused file, before git was asked about it.
+    fn cure_of_refused(&self, file: &str) -> String {
+        let by_git = || format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted_name(file));
+        self.roster.cure_of_denied(file).or_else(|| self.roster.cure_of_claim(file)).unwrap_or_else(by_git)
     }
 
     /// Notes which of the new transactions carry a key that another one has.
@@ -143,8 +153,12 @@ fn told_once(kind: FindingKind) -> bool {
     matches!(kind, FindingKind::Edited | FindingKind::Vanished)
 }
 
-/// Transactions of which a parent is missing.
-pub(super) fn dangling_findings(index: &Index, hint: impl Fn(&[TransactionId]) -> String) -> Vec<Finding> {
+/// Transactions of which a parent is missing. `hint` is asked about those that are not here, unless all that are missing are refused.
+pub(super) fn dangling_findings(
+    index: &Index,
+    is_refused: impl Fn(TransactionId) -> bool,
+    hint: impl Fn(&[TransactionId]) -> String,
+) -> Vec<Finding> {
     let transactions = &index.transactions;
     let mut by_child: BTreeMap<u32, Vec<TransactionId>> = BTreeMap::new();
     for (&parent, children) in transactions.missing() {
@@ -152,17 +166,27 @@ pub(super) fn dangling_findings(index: &Index, hint: impl Fn(&[TransactionId]) -
             by_child.entry(child).or_default().push(transactions.id(parent));
         }
     }
+    let told = |what: &str, parents: &[TransactionId]| {
+        let names: Vec<String> = parents.iter().map(ToString::to_string).collect();
+        format!("{what}: {}", names.join(", "))
+    };
     by_child
         .into_iter()
         .map(|(child, parents)| {
-            let names: Vec<String> = parents.iter().map(ToString::to_string).collect();
+            let (refused, absent): (Vec<TransactionId>, Vec<TransactionId>) = parents.into_iter().partition(|&parent| is_refused(parent));
+            let not_here = told("parents that are not here", &absent);
+            let (lacks, hint) = match (refused.is_empty(), absent.is_empty()) {
+                (true, _) => (not_here, hint(&absent)),
+                (false, true) => (told("parents whose files are refused", &refused), hint(&refused)),
+                (false, false) => (format!("{not_here}; {}", told("and whose files are refused", &refused)), hint(&absent)),
+            };
             Finding {
                 kind: FindingKind::Dangling,
                 severity: Severity::Warning,
                 file: Some(transactions.file_name(child)),
                 transaction_id: Some(transactions.id(child)),
-                message: format!("transaction \"{}\" names parents that are not here: {}", transactions.id(child), names.join(", ")),
-                hint: hint(&parents),
+                message: format!("transaction \"{}\" names {lacks}", transactions.id(child)),
+                hint,
             }
         })
         .collect()

@@ -168,7 +168,9 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     if !open.is_empty() {
         session.out.line(counted_as(open.len(), "conflict is open", "conflicts are open"))?;
     }
-    let wrong = report.braid.epoch().findings.iter().filter(|finding| finding.severity > crate::model::Severity::Info).count();
+    let wrong = |epoch: &Epoch| epoch.findings.iter().filter(|finding| finding.severity > crate::model::Severity::Info).count();
+    // What another branch has is no fault, and only git tells that.
+    let wrong = if wrong(after) > 0 { wrong(&*report.braid.survey()?) } else { 0 };
     if wrong > 0 {
         session.out.line(format!("{} should be mended: braidfs doctor", counted(wrong, "thing")))?;
     }

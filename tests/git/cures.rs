@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use braidfs::braid::Braid;
+use braidfs::model::{Finding, FindingKind};
 use serde_json::Value;
 
 use crate::stage::{self, Copy, repository};
@@ -204,6 +205,19 @@ fn quarantined_by_an_edit_that_was_committed() {
     cured("quarantined", |copy, names| {
         rewrite(copy, &names[1], |text| text.replace("\"n\":2", "\"n\":7"));
         copy.save("an edit");
+    });
+}
+
+/// The child of a file that was edited: the edit is what is to be taken back, and nothing is missing from git.
+#[test]
+fn dangling_since_the_parent_is_refused() {
+    cured("dangling", |copy, names| {
+        rewrite(copy, &names[1], |text| text.replace("\"n\":2", "\"n\":7"));
+        copy.save("an edit");
+        let is_told = |finding: &Finding| {
+            finding.kind == FindingKind::Dangling && finding.message.contains("names parents whose files are refused: ")
+        };
+        eventually_eq(&true, || copy.braid.refresh().unwrap().findings.iter().any(is_told));
     });
 }
 

@@ -57,6 +57,23 @@ fn sync_without_a_remote_commits() {
     assert_eq!(braidfs(&copy.dir, &["sync", "--offline"]).ok().out, "committed 0 transaction files\nnothing was pulled or pushed\n");
 }
 
+/// As the doctor says it, to which it points: what another branch has is no fault, what is gone is one.
+#[test]
+fn sync_counts_what_is_to_be_mended() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let name = copy.commit("a", 1);
+    git(&copy.dir, ["switch", "-q", "-c", "side"]);
+    copy.commit("a", 2);
+    git(&copy.dir, ["switch", "-q", "main"]);
+    let dir = copy.dir.clone();
+    drop(copy);
+    let synced = || braidfs(&dir, &["sync", "--offline"]).ok().out;
+    assert_eq!(synced(), "committed 0 transaction files\nnothing was pulled or pushed\n");
+    std::fs::remove_file(dir.join("events").join(name)).unwrap();
+    assert!(synced().contains(" should be mended: braidfs doctor\n"), "{}", synced());
+}
+
 /// Somebody else's push arrives at the remote while ours runs: what they brought is merged, and ours is pushed again.
 #[test]
 fn a_push_that_is_overtaken_while_it_runs_is_tried_again() {

@@ -89,7 +89,7 @@ fn in_which_commits(parents: &[TransactionId]) -> String {
 }
 
 fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findings: Vec<Finding>) -> Epoch {
-    findings.extend(dangling_findings(&index, in_which_commits));
+    findings.extend(dangling_findings(&index, |_| false, in_which_commits));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
     let count = u64::from(index.transactions.valid_count());
     Epoch {
