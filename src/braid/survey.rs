@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::braid::git::{GitError, Oid, Program, State};
+use crate::braid::git::{GitError, Oid, Program, State, Unfinished};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::left_out::left_out;
 use crate::braid::load;
@@ -349,7 +349,9 @@ fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), 
     let mut new: Vec<&str> = in_state(&[State::Untracked, State::Added]);
     // What has another name, or stands beside the views for another reason, is told as that.
     new.retain(|name| epoch.shows_file(name));
-    surveyed.findings.extend(uncommitted(&new));
+    if !new.is_empty() {
+        surveyed.findings.extend(uncommitted(&new, git.unfinished()?));
+    }
     let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
     let mut back = Vec::new();
     for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
@@ -404,7 +406,9 @@ fn unanswered(reason: &str, hint: String) -> Finding {
     }
 }
 
-fn uncommitted(names: &[&str]) -> Option<Finding> {
+/// While git has something to finish, nothing is committed beside it: that comes first, and may already bring these files along.
+fn uncommitted(names: &[&str], unfinished: Option<Unfinished>) -> Option<Finding> {
+    let sync = "braidfs sync --offline";
     let first = names.first()?;
     Some(Finding {
         kind: FindingKind::Uncommitted,
@@ -412,7 +416,11 @@ fn uncommitted(names: &[&str]) -> Option<Finding> {
         file: (names.len() == 1).then(|| (*first).to_owned()),
         transaction_id: None,
         message: counted_as(names.len(), "transaction file is not committed to git yet", "transaction files are not committed to git yet"),
-        hint: "braidfs sync --offline".to_owned(),
+        hint: match unfinished.map(Unfinished::finishing) {
+            None => sync.to_owned(),
+            Some(Some(finishing)) => format!("{finishing} && {sync}"),
+            Some(None) => format!("{sync}   # it says what git has to finish first"),
+        },
     })
 }
 

@@ -327,6 +327,18 @@ fn uncommitted() {
     cured("uncommitted", |copy, _| drop(copy.append("b", 9)));
 }
 
+#[test]
+fn uncommitted_since_a_merge_is_not_finished() {
+    cured("uncommitted", |copy, _| {
+        git(&copy.dir, ["config", "core.editor", "true"]);
+        git(&copy.dir, ["switch", "-q", "-c", "side"]);
+        copy.commit("b", 8);
+        git(&copy.dir, ["switch", "-q", "main"]);
+        copy.commit("c", 9);
+        git(&copy.dir, ["merge", "-q", "--no-commit", "side"]);
+    });
+}
+
 /// What was edited, is gone, has another name, is a copy or is refused stays what it is: only the new file is committed.
 #[test]
 fn uncommitted_beside_what_must_not_be_committed() {

@@ -113,6 +113,11 @@ impl Unfinished {
         self.operation.describe()
     }
 
+    /// The command that finishes it; none where something is to be settled or chosen first.
+    pub(in crate::braid) fn finishing(self) -> Option<String> {
+        self.operation.command().filter(|_| !self.conflicts).map(|command| format!("{command} --continue"))
+    }
+
     /// What helps, one step or choice each.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {

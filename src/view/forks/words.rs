@@ -80,7 +80,7 @@ fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(
         for (tool, other) in TOOLS.iter().flat_map(|tool| others.iter().map(move |other| (tool, other))) {
             let _ = writeln!(text, "    {tool} {} {}", path(one), path(other));
         }
-        text.push_str("\nType and payload alone (`vimdiff` takes the same):\n\n");
+        text.push_str("\nType and payload alone, in bash or zsh (`vimdiff` takes the same):\n\n");
         let what = |branch: &BranchReport| format!("<(jq '.event_type, .event_data' {})", path(branch));
         for other in others {
             let _ = writeln!(text, "    diff -u {} {}", what(one), what(other));
