@@ -5,6 +5,8 @@
 #[path = "support/all.rs"]
 mod support;
 
+#[path = "git/claims.rs"]
+mod claims;
 #[path = "git/cures.rs"]
 mod cures;
 #[path = "git/edited.rs"]

@@ -102,16 +102,16 @@ impl Roster {
             .then(|| format!("chmod u+r events/{name}   # if it is another user's: sudo chown \"$USER\" events/{name}"))
     }
 
-    /// What ends it that several files claim one id: the one with the proper name stays.
+    /// What ends it that several files claim one id: one stays, and of all of them the same one. It is the one with the proper name, if any has it.
     pub(super) fn cure_of_claim(&self, file: &str) -> Option<String> {
         let Odd { kind: OddKind::Refused(_, Some(id)), .. } = self.odd.get(file)? else { return None };
-        let files: Vec<String> = if id.is_file_name(file) {
-            let others = self.claims.get(id)?.iter().filter(|other| *other != file);
-            others.map(|other| format!("events/{}", quoted_name(other))).collect()
-        } else {
-            vec![format!("events/{}", quoted_name(file))]
-        };
-        Some(format!("mv {} .   # then the file that is named after the id counts again", files.join(" ")))
+        let files = self.claims.get(id)?;
+        let proper = files.iter().find(|file| id.is_file_name(file));
+        let kept = proper.or_else(|| files.first())?;
+        let others: Vec<String> =
+            files.iter().filter(|other| *other != kept).map(|other| format!("events/{}", quoted_name(other))).collect();
+        let what = proper.map_or_else(|| format!("events/{}", quoted_name(kept)), |_| "the file that is named after the id".to_owned());
+        Some(format!("mv {} .   # then {what} counts again", others.join(" ")))
     }
 
     /// Notes that the file of a transaction has another name than its id.
@@ -154,8 +154,15 @@ impl Roster {
     }
 }
 
+const CLAIMED: &str = "is claimed by files of different bytes";
+
 pub(super) fn claim_reason(id: TransactionId) -> String {
-    format!("transaction id \"{id}\" is claimed by files of different bytes")
+    format!("transaction id \"{id}\" {CLAIMED}")
+}
+
+/// Whether the message of a finding ends with such a reason, of whatever id.
+pub(super) fn is_claim(message: &str) -> bool {
+    message.ends_with(CLAIMED)
 }
 
 /// The files that are refused since they stand in or behind a cycle.

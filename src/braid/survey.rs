@@ -11,7 +11,7 @@ use crate::braid::left_out::left_out;
 use crate::braid::load;
 use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
 use crate::braid::parents::ParentsInGit;
-use crate::braid::roster::claim_reason;
+use crate::braid::roster::is_claim;
 use crate::braid::vanished::{InGit, vanished_events};
 use crate::braid::{Braid, Failure, Shared};
 use crate::disk::{Stat, quoted_name};
@@ -332,9 +332,7 @@ fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch, first_said: &BTree
                 let commit: String = commit.chars().take(12).collect();
                 cures.insert(name.clone(), format!("git checkout {commit} -- events/{}", quoted_name(name)));
             }
-        } else if finding.kind == FindingKind::Quarantined
-            && !finding.transaction_id.is_some_and(|id| finding.message.ends_with(&claim_reason(id)))
-        {
+        } else if finding.kind == FindingKind::Quarantined && !is_claim(&finding.message) {
             let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted_name(name));
             cures.insert(name.clone(), cure);
         }
