@@ -26,6 +26,8 @@ pub struct Forgotten {
     pub files: BTreeMap<String, usize>,
     /// How many events besides, of which no file is known.
     pub unnamed: usize,
+    /// How many events were not forgotten, of which no file is known and which what is refused may have.
+    pub withheld: usize,
     /// Files that git still has; their events were not forgotten.
     pub in_git: Vec<String>,
     /// Names under which nothing is gone.
@@ -37,11 +39,12 @@ pub struct Forgotten {
 impl Braid {
     /// Acknowledges that events are gone, so that nothing tells of them any more; their numbers in the feed stay gone.
     ///
-    /// What a commit has that git still knows is left out, unless `also_in_git`: then git is not asked.
+    /// What a commit has that git still knows is left out, unless `even_so`: then git is not asked. So is, where everything is
+    /// meant, what no file is known of while a file is refused: it may be in there.
     ///
     /// # Errors
     /// If git gives no answer, or the store cannot be written.
-    pub fn forget(&self, what: &Forget, also_in_git: bool) -> Result<Forgotten, Failure> {
+    pub fn forget(&self, what: &Forget, even_so: bool) -> Result<Forgotten, Failure> {
         let epoch = self.wait_ready()?;
         let store = &self.inner.store;
         if store.mode() == Mode::ReadOnly {
@@ -65,10 +68,17 @@ impl Braid {
         }
         // What is here is not gone for good.
         gone.retain(|_, file| file.as_ref().is_none_or(|file| is_gone(&epoch, file)));
-        if !also_in_git && !gone.is_empty() && store.git().ok().flatten().is_some() {
+        if !even_so && !gone.is_empty() && store.git().ok().flatten().is_some() {
             let mut nowhere: HashSet<EventId> = gone.keys().copied().collect();
             forgotten.in_git = holding(&Program::new(store.dir()), &epoch, &mut nowhere)?;
             gone.retain(|id, _| nowhere.contains(id));
+        }
+        if *what == Forget::All && !even_so && !epoch.quarantined.is_empty() {
+            forgotten.withheld = gone.values().filter(|file| file.is_none()).count();
+            gone.retain(|_, file| file.is_some());
+            if forgotten.withheld > 0 {
+                forgotten.refused.extend(epoch.quarantined.iter().cloned());
+            }
         }
         if !gone.is_empty() {
             let events: BTreeSet<EventId> = gone.keys().copied().collect();

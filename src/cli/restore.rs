@@ -11,6 +11,9 @@ use crate::disk::{Disk, quoted_name};
 use crate::epoch::Quarantined;
 use crate::format::text::{counted, counted_as};
 
+/// How many names one reason tells.
+const NAMED_MAX: usize = 10;
+
 /// Bring back from git what was in events/ and is gone
 ///
 /// Each file comes from the newest commit, of any branch, that holds it, or else from a commit that no branch has any more: one
@@ -35,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long, requires = "forget")]
     all: bool,
 
-    /// Forget also what git still has
+    /// Forget also what git still has, and what a refused file may have
     #[arg(long, requires = "forget")]
     force: bool,
 }
@@ -71,14 +74,14 @@ fn left(restoration: &Restoration) -> Option<Failure> {
     let Restoration { unknown, refused, unnamed, .. } = restoration;
     let mut reasons = Vec::new();
     if !unknown.is_empty() {
-        reasons.push(format!("git knows no commit that has {}: {}", counted(unknown.len(), "file"), unknown.join(", ")));
+        reasons.push(format!("git knows no commit that has {}: {}", counted(unknown.len(), "file"), some_of(unknown)));
     }
     if *unnamed > 0 {
         let are_gone = counted_as(*unnamed, "event that this replica has seen is", "events that this replica has seen are");
         reasons.push(format!("{are_gone} in no file that git knows"));
     }
     let is_lacking = !reasons.is_empty();
-    reasons.extend(refused.iter().map(is_here));
+    reasons.extend(are_here(refused));
     let mut reasons = reasons.into_iter();
     let mut failure = Failure::new(Kind::Refused, reasons.next()?);
     failure.causes.extend(reasons);
@@ -93,8 +96,18 @@ fn with_cure_of_refused(failure: Failure, refused: &[Quarantined]) -> Failure {
     if refused.is_empty() { failure } else { failure.hint("braidfs doctor   # tells what mends a refused file") }
 }
 
-fn is_here(refused: &Quarantined) -> String {
-    format!("file \"{}\" is here and is refused: {}", refused.file, refused.reason)
+fn are_here(refused: &[Quarantined]) -> impl Iterator<Item = String> + '_ {
+    let is_here = |refused: &Quarantined| format!("file \"{}\" is here and is refused: {}", refused.file, refused.reason);
+    let more = refused.len().saturating_sub(NAMED_MAX);
+    let rest = (more > 0).then(|| counted_as(more, "more file is here and is refused", "more files are here and are refused"));
+    refused.iter().take(NAMED_MAX).map(is_here).chain(rest)
+}
+
+/// Some names, and how many there are besides.
+fn some_of(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let some = names.get(..NAMED_MAX).unwrap_or(names).join(", ");
+    if more > 0 { format!("{some} and {more} more") } else { some }
 }
 
 fn forget(braid: &Braid, arguments: &Arguments, session: &mut Session) -> Result {
@@ -106,6 +119,7 @@ fn forget(braid: &Braid, arguments: &Arguments, session: &mut Session) -> Result
         session.out.json(&json!({
             "forgotten": files.collect::<Vec<_>>(),
             "unnamed": forgotten.unnamed,
+            "withheld": forgotten.withheld,
             "in_git": forgotten.in_git,
             "unknown": forgotten.unknown,
             "refused": refused.collect::<Vec<_>>(),
@@ -125,23 +139,30 @@ fn forget(braid: &Braid, arguments: &Arguments, session: &mut Session) -> Result
 
 /// What was not forgotten, and why.
 fn not_forgotten(forgotten: &Forgotten, is_all: bool) -> Option<Failure> {
-    let Forgotten { in_git, unknown, refused, .. } = forgotten;
+    let Forgotten { in_git, unknown, refused, withheld, .. } = forgotten;
     let mut reasons = Vec::new();
     if !in_git.is_empty() {
-        reasons.push(format!("git still has {}: {}", counted(in_git.len(), "file"), in_git.join(", ")));
+        reasons.push(format!("git still has {}: {}", counted(in_git.len(), "file"), some_of(in_git)));
     }
     if !unknown.is_empty() {
-        reasons.push(format!("nothing is told to be gone as {}", unknown.join(", ")));
+        reasons.push(format!("nothing is told to be gone as {}", some_of(unknown)));
     }
-    reasons.extend(refused.iter().map(is_here));
+    if *withheld > 0 {
+        reasons.push(format!("{} of which no file is known may be in what is refused", counted(*withheld, "event")));
+    }
+    reasons.extend(are_here(refused));
     let mut reasons = reasons.into_iter();
     let mut failure = Failure::new(Kind::Refused, reasons.next()?);
     failure.causes.extend(reasons);
     if !in_git.is_empty() {
-        let names: Vec<String> = in_git.iter().map(|name| quoted_name(name)).collect();
-        let (names, meant) = (names.join(" "), if is_all { "--all".to_owned() } else { names.join(" ") });
-        failure = failure.hint(format!("bring back what git has: braidfs restore {names}"));
-        failure = failure.hint(format!("or forget it all the same: braidfs restore --forget --force {meant}"));
+        // Without names it brings all of them back. Those that were named are no more than fit into a command.
+        let names = if is_all && in_git.len() > NAMED_MAX { &[] } else { in_git.as_slice() };
+        let names: String = names.iter().map(|name| format!(" {}", quoted_name(name))).collect();
+        failure = failure.hint(format!("bring back what git has: braidfs restore{names}"));
+        let meant = if is_all { " --all" } else { names.as_str() };
+        failure = failure.hint(format!("or forget it all the same: braidfs restore --forget --force{meant}"));
+    } else if *withheld > 0 {
+        failure = failure.hint("or forget it all the same: braidfs restore --forget --force --all");
     }
     if !unknown.is_empty() {
         failure = failure.hint("the ids of what is gone: braidfs --format json feed | grep '\"gone\":true'");

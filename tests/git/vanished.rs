@@ -47,11 +47,7 @@ fn what_was_never_committed_and_is_gone_is_told_until_it_is_acknowledged() {
         assert_eq!(braidfs(&copy.dir, &["restore", "--forget", "--all"]).ok().out, "0 events are known to be gone now\n");
     };
     is_well(&copy);
-    for entry in fs::read_dir(copy.dir.join("index")).unwrap().map(|entry| entry.unwrap()) {
-        if entry.file_name() != "ingestion.log" {
-            fs::remove_file(entry.path()).unwrap();
-        }
-    }
+    forget_index(&copy.dir);
     is_well(&copy);
 
     // Somebody had it after all; when it goes again, that is another loss.
@@ -191,4 +187,66 @@ fn a_branch_of_a_remote_brings_back_what_was_here() {
     let (severity, message, hint) = told(&copy);
     assert_eq!((severity, message.contains(" is on branch \"origin/main\" now")), (Severity::Info, true), "{message}");
     assert_eq!(hint, format!("git merge origin/main   # brings it here; braidfs restore {name} copies it alone"));
+}
+
+/// Whoever opens the store knows no names of what is gone, as the index is made anew; the feed's numbers stay.
+fn forget_index(dir: &Path) {
+    for entry in fs::read_dir(dir.join("index")).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_name() != "ingestion.log" {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_event_that_a_refused_file_may_have_is_not_forgotten_with_the_rest() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    let name = format!("{}.jsonl", copy.append("a", 2).transaction_id);
+    let dir = copy.dir.clone();
+    drop(copy);
+    let path = dir.join("events").join(&name);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    forget_index(&dir);
+    let said = braidfs(&dir, &["restore", "--forget", "--all"]).code(1);
+    assert_eq!(said.out, "0 events are known to be gone now\n");
+    for text in [
+        "1 event of which no file is known may be in what is refused\n".to_owned(),
+        format!("file \"{name}\" is here and is refused: "),
+        "hint: braidfs doctor   # tells what mends a refused file\n".to_owned(),
+        "hint: or forget it all the same: braidfs restore --forget --force --all\n".to_owned(),
+    ] {
+        assert!(said.err.contains(&text), "{text}: {}", said.err);
+    }
+    let json = braidfs(&dir, &["--format", "json", "restore", "--forget", "--all"]).code(1).json();
+    assert_eq!((&json["unnamed"], &json["withheld"]), (&0.into(), &1.into()));
+    let forgot = braidfs(&dir, &["restore", "--forget", "--all", "--force"]).ok();
+    assert!(forgot.out.ends_with("\n1 event is known to be gone now\n"), "{}", forgot.out);
+}
+
+#[test]
+fn of_many_names_some_are_told() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    git(&copy.dir, ["switch", "-q", "-c", "side"]);
+    for n in 0..30 {
+        copy.append("a", n);
+    }
+    copy.save("many");
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    let said = braidfs(&copy.dir, &["restore", "--forget", "--all"]).code(1);
+    assert_eq!(said.err.matches(".jsonl").count(), 10, "{}", said.err);
+    for text in ["git still has 30 files: ", " and 20 more\n", "bring back what git has: braidfs restore\n", " --forget --force --all\n"] {
+        assert!(said.err.contains(text), "{}", said.err);
+    }
+    let never: Vec<String> = (0..30).map(|n| format!("never-{n}")).collect();
+    let names = || never.iter().map(String::as_str);
+    let said = braidfs(&copy.dir, &["restore"].into_iter().chain(names()).collect::<Vec<_>>()).code(1);
+    assert!(said.err.contains("has 30 files: ") && said.err.contains(" and 20 more\n"), "{}", said.err);
+    let said = braidfs(&copy.dir, &["restore", "--forget"].into_iter().chain(names()).collect::<Vec<_>>()).code(1);
+    assert!(said.err.contains("gone as never-0, ") && said.err.contains(" and 20 more\n"), "{}", said.err);
 }
