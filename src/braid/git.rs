@@ -8,6 +8,7 @@ mod origins;
 mod raw;
 mod setup;
 mod sparse;
+mod stamp;
 mod status;
 mod unfinished;
 
@@ -26,6 +27,7 @@ pub use exchange::Exchange;
 pub use history::LastSaid;
 pub use setup::{Lacks, SETTINGS, Setting};
 pub use sparse::LeftOut;
+pub use stamp::GitStamp;
 pub use status::{Change, State};
 pub use unfinished::{Operation, Unfinished};
 

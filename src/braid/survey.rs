@@ -5,16 +5,16 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::braid::git::{GitError, Oid, Program, State, Unfinished};
+use crate::braid::git::{GitError, GitStamp, Oid, Program, State, Unfinished};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::left_out::left_out;
 use crate::braid::load;
 use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
 use crate::braid::parents::ParentsInGit;
 use crate::braid::roster::is_claim;
-use crate::braid::vanished::{InGit, vanished_events};
+use crate::braid::vanished::{InGit, LookedInto, vanished_events};
 use crate::braid::{Braid, Failure, Shared};
-use crate::disk::{Stat, quoted_name};
+use crate::disk::quoted_name;
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;
 use crate::index::Index;
@@ -57,6 +57,15 @@ pub(super) struct Surveyed {
     originals: Vec<String>,
     /// Whether git is there and gave no answer.
     is_unanswered: bool,
+}
+
+impl Surveyed {
+    fn note_unanswered(&mut self, error: &GitError) {
+        tracing::debug!(%error, "git was asked in vain");
+        if !std::mem::replace(&mut self.is_unanswered, true) {
+            self.findings.push(unanswered(&error.reason(), error.hint()));
+        }
+    }
 }
 
 impl Braid {
@@ -103,18 +112,9 @@ struct Asked {
     history_seen: BTreeSet<Oid>,
     /// What such files said first.
     first_said: Arc<BTreeMap<String, FirstSaid>>,
-    /// What git has of what had vanished, and how git's files were then.
-    vanished: Option<(Vec<EventId>, GitStamp, InGit)>,
-}
-
-/// What tells that git has done something since, though no file of `events/` changed: a commit, a fetch, a branch made.
-type GitStamp = Vec<Option<Stat>>;
-
-fn git_stamp(store: &Store) -> GitStamp {
-    let Ok(Some(git)) = store.git() else { return Vec::new() };
-    let own = ["HEAD", "index", "logs/HEAD", "FETCH_HEAD"].map(|name| git.git_dir.join(name));
-    let common = ["packed-refs", "refs/heads", "refs/stash"].map(|name| git.common_dir.join(name));
-    own.iter().chain(&common).map(|path| store.disk().stat_if_present(path).ok().flatten()).collect()
+    /// What git has of what had vanished, and how git's files and branches were then.
+    vanished: Option<(Vec<EventId>, GitStamp, String, InGit)>,
+    looked_into: LookedInto,
 }
 
 /// The tips of open forks of which it is not known who brought them to git.
@@ -173,7 +173,7 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
         let epoch = shared.epoch();
         drop(shared);
         // What git does meanwhile is looked at the next time.
-        let now = (epoch.number, git_stamp(&store));
+        let now = (epoch.number, GitStamp::of(&store, asked.vanished.is_some()));
         let due = if surveyed.as_ref().is_some_and(|(_, stamp)| *stamp != now.1) { next_of_git } else { next };
         if epoch.progress.ready && Instant::now() >= due && surveyed.as_ref() != Some(&now) {
             let start = Instant::now();
@@ -214,11 +214,12 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     surveyed.cures = cures(store, git.as_ref(), epoch, &surveyed.first_said);
     if let Some(git) = git {
         if let Err(error) = ask_git(&git, epoch, &mut surveyed) {
-            tracing::debug!(%error, "git was asked in vain");
-            surveyed.is_unanswered = true;
-            surveyed.findings.push(unanswered(&error.reason(), error.hint()));
+            surveyed.note_unanswered(&error);
         }
-        surveyed.vanished = ask_vanished(store, &git, epoch, asked);
+        match ask_vanished(store, &git, epoch, asked) {
+            Ok(in_git) => surveyed.vanished = in_git,
+            Err(error) => surveyed.note_unanswered(&error),
+        }
         surveyed.origins = ask_origins(store, &git, epoch, asked);
     } else if let Ok(Some(path)) = store.broken_git() {
         surveyed.is_unanswered = true;
@@ -270,25 +271,25 @@ fn read_first_said(git: &Program, asked: &mut Asked) -> Result<(), GitError> {
 }
 
 /// Asks git nothing where it was asked of the same before, and has done nothing since.
-fn ask_vanished(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> InGit {
+fn ask_vanished(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> Result<InGit, GitError> {
     let vanished: Vec<EventId> = vanished_events(&epoch.index, &store.forgotten().unwrap_or_default()).into_keys().collect();
+    let before = asked.vanished.take();
     if vanished.is_empty() {
-        return InGit::default();
+        asked.looked_into = LookedInto::default();
+        return Ok(InGit::default());
     }
-    let stamp = git_stamp(store);
-    if let Some((of, at, in_git)) = &asked.vanished
-        && (of, at) == (&vanished, &stamp)
-    {
-        return in_git.clone();
-    }
-    // What git does not answer is told by what is asked of it for each store.
-    let in_git = InGit::ask(git, epoch, &vanished).unwrap_or_default();
-    asked.vanished = Some((vanished, stamp, in_git.clone()));
-    in_git
+    let (stamp, branches) = (GitStamp::of(store, false), git.branches()?);
+    let in_git = match before {
+        Some((of, at, had, in_git)) if (&of, &at, &had) == (&vanished, &stamp, &branches) => in_git,
+        // No answer is not remembered, so it is asked again.
+        _ => InGit::ask(git, epoch, &vanished, &mut asked.looked_into)?,
+    };
+    asked.vanished = Some((vanished, stamp, branches, in_git.clone()));
+    Ok(in_git)
 }
 
 fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> BTreeMap<TransactionId, Origin> {
-    let now = (unknown_tips(epoch), git_stamp(store));
+    let now = (unknown_tips(epoch), GitStamp::of(store, false));
     if now.0.is_empty() || asked.in_vain.as_ref() == Some(&now) {
         return BTreeMap::new();
     }

@@ -1,6 +1,6 @@
 //! Events that this replica has seen and has no more, until somebody says that this is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::braid::git::{Elsewhere, GitError, Oid, Program};
 use crate::braid::keeper::Keeper;
@@ -15,6 +15,8 @@ use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
 
 /// For how many files git is asked whether any commit has them.
 const FILES_ASKED_MAX: usize = 20;
+/// Of how many files of other branches it is remembered what they have.
+const LOOKED_INTO_MAX: usize = 100_000;
 
 /// What git has of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,24 +27,36 @@ pub(super) struct InGit {
     nowhere: BTreeSet<String>,
 }
 
+/// What files of other branches have, so that no commit has all of them read again.
+#[derive(Default)]
+pub(super) struct LookedInto {
+    /// The events that were looked for.
+    sought: BTreeSet<EventId>,
+    /// Which of them each file has.
+    found: HashMap<Oid, Vec<EventId>>,
+}
+
 impl InGit {
     /// Asks git, by as many processes for one event as for many.
-    pub(super) fn ask(git: &Program, epoch: &Epoch, vanished: &[EventId]) -> Result<Self, GitError> {
+    pub(super) fn ask(git: &Program, epoch: &Epoch, vanished: &[EventId], looked: &mut LookedInto) -> Result<Self, GitError> {
         let mut in_git = Self::default();
-        let (mut nameless, mut rest) = (BTreeSet::new(), BTreeSet::new());
-        let elsewhere = git.elsewhere()?;
+        let (mut nameless, mut named, mut rest) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         for &id in vanished {
-            let Some((file, _)) = file_of(&epoch.index, id) else {
-                nameless.insert(id);
-                continue;
-            };
+            match file_of(&epoch.index, id) {
+                Some((file, _)) => named.push((id, file)),
+                None => drop(nameless.insert(id)),
+            }
+        }
+        let names: HashSet<&str> = named.iter().map(|(_, file)| file.as_str()).collect();
+        let elsewhere = git.elsewhere(|file| names.contains(file) || (!nameless.is_empty() && is_gone(epoch, file)))?;
+        for (id, file) in named {
             match elsewhere.get(&file) {
                 Some(Elsewhere { branch, .. }) => drop(in_git.branches.insert(id, (branch.clone(), file))),
                 None => drop(rest.insert(file)),
             }
         }
         if !nameless.is_empty() {
-            in_git.find_nameless(git, epoch, &nameless, &elsewhere)?;
+            in_git.find_nameless(git, epoch, nameless, &elsewhere, looked)?;
         }
         let asked: BTreeSet<String> = rest.into_iter().filter(|file| is_gone(epoch, file)).take(FILES_ASKED_MAX).collect();
         let held = git.last_said_by(&asked)?;
@@ -55,16 +69,33 @@ impl InGit {
         &mut self,
         git: &Program,
         epoch: &Epoch,
-        nameless: &BTreeSet<EventId>,
+        nameless: BTreeSet<EventId>,
         elsewhere: &BTreeMap<String, Elsewhere>,
+        looked: &mut LookedInto,
     ) -> Result<(), GitError> {
         let files: Vec<(&String, &Elsewhere)> = elsewhere.iter().filter(|(file, _)| is_gone(epoch, file)).collect();
-        let blobs: Vec<Oid> = files.iter().map(|(_, held)| held.blob.clone()).collect();
+        if !nameless.is_subset(&looked.sought) {
+            *looked = LookedInto { sought: nameless.clone(), found: HashMap::new() };
+        }
+        let blobs: HashSet<&Oid> = files.iter().map(|(_, held)| &held.blob).collect();
+        looked.found.retain(|blob, _| blobs.contains(blob));
+        let (known, new): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, held)| looked.found.contains_key(&held.blob));
+        let mut take = |file: &String, held: &Elsewhere, events: &[EventId]| {
+            let wanted = events.iter().filter(|id| nameless.contains(id));
+            self.branches.extend(wanted.map(|&id| (id, (held.branch.clone(), file.clone()))));
+        };
+        for (file, held) in known {
+            take(file, held, looked.found.get(&held.blob).map_or(&[], Vec::as_slice));
+        }
+        let blobs: Vec<Oid> = new.iter().map(|(_, held)| held.blob.clone()).collect();
         git.read_blobs(&blobs, |n, bytes| {
-            let good = bytes.and_then(|bytes| load::read(&bytes).ok());
-            if let (Some(good), Some((file, held))) = (good, files.get(n)) {
-                let of_file = good.events.iter().map(|event| event.event_id).filter(|id| nameless.contains(id));
-                self.branches.extend(of_file.map(|id| (id, (held.branch.clone(), (*file).clone()))));
+            if let (Some(bytes), Some((file, held))) = (bytes, new.get(n)) {
+                let events = load::read(&bytes).map(|good| good.events).unwrap_or_default();
+                let sought: Vec<EventId> = events.iter().map(|event| event.event_id).filter(|id| looked.sought.contains(id)).collect();
+                take(file, held, &sought);
+                if looked.found.len() < LOOKED_INTO_MAX {
+                    looked.found.insert(held.blob.clone(), sought);
+                }
             }
             Ok(())
         })

@@ -189,6 +189,21 @@ fn a_branch_of_a_remote_brings_back_what_was_here() {
     assert_eq!(hint, format!("git merge origin/main   # brings it here; braidfs restore {name} copies it alone"));
 }
 
+/// What the open store tells of what has vanished: severity and message.
+fn all_told(copy: &Copy) -> Vec<(Severity, String)> {
+    let found = copy.braid.epoch();
+    let vanished = found.findings.iter().filter(|finding| finding.kind == FindingKind::Vanished);
+    vanished.map(|finding| (finding.severity, finding.message.clone())).collect()
+}
+
+fn on_branch(name: &str, branch: &str) -> Vec<(Severity, String)> {
+    vec![(Severity::Info, format!("file \"{name}\" was here and is on branch \"{branch}\" now, with 1 of the feed's events"))]
+}
+
+fn lost(name: &str) -> Vec<(Severity, String)> {
+    vec![(Severity::Warning, format!("file \"{name}\" was here and is gone, with 1 of the feed's events"))]
+}
+
 /// Whoever opens the store knows no names of what is gone, as the index is made anew; the feed's numbers stay.
 fn forget_index(dir: &Path) {
     for entry in fs::read_dir(dir.join("index")).unwrap().map(|entry| entry.unwrap()) {
@@ -196,6 +211,78 @@ fn forget_index(dir: &Path) {
             fs::remove_file(entry.path()).unwrap();
         }
     }
+}
+
+#[test]
+fn what_was_removed_by_a_branch_that_another_one_merged_is_on_neither() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    git(&copy.dir, ["switch", "-q", "-c", "b2"]);
+    let removed = copy.commit("a", 2);
+    git(&copy.dir, ["switch", "-q", "-c", "b1"]);
+    git(&copy.dir, ["rm", "-q", &format!("events/{removed}")]);
+    git(&copy.dir, ["commit", "-q", "-m", "a mistake"]);
+    git(&copy.dir, ["switch", "-q", "b2"]);
+    copy.follows();
+    let kept = copy.commit("a", 3);
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    let both = "2 files were here and are on branch \"b2\" now, with 2 of the feed's events".to_owned();
+    eventually("one branch still has both", || all_told(&copy) == [(Severity::Info, both.clone())]);
+    git(&copy.dir, ["switch", "-q", "b2"]);
+    git(&copy.dir, ["merge", "-q", "--no-edit", "b1"]);
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    copy.braid.survey().unwrap();
+    let mut told = all_told(&copy);
+    told.sort_by_key(|(severity, _)| *severity == Severity::Warning);
+    assert_eq!(told, [on_branch(&kept, "b2"), lost(&removed)].concat());
+    // Whoever looks anew knows no names of what is not here.
+    assert!(braidfs(&copy.dir, &["doctor"]).code(1).out.contains("1 event that this replica has seen is gone"));
+}
+
+#[test]
+fn half_an_answer_of_git_is_none_and_it_is_asked_again() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    git(&copy.dir, ["switch", "-q", "-c", "side"]);
+    copy.commit("a", 2);
+    let older = git(&copy.dir, ["rev-parse", "HEAD^{tree}"]).out.trim().to_owned();
+    copy.commit("a", 3);
+    let object = copy.dir.join(".git/objects").join(&older[..2]).join(&older[2..]);
+    let away = home.path().join("away");
+    fs::rename(&object, &away).unwrap();
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    let unanswered = |copy: &Copy| copy.braid.epoch().findings.iter().any(|finding| finding.message.starts_with("git could not be asked"));
+    eventually("that git gives no answer is told", || unanswered(&copy));
+    assert!(all_told(&copy).iter().all(|(severity, _)| *severity == Severity::Warning), "{:?}", all_told(&copy));
+    fs::rename(&away, &object).unwrap();
+    let both = "2 files were here and are on branch \"side\" now, with 2 of the feed's events".to_owned();
+    eventually("it is asked again", || all_told(&copy) == [(Severity::Info, both.clone())] && !unanswered(&copy));
+}
+
+#[test]
+fn a_branch_that_goes_or_comes_is_followed_wherever_git_keeps_it() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    git(&copy.dir, ["branch", "-q", "side/b"]);
+    git(&copy.dir, ["switch", "-q", "-c", "side/a"]);
+    let name = copy.commit("a", 2);
+    let tip = git(&copy.dir, ["rev-parse", "HEAD"]).out.trim().to_owned();
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    eventually("it is on the branch", || all_told(&copy) == on_branch(&name, "side/a"));
+    git(&copy.dir, ["branch", "-q", "-D", "side/a"]);
+    eventually("the branch is gone", || all_told(&copy) == lost(&name));
+    git(&copy.dir, ["update-ref", "refs/remotes/other/side/c", &tip]);
+    eventually("a remote has it", || all_told(&copy) == on_branch(&name, "other/side/c"));
+    git(&copy.dir, ["pack-refs", "--all"]);
+    git(&copy.dir, ["update-ref", "-d", "refs/remotes/other/side/c"]);
+    eventually("it has it no more", || all_told(&copy) == lost(&name));
 }
 
 #[test]
@@ -249,4 +336,29 @@ fn of_many_names_some_are_told() {
     assert!(said.err.contains("has 30 files: ") && said.err.contains(" and 20 more\n"), "{}", said.err);
     let said = braidfs(&copy.dir, &["restore", "--forget"].into_iter().chain(names()).collect::<Vec<_>>()).code(1);
     assert!(said.err.contains("gone as never-0, ") && said.err.contains(" and 20 more\n"), "{}", said.err);
+}
+
+/// What other branches have is read once: that it is not there any more by then shows that it was not read again.
+#[test]
+fn files_of_other_branches_are_not_read_again_with_each_commit() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let dir = copy.dir.clone();
+    copy.commit("a", 1);
+    git(&dir, ["switch", "-q", "-c", "side"]);
+    let name = copy.commit("a", 2);
+    let blob = git(&dir, ["rev-parse", &format!("HEAD:events/{name}")]).out.trim().to_owned();
+    git(&dir, ["switch", "-q", "main"]);
+    copy.follows();
+    drop(copy);
+    forget_index(&dir);
+    let copy = Copy::open(&dir);
+    eventually("it is found on the branch", || all_told(&copy) == on_branch(&name, "side"));
+    fs::remove_file(dir.join(".git/objects").join(&blob[..2]).join(&blob[2..])).unwrap();
+    let is_uncommitted = |copy: &Copy| copy.braid.epoch().findings.iter().any(|finding| finding.kind == FindingKind::Uncommitted);
+    copy.append("a", 3);
+    eventually("git was asked", || is_uncommitted(&copy));
+    copy.save("one more");
+    eventually("git was asked again", || !is_uncommitted(&copy));
+    assert_eq!(all_told(&copy), on_branch(&name, "side"));
 }

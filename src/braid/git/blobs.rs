@@ -1,5 +1,6 @@
 //! Many objects read through one `git cat-file --batch`.
 
+use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{ChildStdout, Stdio};
 
@@ -12,12 +13,18 @@ impl Program {
     ///
     /// # Errors
     /// If git cannot be run, what it answers makes no sense, or `take` has enough.
-    pub fn read_blobs<E: From<GitError>>(
+    pub fn read_blobs<E: From<GitError>>(&self, oids: &[Oid], take: impl FnMut(usize, Option<Vec<u8>>) -> Result<(), E>) -> Result<(), E> {
+        self.read_objects("blob", oids, take)
+    }
+
+    /// The same for objects of any kind, by names without a space; one of another kind is none.
+    pub(super) fn read_objects<N: Display + Sync, E: From<GitError>>(
         &self,
-        oids: &[Oid],
+        kind: &str,
+        names: &[N],
         mut take: impl FnMut(usize, Option<Vec<u8>>) -> Result<(), E>,
     ) -> Result<(), E> {
-        if oids.is_empty() {
+        if names.is_empty() {
             return Ok(());
         }
         let mut command = self.command();
@@ -29,17 +36,17 @@ impl Program {
         let result = std::thread::scope(|scope| {
             // Both ends at once, so that neither pipe fills up; a git that ends early is told by its answers.
             scope.spawn(move || {
-                for oid in oids {
-                    if writeln!(stdin, "{oid}").is_err() {
+                for name in names {
+                    if writeln!(stdin, "{name}").is_err() {
                         break;
                     }
                 }
             });
             let mut reader = BufReader::new(stdout);
             let mut read_all = || {
-                for n in 0..oids.len() {
-                    let blob = next_blob(&mut reader)?;
-                    take(n, blob)?;
+                for n in 0..names.len() {
+                    let object = next_object(&mut reader, kind)?;
+                    take(n, object)?;
                 }
                 Ok(())
             };
@@ -54,7 +61,7 @@ impl Program {
     }
 }
 
-fn next_blob(reader: &mut BufReader<ChildStdout>) -> Result<Option<Vec<u8>>, GitError> {
+fn next_object(reader: &mut BufReader<ChildStdout>, wanted: &str) -> Result<Option<Vec<u8>>, GitError> {
     let mut header = String::new();
     reader.read_line(&mut header)?;
     let mut words = header.trim_end().split(' ');
@@ -70,5 +77,5 @@ fn next_blob(reader: &mut BufReader<ChildStdout>) -> Result<Option<Vec<u8>>, Git
     if bytes.len() as u64 != size || end != *b"\n" {
         return Err(GitError::Unexpected("cat-file"));
     }
-    Ok((kind == Some("blob")).then_some(bytes))
+    Ok((kind == Some(wanted)).then_some(bytes))
 }
