@@ -3,6 +3,7 @@
 mod content;
 mod decide;
 mod idle;
+mod lost;
 mod names;
 mod open;
 mod receipts;
@@ -109,10 +110,17 @@ struct Checking {
     events: usize,
     /// What a write or a close has reported: the last close keeps to it.
     told: Option<Told>,
-    /// Where the first refused write began: who writes on all the same does it there again.
-    refused_at: Option<u64>,
-    /// Where the disk did not take a write, and why: until that is written again there is less than was saved.
-    lost: Option<(u64, Errno)>,
+    refused_at: Option<RefusedAt>,
+    /// What the disk did not take: until that is written again there is less than was saved.
+    lost: lost::Lost,
+}
+
+/// Where the first refused write began for its writer: who writes on all the same does it there again.
+#[derive(Clone, Copy)]
+struct RefusedAt {
+    offset: u64,
+    /// Where the last of these writes went.
+    last: u64,
 }
 
 /// What a write or a close has reported.
@@ -148,7 +156,7 @@ impl Inner {
 
     /// The verdict over its bytes is out.
     fn decided(&mut self, phase: Phase) {
-        self.checking = Checking::default();
+        self.checking.begin_anew();
         self.closed = false;
         self.phase = phase;
     }

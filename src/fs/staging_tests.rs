@@ -11,6 +11,7 @@ use super::model_tests::table::{LINE, OTHER};
 use super::*;
 use crate::braid::{Committed, CommittedEvent};
 use crate::disk::Disk;
+use crate::disk::twin::Twin;
 use crate::model::{Draft, Errno, EventId, Expectation, Finding, Rejection, TransactionId};
 use crate::store::Store;
 
@@ -82,8 +83,8 @@ pub struct Desk {
     home: TempDir,
 }
 
-fn open_desk(home: &Path, book: &Arc<Book>, grace: Duration) -> Fs {
-    let store = Store::init(home, &Disk::real()).unwrap();
+fn open_desk(home: &Path, disk: &Disk, book: &Arc<Book>, grace: Duration) -> Fs {
+    let store = Store::init(home, disk).unwrap();
     let staging = Staging::new(store.staging().unwrap(), store.receipts().unwrap(), Arc::new(Arc::clone(book))).with_grace(grace);
     let unfinished = staging.recover().unwrap();
     staging.finish(unfinished, &|| ());
@@ -99,12 +100,19 @@ impl Desk {
     fn with_grace(grace: Duration) -> Self {
         let home = tempfile::tempdir().unwrap();
         let book = Arc::new(Book::default());
-        Self { fs: open_desk(home.path(), &book, grace), grace, book, home }
+        Self { fs: open_desk(home.path(), &Disk::real(), &book, grace), grace, book, home }
+    }
+
+    /// On a disk that fails as it is told.
+    pub fn on_faulty_disk() -> (Self, Arc<Twin>) {
+        let desk = Self::new();
+        let (disk, twin) = Disk::faulty(desk.home.path()).unwrap();
+        (Self { fs: open_desk(desk.home.path(), &disk, &desk.book, desk.grace), ..desk }, twin)
     }
 
     /// The daemon dies and another one comes.
     pub fn restart(&mut self) {
-        self.fs = open_desk(self.home.path(), &self.book, self.grace);
+        self.fs = open_desk(self.home.path(), &Disk::real(), &self.book, self.grace);
     }
 
     pub fn directory(&self, name: &str) -> u64 {

@@ -256,6 +256,23 @@ fn a_full_disk_refuses_the_writer_and_harms_nothing() {
     assert_eq!(mount.read_json("receipts/part.jsonl.json")["reasons"][0]["errno"], "ENOSPC");
     assert_eq!(mount.read("staging/part.jsonl"), event("a", 4));
     assert_eq!(mount.count("log.jsonl"), 2);
+    // Nor where a shorter line has room in its place, nor under another name.
+    let mut gap = fs::File::create(mount.join("staging/gap.jsonl")).unwrap();
+    gap.write_all(event("a", 4).as_bytes()).unwrap();
+    assert_eq!(errno(gap.write_all(large.as_bytes())), libc::ENOSPC);
+    gap.write_all(event("b", 4).as_bytes()).unwrap();
+    assert_eq!(errno(close(gap)), libc::ENOSPC);
+    assert_eq!(mount.read_json("receipts/gap.jsonl.json")["reasons"][0]["errno"], "ENOSPC");
+    let mut draft = fs::File::create(mount.join("staging/.gap")).unwrap();
+    draft.write_all(event("a", 4).as_bytes()).unwrap();
+    assert_eq!(errno(draft.write_all(large.as_bytes())), libc::ENOSPC);
+    close(draft).unwrap();
+    for gap in ["gap.jsonl", ".gap"].map(|name| mount.join("staging").join(name)) {
+        assert_eq!(errno(fs::rename(&gap, mount.join("staging/moved.jsonl"))), libc::ENOSPC);
+        fs::remove_file(gap).unwrap();
+    }
+    assert_eq!(mount.read_json("receipts/moved.jsonl.json")["reasons"][0]["errno"], "ENOSPC");
+    assert_eq!(mount.count("log.jsonl"), 2);
     // Who tries the same again when there is room has saved it whole.
     let mut again = fs::File::create(mount.join("staging/again.jsonl")).unwrap();
     again.write_all(event("a", 5).as_bytes()).unwrap();

@@ -1,11 +1,13 @@
 //! The bytes of staged files, checked as they are written.
 
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker};
 use crate::fs::locked;
 use crate::fs::receipt::State as Verdict;
-use crate::fs::staging::{Checking, Handle, Inner, Phase, Staged, Staging, Told, commit_kind};
+use crate::fs::staging::{Checking, Handle, Inner, Phase, RefusedAt, Staged, Staging, Told, commit_kind};
 use crate::model::{Draft, Errno, Rejection};
 
 /// What a write has to be checked against.
@@ -43,39 +45,41 @@ impl Staging {
         let Handle::Staged { file, writes: true, appends } = self.handle(handle)? else { return Err(Errno::EBADF) };
         let against = self.checked_against(&file);
         let mut inner = locked(&file.inner);
-        let offset = if appends || self.is_written_on(&mut inner, offset, bytes)? { inner.size } else { offset };
+        let asked = if appends { inner.size } else { offset };
+        let offset = self.place(&mut inner, asked, bytes)?;
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::EFBIG)?;
         if against.is_some() && end > DRAFT_LEN_MAX as u64 {
             let message = format!("draft has {end} bytes, at most {DRAFT_LEN_MAX} are allowed");
             return Err(inner.checking.refuse(Rejection::whole(Errno::EFBIG, message, "cut it into several")));
         }
-        if let Err(error) = self.ensure_open(&mut inner)?.write_at(offset, bytes) {
-            inner.lose(offset, error.errno());
-            return Err(error.errno());
+        inner.reopen();
+        let written = self.ensure_open(&mut inner).and_then(|file| file.write_at(offset, bytes).map_err(|error| error.errno()));
+        if let Err(errno) = written {
+            inner.lose(offset, bytes, errno);
+            return Err(errno);
         }
         inner.size = inner.size.max(end);
-        inner.checking.lost.take_if(|(at, _)| (offset..end).contains(at));
-        inner.reopen();
+        self.regain(&mut inner, &(offset..end));
         inner.touch();
         let Some(against) = against else { return Ok(()) };
         let checked = self
             .check_second_save(&mut inner, &against, offset, end)
             .and_then(|()| self.check_written(&mut inner, against.kind, offset, bytes));
         if checked.is_err() {
-            inner.checking.refused_at.get_or_insert(offset);
+            inner.checking.refuse_at(asked, offset);
         }
         checked
     }
 
-    /// Whether these bytes go on behind a refused write. The kernel takes a refused write as not done, so that the next one has the same
-    /// offset; what arrived before would be overwritten. The same bytes again, or those and more, are another attempt.
-    fn is_written_on(&self, inner: &mut Inner, offset: u64, bytes: &[u8]) -> Result<bool, Errno> {
-        if inner.checking.refused_at != Some(offset) || offset >= inner.size {
-            return Ok(false);
-        }
-        let len = usize::try_from(inner.size - offset).unwrap_or(usize::MAX).min(bytes.len());
-        let there = self.ensure_open(inner)?.read_at(offset, len).map_err(|error| error.errno())?;
-        Ok(!bytes.starts_with(&there))
+    /// Where these bytes go. The kernel takes a refused write as not done, so that the next one has the same offset; what arrived before
+    /// would be overwritten. The same bytes as just before, or those and more, are another attempt; all else goes behind.
+    fn place(&self, inner: &mut Inner, offset: u64, bytes: &[u8]) -> Result<u64, Errno> {
+        let Some(before) = inner.checking.refused_at.filter(|refused| refused.offset == offset).map(|refused| refused.last) else {
+            return Ok(offset);
+        };
+        let len = usize::try_from(inner.size.saturating_sub(before)).unwrap_or(usize::MAX).min(bytes.len());
+        let there = self.ensure_open(inner)?.read_at(before, len).map_err(|error| error.errno())?;
+        Ok(if bytes.starts_with(&there) { before } else { inner.size })
     }
 
     fn checked_against(&self, file: &Staged) -> Option<Checked> {
@@ -88,19 +92,21 @@ impl Staging {
     /// The bytes just committed, or those and more, are a second save of the same.
     fn check_second_save(&self, inner: &mut Inner, against: &Checked, offset: u64, end: u64) -> Result<(), Errno> {
         let Some((bytes, sha256)) = &against.committed else { return Ok(()) };
-        if offset > *bytes || end < *bytes || inner.size < *bytes || !self.begins_with(inner, *bytes, sha256)? {
+        if offset > *bytes || end < *bytes || inner.size < *bytes || !self.has(inner, 0..*bytes, sha256)? {
             return Ok(());
         }
         Err(inner.checking.tell(Told::SecondSave))
     }
 
-    pub(super) fn begins_with(&self, inner: &mut Inner, bytes: u64, sha256: &str) -> Result<bool, Errno> {
+    /// Whether the bytes of a file from here to there have this hash.
+    pub(super) fn has(&self, inner: &mut Inner, place: Range<u64>, sha256: &str) -> Result<bool, Errno> {
         const PIECE: u64 = 1 << 20;
         let file = self.ensure_open(inner)?;
         let mut hash = Sha256::new();
-        let mut at = 0;
-        while at < bytes {
-            let piece = file.read_at(at, usize::try_from(PIECE.min(bytes - at)).unwrap_or(usize::MAX)).map_err(|error| error.errno())?;
+        let mut at = place.start;
+        while at < place.end {
+            let len = usize::try_from(PIECE.min(place.end - at)).unwrap_or(usize::MAX);
+            let piece = file.read_at(at, len).map_err(|error| error.errno())?;
             if piece.is_empty() {
                 return Ok(false);
             }
@@ -146,13 +152,14 @@ impl Staging {
         let Handle::Staged { file, writes: true, .. } = self.handle(handle)? else { return Ok(None) };
         let Some(against) = self.checked_against(&file) else { return Ok(None) };
         let mut inner = locked(&file.inner);
-        if let Some((_, errno)) = inner.checking.lost {
-            return Err(errno);
-        }
-        if inner.size == 0 || !matches!(inner.phase, Phase::Open) {
+        let lost = inner.checking.lost.errno();
+        if (inner.size == 0 && lost.is_none()) || !matches!(inner.phase, Phase::Open) {
             return Ok(None);
         }
         inner.closed = true;
+        if let Some(errno) = lost {
+            return Err(errno);
+        }
         if let Some(told) = &inner.checking.told {
             return Err(told.errno());
         }
@@ -197,7 +204,8 @@ impl Staging {
             inner.file = None;
         }
         inner.size = size;
-        inner.checking = Checking::default();
+        inner.checking.begin_anew();
+        inner.checking.lost.cut(size);
         inner.reopen();
         inner.touch();
         Ok(())
@@ -235,18 +243,22 @@ impl Checking {
     fn refuse(&mut self, rejection: Rejection) -> Errno {
         self.tell(Told::Refused(rejection))
     }
-}
 
-impl Inner {
-    /// The disk did not take a write, or only some of it, which nobody counts.
-    fn lose(&mut self, offset: u64, errno: Errno) {
-        self.checking.lost = Some((offset, errno));
-        let size = self.size;
-        if let Some(Err(error)) = self.file.as_mut().map(|file| file.truncate(size)) {
-            tracing::warn!(%error, "what was written of a refused write cannot be cut off");
+    /// A write at this offset was refused and kept at that place. Only the first offset counts: who writes on all the same stays there.
+    fn refuse_at(&mut self, offset: u64, place: u64) {
+        let refused = self.refused_at.get_or_insert(RefusedAt { offset, last: place });
+        if refused.offset == offset {
+            refused.last = place;
         }
     }
 
+    /// Nothing counts any more but what is missing: no verdict and no other name brings it back.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self { lost: std::mem::take(&mut self.lost), ..Self::default() };
+    }
+}
+
+impl Inner {
     /// What was decided no longer holds once the bytes change.
     fn reopen(&mut self) {
         if !matches!(self.phase, Phase::Deciding) {

@@ -80,9 +80,7 @@ impl Staging {
         let (name, bytes, told) = {
             let mut inner = locked(&file.inner);
             let Some(name) = inner.name.clone() else { return Outcome::Nothing };
-            let lost = inner.checking.lost.take().map(|(_, errno)| {
-                Rejection::whole(errno, "a write failed: not every byte arrived", "make room, then save it again, whole")
-            });
+            let lost = inner.checking.lost.rejection();
             if inner.size == 0 && lost.is_none() {
                 return Outcome::Nothing;
             }

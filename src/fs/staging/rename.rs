@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::fs::locked;
 use crate::fs::staging::decide::{Outcome, unreadable};
-use crate::fs::staging::{Checking, Phase, Staged, Staging, commit_kind, now_ns};
+use crate::fs::staging::{Phase, Staged, Staging, commit_kind, now_ns};
 use crate::model::Errno;
 use crate::store::StagedName;
 
@@ -54,7 +54,7 @@ impl Staging {
     }
 
     fn commit_renamed(&self, file: &Staged, target: &StagedName, settle: impl FnOnce()) -> Result<Outcome, Errno> {
-        let (from, bytes) = {
+        let (from, bytes, lost) = {
             let mut inner = locked(&file.inner);
             let from = inner.name.clone().ok_or(Errno::ENOENT)?;
             let bytes = match self.all_bytes(&mut inner) {
@@ -69,9 +69,9 @@ impl Staging {
                 inner.file = None;
             }
             inner.phase = Phase::Deciding;
-            (from, bytes)
+            (from, bytes, inner.checking.lost.rejection())
         };
-        Ok(self.attempt(target, &from, &bytes, None, settle))
+        Ok(self.attempt(target, &from, &bytes, lost, settle))
     }
 
     /// The draft stays as it was.
@@ -101,7 +101,7 @@ impl Staging {
             inner.name = Some(target.clone());
             inner.phase = phase;
             inner.used_ns = now_ns();
-            inner.checking = Checking::default();
+            inner.checking.begin_anew();
             before
         };
         let mut state = locked(&self.state);
