@@ -136,6 +136,7 @@ impl Keeper {
             }
         })?;
         self.locking.end();
+        self.is_at_home().map_err(|Failure { message, .. }| AppendError::Storage { errno: Errno::EIO, message })?;
         self.set_writer(WriterState::Ready);
         self.drain_hints();
         while self.hold.holds() {

@@ -64,7 +64,12 @@ impl Keeper {
     /// is looked for again.
     pub(super) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
         self.hinted = None;
-        let (came, went) = self.compare(look).inspect_err(|_| self.pending.add_everything())?;
+        let compared = self.compare(&look);
+        let (came, went) = compared.inspect_err(|_| {
+            // A listing does not tell of what was rewritten in place.
+            self.pending.add_everything();
+            self.pending.names.extend(look.names);
+        })?;
         self.take_in_these(came, went, shared);
         Ok(())
     }

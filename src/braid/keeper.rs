@@ -118,6 +118,8 @@ pub(super) struct Keeper {
     /// Whether the files could not be read: they are tried again, but not at once.
     pub(super) is_hurt: bool,
     looking: Trouble,
+    /// When it last did what nobody asks for.
+    ticked: Instant,
     pub(super) locking: Trouble,
 }
 
@@ -172,6 +174,7 @@ impl Keeper {
             dirty: false,
             is_hurt: false,
             looking: Trouble::default(),
+            ticked: Instant::now(),
             locking: Trouble::default(),
         })
     }
@@ -254,10 +257,15 @@ impl Keeper {
                 Ok(request) => keeper.survive(shared, |keeper| keeper.serve(request, shared)),
                 Err(RecvTimeoutError::Timeout) => keeper.survive(shared, |keeper| keeper.tick(shared)),
             }
+            // However often it is asked, what nobody asks for has its turn.
+            if keeper.ticked.elapsed() > IDLE {
+                keeper.survive(shared, |keeper| keeper.tick(shared));
+            }
         }
         let mut keeper = desk.turn();
         keeper.keep_base();
         keeper.end_base();
+        keeper.end_numbers();
     }
 
     fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>) {
@@ -297,19 +305,20 @@ impl Keeper {
 
     /// How long nothing needs to be looked at.
     fn patience(&self) -> Duration {
+        let has_numbers_to_give = (!self.unnumbered.is_empty() || self.owes_last) && self.writer != WriterState::ReadOnly;
         if self.is_hurt {
             IDLE
         } else if self.saving.has_unverified() {
             Duration::ZERO
-        } else if self.looking.lasts() || self.locking.lasts() {
-            AGAIN
         } else if self.is_watch_lost
             || self.saving.is_writing()
             || self.saving.has_unread()
-            || !self.pending.is_empty()
-            || ((!self.unnumbered.is_empty() || self.owes_last) && self.writer != WriterState::ReadOnly)
+            || (!self.pending.is_empty() && !self.looking.lasts())
+            || (has_numbers_to_give && !self.locking.lasts())
         {
             SOON
+        } else if self.looking.lasts() || has_numbers_to_give {
+            AGAIN
         } else if self.follow && self.watch.is_none() {
             SOON * 2
         } else {
@@ -318,6 +327,7 @@ impl Keeper {
     }
 
     fn tick(&mut self, shared: &Shared) {
+        self.ticked = Instant::now();
         if self.follow && self.watch.is_none() {
             self.pending.add_everything();
         }

@@ -3,11 +3,12 @@
 //! The saved index carries them. What its records leave out, the files that have something to report, is read at the next start and did
 //! not come then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::index::Index;
 use crate::index::history::{Change, History};
+use crate::index::saved::Record;
 use crate::model::TransactionId;
 
 /// What time travel reads while the keeper writes it.
@@ -36,19 +37,59 @@ impl Numbered {
         Arc::clone(&self.history)
     }
 
-    /// Goes on with the numbers of the last process: those of the base that was taken over, and the changes noted since.
-    pub(super) fn resume(&mut self, index: &Index, mut history: History, changes: impl Iterator<Item = Change>) {
+    /// Goes on with the numbers of the last process: those of the base that was taken over, and what was noted since.
+    pub(super) fn resume(&mut self, index: &Index, mut history: History, records: Vec<Record>) {
         let mut shown: HashMap<TransactionId, bool> = HashMap::new();
         // What was noted while the base was written may be in both.
         let known = history.number();
-        for change in changes.filter(|change| change.number > known) {
-            history.follow(&change);
-            shown.extend(change.went.into_iter().map(|id| (id, false)));
-            shown.extend(change.came.into_iter().map(|id| (id, true)));
+        // What came and went without a number yet: the last process ended between the two.
+        let mut later = Vec::new();
+        for record in records {
+            match record {
+                Record::State(change) if change.number > known => {
+                    history.follow(&change);
+                    shown.extend(change.went.into_iter().map(|id| (id, false)));
+                    shown.extend(change.came.into_iter().map(|id| (id, true)));
+                    later.clear();
+                }
+                Record::SetApart(until) => history.follow_set_apart(until),
+                Record::Came(file) => later.push((file.header.transaction_id, true)),
+                Record::Went(id) => later.push((id, false)),
+                _ => {}
+            }
+        }
+        for (id, came) in later {
+            history.note(came.then_some(id), (!came).then_some(id));
         }
         shown.retain(|id, shown| index.transactions.find_valid(*id).is_some() != *shown);
+        // These are noted already.
+        let pending: HashSet<TransactionId> = history.pending().collect();
+        shown.retain(|id, _| !pending.contains(id));
         self.expected = shown;
         *self.history() = history;
+    }
+
+    /// What was entered since the newest number counts no more: the index is another one, and the files are read anew.
+    pub(super) fn take_back(&mut self, before: &Index, after: &Index) {
+        let mut history = lock(&self.history);
+        if history.number() == 0 {
+            return;
+        }
+        let was_shown = history.take_back();
+        let ids = |index: &Index| -> HashSet<TransactionId> {
+            let transactions = &index.transactions;
+            (0..transactions.len()).filter(|&tx| transactions.is_valid(tx)).map(|tx| transactions.id(tx)).collect()
+        };
+        let mut shown = ids(before);
+        for (id, is_shown) in self.expected.drain().chain(was_shown) {
+            if is_shown {
+                shown.insert(id)
+            } else {
+                shown.remove(&id)
+            };
+        }
+        let here = ids(after);
+        self.expected = shown.symmetric_difference(&here).map(|id| (*id, shown.contains(id))).collect();
     }
 
     /// Notes what a change of the index showed and hid.

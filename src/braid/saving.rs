@@ -89,12 +89,12 @@ impl Keeper {
                 let left = if from_scratch { (None, Left::default()) } else { take_over(&store) };
                 (read.join(), left)
             });
-            read.map_err(again)??;
             self.saving.is_elsewhere = saved.is_none() && !from_scratch && self.store.mode() == Mode::Writable;
             self.saving.saved = saved;
             // Where nothing was left, all is new: how much, is to be known first.
             let listed: Vec<Listed> = if left.base.is_none() { pieces.iter().flatten().collect() } else { Vec::new() };
             self.restore(left, listed.len());
+            read.map_err(again)??;
             while self.verify && self.saving.has_unverified() {
                 self.verify_some();
             }
@@ -132,9 +132,10 @@ impl Keeper {
             "the saved index was read"
         );
         self.progress.done = u64::from(transactions.valid_count());
-        let changes = records.into_iter().filter_map(|record| if let Record::State(change) = record { Some(change) } else { None });
         let history = extra.as_mut().map(|extra| std::mem::take(&mut extra.history));
-        self.numbered.resume(&self.index, history.unwrap_or_default(), changes);
+        self.numbered.resume(&self.index, history.unwrap_or_default(), records);
+        let passed = self.saving.saved.is_some().then(|| self.numbered.history().pass_over()).flatten();
+        passed.into_iter().for_each(|passed| self.note(&Record::State(passed)));
         if let Some(extra) = extra {
             self.resume_feed(&extra);
             self.saving.read_again = extra.read_again.into_iter().collect();
@@ -167,7 +168,7 @@ impl Keeper {
                 Record::Edited(name, None) => {
                     self.memory.edited.remove(name);
                 }
-                Record::Moved(..) | Record::State(_) => {}
+                Record::Moved(..) | Record::State(_) | Record::SetApart(_) => {}
             }
         }
         let held = |id: &TransactionId| self.index.transactions.find(*id).filter(|&number| self.index.transactions.is_present(number));
@@ -313,6 +314,18 @@ impl Keeper {
         };
         if let Some(change) = change {
             self.note(&Record::State(change));
+            let set_apart = self.numbered.history().set_apart();
+            set_apart.into_iter().for_each(|until| self.note(&Record::SetApart(until)));
+        }
+    }
+
+    /// Notes that no number was shown that is not noted.
+    pub(super) fn end_numbers(&mut self) {
+        let number = self.numbered.history().number();
+        if number > 0 {
+            self.numbered.history().follow_set_apart(number);
+            self.note(&Record::SetApart(number));
+            self.flush_saved();
         }
     }
 
@@ -335,6 +348,8 @@ impl Keeper {
         let takes_lines = self.index.pack.has_file();
         if self.saving.saved.as_mut().is_some_and(|saved| !takes_lines || !saved.flush()) {
             self.saving.saved = None;
+            // Where another pack came to be in use the files can be written anew.
+            self.saving.is_elsewhere = !takes_lines;
         }
     }
 

@@ -39,7 +39,8 @@ impl Keeper {
     fn take_back(&mut self, shared: &Shared) {
         let epoch = shared.epoch();
         // Nobody holds what was entered since, so it may be entered once more in its place.
-        self.index = epoch.index.clone();
+        let before = std::mem::replace(&mut self.index, epoch.index.clone());
+        self.numbered.take_back(&before, &self.index);
         self.feed_shown = epoch.feed_shown;
         self.touched = Touched::default();
         self.delivered_twice.retain(|&number| number < self.index.transactions.len());

@@ -22,7 +22,7 @@ use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};
 use crate::model::TransactionId;
 use crate::store::Store;
-use crate::view::{Past, States, Tree};
+use crate::view::{File, Past, States, Tree};
 
 pub use when::When;
 
@@ -234,8 +234,12 @@ impl Past for Travel {
         }
     }
 
-    fn kept(&self) -> Vec<Tree> {
-        self.cache().epochs.iter().map(|(_, epoch)| self.tree(Arc::clone(epoch))).collect()
+    fn find_kept(&self, find: &dyn Fn(&Tree) -> Option<File>) -> Option<File> {
+        let kept: Vec<(Meaning, Arc<Epoch>)> =
+            self.cache().epochs.iter().map(|(meaning, epoch)| (meaning.clone(), Arc::clone(epoch))).collect();
+        let (meaning, file) = kept.into_iter().find_map(|(meaning, epoch)| Some((meaning, find(&self.tree(epoch))?)))?;
+        self.cache().epochs.promote(&meaning);
+        Some(file)
     }
 
     fn settled(&self, when: &str) -> Option<String> {

@@ -170,7 +170,7 @@ impl Fs {
         let mut changes = Vec::new();
         for (ino, held) in held {
             let path = &*held.identity.path;
-            // What a commit holds never changes. What a state is now nobody knows before it is folded: each call asks.
+            // What a state is now nobody knows before it is folded: each call asks.
             let is_state = !held.identity.directory && is_folded(path);
             if held.pinned.is_some() || self.is_own_path(path) || is_state {
                 continue;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::fs::attr::{Attr, Found, Ttl, view_ttl};
+use crate::fs::attr::{Attr, Found, Ttl, is_past, view_ttl};
 use crate::fs::nodes::{Held, Identity};
 use crate::fs::own::Own;
 use crate::fs::source::{Content, Entry, Node, is_folded};
@@ -159,12 +159,21 @@ impl Fs {
     /// What an inode stands for: its name's file while that is the same one, else the file that was kept for it.
     fn node(&self, held: &Held) -> Result<Node, Errno> {
         self.known(&held.identity.path)?;
+        if let Some(file) = self.former(held) {
+            return Ok(Node::File(file));
+        }
         match self.shown().sizes.find(&held.identity.path) {
             Some(node) if is_same(&node, &held.identity) => Ok(node),
             // A directory without a name is an empty one, as after rmdir.
             _ if held.identity.directory => Ok(Node::Directory { mtime_ns: 0 }),
             _ => self.pinned(held).map(Node::File),
         }
+    }
+
+    /// A file of a past that is at hand. What its moment means by now may be long in the making, and is not asked for.
+    fn former(&self, held: &Held) -> Option<Arc<dyn Content>> {
+        let Identity { path, incarnation, directory } = &held.identity;
+        (!directory && is_past(path) && !is_folded(path)).then(|| self.shown().sizes.find_former(path, *incarnation))?
     }
 
     /// Whether the name of a view's file stands for another one now.
@@ -183,6 +192,9 @@ impl Fs {
         self.known(&held.identity.path)?;
         if let Some(file) = held.pinned.as_ref().filter(|_| is_folded(&held.identity.path)) {
             return Ok(Arc::clone(file));
+        }
+        if let Some(file) = self.former(&held) {
+            return Ok(file);
         }
         let shown = self.shown();
         for tree in [&shown.bytes, &shown.sizes] {
@@ -221,13 +233,8 @@ impl Fs {
         if let Some(file) = &held.pinned {
             return Ok(Arc::clone(file));
         }
-        let pinned = {
-            let nodes = locked(&self.nodes);
-            nodes.find(nodes.number(&held.identity)).and_then(|held| held.pinned.clone())
-        };
-        let Identity { path, incarnation, .. } = &held.identity;
-        let former = || (!is_folded(path)).then(|| self.shown().sizes.find_former(path, *incarnation))?;
-        pinned.or_else(former).ok_or(Errno::ESTALE)
+        let nodes = locked(&self.nodes);
+        nodes.find(nodes.number(&held.identity)).and_then(|held| held.pinned.clone()).ok_or(Errno::ESTALE)
     }
 
     /// The names of a directory.

@@ -42,7 +42,7 @@ pub struct Saved {
     table_len: u64,
     pending: Vec<u8>,
     noting: Noting,
-    /// How many records of the table a start has to go through.
+    /// How many records of the table a start has to go through, in sixteenths ([`weight`]).
     records: usize,
     /// Whether base or table have the number of a state.
     is_numbered: bool,
@@ -146,7 +146,7 @@ pub fn own(store: &Store, mark: Mark) -> Option<(Saved, Left)> {
         }
     };
     let records = left.records.iter().map(weight).sum();
-    let is_numbered = left.base.is_some() || left.records.iter().any(|record| matches!(record, Record::State(_)));
+    let is_numbered = left.base.is_some() || left.records.iter().any(is_number);
     let (disk, pack_mark) = (disk.clone(), left.pack_mark);
     let saved =
         Saved { disk, paths, pack_mark, table, table_len, pending: Vec::new(), noting: Noting::Table, records, is_numbered, _lock: lock };
@@ -237,7 +237,7 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
         } else if base.is_some() {
             // A table that follows the base is yet to be written. Numbers that were given meanwhile stand here alone.
             records = decode(table.get(TABLE_HEAD..).unwrap_or_default()).0;
-            records.retain(|record| matches!(record, Record::State(_)));
+            records.retain(is_number);
         }
     }
     let pack = if read_only {
@@ -261,9 +261,14 @@ fn table_head(table: &[u8]) -> Option<(Mark, Mark)> {
     (<[u8; 8]>::take(&mut head)? == MAGIC).then(|| Some((Mark::take(&mut head)?, Mark::take(&mut head)?)))?
 }
 
-/// How much of a start a record takes: what has a number was noted when it came or went.
+/// Whether a record is about the numbers of states.
+fn is_number(record: &Record) -> bool {
+    matches!(record, Record::State(_) | Record::SetApart(_))
+}
+
+/// How much of a start a record takes, in sixteenths: what has a number was noted when it came or went.
 fn weight(record: &Record) -> usize {
-    usize::from(!matches!(record, Record::State(_)))
+    if is_number(record) { 1 } else { 16 }
 }
 
 /// The records whose lines are in the pack, the bytes of the table up to their end, and those of the pack.
@@ -289,7 +294,7 @@ impl Saved {
     /// Notes a record for the next [`Saved::flush`].
     pub fn note(&mut self, record: &Record) {
         let start = self.pending.len();
-        let is_number = matches!(record, Record::State(_));
+        let is_number = is_number(record);
         match &mut self.noting {
             // The next base may be long in coming, and the number is shown by then. It counts what came since the numbers before it.
             Noting::Nowhere if !is_number || !self.is_numbered => return,
@@ -313,7 +318,7 @@ impl Saved {
     /// How many records a start would have to go through.
     #[must_use]
     pub fn records(&self) -> usize {
-        self.records
+        self.records / 16
     }
 
     /// Writes what was noted; false if the disk takes no more, and then nothing later may be noted.

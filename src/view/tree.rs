@@ -64,8 +64,8 @@ pub trait Past: Send + Sync + std::fmt::Debug {
     /// A name that can move is resolved anew at each call.
     fn resolve(&self, when: &str) -> Option<Tree>;
 
-    /// The pasts that are at hand, each once.
-    fn kept(&self) -> Vec<Tree>;
+    /// The first file that `find` gives of a past that is at hand; that past is the one read last then.
+    fn find_kept(&self, find: &dyn Fn(&Tree) -> Option<File>) -> Option<File>;
 
     /// The name of the same moment that never moves; none if there is no such moment, or it has no such name.
     fn settled(&self, when: &str) -> Option<String>;
@@ -112,8 +112,7 @@ impl Tree {
     #[must_use]
     pub fn find_former(&self, path: &str, incarnation: u64) -> Option<File> {
         let (_, rest) = past_part(path)??;
-        let mut files = self.past.as_ref()?.kept().into_iter().filter_map(|past| past.find(rest)?.into_file());
-        files.find(|file| file.incarnation() == incarnation)
+        self.past.as_ref()?.find_kept(&|past| past.find(rest)?.into_file().filter(|file| file.incarnation() == incarnation))
     }
 
     /// The epoch that it shows.

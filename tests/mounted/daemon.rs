@@ -306,6 +306,11 @@ fn a_store_that_was_moved_away_is_not_made_anew() {
     mount.append(EVENT).unwrap_err();
     assert!(!path.join("events").exists());
     fs::remove_dir_all(&path).unwrap();
+    // Another store in its place.
+    bash(store.home(), "cp -r away store").ok();
+    mount.append(EVENT).unwrap_err();
+    assert_eq!(fs::read_dir(path.join("events")).unwrap().count(), 1);
+    fs::remove_dir_all(&path).unwrap();
     fs::rename(&away, &path).unwrap();
     mount.append(EVENT).unwrap();
     assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 2, "it goes on where it was");

@@ -53,20 +53,27 @@ enum Verdict {
 
 impl Keeper {
     /// The names that are to be read and those that have gone.
-    pub(super) fn compare(&mut self, look: Look) -> Result<(Vec<String>, Vec<String>), Failure> {
-        // Nothing of a store that is elsewhere for now is gone.
-        if !self.store.disk().is_at_home() {
-            let message = format!("store '{}' was moved away, or what it lies on is not mounted", self.store.dir().display());
-            return Err(Failure { message, hint: "bring it back, or mount it where it is now".to_owned() });
-        }
-        let (mut came, mut went) = if look.names.is_empty() { Default::default() } else { self.compare_names(look.names)? };
+    pub(super) fn compare(&mut self, look: &Look) -> Result<(Vec<String>, Vec<String>), Failure> {
+        // Nothing of a store that is elsewhere for now is gone. It may go while it is looked at.
+        self.is_at_home()?;
+        let (mut came, mut went) = if look.names.is_empty() { Default::default() } else { self.compare_names(&look.names)? };
         if look.everything {
             let listed = self.store.list()?;
             let (more, missing) = self.compare_listing(listed.into_iter());
             add_new(&mut came, more);
             add_new(&mut went, missing);
         }
+        self.is_at_home()?;
         Ok((came, went))
+    }
+
+    /// Whether the store is where it was opened.
+    pub(in crate::braid) fn is_at_home(&self) -> Result<(), Failure> {
+        if self.store.disk().is_at_home() {
+            return Ok(());
+        }
+        let message = format!("store '{}' was moved away, or what it lies on is not mounted", self.store.dir().display());
+        Err(Failure { message, hint: "bring it back, or mount it where it is now".to_owned() })
     }
 
     fn verdict(&self, known: Known, standing: Standing) -> Verdict {
@@ -125,7 +132,7 @@ impl Keeper {
     }
 
     /// What of the names that hints told is to be read, and what has gone.
-    fn compare_names(&mut self, names: BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
+    fn compare_names(&mut self, names: &BTreeSet<String>) -> Result<(Vec<String>, Vec<String>), Failure> {
         let (mut came, mut went) = (Vec::new(), Vec::new());
         let events = self.store.layout().events();
         // Where it cannot be opened, each name is looked for by itself.
@@ -135,34 +142,34 @@ impl Keeper {
             Some(dir) => dir.stat_if_present(name),
             None => disk.stat_if_present(&Disk::entry_path(&events, name)),
         };
-        for name in names.into_iter().filter(|name| name.len() > ".jsonl".len()) {
-            let known = self.known(&name);
+        for name in names.iter().filter(|name| name.len() > ".jsonl".len()) {
+            let known = self.known(name);
             // Whoever reads a new name finds out what it is.
             if matches!(known, Known::Nothing) {
-                came.push(name);
+                came.push(name.clone());
                 continue;
             }
-            let stat = stat(&name)?;
+            let stat = stat(name)?;
             // One hint for our own rename; whoever rewrites it later changes its facts.
-            if stat.is_some() && self.roster.written.get(&name) == stat.as_ref() {
+            if stat.is_some() && self.roster.written.get(name) == stat.as_ref() {
                 continue;
             }
             let standing = match stat.map(|stat| stat.kind) {
                 Some(EntryKind::File) => Standing::File(None),
-                Some(EntryKind::Dir) if !self.is_link(&name) => Standing::NoFile(DIRECTORY),
-                None if self.is_link(&name) => Standing::NoFile(BROKEN_LINK),
+                Some(EntryKind::Dir) if !self.is_link(name) => Standing::NoFile(DIRECTORY),
+                None if self.is_link(name) => Standing::NoFile(BROKEN_LINK),
                 Some(_) => Standing::Other,
                 None => Standing::Nothing,
             };
             match self.verdict(known, standing) {
                 Verdict::Same => {}
-                Verdict::Read => came.push(name),
-                Verdict::Gone => went.push(name),
+                Verdict::Read => came.push(name.clone()),
+                Verdict::Gone => went.push(name.clone()),
                 Verdict::Replaced => {
                     came.push(name.clone());
-                    went.push(name);
+                    went.push(name.clone());
                 }
-                Verdict::NoFile(what) => self.note_no_file(&name, stat.map_or(0, |stat| stat.inode), what),
+                Verdict::NoFile(what) => self.note_no_file(name, stat.map_or(0, |stat| stat.inode), what),
             }
         }
         self.roster.written.clear();

@@ -6,7 +6,7 @@ use crate::braid::numbered::{self, SharedHistory};
 use crate::braid::travel::{TravelError, When};
 use crate::epoch::Epoch;
 use crate::format::time::parse_rfc3339;
-use crate::index::history::Unknown;
+use crate::index::history::{Unknown, came_by};
 
 /// The numbers of the chosen transactions in canonical order; but for an epoch, whose parents may have come late, nothing chosen lacks
 /// an ancestor that is here.
@@ -29,10 +29,11 @@ pub(super) fn choose(when: &When, present: &Epoch, history: &SharedHistory) -> R
             Ok(with_ancestors(present, |tx| transactions.events(tx).any(had)))
         }
         When::Epoch(number) => {
-            let since = numbered::lock(history).came_since(number).map_err(|unknown| match unknown {
+            let since = numbered::lock(history).since(number).map_err(|unknown| match unknown {
                 Unknown::Beyond(last) => TravelError::Beyond { what: "epoch", asked: number, last },
                 Unknown::Forgotten(oldest) => TravelError::Forgotten { asked: number, oldest },
             })?;
+            let since = came_by(&since);
             Ok(index.order.iter_from(0).filter(|&tx| !since.contains(&transactions.id(tx))).collect())
         }
         When::Time(nanos) => Ok(with_ancestors(present, |tx| parse_rfc3339(&transactions.created_at(tx)).is_some_and(|at| at <= nanos))),

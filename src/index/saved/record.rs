@@ -19,6 +19,8 @@ pub enum Record {
     Edited(String, Option<[u8; 32]>),
     /// What came and went since the state before has a number.
     State(Change),
+    /// Up to here numbers of states may be shown before they are noted.
+    SetApart(u64),
 }
 
 /// A file as it was taken in, under the name of its id and without anything to report.
@@ -98,6 +100,10 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
             6u8.put(out);
             change.put(out);
         }
+        Record::SetApart(until) => {
+            7u8.put(out);
+            until.put(out);
+        }
     }
     let body = out.get(start + 8..).unwrap_or_default();
     let (len, sum) = (body.len() as u32, checksum(body));
@@ -135,6 +141,7 @@ fn decode_one(bytes: &[u8]) -> Option<(Record, usize)> {
         4 => Record::Moved(TransactionId::take(&mut from)?, u64::take(&mut from)?, u32::take(&mut from)?, u32::take(&mut from)?),
         5 => Record::Edited(String::take(&mut from)?, <Option<[u8; 32]> as Binary>::take(&mut from)?),
         6 => Record::State(Change::take(&mut from)?),
+        7 => Record::SetApart(u64::take(&mut from)?),
         _ => return None,
     };
     from.is_empty().then_some((record, body.len() + 8))
@@ -187,6 +194,7 @@ mod tests {
                 came: vec![TransactionId(Uuid::from_u128(7))],
                 went: vec![TransactionId(Uuid::from_u128(3))],
             }),
+            Record::SetApart(1_029),
         ]
     }
 

@@ -133,3 +133,57 @@ fn what_is_no_transaction_makes_no_new_number() {
     assert!(after.number > before.number && after.quarantined.len() == 1);
     assert_eq!(after.name, before.name);
 }
+
+#[test]
+fn a_start_that_fails_at_first_keeps_the_numbers() {
+    let (_temp, dir, braid) = braided();
+    let (first, files_then) = (braid.epoch().name, files(&dir, all_names(&dir)));
+    append(&braid, &event("e", 1));
+    let last = braid.epoch().name;
+    drop(braid);
+    let away = dir.join("away");
+    fs::rename(dir.join("events"), &away).unwrap();
+    fs::write(dir.join("events"), "").unwrap();
+    let braid = Braid::open(&dir, &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap_err();
+    fs::remove_file(dir.join("events")).unwrap();
+    fs::rename(&away, dir.join("events")).unwrap();
+    assert_eq!(braid.refresh().unwrap().name, last);
+    assert_eq!(past(&braid, &format!("epoch:{first}")), fresh(&files_then));
+    append(&braid, &event("e", 2));
+    assert_eq!(braid.epoch().name, last + 1);
+}
+
+/// As after a kill, or where the disk took no number: a copy of the files as they lie there.
+#[test]
+fn a_number_that_was_shown_and_not_saved_is_never_given_to_something_else() {
+    let (temp, dir, braid) = braided();
+    let copy = temp.path().join("copy");
+    let copied = std::process::Command::new("cp").arg("-r").arg(&dir).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    let before = braid.epoch().name;
+    (0..5).for_each(|n| drop(append(&braid, &event("e", n))));
+    let shown = braid.epoch().name;
+    let after = open(&copy, false);
+    assert!(after.epoch().name > shown, "{} {shown}", after.epoch().name);
+    assert_eq!(past(&after, &format!("epoch:{before}")), fresh(&files(&copy, all_names(&copy))));
+    append(&after, &event("e", 9));
+    let name = after.epoch().name;
+    drop(after);
+    assert_eq!(open(&copy, false).epoch().name, name, "after a good end nothing is passed over");
+}
+
+#[test]
+fn who_reads_on_in_a_past_keeps_it_however_often_its_name_comes_to_mean_something_else() {
+    let (_temp, _dir, braid) = braided();
+    let path = "at/time:2999-01-01T00:00:00Z/log.jsonl";
+    let file = |tree: &Tree| tree.find(path).and_then(Node::into_file).unwrap();
+    let before = file(&braid.tree());
+    for n in 0..12 {
+        append(&braid, &event("e", n));
+        let now = file(&braid.tree());
+        assert_ne!(now.incarnation(), before.incarnation());
+        let former = braid.tree().find_former(path, before.incarnation()).expect("it is read all the time");
+        assert_eq!(former.read_all().unwrap(), before.read_all().unwrap());
+    }
+}
