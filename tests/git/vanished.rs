@@ -7,7 +7,7 @@ use std::process::Command;
 use braidfs::model::{FindingKind, Severity};
 
 use crate::stage::{Copy, clone, repository};
-use crate::support::git::git;
+use crate::support::git::{git, git_at};
 use crate::support::run::{Ran, braidfs_command, run_with};
 use crate::support::wait::eventually;
 
@@ -213,6 +213,9 @@ fn forget_index(dir: &Path) {
     }
 }
 
+/// A day in 2099.
+const LATER: u64 = 4_075_000_000;
+
 #[test]
 fn what_was_removed_by_a_branch_that_another_one_merged_is_on_neither() {
     let home = tempfile::tempdir().unwrap();
@@ -225,13 +228,16 @@ fn what_was_removed_by_a_branch_that_another_one_merged_is_on_neither() {
     git(&copy.dir, ["commit", "-q", "-m", "a mistake"]);
     git(&copy.dir, ["switch", "-q", "b2"]);
     copy.follows();
-    let kept = copy.commit("a", 3);
+    let kept = format!("{}.jsonl", copy.append("a", 3).transaction_id);
+    git(&copy.dir, ["add", "-A"]);
+    // Git goes from the newest commit on, so it reaches what brought the file by this branch, and what removed it by the other one.
+    git_at(&copy.dir, LATER, ["commit", "-q", "-m", "a later one"]);
     git(&copy.dir, ["switch", "-q", "main"]);
     copy.follows();
     let both = "2 files were here and are on branch \"b2\" now, with 2 of the feed's events".to_owned();
     eventually("one branch still has both", || all_told(&copy) == [(Severity::Info, both.clone())]);
     git(&copy.dir, ["switch", "-q", "b2"]);
-    git(&copy.dir, ["merge", "-q", "--no-edit", "b1"]);
+    git_at(&copy.dir, LATER, ["merge", "-q", "--no-edit", "b1"]);
     git(&copy.dir, ["switch", "-q", "main"]);
     copy.follows();
     copy.braid.survey().unwrap();
@@ -251,17 +257,23 @@ fn half_an_answer_of_git_is_none_and_it_is_asked_again() {
     copy.commit("a", 2);
     let older = git(&copy.dir, ["rev-parse", "HEAD^{tree}"]).out.trim().to_owned();
     copy.commit("a", 3);
-    let object = copy.dir.join(".git/objects").join(&older[..2]).join(&older[2..]);
-    let away = home.path().join("away");
-    fs::rename(&object, &away).unwrap();
+    copy.commit("a", 4);
     git(&copy.dir, ["switch", "-q", "main"]);
     copy.follows();
+    let dir = copy.dir.clone();
+    drop(copy);
+    // Git comes as far as to the newest file.
+    let object = dir.join(".git/objects").join(&older[..2]).join(&older[2..]);
+    let away = home.path().join("away");
+    fs::rename(&object, &away).unwrap();
+    forget_index(&dir);
+    let copy = Copy::open(&dir);
     let unanswered = |copy: &Copy| copy.braid.epoch().findings.iter().any(|finding| finding.message.starts_with("git could not be asked"));
     eventually("that git gives no answer is told", || unanswered(&copy));
     assert!(all_told(&copy).iter().all(|(severity, _)| *severity == Severity::Warning), "{:?}", all_told(&copy));
     fs::rename(&away, &object).unwrap();
-    let both = "2 files were here and are on branch \"side\" now, with 2 of the feed's events".to_owned();
-    eventually("it is asked again", || all_told(&copy) == [(Severity::Info, both.clone())] && !unanswered(&copy));
+    let all = "3 files were here and are on branch \"side\" now, with 3 of the feed's events".to_owned();
+    eventually("it is asked again", || all_told(&copy) == [(Severity::Info, all.clone())] && !unanswered(&copy));
 }
 
 #[test]
