@@ -345,6 +345,7 @@ impl Keeper {
         }
         self.verify_some();
         self.look_and_log(shared);
+        self.take_up_saved();
         self.keep_base();
     }
 

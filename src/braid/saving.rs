@@ -358,7 +358,6 @@ impl Keeper {
         if self.saving.writer.as_ref().is_some_and(JoinHandle::is_finished) {
             self.end_base();
         }
-        self.take_up_saved();
         let max = self.records_max();
         let is_due = |saved: &Saved| self.saving.base_due || saved.records() > max;
         if self.saving.is_writing() || !self.index.pack.is_on_disk() || !self.saving.saved.as_ref().is_some_and(is_due) {
@@ -386,7 +385,7 @@ impl Keeper {
     }
 
     /// Owns the files from now on, if whoever did has ended. A process that is about to end itself leaves them.
-    fn take_up_saved(&mut self) {
+    pub(super) fn take_up_saved(&mut self) {
         if !self.saving.is_elsewhere || !self.follows() || !self.progress.ready {
             return;
         }
