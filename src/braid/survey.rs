@@ -293,11 +293,18 @@ fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -
     if now.0.is_empty() || asked.in_vain.as_ref() == Some(&now) {
         return BTreeMap::new();
     }
-    let origins = git.origins(&now.0, ORIGINS_PATIENCE).unwrap_or_default();
-    if origins.is_empty() {
-        asked.in_vain = Some(now);
+    match git.origins(&now.0, ORIGINS_PATIENCE) {
+        Ok(origins) if origins.is_empty() => {
+            asked.in_vain = Some(now);
+            origins
+        }
+        Ok(origins) => origins,
+        // It has not told that it has nothing: it is asked again.
+        Err(error) => {
+            tracing::debug!(%error, "git does not tell who brought the tips of forks");
+            BTreeMap::new()
+        }
     }
-    origins
 }
 
 /// Whether a file may not be read: then neither we nor git know what it says, and the finding that it is refused tells what helps.
