@@ -344,6 +344,10 @@ impl Keeper {
 
     /// Hands what was noted to the disk, the lines first; a disk that takes no more is not asked again.
     pub(super) fn flush_saved(&mut self) {
+        if self.saving.saved.is_none() {
+            // Another process may own the file by now.
+            self.index.pack.detach();
+        }
         self.index.pack.flush();
         let takes_lines = self.index.pack.has_file();
         if self.saving.saved.as_mut().is_some_and(|saved| !takes_lines || !saved.flush()) {

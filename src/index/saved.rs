@@ -8,6 +8,7 @@
 mod base;
 mod record;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::{self, Disk, DiskFile, LockGuard, Mapping};
@@ -46,6 +47,8 @@ pub struct Saved {
     records: usize,
     /// Whether base or table have the number of a state.
     is_numbered: bool,
+    /// Where the files go once all three are whole, if they lie elsewhere until then.
+    destination: Option<Paths>,
     _lock: LockGuard,
 }
 
@@ -59,17 +62,37 @@ enum Noting {
     Both(Vec<u8>),
 }
 
-#[derive(Clone)]
 struct Paths {
-    pack: std::path::PathBuf,
-    base: std::path::PathBuf,
-    table: std::path::PathBuf,
+    dir: PathBuf,
+    pack: PathBuf,
+    base: PathBuf,
+    table: PathBuf,
 }
 
 impl Paths {
     fn of(store: &Store) -> Self {
-        let index = store.layout().index();
-        Self { pack: index.join("braidfs.pack"), base: index.join("braidfs.base"), table: index.join("braidfs.table") }
+        Self::below(store.layout().index())
+    }
+
+    fn below(dir: PathBuf) -> Self {
+        Self { pack: dir.join("braidfs.pack"), base: dir.join("braidfs.base"), table: dir.join("braidfs.table"), dir }
+    }
+
+    /// Where new files are written while the old ones are still of use.
+    fn aside(&self) -> Self {
+        Self::below(self.dir.join("braidfs.new"))
+    }
+
+    fn lock(&self, disk: &Disk) -> disk::Result<Option<LockGuard>> {
+        disk.create_dir(&self.dir)?;
+        disk.try_lock(&self.dir.join("braidfs.lock"))
+    }
+
+    /// Removes what a killed process left of new files.
+    fn clear_aside(&self, disk: &Disk) -> disk::Result<()> {
+        let aside = self.aside().dir;
+        // Asked first: a removal that finds nothing is no change.
+        if disk.stat_if_present(&aside)?.is_some() { disk.remove_dir_all(&aside) } else { Ok(()) }
     }
 }
 
@@ -126,8 +149,8 @@ pub fn read(store: &Store) -> disk::Result<Left> {
 /// `mark` is random and ties new files together.
 pub fn own(store: &Store, mark: Mark) -> Option<(Saved, Left)> {
     let (disk, paths) = (store.disk(), Paths::of(store));
-    disk.create_dir(&store.layout().index()).ok()?;
-    let lock = disk.try_lock(&store.layout().index().join("braidfs.lock")).ok()??;
+    let lock = paths.lock(disk).ok()??;
+    let _ = paths.clear_aside(disk);
     let mut left = left(disk, &paths, false).unwrap_or_default();
     if left.base.is_none() && left.table_len.is_none() {
         left = make_pack(disk, &paths, mark)?;
@@ -145,41 +168,31 @@ pub fn own(store: &Store, mark: Mark) -> Option<(Saved, Left)> {
             (make_table(disk, &paths, left.pack_mark, left.base_mark, &numbers).ok()?, (TABLE_HEAD + numbers.len()) as u64)
         }
     };
-    let records = left.records.iter().map(weight).sum();
-    let is_numbered = left.base.is_some() || left.records.iter().any(is_number);
-    let (disk, pack_mark) = (disk.clone(), left.pack_mark);
-    let saved =
-        Saved { disk, paths, pack_mark, table, table_len, pending: Vec::new(), noting: Noting::Table, records, is_numbered, _lock: lock };
+    let mut saved = Saved::new(disk, paths, lock, left.pack_mark, table, table_len);
+    saved.records = left.records.iter().map(weight).sum();
+    saved.is_numbered = left.base.is_some() || left.records.iter().any(is_number);
     Some((saved, left))
 }
 
-/// Takes the files over once whoever owned them has ended; none while somebody does. What was left is given up: the lines of `pack`,
-/// which is the whole, are written anew, and the next base holds the rest.
+/// Takes the files over once whoever owned them has ended; none while somebody does. The lines of `pack`, which is the whole, are written
+/// anew beside what was left, and the next base holds the rest: then they take its place.
 ///
 /// # Errors
-/// What the disk answered; `pack` is then as it was.
+/// What the disk answered; what was left stays.
 pub fn take_up(store: &Store, mark: Mark, pack: &mut Pack) -> disk::Result<Option<Saved>> {
-    let (disk, paths) = (store.disk(), Paths::of(store));
-    disk.create_dir(&store.layout().index())?;
-    let Some(lock) = disk.try_lock(&store.layout().index().join("braidfs.lock"))? else { return Ok(None) };
-    let backing = create_pack(disk, &paths, mark)?;
-    let table = make_table(disk, &paths, mark, NO_BASE, &[])?;
-    if let Err(error) = pack.move_to(backing) {
-        return Err(disk::Error::new(disk::Op::Write, &paths.pack, error));
-    }
+    let (disk, destination) = (store.disk(), Paths::of(store));
+    let Some(lock) = destination.lock(disk)? else { return Ok(None) };
+    destination.clear_aside(disk)?;
+    let paths = destination.aside();
+    disk.create_dir(&paths.dir)?;
+    let table = make_table(disk, &paths, mark, NO_BASE, &[]).inspect_err(|_| drop(destination.clear_aside(disk)))?;
+    let mut saved = Saved::new(disk, paths, lock, mark, table, TABLE_HEAD as u64);
+    (saved.noting, saved.destination) = (Noting::Nowhere, Some(destination));
+    let failed = |error| disk::Error::new(disk::Op::Write, &saved.paths.pack, error);
+    pack.move_to(create_pack(disk, &saved.paths, mark)?).map_err(failed)?;
     pack.flush();
-    Ok(Some(Saved {
-        disk: disk.clone(),
-        paths,
-        pack_mark: mark,
-        table,
-        table_len: TABLE_HEAD as u64,
-        pending: Vec::new(),
-        noting: Noting::Nowhere,
-        records: 0,
-        is_numbered: false,
-        _lock: lock,
-    }))
+    // It is not tried again and again.
+    if pack.has_file() { Ok(Some(saved)) } else { Err(failed(std::io::ErrorKind::StorageFull.into())) }
 }
 
 /// Begins anew, and gives up what was there.
@@ -291,6 +304,22 @@ fn believed(table: &[u8], lines: &[u8], mut pack_len: u64) -> (Vec<Record>, usiz
 }
 
 impl Saved {
+    fn new(disk: &Disk, paths: Paths, lock: LockGuard, pack_mark: Mark, table: DiskFile, table_len: u64) -> Self {
+        Self {
+            disk: disk.clone(),
+            paths,
+            pack_mark,
+            table,
+            table_len,
+            pending: Vec::new(),
+            noting: Noting::Table,
+            records: 0,
+            is_numbered: false,
+            destination: None,
+            _lock: lock,
+        }
+    }
+
     /// Notes a record for the next [`Saved::flush`].
     pub fn note(&mut self, record: &Record) {
         let start = self.pending.len();
@@ -357,6 +386,27 @@ impl Saved {
         self.table_len = (TABLE_HEAD + next.len()) as u64;
         (self.records, self.is_numbered) = (0, true);
         self.pending.clear();
+        self.arrive()
+    }
+
+    /// Puts the files in the place of what another process left, now that they are whole.
+    fn arrive(&mut self) -> disk::Result<()> {
+        let Some(destination) = &self.destination else { return Ok(()) };
+        self.disk.rename(&self.paths.pack, &destination.pack)?;
+        self.disk.rename(&self.paths.base, &destination.base)?;
+        self.disk.rename(&self.paths.table, &destination.table)?;
+        let _ = self.disk.remove_dir(&self.paths.dir);
+        if let Some(destination) = self.destination.take() {
+            self.paths = destination;
+        }
         Ok(())
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        if let Some(destination) = &self.destination {
+            let _ = destination.clear_aside(&self.disk);
+        }
     }
 }

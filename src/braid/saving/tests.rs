@@ -10,6 +10,7 @@ use crate::braid::{Braid, OpenOptions};
 use crate::disk::{Disk, Op};
 use crate::epoch::Epoch;
 use crate::model::{Errno, FindingKind};
+use crate::store::{Mode, Store};
 use crate::view::Tree;
 
 /// What a start goes through at most for a transaction of one event.
@@ -394,4 +395,46 @@ fn who_follows_takes_the_files_up_when_their_owner_ends() {
         assert_eq!(again.epoch().name, name);
         assert_eq!(everything(&again.tree()), from_scratch(&dir));
     }
+}
+
+/// What was left goes when what follows it is whole, and not before.
+#[test]
+fn a_disk_that_fills_up_while_the_files_are_taken_up_costs_no_saved_index() {
+    let mut is_new = false;
+    for spared in 0.. {
+        let (_temp, dir) = based();
+        let owner = open(&dir);
+        let (disk, twin) = Disk::faulty(&dir).unwrap();
+        let options = OpenOptions { follow: true, save_after: 1, disk, ..OpenOptions::default() };
+        let braid = Braid::open(&dir, &options).unwrap();
+        braid.wait_ready().unwrap();
+        let left = fs::read(saved(&dir, "braidfs.pack")).unwrap();
+        twin.forget_ops();
+        twin.fail(Op::Write, spared, None, Errno::ENOSPC);
+        drop(owner);
+        let begins = |_| {
+            std::thread::sleep(Duration::from_millis(20));
+            twin.ops().iter().any(|(op, path)| *op == Op::Write && path.to_string_lossy().contains("braidfs"))
+        };
+        assert!((0..500).any(begins), "the files are taken up");
+        drop(braid);
+        is_new |= fs::read(saved(&dir, "braidfs.pack")).unwrap() != left;
+        let found = crate::index::saved::read(&Store::open(&dir, &Disk::real(), Mode::ReadOnly).unwrap()).unwrap();
+        assert!(found.base.is_some_and(|(index, _)| index.transactions.len() >= 40), "after {spared} writes");
+        assert!(!saved(&dir, "braidfs.new").exists());
+        assert_eq!(everything(&open(&dir).tree()), from_scratch(&dir));
+        if is_new {
+            assert!(spared > 3, "{:?}", twin.ops());
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_of_new_files_is_removed() {
+    let (_temp, dir) = based();
+    fs::create_dir(saved(&dir, "braidfs.new")).unwrap();
+    fs::write(saved(&dir, "braidfs.new/braidfs.pack"), "half").unwrap();
+    drop(open(&dir));
+    assert!(!saved(&dir, "braidfs.new").exists());
 }
