@@ -348,7 +348,7 @@ impl Braid {
     /// # Errors
     /// Every expectation that does not hold.
     pub fn check(&self, draft: &Draft) -> Result<(), Rejection> {
-        check::check_expectations(&self.epoch().index, draft)
+        check::check_expectations(self.epoch().as_ref().into(), draft)
     }
 
     /// Reports these findings about drafts that nobody has handed in, in place of those before; does not wait until they are published.

@@ -1,5 +1,6 @@
 //! Ids as newtypes, transactions, events, findings and rejections: what every row speaks of.
 
+mod conflict;
 mod declined;
 mod errno;
 mod finding;
@@ -8,6 +9,7 @@ mod origin;
 mod rejection;
 mod transaction;
 
+pub use conflict::{BranchReport, ConflictReport, ConflictState, ForkReport};
 pub use declined::Declined;
 pub use errno::Errno;
 pub use finding::{Finding, FindingKind, Severity};

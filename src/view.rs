@@ -24,6 +24,6 @@ pub use graph::{GRAPH_TRANSACTIONS_MAX, GraphTransaction, graph_nodes, graph_tra
 pub(crate) use lines::counted;
 pub use lines::{Lines, Numbers, with_line};
 pub use page::{FeedEvent, FeedFilter, FeedPage, PAGE_BYTES_MAX, PAGE_EVENTS_DEFAULT};
-pub use report::{BranchReport, ConflictReport, ForkReport};
+pub use report::ReportContext;
 pub use status::status_json;
 pub use tree::{Entry, Node, Past, Tree};

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::braid::forked::{Proposal, forked, resolved};
+use crate::braid::forked::{Proposal, forked, reports, resolved};
 use crate::braid::{Committed, CommittedEvent};
 use crate::index::Index;
 use crate::model::{Draft, DraftEvent, Errno, Expectation, Reason, Rejection};
-use crate::view::with_line;
+use crate::view::{ReportContext, with_line};
 
 /// What a draft comes to before anything is written.
 pub(super) enum Verdict {
@@ -17,7 +17,8 @@ pub(super) enum Verdict {
 }
 
 /// Checks everything at once.
-pub(super) fn check(index: &Index, proposal: &Proposal) -> Result<Verdict, Rejection> {
+pub(super) fn check(context: ReportContext<'_>, proposal: &Proposal) -> Result<Verdict, Rejection> {
+    let index = context.index;
     let draft = &proposal.draft;
     if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
         return repeated(index, draft, tx);
@@ -30,36 +31,38 @@ pub(super) fn check(index: &Index, proposal: &Proposal) -> Result<Verdict, Rejec
         let tx = index.events.transaction(event);
         return Ok(Verdict::Repeated(committed(index, tx, true)));
     }
-    let mut reasons = reasons;
-    let streams = check_streams(index, proposal, &mut reasons);
-    if reasons.is_empty() { Ok(Verdict::Write(streams)) } else { Err(Rejection { reasons }) }
+    check_streams(context, proposal, reasons).map(Verdict::Write)
 }
 
-/// Checks what is expected of streams, and whether they are forked; gives the streams that are resolved.
-fn check_streams(index: &Index, proposal: &Proposal, reasons: &mut Vec<Reason>) -> Vec<String> {
-    let (streams, refused) = resolved(index, proposal);
+/// Checks what is expected of streams, and whether they are forked; gives the streams that are resolved, unless there are reasons
+/// against the draft, these or those given.
+fn check_streams(context: ReportContext<'_>, proposal: &Proposal, mut reasons: Vec<Reason>) -> Result<Vec<String>, Rejection> {
+    let (streams, refused) = resolved(context.index, proposal);
+    let forked = forked(context.index, &proposal.draft, &streams);
+    let is_about_forks = !refused.is_empty() || !forked.is_empty();
     reasons.extend(refused);
-    reasons.extend(expectations(index, &proposal.draft));
-    reasons.extend(forked(index, &proposal.draft, &streams));
-    streams
+    reasons.extend(expectations(context.index, &proposal.draft));
+    reasons.extend(forked);
+    refused_for(reasons)
+        .map_err(|rejection| if is_about_forks { Rejection { conflicts: reports(context, proposal), ..rejection } } else { rejection })?;
+    Ok(streams)
 }
 
 /// Checks only what a draft expects of streams, and whether they are forked; more events may follow. What was committed before is not
 /// held to it again: once it is whole, it is told whether it is the same.
-pub(super) fn check_expectations(index: &Index, draft: &Draft) -> Result<(), Rejection> {
+pub(super) fn check_expectations(context: ReportContext<'_>, draft: &Draft) -> Result<(), Rejection> {
+    let index = context.index;
     if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
         return if begins_like(index, draft, tx) { Ok(()) } else { Err(other_content(index, draft, tx)) };
     }
     if draft.events.iter().any(|event| event.event_id.is_some_and(|id| index.find_event(id).is_some())) {
-        return refused(known_events(index, draft));
+        return refused_for(known_events(index, draft));
     }
-    let mut reasons = Vec::new();
-    check_streams(index, &draft.clone().into(), &mut reasons);
-    refused(reasons)
+    check_streams(context, &draft.clone().into(), Vec::new()).map(|_| ())
 }
 
-fn refused(reasons: Vec<Reason>) -> Result<(), Rejection> {
-    if reasons.is_empty() { Ok(()) } else { Err(Rejection { reasons }) }
+fn refused_for(reasons: Vec<Reason>) -> Result<(), Rejection> {
+    if reasons.is_empty() { Ok(()) } else { Err(Rejection::of(reasons)) }
 }
 
 fn expectations(index: &Index, draft: &Draft) -> Vec<Reason> {

@@ -64,7 +64,7 @@ impl Keeper {
         let mut prepared: Vec<Prepared> = Vec::with_capacity(group.len());
         let mut done = Vec::new();
         for (mut proposal, reply) in group {
-            match self.record(&next, &mut proposal).and_then(|()| check(&next, &proposal)) {
+            match self.record(&next, &mut proposal).and_then(|()| check(self.memory.context(&next), &proposal)) {
                 Err(rejection) => done.push((reply, Err(rejection.into()))),
                 Ok(Verdict::Repeated(committed)) => done.push((reply, Ok(committed))),
                 Ok(Verdict::Write(resolves)) => match self.prepare(&mut next, &proposal.draft, resolves) {

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::dag::Conflict;
 use crate::format::draft::{CONFLICT_LEN, is_conflict_id};
 use crate::index::Index;
-use crate::model::{Draft, Errno, Expectation, Reason};
+use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason};
+use crate::view::ReportContext;
 
 /// How many streams of a conflict, and how many conflicts, a message names.
-const NAMED_MAX: usize = 5;
+pub(super) const NAMED_MAX: usize = 5;
+/// How many streams the reports of a refusal have together; where there are more, the message says where to look.
+const REPORTED_STREAMS_MAX: usize = 1_000;
 
 /// A draft on its way to become a transaction, with what only a library user can ask for.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +76,29 @@ pub(super) fn forked(index: &Index, draft: &Draft, resolved: &[String]) -> Vec<R
     let mut reasons: Vec<Reason> = lines.into_iter().filter_map(refused).collect();
     reasons.sort_by_key(|reason| reason.line);
     reasons
+}
+
+/// The conflicts that a refused proposal runs into, as they stand: those of the streams that it names and those that it names itself,
+/// then, where one that it names is not open, all that are.
+pub(super) fn reports(context: ReportContext<'_>, proposal: &Proposal) -> Vec<ConflictReport> {
+    let (forks, draft) = (context.index.forks(), &proposal.draft);
+    let streams = draft.events.iter().map(|event| &event.stream_id).chain(draft.expect.iter().map(|(stream, _)| stream));
+    let of_streams = streams.filter_map(|stream| Some(forks.of_stream(context.index.find_stream(stream)?)?.0));
+    let named = proposal.conflicts.iter().filter_map(|id| forks.find(id));
+    let is_one_closed = proposal.conflicts.iter().any(|id| forks.find(id).is_none());
+    let open = is_one_closed.then(|| forks.conflicts().iter()).into_iter().flatten();
+    let (mut seen, mut left) = (HashSet::new(), REPORTED_STREAMS_MAX);
+    let mut reports = Vec::new();
+    for conflict in of_streams.chain(named).chain(open) {
+        if reports.len() == NAMED_MAX {
+            break;
+        }
+        if seen.insert(&conflict.id) && conflict.forks.len() <= left {
+            left -= conflict.forks.len();
+            reports.push(ConflictReport::of(context, conflict));
+        }
+    }
+    reports
 }
 
 fn stale(line: u64, message: String, hint: String) -> Reason {

@@ -16,6 +16,7 @@ use crate::index::Index;
 use crate::index::saved::Record;
 use crate::model::{Declined, Finding, FindingKind, Origin, Severity, TransactionId};
 use crate::store::{Mode, Store};
+use crate::view::ReportContext;
 
 /// How old git's lock must be before it is taken for a dead process's.
 pub(super) const GIT_LOCK_AGE: Duration = Duration::from_secs(600);
@@ -48,6 +49,11 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// What reports of an index's conflicts are made of.
+    pub(super) fn context<'a>(&'a self, index: &'a Index) -> ReportContext<'a> {
+        ReportContext { index, origins: &self.origins, declined: &self.declined }
+    }
+
     /// Everything remembered that is worth a report now; the files that were changed are not among it.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
         self.vanished.findings.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()

@@ -14,16 +14,16 @@ use crate::braid::{AppendError, Braid, Committed};
 use crate::dag::{Conflict, Fork};
 use crate::epoch::Epoch;
 use crate::index::sequence::Sequence;
-use crate::model::{Declined, DraftEvent};
-use crate::view::{BranchReport, ConflictReport, Lines, Numbers, base_events, branch_events};
+use crate::model::{BranchReport, ConflictReport, ConflictState, Declined, DraftEvent};
+use crate::view::{Lines, Numbers, base_events, branch_events};
 
 /// A conflict as a resolver gets it: the report, and every event that it is about.
 #[derive(Clone, Debug, Serialize)]
 pub struct OpenConflict {
     /// Its 12 hex digits.
     pub conflict: String,
-    /// `open` or `provisional`.
-    pub state: &'static str,
+    /// How it stands.
+    pub state: ConflictState,
     /// Why somebody who was asked in this working copy did not settle it before; null where nobody declined.
     pub declined: Option<Declined>,
     /// The store's heads.
@@ -105,7 +105,7 @@ impl Braid {
     #[must_use]
     pub fn forks(&self) -> Vec<ConflictReport> {
         let epoch = self.epoch();
-        epoch.index.forks().conflicts().iter().map(|conflict| ConflictReport::of(&epoch, conflict)).collect()
+        epoch.index.forks().conflicts().iter().map(|conflict| ConflictReport::of(epoch.as_ref(), conflict)).collect()
     }
 
     /// Shows open conflicts to a resolver and commits everything that it settles as one transaction; what it declines stays, and
@@ -181,7 +181,7 @@ impl Braid {
 }
 
 fn open_conflict(epoch: &Arc<Epoch>, conflict: &Conflict) -> OpenConflict {
-    let report = ConflictReport::of(epoch, conflict);
+    let report = ConflictReport::of(epoch.as_ref(), conflict);
     let streams = conflict.forks.iter().zip(report.streams).map(|(fork, report)| {
         let branches = fork.branches.iter().zip(report.branches);
         OpenFork {

@@ -85,7 +85,7 @@ impl Keeper {
             next = Next { causation_id: Some(id.to_string()), seq_nr: next.seq_nr.map(|seq_nr| seq_nr + 1) };
         }
         if !reasons.is_empty() {
-            return Err(Rejection { reasons });
+            return Err(Rejection::of(reasons));
         }
         Ok(())
     }

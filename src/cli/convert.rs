@@ -46,6 +46,7 @@ impl From<Rejection> for Failure {
             failure.causes.push(format!("{reason} ({})", reason.errno));
             failure = failure.hint(reason.hint);
         }
+        failure.conflicts = rejection.conflicts;
         failure
     }
 }

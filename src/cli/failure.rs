@@ -5,6 +5,10 @@ use std::fmt;
 use std::io;
 
 use super::harmless::harmless;
+use crate::model::ConflictReport;
+
+/// So many streams of a conflict are shown to people.
+const STREAMS_SHOWN_MAX: usize = 20;
 
 /// What a command returns.
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
@@ -55,11 +59,13 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
     pub(crate) hints: Vec<String>,
+    /// Where forks are the cause: what is open.
+    pub(crate) conflicts: Vec<ConflictReport>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), conflicts: Vec::new() }
     }
 
     /// With the causes of an error, from the outermost.
@@ -92,14 +98,23 @@ impl Failure {
 
     /// The failure as one JSON object.
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({"error": {"kind": self.kind.name(), "message": self.message, "causes": self.causes, "hints": self.hints}})
+        let mut error = serde_json::json!({
+            "kind": self.kind.name(), "message": self.message, "causes": self.causes, "hints": self.hints,
+        });
+        if !self.conflicts.is_empty()
+            && let Some(fields) = error.as_object_mut()
+        {
+            fields.insert("conflicts".to_owned(), serde_json::json!(self.conflicts));
+        }
+        serde_json::json!({"error": error})
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "braidfs: {}", harmless(&self.message))?;
-        for (label, texts) in [("cause", &self.causes), ("hint", &self.hints)] {
+        let reports: Vec<String> = self.conflicts.iter().map(|conflict| conflict.to_text(STREAMS_SHOWN_MAX)).collect();
+        for (label, texts) in [("cause", &self.causes), ("open", &reports), ("hint", &self.hints)] {
             // What git says has tabs and empty lines.
             for line in texts.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty()) {
                 write!(f, "\n  {label}: {}", harmless(&line.replace('\t', " ")))?;

@@ -10,9 +10,9 @@ use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::dag::{ClosedFork, Closing};
 use crate::disk::Disk;
-use crate::format::text::counted;
 use crate::index::forks::ClosedConflicts;
-use crate::view::{ConflictReport, ForkReport, Node, Tree};
+use crate::model::ConflictReport;
+use crate::view::{Node, Tree};
 
 /// How long a command waits for git to tell whose the branches are.
 pub(super) const GIT_PATIENCE: Duration = Duration::from_secs(3);
@@ -41,30 +41,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 fn open(tree: &Tree, session: &mut Session) -> Result {
     let index = &tree.epoch().index;
     for conflict in index.forks().conflicts().iter() {
-        let report = ConflictReport::of(tree.epoch(), conflict);
-        session.out.either(&json!(report), |_| told(&report))?;
+        let report = ConflictReport::of(tree.epoch().as_ref(), conflict);
+        session.out.either(&json!(report), |_| report.to_text(usize::MAX))?;
     }
     if index.forks().conflicts().is_empty() && !session.out.is_json() {
         session.out.line("no stream is forked")?;
     }
     Ok(())
-}
-
-/// A conflict for people, a line a stream.
-pub(super) fn told(report: &ConflictReport) -> String {
-    let mut text = format!("conflict {} ({})", report.conflict, report.state);
-    if let Some(declined) = &report.declined {
-        text += &format!("\n  declined here at {}: {}", declined.at, harmless(&declined.reason));
-    }
-    for fork in &report.streams {
-        text += &told_fork(fork);
-    }
-    text
-}
-
-fn told_fork(fork: &ForkReport) -> String {
-    let branches: Vec<String> = fork.branches.iter().map(|branch| format!("{} +{}", branch.name, branch.events)).collect();
-    format!("\n  {}: {} in common, then {}", harmless(&fork.stream_id), counted(fork.base_version, "event"), branches.join(" | "))
 }
 
 fn closed(tree: &Tree, session: &mut Session) -> Result {

@@ -2,29 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::format::text::is_direction;
-
-/// True for what a terminal obeys or what reorders the line: controls, and the marks of bidirectional text.
-fn is_harmful(c: char) -> bool {
-    c.is_control() || is_direction(c)
-}
-
-/// Renders text for people: each harmful character becomes `\u{1b}`-like text.
-#[must_use]
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_harmful(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
-}
+pub(crate) use crate::format::text::harmless;
+use crate::format::text::is_obeyed;
 
 /// Renders lines of JSON for a terminal: each harmful character becomes its JSON escape, so that the value stays the same.
 ///
@@ -38,7 +17,7 @@ pub(crate) fn harmless_json(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(bytes.len() + 16);
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c != '\n' && is_harmful(c) {
+            if c != '\n' && is_obeyed(c) {
                 // Every harmful character lies in the basic plane: four digits are enough.
                 out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
             } else {

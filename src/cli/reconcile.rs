@@ -16,6 +16,7 @@ use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Braid, OpenConflict, ReconcileOptions, Reconciled, Resolution};
 use crate::disk::Disk;
+use crate::model::ConflictState;
 use edit::Written;
 
 /// Settle forks: everything that is settled in one pass becomes one transaction that descends from all histories
@@ -70,7 +71,7 @@ fn settle(arguments: &Arguments, braid: &Braid, chosen: Vec<String>, written: &m
         }
         // What is closed already is refused with the others, and the message says what is open instead.
         let Some(conflict) = braid.find_conflict(id) else { continue };
-        if conflict.state == "open" || arguments.force {
+        if conflict.state == ConflictState::Open || arguments.force {
             decided.insert(id.clone(), decide(arguments, &conflict, written)?);
         }
     }

@@ -1,5 +1,6 @@
 //! Text for people that quotes what others wrote.
 
+use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::str::Utf8Chunk;
@@ -52,8 +53,25 @@ fn spelled(c: char) -> String {
     }
 }
 
+/// Renders text for people: each harmful character becomes `\u{1b}`-like text.
+#[must_use]
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_obeyed(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Whether a terminal does something else with it than to show it.
-fn is_obeyed(c: char) -> bool {
+pub(crate) fn is_obeyed(c: char) -> bool {
     c.is_control() || is_direction(c)
 }
 

@@ -8,13 +8,16 @@ use sha2::{Digest, Sha256};
 
 use crate::braid::Committed;
 use crate::format::time::created_at;
-use crate::model::{EventId, Reason, Rejection};
+use crate::model::{ConflictReport, EventId, Reason, Rejection};
 use crate::store::{Coverage, SnapshotMeta};
 
 /// The ending of a receipt's name after that of the staged file.
 pub const ENDING: &str = ".json";
 /// The ending of the name that shows a refusal in plain words.
 pub const ERROR_ENDING: &str = ".error";
+
+/// So many streams of a conflict are told in words; the receipt has them all.
+const STREAMS_TOLD_MAX: usize = 20;
 
 /// How it stands with a staged file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct Receipt {
     pub snapshot: Option<Saved>,
     /// Every reason, if refused.
     pub reasons: Vec<Why>,
+    /// Where forks are the reason: what is open, as the `report.json` of each conflict says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictReport>,
     /// Bytes of the file.
     pub bytes: u64,
     /// Their SHA-256 in hexadecimal.
@@ -134,6 +140,7 @@ impl Receipt {
             events: Vec::new(),
             snapshot: None,
             reasons: Vec::new(),
+            conflicts: Vec::new(),
             bytes,
             sha256,
             at: created_at(std::time::SystemTime::now()),
@@ -178,6 +185,7 @@ impl Receipt {
         Self {
             state: State::Refused,
             reasons: rejection.reasons.iter().map(Why::from).collect(),
+            conflicts: rejection.conflicts.clone(),
             at: created_at(std::time::SystemTime::now()),
             ..self
         }
@@ -218,6 +226,10 @@ impl Receipt {
             if !why.hint.is_empty() {
                 text += &format!("  {}\n", why.hint);
             }
+        }
+        for conflict in &self.conflicts {
+            text += &conflict.to_text(STREAMS_TOLD_MAX);
+            text.push('\n');
         }
         text + "Mend the file and save it again, whole: what arrived was kept, but who was told of the refusal while writing stopped there.\n"
     }

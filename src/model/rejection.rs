@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::Errno;
+use crate::model::{ConflictReport, Errno};
 
 /// Why a draft is refused, at which place of it, and what helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +24,22 @@ pub struct Reason {
 pub struct Rejection {
     /// The reasons in the order of the draft's lines.
     pub reasons: Vec<Reason>,
+    /// Where the draft was to resolve conflicts that are not open, or writes streams that are forked: what is open instead, as it
+    /// stands now, those of the draft's streams first; of many a few.
+    pub conflicts: Vec<ConflictReport>,
 }
 
 impl Rejection {
+    /// A rejection for these reasons.
+    #[must_use]
+    pub fn of(reasons: Vec<Reason>) -> Self {
+        Self { reasons, conflicts: Vec::new() }
+    }
+
     /// A rejection for one reason that is about the whole draft.
     #[must_use]
     pub fn whole(errno: Errno, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { reasons: vec![Reason { errno, line: None, column: None, message: message.into(), hint: hint.into() }] }
+        Self::of(vec![Reason { errno, line: None, column: None, message: message.into(), hint: hint.into() }])
     }
 
     /// The errno that a system call reports: that of the first reason.

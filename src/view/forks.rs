@@ -11,9 +11,9 @@ use crate::format::draft::render_document;
 use crate::format::names::ENDING;
 use crate::index::Index;
 use crate::index::sequence::Sequence;
-use crate::model::{Draft, ResolveRequest};
+use crate::model::{ConflictReport, Draft, ResolveRequest};
 use crate::view::lines::{Numbers, with_line};
-use crate::view::report::{BranchName, ConflictReport, STREAMS, branch_names};
+use crate::view::report::{BranchName, STREAMS, branch_names};
 use crate::view::tree::{Entry, Node, Tree};
 
 /// The name of the events that all branches have in common.
@@ -27,9 +27,9 @@ impl Tree {
         let conflict = index.forks().find(id)?;
         match rest {
             "" => Some(self.directory()),
-            "README.md" => Some(
-                self.bytes(words::readme(&ConflictReport::of(self.epoch(), conflict), |fork, branch| self.told(conflict, fork, branch))),
-            ),
+            "README.md" => Some(self.bytes(words::readme(&ConflictReport::of(self.epoch().as_ref(), conflict), |fork, branch| {
+                self.told(conflict, fork, branch)
+            }))),
             "report.json" => Some(self.bytes(report_json(self.epoch(), conflict))),
             "resolution.json" => Some(self.bytes(resolution(id))),
             path => self.find_in_conflict(conflict, path),
@@ -53,7 +53,7 @@ impl Tree {
         let mut entries: Vec<Entry> = paths.names_in(directory).into_iter().map(Entry::directory).collect();
         // A stream may lie where others have a directory.
         if let Some(fork) = paths.find(directory) {
-            let names = branch_names(self.epoch(), fork);
+            let names = branch_names(self.epoch().as_ref(), fork);
             let names = names.iter().map(BranchName::shown).chain([BASE.to_owned()]);
             entries.extend(names.map(|name| Entry::file(name + ENDING)));
         }
@@ -73,7 +73,7 @@ impl Tree {
         if name == BASE {
             return Some(self.fork_lines(fork, &base_events(index, fork)));
         }
-        let at = branch_names(self.epoch(), fork).iter().position(|held| held.is(name))?;
+        let at = branch_names(self.epoch().as_ref(), fork).iter().position(|held| held.is(name))?;
         Some(self.fork_lines(fork, &branch_events(index, fork, fork.branches.get(at)?)))
     }
 

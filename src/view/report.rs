@@ -1,15 +1,14 @@
 //! `report.json`: what programs read of a conflict.
 
-use std::collections::HashMap;
-
-use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::dag::forks::Branch;
 use crate::dag::{Conflict, Fork};
 use crate::epoch::Epoch;
 use crate::format::names::stream_directory;
+use crate::format::text::{counted, harmless};
 use crate::index::Index;
-use crate::model::{Declined, Origin};
+use crate::model::{BranchReport, ConflictReport, ConflictState, Declined, ForkReport, Origin, TransactionId};
 
 /// The directory of a conflict that has those of its forks.
 pub(super) const STREAMS: &str = "streams";
@@ -20,77 +19,63 @@ const COMMIT_DIGITS: usize = 8;
 /// How many letters of an author's name do.
 const AUTHOR_CHARS_MAX: usize = 32;
 
-/// A conflict: forks that one transaction resolves as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ConflictReport {
-    /// Its 12 hex digits.
-    pub conflict: String,
-    /// `open`, or `provisional` if a parent is missing in the past of one of its forks.
-    pub state: &'static str,
-    /// Why somebody who was asked in this working copy did not settle it; null where nobody declined.
-    pub declined: Option<Declined>,
-    /// The store's heads.
-    pub heads: Vec<String>,
-    /// Its forks, in the order of the streams' ids.
-    pub streams: Vec<ForkReport>,
+/// What a report says is taken from here.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportContext<'a> {
+    /// The transactions, and their forks.
+    pub index: &'a Index,
+    /// Who brought the tips to git, where git has told.
+    pub origins: &'a BTreeMap<TransactionId, Origin>,
+    /// The conflicts that somebody declined to settle here, by id.
+    pub declined: &'a BTreeMap<String, Declined>,
 }
 
-/// A stream with two or more tips.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ForkReport {
-    /// The stream.
-    pub stream_id: String,
-    /// Where it is shown below `forks/<conflict>/`: a directory.
-    pub path: String,
-    /// How many of its events all branches have in common.
-    pub base_version: u64,
-    /// The latest transactions that all branches have in common.
-    pub fork_point: Vec<String>,
-    /// Its branches, in canonical order of their tips.
-    pub branches: Vec<BranchReport>,
-}
-
-/// One side of a fork.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BranchReport {
-    /// The name of its file, without the ending: whose it is. The short id of the replica, then author and commit once git
-    /// has told them; the part before these is a name of the file too, always.
-    pub name: String,
-    /// The newest transaction that writes the stream on this side.
-    pub tip: String,
-    /// The working copy that wrote the tip.
-    pub replica_id: String,
-    /// Who brought the tip to git, as git has the name; null as long as git has not told.
-    pub author: Option<String>,
-    /// The commit that did.
-    pub commit: Option<String>,
-    /// The transactions that write the stream on this side, in canonical order.
-    pub transactions: Vec<String>,
-    /// How many events of the stream these have.
-    pub events: u64,
-}
-
-impl ConflictReport {
-    /// The report of a conflict that is open in an epoch.
-    #[must_use]
-    pub fn of(epoch: &Epoch, conflict: &Conflict) -> Self {
-        let index = &epoch.index;
-        Self {
-            conflict: conflict.id.clone(),
-            state: if conflict.is_provisional() { "provisional" } else { "open" },
-            declined: epoch.declined.get(&conflict.id).cloned(),
-            heads: index.transactions.heads().iter().map(ToString::to_string).collect(),
-            streams: conflict.forks.iter().map(|fork| fork_report(epoch, fork)).collect(),
-        }
+impl<'a> From<&'a Epoch> for ReportContext<'a> {
+    fn from(epoch: &'a Epoch) -> Self {
+        Self { index: &epoch.index, origins: &epoch.origins, declined: &epoch.declined }
     }
 }
 
-fn fork_report(epoch: &Epoch, fork: &Fork) -> ForkReport {
-    let index = &epoch.index;
+impl ConflictReport {
+    /// The report of a conflict that is not over.
+    #[must_use]
+    pub fn of<'a>(context: impl Into<ReportContext<'a>>, conflict: &Conflict) -> Self {
+        let context = context.into();
+        let index = context.index;
+        Self {
+            conflict: conflict.id.clone(),
+            state: if conflict.is_provisional() { ConflictState::Provisional } else { ConflictState::Open },
+            declined: context.declined.get(&conflict.id).cloned(),
+            heads: index.transactions.heads().iter().map(ToString::to_string).collect(),
+            streams: conflict.forks.iter().map(|fork| fork_report(context, fork)).collect(),
+        }
+    }
+
+    /// It for people, a line a stream, of many the first ones; what a terminal would obey is spelled out.
+    #[must_use]
+    pub fn to_text(&self, streams_max: usize) -> String {
+        let mut text = format!("conflict {} ({})", self.conflict, self.state);
+        if let Some(declined) = &self.declined {
+            text += &format!("\n  declined here at {}: {}", declined.at, harmless(&declined.reason));
+        }
+        for fork in self.streams.iter().take(streams_max) {
+            let branches: Vec<String> = fork.branches.iter().map(|branch| format!("{} +{}", branch.name, branch.events)).collect();
+            let common = counted(fork.base_version, "event");
+            text += &format!("\n  {}: {common} in common, then {}", harmless(&fork.stream_id), branches.join(" | "));
+        }
+        if self.streams.len() > streams_max {
+            text += &format!("\n  and {}", counted(self.streams.len() - streams_max, "more stream"));
+        }
+        text
+    }
+}
+
+fn fork_report(context: ReportContext<'_>, fork: &Fork) -> ForkReport {
+    let index = context.index;
     let id = |tx: &u32| index.transactions.id(*tx).to_string();
-    let names = branch_names(epoch, fork);
+    let names = branch_names(context, fork);
     let branch = |(branch, name): (&Branch, BranchName)| {
-        let origin = origin(epoch, branch);
+        let origin = origin(context, branch);
         BranchReport {
             name: name.shown(),
             tip: id(&branch.tip),
@@ -136,20 +121,21 @@ impl BranchName {
 }
 
 /// A name for each branch.
-pub(super) fn branch_names(epoch: &Epoch, fork: &Fork) -> Vec<BranchName> {
+pub(super) fn branch_names<'a>(context: impl Into<ReportContext<'a>>, fork: &Fork) -> Vec<BranchName> {
+    let context = context.into();
     let mut counts: HashMap<String, u32> = HashMap::new();
     let name = |branch: &Branch| {
-        let replica: String = epoch.index.transactions.replica(branch.tip).to_string().chars().take(REPLICA_DIGITS).collect();
+        let replica: String = context.index.transactions.replica(branch.tip).to_string().chars().take(REPLICA_DIGITS).collect();
         let count = counts.entry(replica.clone()).or_default();
         *count += 1;
         let plain = if *count == 1 { replica } else { format!("{replica}-{count}") };
-        BranchName { plain, from_git: origin(epoch, branch).map(in_name) }
+        BranchName { plain, from_git: origin(context, branch).map(in_name) }
     };
     fork.branches.iter().map(name).collect()
 }
 
-fn origin<'a>(epoch: &'a Epoch, branch: &Branch) -> Option<&'a Origin> {
-    epoch.origins.get(&epoch.index.transactions.id(branch.tip))
+fn origin<'a>(context: ReportContext<'a>, branch: &Branch) -> Option<&'a Origin> {
+    context.origins.get(&context.index.transactions.id(branch.tip))
 }
 
 /// Author and commit as a part of a file's name: letters and digits of any script, the rest is a dash.

@@ -127,6 +127,11 @@ fn an_append_that_knows_both_sides_joins_them() {
     let append = |expect: &[&str]| run_with(braidfs_command().arg("--store").arg(store.path()).arg("append").args(expect), event);
     let refused = append(&[]).code(1);
     assert!(refused.err.contains("ESTALE") && refused.err.contains("\"expect\":{\"account-0\":4}"), "{}", refused.err);
+    let report = &forks(&store)[0];
+    let words = format!("\n  open: conflict {} (open)\n  open: account-0: 1 event in common, then ", report["conflict"].as_str().unwrap());
+    assert!(refused.err.contains(&words), "{}", refused.err);
+    let error: serde_json::Value = serde_json::from_str(&append(&["--format", "json"]).code(1).err).unwrap();
+    assert_eq!(error["error"]["conflicts"], serde_json::json!([report]));
     append(&["--expect", "account-0=4"]).ok();
     let closed = on(&store, &["forks", "--closed", "--format", "json"]).ok().json();
     assert_eq!((&closed["state"], &closed["stream_id"]), (&"joined".into(), &"account-0".into()));

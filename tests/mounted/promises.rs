@@ -156,9 +156,14 @@ fn an_append_to_a_forked_stream_is_refused_as_early_as_it_can_be() {
     assert_eq!(errno(fs::rename(mount.join("staging/.x"), mount.join("staging/renamed.jsonl"))), libc::ESTALE);
     assert_eq!(mount.read("staging/.x"), unaware, "the draft is still there");
     let id = mount.list("forks")[0].clone();
-    for name in ["lines.jsonl", "endless.jsonl", "document.json", "renamed.jsonl"] {
-        assert!(mount.read(&format!("staging/{name}.error")).contains(&id), "{name}");
+    let of_another_day = mount.read(&format!("forks/{id}/resolution.json")).replace(&id, "0123456789ab");
+    assert_eq!(write("resolve.json", &of_another_day), (0, libc::ESTALE), "a resolution of what is not open");
+    for name in ["lines.jsonl", "endless.jsonl", "document.json", "renamed.jsonl", "resolve.json"] {
+        let words = mount.read(&format!("staging/{name}.error"));
+        assert!(words.contains(&format!("\nconflict {id} (open)\n  account-0: 1 event in common, then ")), "{words}");
         assert_eq!(mount.read_json(&format!("receipts/{name}.json"))["reasons"][0]["errno"], "ESTALE", "{name}");
+        let report = mount.read_json(&format!("forks/{id}/report.json"));
+        assert_eq!(mount.read_json(&format!("receipts/{name}.json"))["conflicts"], Value::from(vec![report]), "{name}");
     }
     assert_eq!(mount.count("log.jsonl"), 7);
     let aware = format!("{{\"expect\":{{\"account-0\":4}}}}\n{unaware}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::braid::{AppendError, Braid, Committed, OpenConflict, OpenOptions, ReconcileOptions, Reconciled, Resolution};
 use crate::format::draft::{DraftKind, parse_draft};
-use crate::model::{Draft, DraftEvent, Errno, FindingKind};
+use crate::model::{ConflictState, Draft, DraftEvent, Errno, FindingKind};
 use crate::view::{Node, Tree};
 
 fn draft(text: &str) -> Draft {
@@ -128,7 +128,7 @@ fn a_fork_is_shown_with_both_sides_and_equal_on_every_clone() {
     let shown = everything(&one.tree(), "forks");
     assert_eq!(shown, everything(&two.tree(), "forks"));
     let forks = one.forks();
-    assert_eq!((forks.len(), forks[0].state, forks[0].heads.len()), (1, "open", 2));
+    assert_eq!((forks.len(), forks[0].state, forks[0].heads.len()), (1, ConflictState::Open, 2));
     let (id, fork) = (&forks[0].conflict, &forks[0].streams[0]);
     assert_eq!((fork.stream_id.as_str(), fork.path.as_str(), fork.base_version), ("s", "streams/s", 1));
     assert_eq!(names(&one.tree(), "forks"), [id.as_str()]);
@@ -214,6 +214,32 @@ fn a_conflict_that_has_changed_is_refused_with_what_is_open_instead() {
     let now = braid.forks()[0].conflict.clone();
     assert_ne!(now, old);
     assert!(refused.reasons[0].message.contains(&now), "{refused}");
+    assert_eq!(refused.conflicts, braid.forks(), "with the new report");
+    assert_eq!(refusal(braid.append(draft(&event("s", 9)))).conflicts, braid.forks());
+    let early = braid.check(&draft(&event("s", 9))).unwrap_err();
+    assert_eq!(early.conflicts, braid.forks());
+    let behind = braid.check(&draft(&format!("{{\"expect\":{{\"u\":7}}}}\n{}", event("u", 9)))).unwrap_err();
+    assert!(behind.conflicts.is_empty(), "what has nothing to do with forks tells of none");
+}
+
+#[test]
+fn a_refusal_reports_the_conflicts_of_the_drafts_streams_first_and_of_many_a_few() {
+    let clones = Clones::new(2);
+    for clone in [0, 1] {
+        for n in 0..8 {
+            clones.append(clone, &event(&format!("s{n}"), n));
+        }
+    }
+    clones.meet(0, 1);
+    clones.meet(1, 0);
+    let braid = clones.open(0);
+    let open = braid.forks();
+    assert_eq!(open.len(), 8);
+    let refused = refusal(braid.append(draft(&format!("{{\"resolve\":\"0123456789ab\"}}\n{}", event("s7", 9)))));
+    let reported: Vec<&str> = refused.conflicts.iter().map(|report| report.streams[0].stream_id.as_str()).collect();
+    assert_eq!((reported.len(), reported[0]), (super::super::forked::NAMED_MAX, "s7"));
+    let others = open.iter().map(|report| report.streams[0].stream_id.as_str()).filter(|stream| *stream != "s7");
+    assert_eq!(reported[1..], others.take(4).collect::<Vec<_>>());
 }
 
 #[test]
@@ -290,7 +316,7 @@ fn a_fork_with_a_missing_parent_is_provisional_and_needs_force() {
     fs::remove_file(clones.dirs[0].join(format!("events/{}.jsonl", first.transaction_id))).unwrap();
     let braid = clones.open(0);
     let forks = braid.forks();
-    assert_eq!((forks.len(), forks[0].state), (1, "provisional"));
+    assert_eq!((forks.len(), forks[0].state), (1, ConflictState::Provisional));
     assert!(read(&braid.tree(), "status.json").contains("\"provisional\": 1"));
     assert_eq!(read(&braid.tree(), "graph.txt").matches("dangling").count(), 2);
     let resolve = format!("{{\"resolve\":\"{}\"}}\n", forks[0].conflict);

@@ -14,7 +14,7 @@ use crate::disk::twin::Twin;
 use crate::epoch::Epoch;
 use crate::format::draft::{DraftKind, parse_draft};
 use crate::index::feed::Slot;
-use crate::model::{Draft, Errno, EventId, FindingKind, Severity};
+use crate::model::{ConflictState, Draft, Errno, EventId, FindingKind, Severity};
 use crate::view::Node;
 
 const STREAMS: usize = 5;
@@ -184,7 +184,7 @@ impl World {
         let left = braid.forks();
         assert_eq!(left.len(), pass.declined.len(), "{left:#?} {pass:#?} {:#?}", self.story);
         for report in &left {
-            assert!(declined.contains(&report.conflict) || report.state == "provisional", "{report:#?} {:#?}", self.story);
+            assert!(declined.contains(&report.conflict) || report.state == ConflictState::Provisional, "{report:#?} {:#?}", self.story);
         }
         if pass.committed.is_some() {
             assert_eq!(braid.epoch().index.transactions.heads().len(), 1, "{:#?}", self.story);

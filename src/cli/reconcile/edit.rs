@@ -206,7 +206,7 @@ mod tests {
     fn what_is_offered_is_a_resolution_without_events() {
         let conflict = OpenConflict {
             conflict: "0123456789ab".to_owned(),
-            state: "open",
+            state: crate::model::ConflictState::Open,
             declined: None,
             heads: Vec::new(),
             streams: vec![OpenFork {

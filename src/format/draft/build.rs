@@ -167,7 +167,7 @@ impl Builder {
             let message = format!("and {} more", self.more);
             reasons.push(Reason { errno: Errno::EINVAL, line: None, column: None, message, hint: String::new() });
         }
-        Err(Rejection { reasons })
+        Err(Rejection::of(reasons))
     }
 
     /// Judges the draft as a whole.

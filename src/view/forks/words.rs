@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::format::text::{counted, is_direction, quoted};
-use crate::view::report::{BranchReport, ConflictReport, ForkReport};
+use crate::format::text::{counted, harmless, quoted};
+use crate::model::{BranchReport, ConflictReport, ConflictState, ForkReport};
 
 /// So many forks of one conflict are told in words; `report.json` has them all.
 const FORKS_TOLD_MAX: usize = 20;
@@ -33,7 +33,7 @@ pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec
         let _ = write!(text, "\nAnd {}: see report.json.\n", counted(report.streams.len() - FORKS_TOLD_MAX, "more stream"));
     }
     text += "\n## To resolve it\n\n";
-    if report.state == "provisional" {
+    if report.state == ConflictState::Provisional {
         text += "The conflict is provisional: a parent of these histories is missing, and may tell that there is none. Find it first\n";
         text += "(`braidfs verify`), or resolve it all the same with `braidfs reconcile --force`, as staging/ does not take it:\n\n";
         let _ = writeln!(text, "    braidfs reconcile --force {id}");
@@ -67,7 +67,7 @@ fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(
         text.push('\n');
         let events = told(place);
         for (event_type, data) in &events {
-            let _ = writeln!(text, "  - {} {}", escaped(event_type), escaped(&shortened(data)));
+            let _ = writeln!(text, "  - {} {}", harmless(event_type), harmless(&shortened(data)));
         }
         let hidden = branch.events.saturating_sub(events.len() as u64);
         if hidden > 0 {
@@ -90,18 +90,8 @@ fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(
 
 /// A name of other people in a sentence: in quotes, nothing in it moves the cursor or ends the line.
 fn spoken(name: &str) -> String {
-    format!("\"{}\"", spelled(name, |c| c == '`' || c == '\\').replace('"', "\\\""))
-}
-
-/// A piece of other people's text on a line of its own.
-fn escaped(text: &str) -> String {
-    spelled(text, |_| false)
-}
-
-/// Spells out what moves the cursor, ends the line or reorders it, and what else is not wanted.
-fn spelled(text: &str, is_unwanted: impl Fn(char) -> bool) -> String {
-    let is_plain = |c: char| !is_unwanted(c) && !c.is_control() && !is_direction(c);
-    text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_unicode().to_string() }).collect()
+    let name: String = name.chars().map(|c| if matches!(c, '`' | '\\') { c.escape_unicode().to_string() } else { c.to_string() }).collect();
+    format!("\"{}\"", harmless(&name).replace('"', "\\\""))
 }
 
 fn shortened(data: &str) -> String {
