@@ -205,6 +205,28 @@ fn a_commit_does_not_pay_for_what_there_is_to_report() {
     assert!(many.allocations <= few.allocations + 16 && many.bytes <= few.bytes + (8 << 10), "{few:?}, {many:?}");
 }
 
+/// What finding every file in `quarantine/` and its reason costs a file, in a store with so many.
+fn finding_refused(refused: usize) -> Cost {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "Opened", json!(0)).write();
+    // Each name is written otherwise there, so that whoever looks through them all allocates for each.
+    (0..refused).for_each(|n| store.write_raw(&format!("50%-{n}.jsonl"), "no transaction\n"));
+    let braid = Braid::open(&store.path(), &OpenOptions { read_only: true, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    let tree = braid.tree();
+    let names = tree.list("quarantine").unwrap();
+    assert_eq!(names.len(), 2 * refused);
+    let paths: Vec<String> = names.iter().map(|entry| format!("quarantine/{}", entry.name)).collect();
+    let (all, ()) = cost(|| assert!(paths.iter().all(|path| tree.find(path).is_some())));
+    Cost { allocations: all.allocations / refused, bytes: all.bytes / refused }
+}
+
+#[test]
+fn finding_a_refused_file_costs_as_little_whatever_their_number() {
+    let (few, many) = (finding_refused(50), finding_refused(400));
+    assert!(many.allocations <= few.allocations * 5 / 4 && many.bytes <= few.bytes * 5 / 4, "{few:?} {many:?}");
+}
+
 /// What `find forks/` costs in a store of one conflict of so many streams: every directory is listed, every name looked up.
 fn finding_forks(streams: usize) -> Cost {
     let mut store = TestStore::new();

@@ -390,7 +390,11 @@ impl Tree {
     }
 
     fn find_quarantined(&self, name: &str) -> Option<Node> {
-        let find = |name: &str| self.epoch.quarantined.iter().find(|found| refused_name(&found.file) == name);
+        let refused = &self.epoch.quarantined;
+        let find = |name: &str| {
+            let file = refused_file(name)?;
+            refused.binary_search_by(|found| found.file.as_str().cmp(&file)).ok().and_then(|at| refused.get(at))
+        };
         if let Some(found) = find(name) {
             if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&found.file)) {
                 return Some(Node::File(File::of_bytes(bytes, found.mtime_ns)));
@@ -417,6 +421,15 @@ impl Tree {
 /// The name of a refused file in the tree: its own, but `%` is `%25` and a byte that is no UTF-8, which the store shows as `/XX`, is `%XX`.
 fn refused_name(file: &str) -> Cow<'_, str> {
     if file.contains(['%', '/']) { file.replace('%', "%25").replace('/', "%").into() } else { file.into() }
+}
+
+/// The file that has such a name; none if no file's is written so.
+fn refused_file(name: &str) -> Option<Cow<'_, str>> {
+    if !name.contains('%') {
+        return Some(name.into());
+    }
+    let file = name.replace("%25", "\0").replace('%', "/").replace('\0', "%");
+    (refused_name(&file) == name).then(|| file.into())
 }
 
 /// Nanoseconds since 1970 as the tree counts them; times beyond the year 2262 are shown as that.
