@@ -38,6 +38,7 @@ mod cursors;
 mod cutover;
 mod declined;
 mod desk;
+mod eventless;
 mod findings;
 mod forget;
 mod forked;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use crate::braid::eventless::{file_of_transaction, vanished_transactions};
 use crate::braid::git::Program;
 use crate::braid::restore::{file_name, holding};
 use crate::braid::vanished::{file_of, is_gone, vanished_events};
 use crate::braid::{Braid, Failure};
 use crate::epoch::Quarantined;
-use crate::model::EventId;
+use crate::model::{EventId, TransactionId};
 use crate::store::Mode;
 
 /// What is to be forgotten.
@@ -53,6 +54,8 @@ impl Braid {
         let known = store.forgotten().map_err(|error| Failure { message: error.to_string(), hint: String::new() })?;
         let mut gone: BTreeMap<EventId, Option<String>> =
             vanished_events(&epoch.index, &known).into_keys().map(|id| (id, file_of(&epoch.index, id).map(|(file, _)| file))).collect();
+        let mut eventless: BTreeMap<TransactionId, String> =
+            vanished_transactions(&epoch).into_iter().map(|id| (id, file_of_transaction(&epoch.index, id))).collect();
         let mut forgotten = Forgotten::default();
         if let Forget::Named(names) = what {
             let is_meant = |name: &str, id: EventId, file: Option<&String>| file == Some(&file_name(name)) || id.to_string() == name;
@@ -60,18 +63,27 @@ impl Braid {
                 let refused = epoch.quarantined.iter().find(|refused| refused.file == file_name(name));
                 if let Some(refused) = refused {
                     forgotten.refused.push(refused.clone());
-                } else if !gone.iter().any(|(&id, file)| is_meant(name, id, file.as_ref())) {
+                } else if !gone.iter().any(|(&id, file)| is_meant(name, id, file.as_ref()))
+                    && !eventless.values().any(|file| *file == file_name(name))
+                {
                     forgotten.unknown.push(name.clone());
                 }
             }
             gone.retain(|&id, file| names.iter().any(|name| is_meant(name, id, file.as_ref())));
+            eventless.retain(|_, file| names.iter().any(|name| *file == file_name(name)));
         }
         // What is here is not gone for good.
         gone.retain(|_, file| file.as_ref().is_none_or(|file| is_gone(&epoch, file)));
-        if !even_so && !gone.is_empty() && store.git().ok().flatten().is_some() {
+        eventless.retain(|_, file| is_gone(&epoch, file));
+        let is_any = !gone.is_empty() || !eventless.is_empty();
+        if !even_so && is_any && store.git().ok().flatten().is_some() {
             let mut nowhere: HashSet<EventId> = gone.keys().copied().collect();
-            forgotten.in_git = holding(&Program::new(store.dir()), &epoch, &mut nowhere)?;
+            let git = Program::new(store.dir());
+            forgotten.in_git = if gone.is_empty() { Vec::new() } else { holding(&git, &epoch, &mut nowhere)? };
             gone.retain(|id, _| nowhere.contains(id));
+            let held = git.last_said_by(&eventless.values().cloned().collect())?;
+            eventless.retain(|_, file| !held.contains_key(file));
+            forgotten.in_git.extend(held.into_keys());
         }
         if *what == Forget::All && !even_so && !epoch.quarantined.is_empty() {
             forgotten.withheld = gone.values().filter(|file| file.is_none()).count();
@@ -80,10 +92,13 @@ impl Braid {
                 forgotten.refused.extend(epoch.quarantined.iter().cloned());
             }
         }
-        if !gone.is_empty() {
+        if !(gone.is_empty() && eventless.is_empty()) {
             let events: BTreeSet<EventId> = gone.keys().copied().collect();
-            self.at_keeper(move |keeper, shared| keeper.forget(&events, shared)).unwrap_or_else(|| Err(Failure::closed()))?;
+            let transactions: BTreeSet<TransactionId> = eventless.keys().copied().collect();
+            self.at_keeper(move |keeper, shared| keeper.forget(&events, &transactions, shared))
+                .unwrap_or_else(|| Err(Failure::closed()))?;
         }
+        forgotten.files.extend(eventless.into_values().map(|file| (file, 0)));
         for file in gone.into_values() {
             match file {
                 Some(file) => *forgotten.files.entry(file).or_default() += 1,

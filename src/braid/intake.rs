@@ -97,6 +97,7 @@ impl Keeper {
             let linked = self.index.link(&round.entered, &[]);
             join(&mut self.unnumbered, linked.shown.iter().chain(&linked.moved).copied().collect());
             self.numbered.note(&self.index, &linked.shown, &linked.hidden);
+            self.memory.vanished.eventless.note(&self.index, &linked.hidden);
             self.follow_own(&linked.shown);
             self.note_delivered_twice(&linked.shown);
             self.forget_hidden(&linked.hidden);
@@ -141,6 +142,7 @@ impl Keeper {
         let linked = self.index.link(&[], gone);
         self.unnumbered.extend(&linked.shown);
         self.numbered.note(&self.index, &linked.shown, &linked.hidden);
+        self.memory.vanished.eventless.note(&self.index, &linked.hidden);
         self.follow_own(&linked.shown);
         self.forget_hidden(&linked.hidden);
         self.touched.extend(linked.touched);

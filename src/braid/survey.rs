@@ -12,13 +12,13 @@ use crate::braid::load;
 use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
 use crate::braid::parents::ParentsInGit;
 use crate::braid::roster::is_claim;
-use crate::braid::vanished::{InGit, LookedInto, vanished_events};
+use crate::braid::vanished::{InGit, LookedInto, Sought};
 use crate::braid::{Braid, Failure, Shared};
 use crate::disk::quoted_name;
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;
 use crate::index::Index;
-use crate::model::{Errno, EventId, Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
+use crate::model::{Errno, Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
 use crate::store::Store;
 
 /// How long the next survey waits at least where git's files are as they were.
@@ -113,7 +113,7 @@ struct Asked {
     /// What such files said first.
     first_said: Arc<BTreeMap<String, FirstSaid>>,
     /// What git has of what had vanished, and how git's files and branches were then.
-    vanished: Option<(Vec<EventId>, GitStamp, String, InGit)>,
+    vanished: Option<(Sought, GitStamp, String, InGit)>,
     looked_into: LookedInto,
 }
 
@@ -272,7 +272,7 @@ fn read_first_said(git: &Program, asked: &mut Asked) -> Result<(), GitError> {
 
 /// Asks git nothing where it was asked of the same before, and has done nothing since.
 fn ask_vanished(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -> Result<InGit, GitError> {
-    let vanished: Vec<EventId> = vanished_events(&epoch.index, &store.forgotten().unwrap_or_default()).into_keys().collect();
+    let vanished = Sought::of(epoch);
     let before = asked.vanished.take();
     if vanished.is_empty() {
         asked.looked_into = LookedInto::default();

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::braid::eventless::{Eventless, file_of_transaction, vanished_transactions};
 use crate::braid::git::{Elsewhere, GitError, Oid, Program};
 use crate::braid::keeper::Keeper;
 use crate::braid::load;
+use crate::braid::roster::OddKind;
 use crate::braid::{Failure, Shared};
 use crate::disk::{Stat, quoted_name};
 use crate::epoch::Epoch;
@@ -23,8 +25,30 @@ const LOOKED_INTO_MAX: usize = 100_000;
 pub(super) struct InGit {
     /// The branch that brings an event by a merge, and the file that has it there.
     branches: BTreeMap<EventId, (String, String)>,
+    /// The branch that brings a transaction without events by a merge.
+    eventless: BTreeMap<TransactionId, String>,
     /// Files that no commit has.
     nowhere: BTreeSet<String>,
+}
+
+/// What is to be asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sought {
+    events: Vec<EventId>,
+    eventless: BTreeSet<TransactionId>,
+}
+
+impl Sought {
+    /// What has vanished of an epoch, and nobody has acknowledged.
+    pub(super) fn of(epoch: &Epoch) -> Self {
+        // Where it cannot be read what was forgotten, that is looked for too.
+        let forgotten = epoch.store.forgotten().unwrap_or_default();
+        Self { events: vanished_events(&epoch.index, &forgotten).into_keys().collect(), eventless: vanished_transactions(epoch) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.eventless.is_empty()
+    }
 }
 
 /// What files of other branches have, so that no commit has all of them read again.
@@ -38,20 +62,29 @@ pub(super) struct LookedInto {
 
 impl InGit {
     /// Asks git, by as many processes for one event as for many.
-    pub(super) fn ask(git: &Program, epoch: &Epoch, vanished: &[EventId], looked: &mut LookedInto) -> Result<Self, GitError> {
+    pub(super) fn ask(git: &Program, epoch: &Epoch, sought: &Sought, looked: &mut LookedInto) -> Result<Self, GitError> {
         let mut in_git = Self::default();
         let (mut nameless, mut named, mut rest) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
-        for &id in vanished {
+        for &id in &sought.events {
             match file_of(&epoch.index, id) {
                 Some((file, _)) => named.push((id, file)),
                 None => drop(nameless.insert(id)),
             }
         }
-        let names: HashSet<&str> = named.iter().map(|(_, file)| file.as_str()).collect();
+        let eventless: Vec<(TransactionId, String)> =
+            sought.eventless.iter().map(|&id| (id, file_of_transaction(&epoch.index, id))).collect();
+        let names: HashSet<&str> =
+            named.iter().map(|(_, file)| file.as_str()).chain(eventless.iter().map(|(_, file)| file.as_str())).collect();
         let elsewhere = git.elsewhere(|file| names.contains(file) || (!nameless.is_empty() && is_gone(epoch, file)))?;
         for (id, file) in named {
             match elsewhere.get(&file) {
                 Some(Elsewhere { branch, .. }) => drop(in_git.branches.insert(id, (branch.clone(), file))),
+                None => drop(rest.insert(file)),
+            }
+        }
+        for (id, file) in eventless {
+            match elsewhere.get(&file) {
+                Some(Elsewhere { branch, .. }) => drop(in_git.eventless.insert(id, branch.clone())),
                 None => drop(rest.insert(file)),
             }
         }
@@ -107,24 +140,28 @@ impl InGit {
 pub(super) struct Vanished {
     pub(super) findings: Vec<Finding>,
     /// Which feed and which files they were told of.
-    told: Option<(u32, usize, u32, u32)>,
+    told: Option<(u32, usize, u32, u32, u64)>,
     in_git: InGit,
     /// The numbers of which it is known that their events are gone, and the facts of the file that says so.
     forgotten: BTreeMap<u64, EventId>,
     forgotten_seen: Option<Option<Stat>>,
+    pub(super) eventless: Eventless,
 }
 
 impl Keeper {
     /// Tells anew which events this replica has seen and has no more; cheap where nothing came or went.
     pub(super) fn look_for_vanished(&mut self) {
-        let has_learned = self.follow_forgotten();
+        let has_learned = self.follow_forgotten() | self.follow_eventless();
         let feed = &self.index.feed;
-        let state = (feed.incarnation, feed.gone_count(), self.index.transactions.valid_count(), self.index.transactions.len());
+        let transactions = &self.index.transactions;
+        let state = (feed.incarnation, feed.gone_count(), transactions.valid_count(), transactions.len(), self.roster.odd.changes());
         if self.memory.vanished.told.replace(state) == Some(state) && !has_learned {
             return;
         }
         let vanished = &self.memory.vanished;
-        let findings = findings(&self.index, &vanished_events(&self.index, &vanished.forgotten), &vanished.in_git);
+        let events = vanished_events(&self.index, &vanished.forgotten);
+        let is_refused = |file: &str| self.roster.odd.get(file).is_some_and(|odd| matches!(odd.kind, OddKind::Refused(..)));
+        let findings = findings(&self.index, &events, vanished.eventless.gone(), &vanished.in_git, is_refused);
         if findings != self.memory.vanished.findings {
             self.memory.vanished.findings = findings;
             self.mark_dirty();
@@ -155,16 +192,25 @@ impl Keeper {
     }
 
     /// Remembers that these events are known to be gone, and tells no more of them.
-    pub(super) fn forget(&mut self, events: &BTreeSet<EventId>, shared: &Shared) -> Result<(), Failure> {
+    pub(super) fn forget(
+        &mut self,
+        events: &BTreeSet<EventId>,
+        eventless: &BTreeSet<TransactionId>,
+        shared: &Shared,
+    ) -> Result<(), Failure> {
         let failure = |message: String| Failure { message, hint: String::new() };
         let vanished = vanished_events(&self.index, &self.memory.vanished.forgotten);
         let of_event = |(id, numbers): (EventId, Vec<u64>)| numbers.into_iter().map(move |seq| (seq, id));
         let new: Vec<(u64, EventId)> = vanished.into_iter().filter(|(id, _)| events.contains(id)).flat_map(of_event).collect();
         let ids = self.log.ids();
         let is_of_log = |seq: u64, id| usize::try_from(seq).ok().and_then(|seq| ids.get(seq.checked_sub(1)?)) == Some(&id);
-        match self.store.update_forgotten(is_of_log, &new) {
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(failure("another process is at it; nothing was forgotten".to_owned())),
+        let update = self.store.update_forgotten(is_of_log, &new).and_then(|numbers| {
+            let known = self.store.update_eventless(&BTreeSet::new(), eventless)?;
+            Ok(numbers.is_some() && known.is_some())
+        });
+        match update {
+            Ok(true) => {}
+            Ok(false) => return Err(failure("another process is at it; nothing was forgotten".to_owned())),
             Err(error) => return Err(failure(error.to_string())),
         }
         self.look_for_vanished();
@@ -200,10 +246,23 @@ pub(super) fn is_gone(epoch: &Epoch, name: &str) -> bool {
     epoch.store.stat(name).is_err()
 }
 
-fn findings(index: &Index, vanished: &BTreeMap<EventId, Vec<u64>>, in_git: &InGit) -> Vec<Finding> {
+fn findings(
+    index: &Index,
+    vanished: &BTreeMap<EventId, Vec<u64>>,
+    eventless: &BTreeSet<TransactionId>,
+    in_git: &InGit,
+    is_refused: impl Fn(&str) -> bool,
+) -> Vec<Finding> {
     let mut by_file: BTreeMap<String, (TransactionId, usize)> = BTreeMap::new();
     let mut by_branch: BTreeMap<&str, (BTreeSet<&str>, usize)> = BTreeMap::new();
     let mut nameless = 0usize;
+    let eventless: Vec<(TransactionId, String)> = eventless.iter().map(|&id| (id, file_of_transaction(index, id))).collect();
+    for (id, file) in &eventless {
+        match in_git.eventless.get(id) {
+            Some(branch) => drop(by_branch.entry(branch).or_default().0.insert(file)),
+            None => drop(by_file.insert(file.clone(), (*id, 0))),
+        }
+    }
     for &id in vanished.keys() {
         if let Some((branch, file)) = in_git.branches.get(&id) {
             let (files, events) = by_branch.entry(branch).or_default();
@@ -216,9 +275,14 @@ fn findings(index: &Index, vanished: &BTreeMap<EventId, Vec<u64>>, in_git: &InGi
             None => nameless += 1,
         }
     }
+    // What is here and refused is told as that.
+    by_file.retain(|file, _| !is_refused(file));
     let mut findings: Vec<Finding> = by_branch.into_iter().map(|(branch, (files, events))| of_branch(branch, &files, events)).collect();
     findings.extend(by_file.into_iter().map(|(file, (id, events))| {
-        let message = format!("file \"{file}\" was here and is gone, with {events} of the feed's events");
+        let message = match events {
+            0 => format!("file \"{file}\" was here and is gone; it has no event, and a conflict that it resolved is open again"),
+            _ => format!("file \"{file}\" was here and is gone, with {events} of the feed's events"),
+        };
         let hint = if in_git.nowhere.contains(&file) {
             "braidfs restore --forget --all   # acknowledges it: no commit has it; or git fetch CLONE, from a clone that has it".to_owned()
         } else {
@@ -237,7 +301,10 @@ fn findings(index: &Index, vanished: &BTreeMap<EventId, Vec<u64>>, in_git: &InGi
 /// What another branch has is not lost, and it is no fault to have that branch not checked out.
 fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize) -> Finding {
     let merge = format!("git merge {}", quoted(branch));
-    let now = format!("on branch \"{branch}\" now, with {events} of the feed's events");
+    let now = match events {
+        0 => format!("on branch \"{branch}\" now, without an event"),
+        _ => format!("on branch \"{branch}\" now, with {events} of the feed's events"),
+    };
     let mut files_of = files.iter();
     match (files_of.next(), files_of.next()) {
         (Some(file), None) => Finding {

@@ -126,13 +126,24 @@ fn forget(braid: &Braid, arguments: &Arguments, session: &mut Session) -> Result
         }))?;
     } else {
         for (file, events) in &forgotten.files {
-            session.out.line(format!("forgot {}, with {}", harmless(file), counted(*events, "event")))?;
+            let having = if *events == 0 { "which has no event".to_owned() } else { format!("with {}", counted(*events, "event")) };
+            session.out.line(format!("forgot {}, {having}", harmless(file)))?;
         }
         if forgotten.unnamed > 0 {
             session.out.line(format!("forgot {} of which no file is known", counted(forgotten.unnamed, "event")))?;
         }
         let events = forgotten.files.values().sum::<usize>() + forgotten.unnamed;
-        session.out.line(counted_as(events, "event is known to be gone now", "events are known to be gone now"))?;
+        let eventless = forgotten.files.values().filter(|events| **events == 0).count();
+        if eventless > 0 {
+            session.out.line(counted_as(
+                eventless,
+                "transaction without events is known to be gone now",
+                "transactions without events are known to be gone now",
+            ))?;
+        }
+        if eventless == 0 || events > 0 {
+            session.out.line(counted_as(events, "event is known to be gone now", "events are known to be gone now"))?;
+        }
     }
     not_forgotten(&forgotten, arguments.all).map_or(Ok(()), Err)
 }

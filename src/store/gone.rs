@@ -4,15 +4,18 @@
 //! A reader that passed such a number did not get its event. If the event comes back while nobody looks, nothing in the
 //! log or in `events/` tells that it was ever away; this does, so that it gets a fresh number all the same. An event that comes back
 //! and goes again has another number then, of which nobody has said anything.
+//!
+//! Transactions without events have no number; those that are gone are in `.eventcore/braidfs/eventless`, until they are back or somebody
+//! says that this is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::disk::{self, Stat};
-use crate::model::EventId;
+use crate::model::{EventId, TransactionId};
 use crate::store::Store;
 
 /// How long one change waits for another.
@@ -23,6 +26,7 @@ type Numbers = BTreeMap<u64, EventId>;
 
 const GONE: &str = "gone";
 const FORGOTTEN: &str = "forgotten";
+const EVENTLESS: &str = "eventless";
 
 impl Store {
     fn numbers_file(&self, name: &str) -> PathBuf {
@@ -66,6 +70,58 @@ impl Store {
         self.update_numbers(FORGOTTEN, is_of_this_log, add)
     }
 
+    /// The transactions without events that are gone; a line that is none is passed by.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn eventless(&self) -> disk::Result<BTreeSet<TransactionId>> {
+        let bytes = self.disk().read_if_present(&self.numbers_file(EVENTLESS))?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// The facts of the file with these; they differ when it does.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn eventless_stat(&self) -> disk::Result<Option<Stat>> {
+        self.disk().stat_if_present(&self.numbers_file(EVENTLESS))
+    }
+
+    /// Adds transactions without events that are gone, and drops others; durable when it returns. Gives all there are; none if another
+    /// process is at it for too long.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn update_eventless(
+        &self,
+        add: &BTreeSet<TransactionId>,
+        drop: &BTreeSet<TransactionId>,
+    ) -> disk::Result<Option<BTreeSet<TransactionId>>> {
+        self.ensure_dir(&self.layout().private())?;
+        let Some(_guard) = self.lock_gone()? else { return Ok(None) };
+        let before = self.eventless()?;
+        let mut all: BTreeSet<TransactionId> = before.difference(drop).copied().collect();
+        all.extend(add);
+        if all != before {
+            let text: String = all.iter().map(|id| format!("{id}\n")).collect();
+            self.disk().replace_durably(&self.numbers_file(EVENTLESS), &self.temporary(EVENTLESS)?, text.as_bytes())?;
+        }
+        Ok(Some(all))
+    }
+
+    /// Keeps other processes from changing what is gone; none if one is at it for too long.
+    fn lock_gone(&self) -> disk::Result<Option<disk::LockGuard>> {
+        let path = self.layout().private().join("gone.lock");
+        let deadline = Instant::now() + WAIT;
+        loop {
+            match self.disk().try_lock(&path)? {
+                Some(guard) => return Ok(Some(guard)),
+                None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+                None => return Ok(None),
+            }
+        }
+    }
+
     fn read_numbers(&self, name: &str) -> disk::Result<Numbers> {
         let bytes = self.disk().read_if_present(&self.numbers_file(name))?.unwrap_or_default();
         let line = |line: &str| line.split_once(' ').and_then(|(seq_nr, id)| Some((seq_nr.parse().ok()?, id.parse().ok()?)));
@@ -79,15 +135,7 @@ impl Store {
         add: &[(u64, EventId)],
     ) -> disk::Result<Option<Numbers>> {
         self.ensure_dir(&self.layout().private())?;
-        let path = self.layout().private().join("gone.lock");
-        let deadline = Instant::now() + WAIT;
-        let _guard = loop {
-            match self.disk().try_lock(&path)? {
-                Some(guard) => break guard,
-                None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-                None => return Ok(None),
-            }
-        };
+        let Some(_guard) = self.lock_gone()? else { return Ok(None) };
         let before = self.read_numbers(name)?;
         let mut all: Numbers = before.clone().into_iter().filter(|(seq_nr, id)| is_of_this_log(*seq_nr, *id)).collect();
         all.extend(add.iter().copied());

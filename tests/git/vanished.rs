@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use braidfs::format::draft::{DraftKind, parse_draft};
 use braidfs::model::{FindingKind, Severity};
 
 use crate::stage::{Copy, clone, repository};
@@ -323,6 +324,83 @@ fn an_event_that_a_refused_file_may_have_is_not_forgotten_with_the_rest() {
     assert_eq!((&json["unnamed"], &json["withheld"]), (&0.into(), &1.into()));
     let forgot = braidfs(&dir, &["restore", "--forget", "--all", "--force"]).ok();
     assert!(forgot.out.ends_with("\n1 event is known to be gone now\n"), "{}", forgot.out);
+}
+
+/// A resolution as it is: no line of the feed tells that it was ever here.
+#[test]
+fn a_resolution_without_events_that_is_gone_is_told_like_any_other_transaction() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    git(&copy.dir, ["switch", "-q", "-c", "side"]);
+    copy.commit("a", 2);
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    copy.commit("a", 3);
+    git(&copy.dir, ["merge", "-q", "--no-edit", "side"]);
+    copy.follows();
+    let resolve = |copy: &Copy| {
+        let id = copy.braid.forks()[0].conflict.clone();
+        let draft = format!("{{\"resolve\":\"{id}\"}}\n");
+        let committed = copy.braid.append(parse_draft(draft.as_bytes(), DraftKind::Lines).unwrap()).unwrap();
+        assert!(committed.events.is_empty() && copy.braid.forks().is_empty());
+        format!("{}.jsonl", committed.transaction_id)
+    };
+    let gone = |name: &str| {
+        let message = format!("file \"{name}\" was here and is gone; it has no event, and a conflict that it resolved is open again");
+        vec![(Severity::Warning, message)]
+    };
+    let name = resolve(&copy);
+    git(&copy.dir, ["clean", "-q", "-f", "-d"]);
+    copy.follows();
+    assert_eq!(copy.braid.forks().len(), 1);
+    eventually("it is told", || all_told(&copy) == gone(&name));
+    copy.braid.survey().unwrap();
+    let (_, _, hint) = told(&copy);
+    assert!(hint.starts_with("braidfs restore --forget --all   # acknowledges it: no commit has it"), "{hint}");
+    // Also to whoever looks anew, and a restoration says that git has nothing.
+    forget_index(&copy.dir);
+    assert!(braidfs(&copy.dir, &["doctor"]).code(1).out.contains(&gone(&name)[0].1));
+    let found = braidfs(&copy.dir, &["restore"]).code(1);
+    assert!(found.err.contains(&format!("git knows no commit that has 1 file: {name}")), "{}", found.err);
+    let forgot = braidfs(&copy.dir, &["restore", "--forget", "--all"]).ok().out;
+    assert_eq!(forgot, format!("forgot {name}, which has no event\n1 transaction without events is known to be gone now\n"));
+    eventually("a store that is open tells no more of it", || !tells(&copy));
+    assert_eq!(braidfs(&copy.dir, &["restore", "--forget", "--all"]).ok().out, "0 events are known to be gone now\n");
+
+    // On another branch it is not lost.
+    git(&copy.dir, ["switch", "-q", "-c", "settled"]);
+    let name = resolve(&copy);
+    copy.save("settled");
+    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.follows();
+    let elsewhere = format!("file \"{name}\" was here and is on branch \"settled\" now, without an event");
+    assert_eq!(told(&copy).1, elsewhere);
+    let dir = copy.dir.clone();
+    drop(copy);
+    let copy = Copy::open(&dir);
+    let (severity, message, hint) = told(&copy);
+    assert_eq!((severity, message), (Severity::Info, elsewhere));
+    run_with(Command::new("bash").arg("-ec").arg(&hint).current_dir(&dir), b"").ok();
+    copy.follows();
+    assert!(copy.braid.forks().is_empty());
+    copy.no_finding(FindingKind::Vanished);
+
+    // What git's past has comes back, and what stands here refused is told as that alone.
+    git(&dir, ["branch", "-q", "-D", "settled"]);
+    git(&dir, ["rm", "-q", &format!("events/{name}")]);
+    git(&dir, ["commit", "-q", "-m", "a mistake"]);
+    copy.follows();
+    let (severity, _, hint) = told(&copy);
+    assert_eq!((severity, hint), (Severity::Warning, format!("braidfs restore {name}")));
+    let kept = braidfs(&dir, &["restore", "--forget", &name]).code(1);
+    assert!(kept.err.contains(&format!("git still has 1 file: {name}")), "{}", kept.err);
+    assert!(braidfs(&dir, &["restore"]).ok().out.ends_with("\n1 file is back\n"));
+    copy.follows();
+    assert!(copy.braid.forks().is_empty() && !tells(&copy));
+    fs::write(dir.join("events").join(&name), "nonsense\n").unwrap();
+    eventually("it is refused", || copy.braid.forks().len() == 1);
+    eventually("it is told as that alone", || all_told(&copy).is_empty());
 }
 
 #[test]
