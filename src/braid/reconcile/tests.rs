@@ -285,6 +285,17 @@ fn resolved_on_two_clones_at_once_without_events_it_is_over_when_they_have_met()
     let (one, two) = (clones.open(0), clones.open(1));
     assert!(one.forks().is_empty() && two.forks().is_empty());
     assert_eq!(read(&one.tree(), "log.jsonl"), read(&two.tree(), "log.jsonl"));
+    // Both are heads until somebody writes on.
+    assert_eq!(two.epoch().index.transactions.heads().len(), 2);
+    drop((one, two));
+    clones.append(1, &event("s", 9));
+    clones.meet(0, 1);
+    let (one, two) = (clones.open(0), clones.open(1));
+    for clone in [&one, &two] {
+        assert!(clone.forks().is_empty());
+        assert_eq!(clone.epoch().index.transactions.heads().len(), 1);
+    }
+    assert_eq!(read(&one.tree(), "log.jsonl"), read(&two.tree(), "log.jsonl"));
 }
 
 #[test]
