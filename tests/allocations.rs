@@ -7,11 +7,13 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fs;
+use std::time::Duration;
 
 use braidfs::braid::{Braid, OpenOptions};
 use braidfs::format::draft::{DraftKind, parse_draft};
 use braidfs::index::{Arrival, ArrivalEvent, Index};
-use braidfs::model::{EventId, Header, ReplicaId, TransactionId};
+use braidfs::model::{EventId, FindingKind, Header, ReplicaId, TransactionId};
 use braidfs::view::{File, Node, Tree};
 use serde_json::json;
 use uuid::Uuid;
@@ -182,27 +184,83 @@ fn an_append_copies_a_bounded_part_of_the_index_whatever_its_size() {
     assert!(large.bytes < small.bytes + added, "{small:?}, {large:?}");
 }
 
-/// What a commit costs in a store with so many refused files.
-fn committing_beside(refused: usize) -> Cost {
+/// What is worth a report.
+const REPORTED: [FindingKind; 6] = [
+    FindingKind::Quarantined,
+    FindingKind::Dangling,
+    FindingKind::DeliveredTwice,
+    FindingKind::StaleRead,
+    FindingKind::Edited,
+    FindingKind::Vanished,
+];
+
+/// An open store in which so many of each of these are reported.
+fn reporting(count: usize) -> (TestStore, Braid) {
     let mut store = TestStore::new();
-    store.transaction().event("a", "Opened", json!(0)).write();
-    (0..refused).for_each(|n| store.write_raw(&format!("refused-{n}.jsonl"), "no transaction\n"));
-    let braid = Braid::open(&store.path(), &OpenOptions::default()).unwrap();
-    assert_eq!(braid.wait_ready().unwrap().quarantined.len(), refused);
+    (0..count).for_each(|n| store.write_raw(&format!("refused-{n}.jsonl"), "no transaction\n"));
+    let root = store.transaction().event("read", "Opened", json!(0)).write();
+    store.transaction().parents([root]).event("read", "Counted", json!(1)).write();
+    let mut last = root;
+    for n in 0..count {
+        last = store.transaction().parents([last]).base("read", 1).event("reads", "Counted", json!(n)).write();
+    }
+    for n in 0..2 * count {
+        last =
+            store.transaction().parents([last]).header("key", json!(format!("key-{}", n / 2))).event("twice", "Counted", json!(n)).write();
+    }
+    for n in 0..count {
+        last = store.transaction().parents([last, Uuid::from_u128(n as u128 + 1)]).event("dangles", "Counted", json!(n)).write();
+    }
+    let mut chain = |stream: &str| -> Vec<Uuid> {
+        let next = |n| {
+            last = store.transaction().parents([last]).event(stream, "Counted", json!(n)).write();
+            last
+        };
+        (0..count).map(next).collect()
+    };
+    let (edited, vanished) = (chain("edited"), chain("vanishes"));
+    // Who follows does not list the files for each commit.
+    let braid = Braid::open(&store.path(), &OpenOptions { follow: true, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    let path = |id: &Uuid| store.events_dir().join(format!("{id}.jsonl"));
+    for path in edited.iter().map(path) {
+        let text = fs::read_to_string(&path).unwrap();
+        // As most editors do it, so that it has another inode.
+        let new = store.home().join("new");
+        fs::write(&new, text.replacen("\"stream_bases\"", "\"note\":1,\"stream_bases\"", 1)).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+    vanished.iter().map(path).for_each(|path| fs::remove_file(path).unwrap());
+    let findings = braid.refresh().unwrap().findings.clone();
+    for kind in REPORTED {
+        let told = findings.iter().filter(|finding| finding.kind == kind).count();
+        assert!(told > 100 && count > 100, "{kind:?}: {told}");
+    }
+    (store, braid)
+}
+
+/// What a commit costs in such a store.
+fn committing_beside(count: usize) -> Cost {
+    let (_store, braid) = reporting(count);
     let commit = |n: u64| {
         let draft = format!("{{\"stream\":\"b\",\"type\":\"Counted\",\"data\":{n}}}\n");
         braid.append(parse_draft(draft.as_bytes(), DraftKind::Lines).unwrap()).unwrap()
     };
-    // Not the first, which makes an identity, but the cheapest of some: now and then a column makes room for many.
+    // Not the first, which makes an identity, but the cheapest of some: now and then a column makes room for many. Of one that another thread
+    // makes nothing is known.
     commit(0);
-    (1..8).map(|n| cost(|| commit(n)).0).min_by_key(|cost| cost.allocations).unwrap()
+    let some = (1..200).filter_map(|n| {
+        std::thread::sleep(Duration::from_millis(10));
+        Some(cost(|| commit(n)).0).filter(|cost| cost.allocations > 100)
+    });
+    some.take(8).min_by_key(|cost| cost.allocations).expect("some are made on the caller's thread")
 }
 
 #[test]
 fn a_commit_does_not_pay_for_what_there_is_to_report() {
-    let [few, many] = [200, 2_000].map(committing_beside);
-    assert!(few.allocations > 100, "it is made on the caller's thread: {few:?}");
-    assert!(many.allocations <= few.allocations + 16 && many.bytes <= few.bytes + (8 << 10), "{few:?}, {many:?}");
+    let [few, many] = [110, 330].map(committing_beside);
+    // What is copied of an index with 1,320 more transactions is a few KiB; 220 more findings of each kind would be 600.
+    assert!(many.allocations <= few.allocations + 16 && many.bytes <= few.bytes + (32 << 10), "{few:?}, {many:?}");
 }
 
 /// What finding every file in `quarantine/` and its reason costs a file, in a store with so many.

@@ -257,7 +257,6 @@ impl Keeper {
                 self.touched.categories.extend(self.index.category_of(stream));
             }
         }
-        self.mark_dirty();
     }
 
     fn note_written(&mut self, one: &Prepared) {

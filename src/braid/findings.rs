@@ -17,16 +17,27 @@ const WRITERS_TOLD_MAX: usize = 3;
 impl Keeper {
     /// Every finding, the gravest first.
     pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.checkpoint_findings();
+        findings.extend(self.projections.findings());
+        findings.extend(self.shelf.findings());
+        self.lasting_told().with(findings, Vec::dedup).into_findings()
+    }
+
+    /// What is told of all that our own commits do not change: a transaction of ours has a new id, and descends from all that is here. Made
+    /// anew only when something else happened.
+    fn lasting_told(&self) -> Told {
         let files = self.files_told();
+        if let Some((of, told)) = &*self.told.borrow()
+            && Arc::ptr_eq(of, &files)
+        {
+            return told.clone();
+        }
         let mut findings = self.delivered_twice_findings();
         findings.extend(self.stale_read_findings());
         findings.extend(self.dangling_findings(&files));
         findings.extend(self.edited_findings());
         findings.extend(self.memory.findings());
         findings.extend(self.log_findings.iter().cloned());
-        findings.extend(self.checkpoint_findings());
-        findings.extend(self.projections.findings());
-        findings.extend(self.shelf.findings());
         // Git was asked a while ago; what is back by now is known at once.
         let is_refused = |finding: &Finding| finding.file.as_ref().is_some_and(|file| files.is_refused(file));
         findings.retain(|finding| finding.kind != FindingKind::Vanished || !(self.is_here(finding) || is_refused(finding)));
@@ -40,7 +51,8 @@ impl Keeper {
             // Memory and git may both tell that a file has gone or was changed.
             findings.dedup_by(|b, a| a == b || (told_once(a.kind) && a.kind == b.kind && a.file.is_some() && a.file == b.file));
         });
-        told.into_findings()
+        *self.told.borrow_mut() = Some((files, told.clone()));
+        told
     }
 
     /// What is told of the files; made anew only when one of them changed.

@@ -83,6 +83,7 @@ impl Keeper {
         if !went.is_empty() {
             let mut round = Round::default();
             self.depart(went, &mut round);
+            self.tell_anew();
             came.extend(round.again);
         }
         let watcher = shared.filter(|_| !self.progress.ready);
@@ -100,6 +101,7 @@ impl Keeper {
             self.memory.vanished.eventless.note(&self.index, &linked.hidden);
             self.follow_own(&linked.shown);
             self.note_delivered_twice(&linked.shown);
+            self.tell_anew();
             self.forget_hidden(&linked.hidden);
             self.touched.extend(linked.touched);
             came = round.again.into_iter().collect();

@@ -1,5 +1,6 @@
 //! The thread that owns all change: what it is asked, what it notices, what it publishes.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError};
@@ -23,6 +24,7 @@ use crate::braid::roster::Roster;
 use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
 use crate::braid::spans::{count, micros};
+use crate::braid::told::{FilesTold, Told};
 use crate::braid::trouble::{AGAIN, Trouble};
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Watch, WatchedDir};
@@ -87,6 +89,8 @@ pub(super) struct Keeper {
     pub(super) progress: Progress,
     pub(super) touched: Touched,
     pub(super) log_findings: Vec<Finding>,
+    /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
+    pub(super) told: RefCell<Option<(Arc<FilesTold>, Told)>>,
     pub(super) projections: Arc<Projections>,
     pub(super) counters: Counters,
     /// Transactions whose draft's key another one has as well.
@@ -150,6 +154,7 @@ impl Keeper {
             progress: Progress::default(),
             touched: Touched::default(),
             log_findings: Vec::new(),
+            told: RefCell::default(),
             projections,
             counters: Counters::default(),
             delivered_twice: BTreeSet::new(),
@@ -229,6 +234,12 @@ impl Keeper {
     /// Notes that the next look must publish, also where no file changed.
     pub(super) fn mark_dirty(&mut self) {
         self.dirty = true;
+        self.tell_anew();
+    }
+
+    /// Notes that something happened which is no commit of ours.
+    pub(super) fn tell_anew(&mut self) {
+        self.told.take();
     }
 
     /// Serves at a desk until it is told to stop or nobody can ask any more.

@@ -291,6 +291,7 @@ impl Keeper {
     }
 
     fn note_log_problems(&mut self) {
+        self.tell_anew();
         self.log_findings.retain(|finding| finding.kind == FindingKind::DuplicateEvent);
         for problem in self.log.problems() {
             let message = match problem {

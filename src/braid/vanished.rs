@@ -139,8 +139,11 @@ impl InGit {
 #[derive(Default)]
 pub(super) struct Vanished {
     pub(super) findings: Vec<Finding>,
-    /// Which feed and which files they were told of.
-    told: Option<(u32, usize, u32, u32, u64)>,
+    /// Which feed they were told of, how many files had come and gone, and how often those beside the index had changed.
+    told: Option<(u32, usize, u64, u64)>,
+    /// The events that they were told of, and of how many transactions it is known that they have none of those.
+    events: BTreeSet<EventId>,
+    without: u32,
     in_git: InGit,
     /// The numbers of which it is known that their events are gone, and the facts of the file that says so.
     forgotten: BTreeMap<u64, EventId>,
@@ -153,19 +156,30 @@ impl Keeper {
     pub(super) fn look_for_vanished(&mut self) {
         let has_learned = self.follow_forgotten() | self.follow_eventless();
         let feed = &self.index.feed;
-        let transactions = &self.index.transactions;
-        let state = (feed.incarnation, feed.gone_count(), transactions.valid_count(), transactions.len(), self.roster.odd.changes());
-        if self.memory.vanished.told.replace(state) == Some(state) && !has_learned {
+        let state = (feed.incarnation, feed.gone_count(), self.counters.came + self.counters.went, self.roster.odd.changes());
+        let is_told = self.memory.vanished.told.replace(state) == Some(state) && !has_learned;
+        if is_told && !self.has_written_vanished() {
             return;
         }
+        self.memory.vanished.without = self.index.transactions.len();
         let vanished = &self.memory.vanished;
         let events = vanished_events(&self.index, &vanished.forgotten);
         let is_refused = |file: &str| self.roster.odd.get(file).is_some_and(|odd| matches!(odd.kind, OddKind::Refused(..)));
         let findings = findings(&self.index, &events, vanished.eventless.gone(), &vanished.in_git, is_refused);
+        self.memory.vanished.events = events.into_keys().collect();
         if findings != self.memory.vanished.findings {
             self.memory.vanished.findings = findings;
             self.mark_dirty();
         }
+    }
+
+    /// Whether one of them was written again, by a commit of ours that gave its id; looks at what was committed since the last time.
+    fn has_written_vanished(&mut self) -> bool {
+        let Index { transactions, events, pack, .. } = &self.index;
+        let vanished = &mut self.memory.vanished;
+        let new = std::mem::replace(&mut vanished.without, transactions.len())..transactions.len();
+        !vanished.events.is_empty()
+            && new.flat_map(|tx| transactions.events(tx)).any(|event| vanished.events.contains(&events.id(event, pack)))
     }
 
     /// Takes over what git has of them.
@@ -326,4 +340,35 @@ fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize) -> Finding {
 
 fn finding(severity: Severity, message: String, hint: String) -> Finding {
     Finding { kind: FindingKind::Vanished, severity, file: None, transaction_id: None, message, hint }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use std::fs;
+
+    use uuid::Uuid;
+
+    use crate::braid::tests::{append, event, open, store};
+    use crate::model::FindingKind;
+
+    #[test]
+    fn what_vanished_is_told_until_its_event_is_here_again_in_whatever_transaction() {
+        let (_temp, dir) = store();
+        let braid = open(&dir, false);
+        append(&braid, &event("s", 0));
+        let lost = format!("{{\"stream\":\"s\",\"type\":\"T\",\"data\":1,\"event_id\":\"{}\"}}\n", Uuid::from_u128(7));
+        let file = format!("{}.jsonl", append(&braid, &lost).transaction_id);
+        let told = || {
+            let epoch = braid.refresh().unwrap();
+            epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Vanished).count()
+        };
+        assert_eq!(told(), 0);
+        fs::remove_file(dir.join("events").join(file)).unwrap();
+        assert_eq!(told(), 1);
+        append(&braid, &event("s", 2));
+        assert_eq!(told(), 1);
+        append(&braid, &lost);
+        assert_eq!(told(), 0);
+    }
 }
