@@ -214,8 +214,7 @@ impl Keeper {
         self.hide_replaced(names, loaded);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
-                Loaded::Directory(inode) => self.note_unless_passed_over(name, Some(*inode)),
-                Loaded::Nothing => self.note_unless_passed_over(name, None),
+                Loaded::Nothing => self.note_unless_gone(name),
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
@@ -240,7 +239,7 @@ impl Keeper {
             let (now, same) = match loaded {
                 Loaded::Good(good, _) => (Some(&**good), self.is_same(number, good)),
                 Loaded::Refused(..) => (None, false),
-                Loaded::Directory(_) | Loaded::Nothing => continue,
+                Loaded::Nothing => continue,
             };
             // Of the first line nothing may change, also what no view shows.
             if !same || now.is_some_and(|good| good.header_sum != self.index.transactions.header_sum(number)) {
@@ -389,7 +388,6 @@ impl Keeper {
 
 fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {
     match read {
-        Ok((_, Stat { kind: EntryKind::Dir, inode, .. })) => Loaded::Directory(inode),
         Ok((bytes, stat @ Stat { kind: EntryKind::File, .. })) => load(bytes, stat),
         Ok(_) => Loaded::Nothing,
         // A socket cannot be opened at all.

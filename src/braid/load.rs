@@ -33,9 +33,7 @@ pub(super) struct LoadedEvent {
 pub(super) enum Loaded {
     Good(Box<Good>, Stat),
     Refused(String, Option<Stat>),
-    /// A directory, with its inode.
-    Directory(u64),
-    /// Nothing that is read: gone since it was named, a link that leads nowhere, a pipe.
+    /// Nothing that is read: gone since it was named, or no regular file.
     Nothing,
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -170,4 +171,32 @@ fn checkpoints_and_leadership_are_shared() {
     drop(theirs);
     assert!(store.lead("mail").unwrap().is_some());
     assert!(fs::metadata(dir.path().join("locks/6d61696c.lock")).is_ok());
+}
+
+/// What `events/` may hold under a name `*.jsonl` that is no regular file: each is a finding, for this.
+#[test]
+fn eventcore_fs_opens_no_store_with_something_that_is_no_regular_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events/0.jsonl");
+    drop(FileEventStore::open(dir.path()).unwrap());
+    let make: [fn(&Path); 5] = [
+        |path| fs::create_dir(path).unwrap(),
+        |path| std::os::unix::fs::symlink("nowhere", path).unwrap(),
+        |path| std::os::unix::fs::symlink(".", path).unwrap(),
+        |path| std::os::unix::fs::symlink("/dev/null", path).unwrap(),
+        |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+    ];
+    for make in make {
+        make(&path);
+        assert!(FileEventStore::open(dir.path()).is_err(), "{:?}", fs::symlink_metadata(&path));
+        fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+    }
+    // A pipe it opens and waits for: only then can somebody else open it to write without waiting.
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let store = dir.path().to_path_buf();
+    let peer = std::thread::spawn(move || FileEventStore::open(store).is_err());
+    let begun = std::time::Instant::now();
+    let wake = || fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    let is_read = std::iter::repeat_with(wake).take_while(|_| begun.elapsed() < WAIT).any(|opened| opened.is_ok());
+    assert!(is_read && peer.join().unwrap());
 }

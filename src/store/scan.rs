@@ -34,7 +34,7 @@ pub enum ListedKind {
     Directory,
     /// A link that leads nowhere: not read, and eventcore-fs cannot open the store.
     BrokenLink,
-    /// A link to a directory, a device, a socket or a pipe: not read.
+    /// A device, a socket, a pipe, or a link to one of these or to a directory: not read, and eventcore-fs cannot open the store.
     Other,
 }
 

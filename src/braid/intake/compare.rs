@@ -6,7 +6,7 @@ use super::Look;
 use crate::braid::Failure;
 use crate::braid::keeper::Keeper;
 use crate::braid::roster::{Odd, OddKind};
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{self, Disk, EntryKind, Stat};
 use crate::model::TransactionId;
 use crate::store::{Listed, ListedKind};
 
@@ -18,12 +18,12 @@ enum Standing {
     File(Option<u64>),
     /// What `eventcore-fs` trips over.
     NoFile(&'static str),
-    /// A link to a directory, a device, a socket or a pipe: passed over.
-    Other,
 }
 
 const DIRECTORY: &str = "a directory";
 const BROKEN_LINK: &str = "a broken link";
+/// A pipe, a socket, a device, or a link to one of these or to a directory.
+const OTHER: &str = "no regular file";
 
 /// What a name is known to stand for.
 #[derive(Clone, Copy)]
@@ -78,8 +78,8 @@ impl Keeper {
 
     fn verdict(&self, known: Known, standing: Standing) -> Verdict {
         match (known, standing) {
-            (Known::Nothing, Standing::Nothing | Standing::Other) => Verdict::Same,
-            (_, Standing::Nothing | Standing::Other) => Verdict::Gone,
+            (Known::Nothing, Standing::Nothing) => Verdict::Same,
+            (_, Standing::Nothing) => Verdict::Gone,
             (Known::NoFile(before), Standing::NoFile(what)) if before == what => Verdict::Same,
             (Known::Nothing | Known::NoFile(_), Standing::NoFile(what)) => Verdict::NoFile(what),
             // Where it stands in the place of a file, that has gone.
@@ -102,7 +102,7 @@ impl Keeper {
                 ListedKind::File => Standing::File(Some(inode)),
                 ListedKind::Directory => Standing::NoFile(DIRECTORY),
                 ListedKind::BrokenLink => Standing::NoFile(BROKEN_LINK),
-                ListedKind::Other => Standing::Other,
+                ListedKind::Other => Standing::NoFile(OTHER),
             };
             let known = self.known(&name);
             let verdict = self.verdict(known, standing);
@@ -144,24 +144,15 @@ impl Keeper {
         };
         for name in names.iter().filter(|name| name.len() > ".jsonl".len()) {
             let known = self.known(name);
-            // Whoever reads a new name finds out what it is.
-            if matches!(known, Known::Nothing) {
-                came.push(name.clone());
-                continue;
-            }
-            let stat = stat(name)?;
+            let stat = stat(name);
             // One hint for our own rename; whoever rewrites it later changes its facts.
-            if stat.is_some() && self.roster.written.get(name) == stat.as_ref() {
+            if let Ok(Some(stat)) = &stat
+                && self.roster.written.get(name) == Some(stat)
+            {
                 continue;
             }
-            let standing = match stat.map(|stat| stat.kind) {
-                Some(EntryKind::File) => Standing::File(None),
-                Some(EntryKind::Dir) if !self.is_link(name) => Standing::NoFile(DIRECTORY),
-                None if self.is_link(name) => Standing::NoFile(BROKEN_LINK),
-                Some(_) => Standing::Other,
-                None => Standing::Nothing,
-            };
-            match self.verdict(known, standing) {
+            let inode = stat.as_ref().ok().and_then(Option::as_ref).map_or(0, |stat| stat.inode);
+            match self.verdict(known, self.standing(name, stat)?) {
                 Verdict::Same => {}
                 Verdict::Read => came.push(name.clone()),
                 Verdict::Gone => went.push(name.clone()),
@@ -169,25 +160,31 @@ impl Keeper {
                     came.push(name.clone());
                     went.push(name.clone());
                 }
-                Verdict::NoFile(what) => self.note_no_file(name, stat.map_or(0, |stat| stat.inode), what),
+                Verdict::NoFile(what) => self.note_no_file(name, inode, what),
             }
         }
         self.roster.written.clear();
         Ok((came, went))
     }
 
-    /// What a name that was read stands for if it could not be read as a file: it is told, or passed over.
-    pub(super) fn note_unless_passed_over(&mut self, name: &str, directory: Option<u64>) {
-        match directory {
-            // A link to something that is no file is passed over.
-            Some(inode) if !self.is_link(name) => self.note_no_file(name, inode, DIRECTORY),
-            None if self.is_broken_link(name) => self.note_no_file(name, 0, BROKEN_LINK),
-            _ => {}
-        }
+    /// What a name stands for whose facts are these; a pipe is not opened to find out, for that wakes who waits to write to it.
+    fn standing(&self, name: &str, stat: disk::Result<Option<Stat>>) -> disk::Result<Standing> {
+        Ok(match stat.as_ref().map(|stat| stat.map(|stat| stat.kind)) {
+            Ok(Some(EntryKind::File)) => Standing::File(None),
+            Ok(Some(EntryKind::Dir)) if !self.is_link(name) => Standing::NoFile(DIRECTORY),
+            Ok(Some(_)) => Standing::NoFile(OTHER),
+            Ok(None) | Err(_) if self.is_link(name) => Standing::NoFile(BROKEN_LINK),
+            Ok(None) => Standing::Nothing,
+            Err(_) => return stat.map(|_| Standing::Nothing),
+        })
     }
 
-    fn is_broken_link(&self, name: &str) -> bool {
-        self.is_link(name) && self.store.stat(name).is_err_and(|error| error.is_not_found())
+    /// Tells of a name that was to be read what stands there if that is no file by now.
+    pub(super) fn note_unless_gone(&mut self, name: &str) {
+        let path = Disk::entry_path(&self.store.layout().events(), name);
+        if let Ok(Standing::NoFile(what)) = self.standing(name, self.store.disk().stat_if_present(&path)) {
+            self.note_no_file(name, 0, what);
+        }
     }
 
     /// Whether a name is that of a link, wherever it leads.

@@ -1,9 +1,10 @@
 //! What stands under a name in `events/`, and what takes its place.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::braid::tests::{append, event, open, store, text};
 use crate::braid::{Braid, OpenOptions};
@@ -31,9 +32,9 @@ fn make(events: &Path, what: &str, name: &str) {
 
 const ALL: [&str; 6] = ["a directory", "a broken link", "a pipe", "a socket", "a link to a directory", "a link to a device"];
 
-/// By a hint, by a listing, and at a start the same is found: directories and broken links, for `eventcore-fs` trips over them.
+/// By a hint, by a listing, and at a start the same is found, for `eventcore-fs` trips over all of it.
 #[test]
-fn what_is_no_file_is_told_or_passed_over_and_never_waited_for() {
+fn what_is_no_file_is_told_and_never_waited_for() {
     for (follow, is_early) in [(true, false), (false, false), (false, true)] {
         let (_temp, dir) = store();
         let events = dir.join("events");
@@ -42,12 +43,29 @@ fn what_is_no_file_is_told_or_passed_over_and_never_waited_for() {
             make(&events, what, &format!("{n}.jsonl"));
         }
         let braid = braid.unwrap_or_else(|| open(&dir, follow));
-        let expected = ["0.jsonl", "1.jsonl"].map(|name| (FindingKind::UnreadableByEventcore, name.to_owned()));
+        let expected: Vec<_> = (0..ALL.len()).map(|n| (FindingKind::UnreadableByEventcore, format!("{n}.jsonl"))).collect();
         assert_eq!(found(&braid), expected);
         append(&braid, &event("s", 1));
         fs::remove_dir(events.join("0.jsonl")).unwrap();
         assert_eq!(found(&braid), expected[1..]);
     }
+}
+
+/// Who writes to a pipe waits for who reads it, and that is none of us.
+#[test]
+fn a_pipe_is_not_opened_to_find_out_what_it_is() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, true);
+    make(&dir, "a pipe", "pipe");
+    let (pipe, path) = (dir.join("pipe"), dir.join("events/0.jsonl"));
+    let writer = std::thread::spawn(move || fs::File::options().write(true).open(pipe));
+    std::thread::sleep(Duration::from_millis(100));
+    fs::rename(dir.join("pipe"), &path).unwrap();
+    assert_eq!(found(&braid), [(FindingKind::UnreadableByEventcore, "0.jsonl".to_owned())]);
+    let is_woken = writer.is_finished();
+    fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(!is_woken);
 }
 
 /// What is told of a name is what stands there now.
@@ -61,9 +79,10 @@ fn a_directory_in_the_place_of_a_broken_link_is_told_as_one() {
             let epoch = braid.refresh().unwrap();
             epoch.findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>()
         };
-        for what in ["a broken link", "a directory", "a broken link"] {
+        for what in ["a broken link", "a directory", "a pipe", "a broken link", "a link to a directory"] {
             make(&dir.join("events"), what, "0.jsonl");
-            assert_eq!(told(), [format!("\"0.jsonl\" is {what}: eventcore-fs cannot open this store while it is there")]);
+            let named = if matches!(what, "a broken link" | "a directory") { what } else { "no regular file" };
+            assert_eq!(told(), [format!("\"0.jsonl\" is {named}: eventcore-fs cannot open this store while it is there")]);
             if what == "a directory" { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap();
         }
         assert_eq!(told(), [""; 0]);
@@ -110,7 +129,7 @@ fn a_file_in_whose_place_something_else_stands_has_gone() {
             make(&dir.join("events"), what, &format!("{id}.jsonl"));
             let told = found(&braid);
             assert_eq!(text(&braid.tree(), "log.jsonl"), "", "{what}");
-            assert_eq!(told.len(), usize::from(matches!(what, "a directory" | "a broken link")), "{what}: {told:?}");
+            assert_eq!(told.len(), 1, "{what}: {told:?}");
             if what == "a directory" { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap();
             fs::write(&path, bytes).unwrap();
             assert_eq!(found(&braid), [], "{what}");
