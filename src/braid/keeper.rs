@@ -89,6 +89,8 @@ pub(super) struct Keeper {
     pub(super) progress: Progress,
     pub(super) touched: Touched,
     pub(super) log_findings: Vec<Finding>,
+    /// What this process mended by the way, a sentence each.
+    pub(super) mended: BTreeSet<String>,
     /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
     pub(super) told: RefCell<Option<(Arc<FilesTold>, Told)>>,
     pub(super) projections: Arc<Projections>,
@@ -154,6 +156,7 @@ impl Keeper {
             progress: Progress::default(),
             touched: Touched::default(),
             log_findings: Vec::new(),
+            mended: BTreeSet::new(),
             told: RefCell::default(),
             projections,
             counters: Counters::default(),

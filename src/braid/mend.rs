@@ -15,7 +15,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 impl Braid {
     /// Mends what is safe: files whose line ends were changed get the bytes back that their hash is of, what a killed program
-    /// left in `tmp/` goes, a damaged ingestion log is written anew, `.gitattributes` and `.gitignore` get the lines they lack.
+    /// left in `tmp/` goes, a damaged ingestion log is written anew, a lost index is made again, `.gitattributes` and `.gitignore` get the lines they lack.
     ///
     /// Gives a sentence for each thing that was done.
     ///
@@ -23,7 +23,10 @@ impl Braid {
     /// If another program has the lock, or the disk fails.
     pub fn mend(&self) -> Result<Vec<String>, Failure> {
         self.wait_ready()?;
-        let mut done = self.mend_line_ends()?;
+        // What any process that may write mends as it opens a store.
+        let by_the_way = self.at_keeper(|keeper, _| std::mem::take(&mut keeper.mended)).ok_or_else(Failure::closed)?;
+        let mut done: Vec<String> = by_the_way.into_iter().collect();
+        done.extend(self.mend_line_ends()?);
         let store = &self.inner.store;
         let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
         match store.remove_stale_temporaries(&lock, SystemTime::now())? {

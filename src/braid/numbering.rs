@@ -205,8 +205,10 @@ impl Keeper {
     pub(super) fn number_under(&mut self, lock: &CommitLock) {
         self.follow_log();
         self.remember_found(lock);
-        if let Err(error) = self.log.repair(lock) {
-            tracing::warn!(%error, "the torn end of the ingestion log stays");
+        match self.log.repair(lock) {
+            Ok(false) => {}
+            Ok(true) => drop(self.mended.insert("cut off the end of index/ingestion.log, which was half a line".to_owned())),
+            Err(error) => tracing::warn!(%error, "the torn end of the ingestion log stays"),
         }
         let own: HashSet<ReplicaId> = self.identity.own_replicas.iter().copied().collect();
         let transactions = &self.index.transactions;
@@ -293,20 +295,21 @@ impl Keeper {
     fn note_log_problems(&mut self) {
         self.tell_anew();
         self.log_findings.retain(|finding| finding.kind == FindingKind::DuplicateEvent);
-        for problem in self.log.problems() {
-            let message = match problem {
-                LogProblem::Unreadable { seq_nr } => format!("index/ingestion.log has a line before number {seq_nr} that is none"),
-                LogProblem::Skipped { seq_nr } => format!("index/ingestion.log skips numbers before {seq_nr}"),
-                LogProblem::Repeated { seq_nr } => format!("index/ingestion.log gives number {seq_nr} twice; the first line counts"),
-            };
-            self.log_findings.push(Finding {
-                kind: FindingKind::UnreadableByEventcore,
-                severity: Severity::Warning,
-                file: None,
-                transaction_id: None,
-                message,
-                hint: "braidfs doctor --fix".to_owned(),
-            });
-        }
+        let told = |problem: &LogProblem| match problem {
+            LogProblem::Unreadable { seq_nr } => format!("index/ingestion.log has a line before number {seq_nr} that is none"),
+            LogProblem::Skipped { seq_nr } => format!("index/ingestion.log skips numbers before {seq_nr}"),
+            LogProblem::Repeated { seq_nr } => format!("index/ingestion.log gives number {seq_nr} twice; the first line counts"),
+        };
+        // Who writes cuts a torn end off at once, and who follows another that writes may see half a line of it.
+        let torn = self.verify && self.writer == WriterState::ReadOnly && self.log.is_torn();
+        let torn = torn.then(|| "index/ingestion.log ends with half a line".to_owned());
+        self.log_findings.extend(self.log.problems().iter().map(told).chain(torn).map(|message| Finding {
+            kind: FindingKind::UnreadableByEventcore,
+            severity: Severity::Warning,
+            file: None,
+            transaction_id: None,
+            message,
+            hint: "braidfs doctor --fix".to_owned(),
+        }));
     }
 }

@@ -93,6 +93,9 @@ impl Keeper {
             self.saving.saved = saved;
             // Where nothing was left, all is new: how much, is to be known first.
             let listed: Vec<Listed> = if left.base.is_none() { pieces.iter().flatten().collect() } else { Vec::new() };
+            if self.saving.saved.is_some() && left.is_nothing() && !listed.is_empty() {
+                self.mended.insert("made the saved index, as there was none".to_owned());
+            }
             self.restore(left, listed.len());
             read.map_err(again)??;
             while self.verify && self.saving.has_unverified() {

@@ -111,6 +111,14 @@ pub struct Left {
     table_len: Option<usize>,
 }
 
+impl Left {
+    /// Whether it is nothing: there were no files, or none that can be used.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.base.is_none() && self.records.is_empty()
+    }
+}
+
 struct Mapped(Mapping);
 
 impl Bytes for Mapped {
