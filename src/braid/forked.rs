@@ -119,6 +119,7 @@ fn not_open(index: &Index, id: &str) -> Reason {
         format!("no conflict \"{id}\" is known: its id would have {CONFLICT_LEN} hex digits")
     };
     let hint = match open.first() {
+        None => "see what was closed, and by which transaction: braidfs forks --closed".to_owned(),
         Some(conflict) if open.len() == 1 => format!("look at what is open: {}", shown(&conflict.id)),
         _ => "look at what is open: braidfs forks; in a mount: forks/".to_owned(),
     };

@@ -117,6 +117,7 @@ fn settled_without_events_a_fork_is_closed_and_said_to_be() {
     assert_eq!(text, format!("conflict {id} (reconciled)\n  account-0: by {}\n", done["transaction_id"].as_str().unwrap()));
     let again = on(&store, &["reconcile", "--accept", &id]).code(1);
     assert!(again.err.contains("ESTALE") && again.err.contains("nothing is open"), "{}", again.err);
+    assert!(again.err.ends_with("by which transaction: braidfs forks --closed\n"), "{}", again.err);
     assert_eq!(on(&store, &["reconcile"]).ok().out, "no stream is forked\n");
 }
 
