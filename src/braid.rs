@@ -198,7 +198,7 @@ impl Braid {
         let (to_self, at, for_keeper) = (requests.clone(), Arc::clone(&desk), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("keeper".to_owned());
         let thread = thread.spawn(move || Keeper::run(&at, &for_keeper, &inbox, to_self));
-        let thread = thread.map_err(|error| Failure { message: format!("no thread could be started: {error}"), hint: String::new() })?;
+        let thread = thread.map_err(|error| Failure::new(format!("no thread could be started: {error}"), ""))?;
         if options.follow {
             let (shared, store, keeper) = (Arc::downgrade(&shared), Arc::downgrade(&store), requests.clone());
             let started = std::thread::Builder::new().name("survey".to_owned()).spawn(move || survey::follow(shared, store, keeper));
@@ -270,7 +270,7 @@ impl Braid {
     }
 
     fn wait_for(&self, is: impl Fn(&Epoch) -> bool) -> Result<Arc<Epoch>, Failure> {
-        let failed = |message: &str| Failure { message: message.to_owned(), hint: String::new() };
+        let failed = |message: &str| Failure::new(message, "");
         let epoch = self.wait(|epoch| is(epoch) || epoch.progress.failed, Duration::MAX);
         let epoch = epoch.ok_or_else(|| failed("the store was closed while it was opened"))?;
         if is(&epoch) {

@@ -11,7 +11,7 @@ use crate::braid::forked::Proposal;
 use crate::braid::keeper::Keeper;
 use crate::braid::load::{Good, Loaded, load, stamp};
 use crate::braid::spans::{count, micros};
-use crate::braid::{AppendError, Committed, Failure, Shared};
+use crate::braid::{AppendError, Committed, Shared};
 use crate::disk::{self, Stat};
 use crate::epoch::WriterState;
 use crate::format::time::created_at;
@@ -136,7 +136,7 @@ impl Keeper {
             }
         })?;
         self.locking.end();
-        self.is_at_home().map_err(|Failure { message, .. }| AppendError::Storage { errno: Errno::EIO, message })?;
+        self.is_at_home()?;
         self.set_writer(WriterState::Ready);
         self.drain_hints();
         while self.hold.holds() {
@@ -151,7 +151,7 @@ impl Keeper {
         }
         if !self.pending.is_empty() {
             let look = std::mem::take(&mut self.pending);
-            self.take_in(look, Some(shared)).map_err(|Failure { message, .. }| AppendError::Storage { errno: Errno::EIO, message })?;
+            self.take_in(look, Some(shared))?;
         }
         self.number_under(&lock);
         Ok(lock)
@@ -291,5 +291,5 @@ impl Keeper {
 }
 
 pub(super) fn storage(error: &disk::Error) -> AppendError {
-    AppendError::Storage { errno: error.errno(), message: error.to_string() }
+    AppendError::Storage { errno: error.errno(), message: format!("{error}; {}", error.hint()) }
 }

@@ -49,9 +49,9 @@ impl Braid {
         let epoch = self.wait_ready()?;
         let store = &self.inner.store;
         if store.mode() == Mode::ReadOnly {
-            return Err(Failure { message: "the store was opened to be read only".to_owned(), hint: String::new() });
+            return Err(Failure::new("the store was opened to be read only", ""));
         }
-        let known = store.forgotten().map_err(|error| Failure { message: error.to_string(), hint: String::new() })?;
+        let known = store.forgotten().map_err(|error| Failure::new(error.to_string(), ""))?;
         let mut gone: BTreeMap<EventId, Option<String>> =
             vanished_events(&epoch.index, &known).into_keys().map(|id| (id, file_of(&epoch.index, id).map(|(file, _)| file))).collect();
         let mut eventless: BTreeMap<TransactionId, String> =

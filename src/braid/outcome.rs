@@ -76,6 +76,8 @@ impl From<Rejection> for AppendError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
+    /// What a system call reports.
+    pub errno: Errno,
     /// What failed.
     pub message: String,
     /// What helps.
@@ -83,20 +85,32 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// What is no answer of the disk.
+    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { errno: Errno::EIO, message: message.into(), hint: hint.into() }
+    }
+
     /// The keeper has ended.
     pub(super) fn closed() -> Self {
-        Self { message: "the store was closed".to_owned(), hint: String::new() }
+        Self::new("the store was closed", "")
+    }
+}
+
+impl From<Failure> for AppendError {
+    fn from(failure: Failure) -> Self {
+        let Failure { errno, message, hint } = failure;
+        Self::Storage { errno, message: if hint.is_empty() { message } else { format!("{message}; {hint}") } }
     }
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self { message: error.to_string(), hint: error.hint() }
+        Self::new(error.to_string(), error.hint())
     }
 }
 
 impl From<disk::Error> for Failure {
     fn from(error: disk::Error) -> Self {
-        Self { message: error.to_string(), hint: error.hint().to_owned() }
+        Self { errno: error.errno(), ..Self::new(error.to_string(), error.hint()) }
     }
 }

@@ -59,7 +59,7 @@ impl Braid {
         restoration.unnamed = unnamed;
         let store = &self.inner.store;
         let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
-        store.publish(&lock, &files).map_err(|error| Failure { message: error.to_string(), hint: String::new() })?;
+        store.publish(&lock, &files).map_err(|error| Failure::new(error.to_string(), ""))?;
         drop(lock);
         self.refresh()?;
         Ok(restoration)
@@ -102,12 +102,12 @@ fn missing_parents(epoch: &Epoch, bytes: &[u8]) -> Vec<String> {
 }
 
 pub(super) fn failure_of_lock(error: &LockError) -> Failure {
-    Failure { message: error.to_string(), hint: "try again when it has ended".to_owned() }
+    Failure::new(error.to_string(), "try again when it has ended")
 }
 
 impl From<GitError> for Failure {
     fn from(error: GitError) -> Self {
-        Self { message: error.to_string(), hint: error.hint() }
+        Self::new(error.to_string(), error.hint())
     }
 }
 

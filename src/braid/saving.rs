@@ -77,7 +77,7 @@ impl Keeper {
     /// Lists the files, reads the ingestion log and takes over what the last process left, all at once. What is listed is compared with
     /// what was taken over as it comes; gives what is new, and what is missing.
     pub(super) fn begin(&mut self, from_scratch: bool) -> Result<(Vec<String>, Vec<String>), Failure> {
-        let again = |_| Failure { message: "a thread that read the store panicked".to_owned(), hint: String::new() };
+        let again = |_| Failure::new("a thread that read the store panicked", "");
         let store = std::sync::Arc::clone(&self.store);
         std::thread::scope(|scope| {
             let (give, pieces) = channel();

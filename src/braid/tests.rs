@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::braid::{AppendError, Braid, Committed, OpenOptions};
+use crate::disk::{Disk, Op};
 use crate::format::draft::{DraftKind, parse_draft};
 use crate::model::{Draft, Errno, FindingKind};
 use crate::view::Tree;
@@ -595,6 +596,30 @@ fn an_edit_that_keeps_size_and_time_is_found_in_the_background() {
     let braid = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).unwrap();
     let found = braid.wait(|epoch| epoch.quarantined.len() == 5, Duration::from_secs(30));
     assert!(found.is_some(), "{:?}", braid.epoch().findings);
+}
+
+/// As where another user owns the store, or git was run by root: the system says no, and whoever appends is told which directory that is about.
+#[test]
+fn a_store_that_may_not_be_written_says_so_and_how_that_is_cured() {
+    let refused: [(Op, Errno, &str); 4] = [
+        (Op::Rename, Errno::EACCES, "; chmod u+wx DIR/events   # or run it as the user whom it belongs to: ls -ld DIR/events"),
+        (Op::Create, Errno::EACCES, "; chmod u+wx DIR/tmp   # or run it as the user whom it belongs to: ls -ld DIR/tmp"),
+        (Op::List, Errno::EACCES, "; chmod u+rx DIR/events   # or run it as the user whom it belongs to: ls -ld DIR/events"),
+        (Op::Rename, Errno::EROFS, "; the file system is read-only: see why (findmnt), and mount it writable"),
+    ];
+    let (_temp, dir) = store();
+    let dir = dir.canonicalize().unwrap();
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { disk, ..OpenOptions::default() }).unwrap();
+    append(&braid, &event("s", 0));
+    for (op, errno, cure) in refused {
+        twin.fail(op, 0, None, errno);
+        let error = braid.append(draft(&event("s", 1))).unwrap_err();
+        assert_eq!(error.errno(), errno, "{error}");
+        assert!(error.to_string().ends_with(&cure.replace("DIR", dir.to_str().unwrap())), "{error}");
+        twin.heal();
+        append(&braid, &event("s", 2));
+    }
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl TravelError {
 
 impl From<TravelError> for Failure {
     fn from(error: TravelError) -> Self {
-        Self { message: error.to_string(), hint: error.hint() }
+        Self::new(error.to_string(), error.hint())
     }
 }
 

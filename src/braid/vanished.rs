@@ -212,7 +212,7 @@ impl Keeper {
         eventless: &BTreeSet<TransactionId>,
         shared: &Shared,
     ) -> Result<(), Failure> {
-        let failure = |message: String| Failure { message, hint: String::new() };
+        let failure = |message: String| Failure::new(message, "");
         let vanished = vanished_events(&self.index, &self.memory.vanished.forgotten);
         let of_event = |(id, numbers): (EventId, Vec<u64>)| numbers.into_iter().map(move |seq| (seq, id));
         let new: Vec<(u64, EventId)> = vanished.into_iter().filter(|(id, _)| events.contains(id)).flat_map(of_event).collect();

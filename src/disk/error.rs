@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::format::text::quoted_path;
 use crate::model::Errno;
 
 /// A kind of operation; the twin counts and fails operations by it.
@@ -104,14 +105,28 @@ impl Error {
 
     /// What helps, in words for people.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self.errno() {
-            Errno::EACCES | Errno::EPERM => "run it as the user whom it belongs to, or let this one at it: ls -ld, chmod",
+    pub fn hint(&self) -> String {
+        let what = match self.errno() {
+            Errno::EACCES => return self.cure_of_denied(),
+            Errno::EPERM => "run it as the user whom it belongs to, or let this one at it: ls -ld, lsattr -d",
             Errno::EIO => "the disk fails: see what the kernel says (dmesg), and copy what can still be read elsewhere",
             Errno::ENOSPC | Errno::EDQUOT => "make room",
             Errno::EROFS => "the file system is read-only: see why (findmnt), and mount it writable",
             _ => "check the directory's permissions and its disk",
-        }
+        };
+        what.to_owned()
+    }
+
+    /// What lets this user do it: a name is written to its directory.
+    fn cure_of_denied(&self) -> String {
+        let (path, mode) = match self.op {
+            Op::Create | Op::Rename | Op::Remove | Op::CreateDir => (self.path.parent().unwrap_or(&self.path), "u+wx"),
+            Op::List | Op::Watch => (&*self.path, "u+rx"),
+            Op::Read | Op::Map => (&*self.path, "u+r"),
+            _ => (&*self.path, "u+rw"),
+        };
+        let path = quoted_path(path);
+        format!("chmod {mode} {path}   # or run it as the user whom it belongs to: ls -ld {path}")
     }
 
     /// Whether nothing lies at the path.

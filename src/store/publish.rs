@@ -22,7 +22,7 @@ pub enum Published {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// A write or a rename failed; it can be tried again.
-    #[error("{source}")]
+    #[error("{source}; {}", .source.hint())]
     Failed {
         /// What failed.
         #[source]

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 
 use serde_json::Value;
 
 use crate::support::draft::{errno, event, save};
-use crate::support::mount::Mount;
-use crate::support::run::{bash, braidfs_command, run_with};
+use crate::support::mount::{Mount, User};
+use crate::support::run::{bash, bash_as_nobody, braidfs_command, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{eventually, eventually_eq};
 
@@ -281,5 +281,32 @@ fn a_draft_may_have_any_name() {
     fs::rename(&longest, mount.join("staging/x.jsonl")).unwrap();
     assert_eq!((mount.count("log.jsonl"), mount.list("staging").len()), (1, 0));
     assert_eq!(errno(fs::write(mount.join("streams").join(OsStr::from_bytes(b"a\xff")), "x")), libc::EROFS);
+    mount.unmount();
+}
+
+/// The second attempt lists the files first, which says no where the directory may not even be read.
+#[test]
+fn a_store_that_may_not_be_written_says_so_and_names_the_cure() {
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666)).unwrap();
+    let store = TestStore::new();
+    let mount = Mount::options(&store.path()).user(User::Nobody).start();
+    for (mode, cure) in [(0o555, "chmod u+wx "), (0o000, "chmod u+rx ")] {
+        fs::set_permissions(store.events_dir(), fs::Permissions::from_mode(mode)).unwrap();
+        let draft = event("a", 1);
+        for _ in 0..2 {
+            let refused = bash_as_nobody(mount.path(), &format!("echo '{}' > append", draft.trim_end()));
+            assert!(refused.code != 0 && refused.err.contains("Permission denied"), "{mode:o}: {}", refused.err);
+        }
+        let script = format!("echo '{}' > staging/x.jsonl; cat receipts/x.jsonl.json; rm staging/x.jsonl", draft.trim_end());
+        let receipt = bash_as_nobody(mount.path(), &script).ok().json();
+        let reason = &receipt["reasons"][0];
+        assert_eq!(reason["errno"], "EACCES", "{receipt}");
+        let message = reason["message"].as_str().unwrap();
+        let named = format!("{cure}{}", store.events_dir().canonicalize().unwrap().display());
+        assert!(message.contains(&named), "{message}");
+        fs::set_permissions(store.events_dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = format!("echo '{}' > append && wc -l < log.jsonl", event("a", 1).trim_end());
+    assert_eq!(bash_as_nobody(mount.path(), &script).ok().out.trim(), "1");
     mount.unmount();
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::mount::{Mount, User, is_mounted};
-use crate::support::run::{bash, braidfs, braidfs_command, run, run_with};
+use crate::support::run::{bash, bash_as_nobody, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
@@ -175,8 +175,8 @@ fn an_ordinary_user_mounts_through_the_helper() {
     let mount = Mount::options(&store.path()).user(User::Nobody).start();
     let closed = fs::read_dir(mount.path()).unwrap_err();
     assert_eq!(closed.kind(), std::io::ErrorKind::PermissionDenied, "others do not enter, not even root");
-    let script = format!("cd {} && printf '%s' '{}' > staging/x.jsonl && wc -l < log.jsonl", text(mount.path()), EVENT.trim_end());
-    let ran = run("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", &script]).ok();
+    let script = format!("printf '%s' '{}' > staging/x.jsonl && wc -l < log.jsonl", EVENT.trim_end());
+    let ran = bash_as_nobody(mount.path(), &script).ok();
     assert_eq!(ran.out.trim(), "1");
     mount.unmount();
 }
@@ -187,10 +187,7 @@ fn with_allow_other_everyone_reads_and_only_the_owner_appends() {
     fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
     let mount = Mount::options(&store.path()).arg("--allow-other").start();
     fs::write(mount.join("staging/x.jsonl"), EVENT).unwrap();
-    let other = |script: &str| {
-        let script = format!("cd {} && {script}", text(mount.path()));
-        run("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", &script])
-    };
+    let other = |script: &str| bash_as_nobody(mount.path(), script);
     assert_eq!(other("wc -l < log.jsonl").ok().out.trim(), "1");
     for script in ["echo x > staging/y", "echo x > append", "rm receipts/x.jsonl.json"] {
         let refused = other(script);

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::draft::event;
 use crate::support::mount::{Mount, User};
-use crate::support::run::{braidfs, braidfs_command, run_with};
+use crate::support::run::{bash_as_nobody, braidfs, braidfs_command, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{DEADLINE, eventually, eventually_some};
 
@@ -225,13 +225,7 @@ fn a_file_that_may_be_read_again_is_shown_at_once() {
     let path = store.events_dir().join(format!("{denied}.jsonl"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     let mount = Mount::options(&store.path()).user(User::Nobody).start();
-    let as_nobody = |directory: &Path, script: &str| {
-        let mut setpriv = Command::new("setpriv");
-        setpriv
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c"])
-            .arg(format!("cd {} && {script}", directory.display()));
-        run_with(&mut setpriv, b"").ok().out
-    };
+    let as_nobody = |directory: &Path, script: &str| bash_as_nobody(directory, script).ok().out;
     let refused = || {
         let status: serde_json::Value = serde_json::from_str(&as_nobody(mount.path(), "cat status.json")).unwrap();
         let findings = status["findings"].as_array().unwrap();

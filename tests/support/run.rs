@@ -74,6 +74,14 @@ pub fn bash(directory: &Path, script: &str) -> Ran {
     run_with(Command::new("bash").arg("-c").arg(script).current_dir(directory), b"")
 }
 
+/// Runs a script in a directory as the user `nobody`; the tests must run as root for that.
+#[track_caller]
+pub fn bash_as_nobody(directory: &Path, script: &str) -> Ran {
+    // Nobody else may enter: not even root, before it is that user.
+    let script = format!("cd '{}' && {script}", directory.display());
+    run("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", &script])
+}
+
 /// The `braidfs` command of this build, without a store from the environment.
 pub fn braidfs_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_braidfs"));

@@ -73,7 +73,7 @@ impl Keeper {
             return Ok(());
         }
         let message = format!("store '{}' was moved away, or what it lies on is not mounted", self.store.dir().display());
-        Err(Failure { message, hint: "bring it back, or mount it where it is now".to_owned() })
+        Err(Failure::new(message, "bring it back, or mount it where it is now"))
     }
 
     fn verdict(&self, known: Known, standing: Standing) -> Verdict {
