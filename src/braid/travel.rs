@@ -10,6 +10,7 @@ mod choose;
 mod revision;
 mod when;
 
+use std::cell::LazyCell;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::braid::git::{GitError, Oid, Program};
 use crate::braid::numbered::SharedHistory;
+use crate::braid::parents::ParentsInGit;
 use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};
 use crate::model::TransactionId;
@@ -64,8 +66,13 @@ pub enum TravelError {
         oldest: u64,
     },
     /// The transaction is not in the views.
-    #[error("transaction \"{0}\" is not in this store")]
-    UnknownTransaction(TransactionId),
+    #[error("transaction \"{id}\" is not in this store")]
+    UnknownTransaction {
+        /// The one asked for.
+        id: TransactionId,
+        /// Whether the store lies in a git repository, which may have it.
+        in_git: bool,
+    },
     /// A revision whose files are not in `events/` and too large to hold.
     #[error("revision \"{revision}\" holds more than {limit} bytes of files that are not in events/")]
     TooLarge {
@@ -91,8 +98,12 @@ impl TravelError {
                 "position:N, seq:N, epoch:N, time:2026-01-31T12:00:00Z, tx:ID, git:REVISION, or one of the last three without its prefix"
                     .to_owned()
             }
+            // A repository that is made now has no revision.
+            Self::Git(GitError::NoRepository(_)) => {
+                "position:N, seq:N, epoch:N, time:2026-01-31T12:00:00Z or tx:ID; without git there are no revisions".to_owned()
+            }
             Self::Git(error) => error.hint(),
-            Self::UnknownTransaction(id) => format!("git log --all --oneline -- events/{id}.jsonl"),
+            Self::UnknownTransaction { id, in_git } => cure_of_absent(&[*id], *in_git),
             Self::TooLarge { .. } => "check the revision out in a work tree of its own: git worktree add".to_owned(),
             Self::Forgotten { .. } => "seq:N, where N is latest_seq_nr in the status.json of then, or position:N".to_owned(),
             Self::Beyond { .. } | Self::Closed => String::new(),
@@ -104,6 +115,15 @@ impl From<TravelError> for Failure {
     fn from(error: TravelError) -> Self {
         Self::new(error.to_string(), error.hint())
     }
+}
+
+/// What brings transactions here that are not: in git it tells which commits have them.
+fn cure_of_absent(absent: &[TransactionId], in_git: bool) -> String {
+    if !in_git {
+        return ParentsInGit::NoRepository.hint(absent);
+    }
+    let paths: Vec<String> = absent.iter().map(|id| format!("events/{id}.jsonl")).collect();
+    format!("git log --all --oneline -- {}", paths.join(" "))
 }
 
 /// What a name came to: a set of files, whatever it is called.
@@ -172,10 +192,11 @@ impl Travel {
                 return Ok(epoch);
             }
         }
-        let chosen = choose::choose(&moment, &present, &self.history)?;
+        let in_git = LazyCell::new(|| self.git.has_repository());
+        let chosen = choose::choose(&moment, &present, &self.history, || *in_git)?;
         let meaning = Meaning::Transactions(digest(&present, &chosen));
         self.cache().names.put(name, meaning.clone());
-        self.built(meaning, || Ok(build::from_present(&present, &chosen)))
+        self.built(meaning, || Ok(build::from_present(&present, &chosen, |absent| cure_of_absent(absent, *in_git))))
     }
 
     fn at_revision(&self, revision: &str, present: &Arc<Epoch>) -> Result<Arc<Epoch>, TravelError> {

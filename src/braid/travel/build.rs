@@ -4,19 +4,20 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::braid::findings::dangling_findings;
+use crate::braid::travel::cure_of_absent;
 use crate::braid::travel::revision::{FromGit, Revision, names};
 use crate::epoch::{Counters, Epoch, PastFacts, Progress, Quarantined, WriterState};
 use crate::index::feed::{Feed, Slot};
 use crate::index::{Index, Touched};
 use crate::model::{EventId, Finding, FindingKind, TransactionId};
 
-/// The epoch of some transactions of the present.
-pub(super) fn from_present(present: &Epoch, chosen: &[u32]) -> Epoch {
+/// The epoch of some transactions of the present; `hint` says what brings parents that are missing.
+pub(super) fn from_present(present: &Epoch, chosen: &[u32], hint: impl Fn(&[TransactionId]) -> String) -> Epoch {
     let mut index = present.index.clone();
     keep_only(&mut index, chosen);
     number_anew(&mut index);
     let findings = kept_findings(present, &names(present, chosen));
-    epoch(present, index, Vec::new(), findings)
+    epoch(present, index, Vec::new(), findings, hint)
 }
 
 /// The epoch of the files in a commit's tree.
@@ -31,7 +32,7 @@ pub(super) fn from_revision(present: &Epoch, revision: &Revision, elsewhere: Fro
     let mut findings = kept_findings(present, &names(present, &revision.kept));
     findings.extend(revision.foreign.iter().flat_map(|counted| counted.good.findings(&counted.blob.name)));
     let quarantined = quarantined(&index, revision);
-    let past = epoch(present, index, quarantined, findings);
+    let past = epoch(present, index, quarantined, findings, |absent| cure_of_absent(absent, true));
     Epoch { past: Some(PastFacts { incarnation: 0, elsewhere: Some(Arc::new(elsewhere)) }), ..past }
 }
 
@@ -82,14 +83,14 @@ fn quarantined(index: &Index, revision: &Revision) -> Vec<Quarantined> {
     all
 }
 
-/// What tells which commits have a parent: it is the past that lacks it.
-fn in_which_commits(parents: &[TransactionId]) -> String {
-    let paths: Vec<String> = parents.iter().map(|parent| format!("events/{parent}.jsonl")).collect();
-    format!("git log --all --oneline -- {}", paths.join(" "))
-}
-
-fn epoch(present: &Epoch, index: Index, quarantined: Vec<Quarantined>, mut findings: Vec<Finding>) -> Epoch {
-    findings.extend(dangling_findings(&index, |_| false, in_which_commits));
+fn epoch(
+    present: &Epoch,
+    index: Index,
+    quarantined: Vec<Quarantined>,
+    mut findings: Vec<Finding>,
+    hint: impl Fn(&[TransactionId]) -> String,
+) -> Epoch {
+    findings.extend(dangling_findings(&index, |_| false, hint));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
     let count = u64::from(index.transactions.valid_count());
     Epoch {

@@ -10,7 +10,7 @@ use crate::index::history::{Unknown, came_by};
 
 /// The numbers of the chosen transactions in canonical order; but for an epoch, whose parents may have come late, nothing chosen lacks
 /// an ancestor that is here.
-pub(super) fn choose(when: &When, present: &Epoch, history: &SharedHistory) -> Result<Vec<u32>, TravelError> {
+pub(super) fn choose(when: &When, present: &Epoch, history: &SharedHistory, in_git: impl Fn() -> bool) -> Result<Vec<u32>, TravelError> {
     let index = &present.index;
     let transactions = &index.transactions;
     match *when {
@@ -38,7 +38,7 @@ pub(super) fn choose(when: &When, present: &Epoch, history: &SharedHistory) -> R
         }
         When::Time(nanos) => Ok(with_ancestors(present, |tx| parse_rfc3339(&transactions.created_at(tx)).is_some_and(|at| at <= nanos))),
         When::Transaction(id) => {
-            let chosen = transactions.find_valid(id).ok_or(TravelError::UnknownTransaction(id))?;
+            let chosen = transactions.find_valid(id).ok_or_else(|| TravelError::UnknownTransaction { id, in_git: in_git() })?;
             Ok(with_ancestors(present, |tx| tx == chosen))
         }
         // Settled by git.

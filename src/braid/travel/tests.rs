@@ -148,7 +148,35 @@ fn a_transaction_names_its_ancestors_and_a_time_what_was_written_until_then() {
         assert_eq!(past(&braid, &format!("time:{time}")), self::fresh(&files(&dir, names)), "{time}");
     }
     let unknown = "tx:0199b3f0-0000-7000-8000-000000000001";
-    assert!(matches!(braid.at(unknown), Err(TravelError::UnknownTransaction(_))));
+    assert!(matches!(braid.at(unknown), Err(TravelError::UnknownTransaction { .. })));
+}
+
+/// A store outside git: what git would know is asked for elsewhere.
+#[test]
+fn no_hint_for_a_moment_names_git_where_there_is_none() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let (lost, _) = (append(&braid, &event("a", 0)), append(&braid, &event("a", 1)));
+    fs::remove_file(dir.join(format!("events/{}.jsonl", lost.transaction_id))).unwrap();
+    braid.refresh().unwrap();
+    let hints = |braid: &Braid| {
+        let hint = |when: &str| braid.at(when).unwrap_err().hint();
+        let unknown = hint(&format!("tx:{}", lost.transaction_id));
+        let past = braid.at("position:1").unwrap();
+        let dangling = past.findings.iter().find(|finding| finding.kind == FindingKind::Dangling).unwrap();
+        [hint("HEAD"), unknown, dangling.hint.clone()]
+    };
+    let from_a_copy = format!(
+        "cp OTHER/events/{}.jsonl events/   # OTHER is a working copy that has it; this store lies in no git repository",
+        lost.transaction_id
+    );
+    let [revision, unknown, dangling] = hints(&braid);
+    assert_eq!(revision, "position:N, seq:N, epoch:N, time:2026-01-31T12:00:00Z or tx:ID; without git there are no revisions");
+    assert_eq!([unknown, dangling], [from_a_copy.clone(), from_a_copy]);
+    git(&dir, &["init", "-q"]);
+    let of_git = format!("git log --all --oneline -- events/{}.jsonl", lost.transaction_id);
+    let [_, unknown, dangling] = hints(&open(&dir, false));
+    assert_eq!([unknown, dangling], [of_git.clone(), of_git]);
 }
 
 fn commit_all(dir: &Path, message: &str) -> String {
