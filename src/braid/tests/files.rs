@@ -1,0 +1,154 @@
+//! Files that others bring, take, edit and refuse.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+#[test]
+fn files_that_others_bring_and_take_are_followed() {
+    let (temp, dir) = store();
+    let (one, two) = (open(&dir, true), store());
+    let other = open(&two.1, false);
+    append(&one, &event("s", 1));
+    let theirs = append(&other, &event("s", 2));
+    let name = format!("events/{}.jsonl", theirs.transaction_id);
+    fs::copy(two.1.join(&name), dir.join(&name)).unwrap();
+    let patience = Duration::from_secs(30);
+    let both = one.wait(|epoch| epoch.index.log.events.len() == 2 && epoch.feed_shown == 2, patience).expect("the file is taken in");
+    assert_eq!(both.index.transactions.heads().len(), 2);
+    fs::remove_file(dir.join(&name)).unwrap();
+    let gone = one.wait(|epoch| epoch.index.log.events.len() == 1, patience).expect("the file is missed");
+    assert!(text(&Tree::of(gone), "feed.jsonl").ends_with(",\"gone\":true}\n"));
+    fs::copy(two.1.join(&name), dir.join(&name)).unwrap();
+    let back = one.wait(|epoch| epoch.feed_shown == 3, patience).expect("it comes back with a fresh number");
+    let feed = text(&Tree::of(back), "feed.jsonl");
+    assert_eq!(feed.lines().filter(|line| line.contains("gone")).count(), 1, "{feed}");
+    let before = feed;
+    drop(one);
+    assert_eq!(text(&open(&dir, false).tree(), "feed.jsonl"), before);
+    drop(temp);
+}
+
+#[test]
+fn one_bad_file_of_each_kind_is_reported_and_the_rest_works() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let good = append(&braid, &event("s", 1));
+    let name = |id: &str| dir.join(format!("events/{id}.jsonl"));
+    let good_bytes = fs::read(name(&good.transaction_id.to_string())).unwrap();
+    fs::write(name("01a2004b-8b99-77b5-8f07-47642fa99f4c"), b"\xff\xfe").unwrap();
+    fs::write(name("notes"), "not this format\n").unwrap();
+    fs::write(name("copy"), &good_bytes).unwrap();
+    let lost = append(&braid, &event("t", 2));
+    let child = append(&braid, &event("t", 3));
+    fs::remove_file(name(&lost.transaction_id.to_string())).unwrap();
+    let crlf = String::from_utf8(fs::read(name(&child.transaction_id.to_string())).unwrap()).unwrap().replace('\n', "\r\n");
+    // As git writes it: a new file under the old name.
+    fs::write(dir.join("crlf"), crlf).unwrap();
+    fs::rename(dir.join("crlf"), name(&child.transaction_id.to_string())).unwrap();
+    braid.refresh().unwrap();
+    let found = kinds(&braid);
+    for kind in [FindingKind::Quarantined, FindingKind::Duplicate, FindingKind::Dangling, FindingKind::Healed] {
+        assert!(found.contains(&kind), "{kind:?} in {found:?}");
+    }
+    assert_eq!(braid.epoch().quarantined.len(), 2);
+    assert_eq!(braid.epoch().index.log.events.len(), 2);
+    assert!(text(&braid.tree(), "quarantine/notes.jsonl").contains("not this format"));
+    assert!(!text(&braid.tree(), "quarantine/notes.jsonl.reason").is_empty());
+    // A fresh look comes to the same.
+    let before = everything(&braid.tree());
+    // Only who saw it happen knows what was there before.
+    let of_files = |braid: &Braid| -> Vec<_> {
+        let remembered = [FindingKind::Edited, FindingKind::Vanished];
+        braid.epoch().findings.iter().filter(|finding| !remembered.contains(&finding.kind)).cloned().collect()
+    };
+    let findings = of_files(&braid);
+    drop(braid);
+    let again = open(&dir, false);
+    assert_eq!(everything(&again.tree()), before);
+    assert_eq!(of_files(&again), findings);
+}
+
+#[test]
+fn two_files_of_different_bytes_for_one_id_are_both_refused_until_one_goes() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let good = append(&braid, &event("s", 1));
+    let path = dir.join(format!("events/{}.jsonl", good.transaction_id));
+    let other = fs::read_to_string(&path)
+        .unwrap()
+        .replacen("\"parent_transaction_ids\":[]", "\"parent_transaction_ids\":[ ]", 1)
+        .replace("created_at\":\"2", "created_at\":\"1");
+    fs::write(dir.join("events/other.jsonl"), other).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(braid.epoch().index.log.events.len(), 0);
+    assert_eq!(braid.epoch().quarantined.len(), 2);
+    fs::remove_file(dir.join("events/other.jsonl")).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(braid.epoch().index.log.events.len(), 1);
+    assert!(kinds(&braid).is_empty(), "{:?}", kinds(&braid));
+}
+
+/// The SHA-256 of the event ids in canonical order, one a line.
+fn order_hash(braid: &Braid) -> String {
+    let epoch = braid.epoch();
+    let ids = epoch.index.log.events.iter_from(0).map(|event| format!("{}\n", epoch.index.events.id(event, &epoch.index.pack)));
+    Sha256::digest(ids.collect::<String>()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_order_is_the_known_one_on_a_real_history() {
+    let (_temp, dir) = store();
+    let history = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/history-300.jsonl")).unwrap();
+    let starts: Vec<usize> = history.match_indices("{\"record\":\"header\"").map(|(at, _)| at).collect();
+    for (n, &start) in starts.iter().enumerate() {
+        let file = &history[start..starts.get(n + 1).copied().unwrap_or(history.len())];
+        let header: serde_json::Value = serde_json::from_str(file.lines().next().unwrap()).unwrap();
+        fs::write(dir.join(format!("events/{}.jsonl", header["transaction_id"].as_str().unwrap())), file).unwrap();
+    }
+    let braid = open(&dir, false);
+    assert_eq!(braid.epoch().index.transactions.valid_count(), 300);
+    assert_eq!(order_hash(&braid), "87829f37187a2a38231d89515002f5f54baeb409ad5cb032e4b51b0e886c8544");
+}
+
+#[test]
+fn one_draft_delivered_on_two_clones_is_reported() {
+    let (_temp, dir) = store();
+    let (_other_temp, other_dir) = store();
+    let (braid, other) = (open(&dir, false), open(&other_dir, false));
+    let keyed = format!("{{\"key\":\"k\"}}\n{}", event("s", 1));
+    append(&braid, &keyed);
+    let theirs = append(&other, &keyed);
+    let name = format!("events/{}.jsonl", theirs.transaction_id);
+    fs::copy(other_dir.join(&name), dir.join(&name)).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(kinds(&braid).iter().filter(|&&kind| kind == FindingKind::DeliveredTwice).count(), 1);
+    drop(braid);
+    let braid = open(&dir, false);
+    assert_eq!(kinds(&braid).iter().filter(|&&kind| kind == FindingKind::DeliveredTwice).count(), 1);
+    assert!(append(&braid, &keyed).repeated);
+    fs::remove_file(dir.join(&name)).unwrap();
+    braid.refresh().unwrap();
+    assert!(!kinds(&braid).contains(&FindingKind::DeliveredTwice));
+}
+
+#[test]
+fn files_that_cannot_be_listed_are_an_error_until_they_can() {
+    let (_temp, dir) = store();
+    append(&open(&dir, false), &event("s", 1));
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    twin.fail(crate::disk::Op::List, 0, None, Errno::EIO);
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    for failure in [braid.wait_ready().unwrap_err(), braid.wait_ordered().unwrap_err()] {
+        assert!(failure.message.contains("events\" cannot be listed: Input/output error"), "{}", failure.message);
+        assert!(failure.hint.contains("dmesg"), "{}", failure.hint);
+    }
+    assert!(braid.append(draft(&event("s", 2))).is_err());
+    twin.heal();
+    let epoch = braid.wait(|epoch| epoch.progress.ready, Duration::from_secs(60)).unwrap();
+    assert_eq!((epoch.index.transactions.valid_count(), epoch.progress.failed), (1, false));
+    append(&braid, &event("s", 2));
+    assert_eq!(text(&braid.tree(), "feed.jsonl").lines().count(), 2);
+}
