@@ -82,11 +82,10 @@ fn vanished_by_a_branch_switch() {
     let home = tempfile::tempdir().unwrap();
     let copy = repository(&home.path().join("store"));
     copy.commit("a", 1);
-    git(&copy.dir, ["switch", "-q", "-c", "side"]);
-    copy.commit("a", 2);
-    let whole = copy.text("log.jsonl");
-    git(&copy.dir, ["switch", "-q", "main"]);
-    copy.follows();
+    let whole = copy.on_branch("side", |copy| {
+        copy.commit("a", 2);
+        copy.text("log.jsonl")
+    });
     let dir = copy.dir.clone();
     drop(copy);
     let found = findings(&dir);
@@ -331,9 +330,7 @@ fn uncommitted() {
 fn uncommitted_since_a_merge_is_not_finished() {
     cured("uncommitted", |copy, _| {
         git(&copy.dir, ["config", "core.editor", "true"]);
-        git(&copy.dir, ["switch", "-q", "-c", "side"]);
-        copy.commit("b", 8);
-        git(&copy.dir, ["switch", "-q", "main"]);
+        copy.on_branch("side", |copy| copy.commit("b", 8));
         copy.commit("c", 9);
         git(&copy.dir, ["merge", "-q", "--no-commit", "side"]);
     });

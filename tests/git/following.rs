@@ -8,7 +8,7 @@ use braidfs::braid::{Braid, OpenOptions, TravelError};
 use braidfs::model::FindingKind;
 use serde_json::json;
 
-use crate::stage::{self, Copy};
+use crate::stage::{self, Copy, pull};
 use crate::support::git::{git, git_command};
 use crate::support::run::run_with;
 use crate::support::store::TestStore;
@@ -33,11 +33,10 @@ fn open(dir: &Path) -> Copy {
 fn two_branches(dir: &Path) -> Copy {
     let copy = repository(dir);
     copy.commit("a", 1);
-    git(dir, ["switch", "-q", "-c", "side"]);
-    copy.commit("a", 2);
-    copy.commit("b", 3);
-    git(dir, ["switch", "-q", "main"]);
-    copy.follows();
+    copy.on_branch("side", |copy| {
+        copy.commit("a", 2);
+        copy.commit("b", 3);
+    });
     copy.commit("a", 4);
     copy
 }
@@ -53,7 +52,7 @@ fn a_merge_and_a_pull_bring_both_histories_together_on_every_clone() {
     theirs.commit("a", 3);
     theirs.commit("b", 4);
     git(&theirs.dir, ["pull", "-q", "--no-rebase", "--no-edit"]);
-    git(&ours.dir, ["pull", "-q", "--no-rebase", "--no-edit", theirs.dir.to_str().unwrap(), "main"]);
+    pull(&ours.dir, &theirs.dir);
     for copy in [&ours, &theirs] {
         copy.follows();
         assert_eq!((copy.count(), copy.replicas()), (4, 2));
@@ -254,7 +253,7 @@ fn a_partial_clone_has_the_present_and_fetches_the_past_when_it_is_asked_for() {
         copy.save("more");
         copy.follows();
     }
-    git(&one.dir, ["pull", "-q", "--no-rebase", "--no-edit", two.dir.to_str().unwrap(), "main"]);
+    pull(&one.dir, &two.dir);
     one.follows();
     assert_eq!(one.braid.find_origins(std::time::Duration::from_secs(60)).unwrap().origins.len(), 2);
     one.braid.survey().unwrap();

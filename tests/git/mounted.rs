@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use crate::stage::{clone, repository};
+use crate::stage::{clone, pull, repository};
 use crate::support::git::git;
 use crate::support::mount::Mount;
 use crate::support::run::{braidfs, run_with};
@@ -82,7 +82,7 @@ fn a_file_of_a_moment_that_is_open_stays_whole_when_a_merge_changes_the_moment()
         let path = "at/position:2/log.jsonl";
         let mut open = fs::File::open(mount.join(path)).unwrap();
         let before = mount.read("log.jsonl");
-        git(&dir, ["pull", "-q", "--no-rebase", "--no-edit", theirs.dir.to_str().unwrap(), "main"]);
+        pull(&dir, &theirs.dir);
         eventually("what was pulled is shown", || mount.count("log.jsonl") == 3);
         let mut text = String::new();
         open.read_to_string(&mut text).unwrap();
@@ -111,7 +111,7 @@ fn an_epoch_names_what_the_mount_showed_before_a_pull_also_after_a_restart() {
     git(&dir, ["commit", "-q", "-m", "second"]);
     let epoch = || mount.read_json("status.json")["epoch"].as_u64().unwrap();
     let (before, log) = (epoch(), mount.read("log.jsonl"));
-    git(&dir, ["pull", "-q", "--no-rebase", "--no-edit", theirs.dir.to_str().unwrap(), "main"]);
+    pull(&dir, &theirs.dir);
     eventually("what was pulled is shown", || mount.count("log.jsonl") == 4);
     let after = epoch();
     assert!(after > before);

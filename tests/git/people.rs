@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::stage::{Copy, clone, repository};
+use crate::stage::{Copy, clone, pull, repository};
 use crate::support::git::git;
 use crate::support::run::{Ran, braidfs_command, run_with};
 
@@ -63,9 +63,7 @@ fn sync_counts_what_is_to_be_mended() {
     let home = tempfile::tempdir().unwrap();
     let copy = repository(&home.path().join("store"));
     let name = copy.commit("a", 1);
-    git(&copy.dir, ["switch", "-q", "-c", "side"]);
-    copy.commit("a", 2);
-    git(&copy.dir, ["switch", "-q", "main"]);
+    copy.on_branch("side", |copy| copy.commit("a", 2));
     let dir = copy.dir.clone();
     drop(copy);
     let synced = || braidfs(&dir, &["sync", "--offline"]).ok().out;
@@ -137,7 +135,7 @@ fn diff_tells_what_a_merge_brought_and_what_it_did_to_the_streams() {
     theirs.commit("c", 3);
     ours.commit("a", 4);
     ours.commit("a", 5);
-    git(&ours.dir, ["pull", "-q", "--no-rebase", "--no-edit", theirs.dir.to_str().unwrap(), "main"]);
+    pull(&ours.dir, &theirs.dir);
     let said = braidfs(&ours.dir, &["--format", "json", "diff", "HEAD^1", "HEAD"]).ok().json();
     assert_eq!(said["came"].as_array().unwrap().len(), 2, "{said}");
     let streams = said["streams"].as_array().unwrap();
@@ -229,11 +227,10 @@ fn diff_tells_which_streams_a_late_parent_re_orders() {
     let home = tempfile::tempdir().unwrap();
     let copy = repository(&home.path().join("store"));
     copy.commit("a", 1);
-    git(&copy.dir, ["switch", "-q", "-c", "side"]);
-    copy.commit("a", 2);
-    copy.commit("a", 3);
-    git(&copy.dir, ["switch", "-q", "main"]);
-    copy.follows();
+    copy.on_branch("side", |copy| {
+        copy.commit("a", 2);
+        copy.commit("a", 3);
+    });
     copy.commit("a", 4);
     git(&copy.dir, ["cherry-pick", "side"]);
     git(&copy.dir, ["merge", "-q", "--no-edit", "side"]);

@@ -47,6 +47,11 @@ pub fn clone(from: &Path, dir: &Path) -> Copy {
     Copy::open(dir)
 }
 
+/// Merges what a clone has on its branch `main`.
+pub fn pull(dir: &Path, from: &Path) {
+    git(dir, ["pull", "-q", "--no-rebase", "--no-edit", from.to_str().unwrap(), "main"]);
+}
+
 impl Copy {
     pub fn open(dir: &Path) -> Self {
         let braid = Braid::open(dir, &OpenOptions { follow: true, ..OpenOptions::default() }).unwrap();
@@ -75,6 +80,15 @@ impl Copy {
         let committed = self.append(stream, n);
         self.save(&format!("{stream} {n}"));
         format!("{}.jsonl", committed.transaction_id)
+    }
+
+    /// Writes on a new branch, and comes back to the one before.
+    pub fn on_branch<T>(&self, branch: &str, write: impl FnOnce(&Self) -> T) -> T {
+        git(&self.dir, ["switch", "-q", "-c", branch]);
+        let written = write(self);
+        git(&self.dir, ["switch", "-q", "-"]);
+        self.follows();
+        written
     }
 
     pub fn save(&self, message: &str) {

@@ -137,10 +137,7 @@ fn files_of_another_branch_are_told_at_once_with_the_merge_that_brings_them_and_
     let copy = repository(&home.path().join("store"));
     copy.commit("a", 1);
     let (branch, quoted) = ("side/a'b", r"'side/a'\''b'");
-    git(&copy.dir, ["switch", "-q", "-c", branch]);
-    let one = copy.commit("a", 2);
-    git(&copy.dir, ["switch", "-q", "main"]);
-    copy.follows();
+    let one = copy.on_branch(branch, |copy| copy.commit("a", 2));
     let (severity, message, hint) = told(&copy);
     assert_eq!(
         (severity, message),
@@ -332,10 +329,7 @@ fn a_resolution_without_events_that_is_gone_is_told_like_any_other_transaction()
     let home = tempfile::tempdir().unwrap();
     let copy = repository(&home.path().join("store"));
     copy.commit("a", 1);
-    git(&copy.dir, ["switch", "-q", "-c", "side"]);
-    copy.commit("a", 2);
-    git(&copy.dir, ["switch", "-q", "main"]);
-    copy.follows();
+    copy.on_branch("side", |copy| copy.commit("a", 2));
     copy.commit("a", 3);
     git(&copy.dir, ["merge", "-q", "--no-edit", "side"]);
     copy.follows();

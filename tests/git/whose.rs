@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::stage::{Copy, clone, repository};
+use crate::stage::{Copy, clone, pull, repository};
 use crate::support::git::{git, git_command};
 use crate::support::mount::Mount;
 use crate::support::run::{braidfs_command, run_with};
@@ -41,7 +41,7 @@ fn a_branch_is_named_after_its_author_once_git_tells_and_the_plain_name_stays() 
     let dir = ours.dir.clone();
     drop(ours);
     let mount = Mount::start(&dir);
-    git(&dir, ["pull", "-q", "--no-rebase", "--no-edit", "../theirs", "main"]);
+    pull(&dir, Path::new("../theirs"));
     let id = eventually_some("the fork shows", || mount.list("forks").into_iter().next());
     let listed = || mount.list(&format!("forks/{id}/streams/a"));
     let report = || mount.read_json(&format!("forks/{id}/report.json"));
@@ -90,7 +90,7 @@ fn a_branch_is_named_after_its_author_once_git_tells_and_the_plain_name_stays() 
 fn the_command_line_asks_git_itself() {
     let home = tempfile::tempdir().unwrap();
     let (ours, commit) = forked(home.path());
-    git(&ours.dir, ["pull", "-q", "--no-rebase", "--no-edit", "../theirs", "main"]);
+    pull(&ours.dir, Path::new("../theirs"));
     ours.follows();
     let dir = ours.dir.clone();
     drop(ours);
