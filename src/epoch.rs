@@ -2,7 +2,7 @@
 
 mod counters;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::index::{Index, Touched};
@@ -119,6 +119,8 @@ pub struct Epoch {
     pub origins: Arc<BTreeMap<TransactionId, Origin>>,
     /// Conflicts that somebody declined to settle in this working copy, by id; some may be closed by now.
     pub declined: Arc<BTreeMap<String, Declined>>,
+    /// The transactions without events that this working copy has seen and has no more, and of which nobody said that this is known.
+    pub eventless_gone: Arc<BTreeSet<TransactionId>>,
     /// The identity of this working copy, once it has one.
     pub replica_id: Option<ReplicaId>,
     /// What the writer may do.

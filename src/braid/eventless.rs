@@ -2,18 +2,19 @@
 //! their ids.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::braid::keeper::Keeper;
 use crate::disk::Stat;
-use crate::epoch::{Epoch, WriterState};
+use crate::epoch::WriterState;
 use crate::index::Index;
 use crate::model::TransactionId;
 
 /// Those that are gone.
 #[derive(Default)]
 pub(super) struct Eventless {
-    gone: BTreeSet<TransactionId>,
-    /// Those that went since they were last written down.
+    gone: Arc<BTreeSet<TransactionId>>,
+    /// Those that went and are not written down.
     went: BTreeSet<TransactionId>,
     /// The facts of the file that names them.
     seen: Option<Option<Stat>>,
@@ -26,7 +27,7 @@ impl Eventless {
         self.went.extend(eventless.map(|&tx| index.transactions.id(tx)));
     }
 
-    pub(super) fn gone(&self) -> &BTreeSet<TransactionId> {
+    pub(super) fn gone(&self) -> &Arc<BTreeSet<TransactionId>> {
         &self.gone
     }
 }
@@ -39,41 +40,37 @@ impl Keeper {
         if known.seen.is_some() && known.gone.is_empty() && known.went.is_empty() {
             return false;
         }
-        let before = known.gone.clone();
+        let is_here = |id: &TransactionId| self.index.transactions.find_valid(*id).is_some();
+        let mut gone = BTreeSet::clone(&known.gone);
         if let Ok(stat) = self.store.eventless_stat()
             && known.seen.replace(stat) != Some(stat)
         {
-            known.gone = self.store.eventless().unwrap_or_default();
+            gone = self.store.eventless().unwrap_or_default();
         }
-        let is_here = |id: &TransactionId| self.index.transactions.find_valid(*id).is_some();
-        known.went.retain(|id| !is_here(id) && !known.gone.contains(id));
-        let back: BTreeSet<TransactionId> = known.gone.iter().copied().filter(is_here).collect();
-        if !known.went.is_empty() || !back.is_empty() {
-            known.gone.retain(|id| !back.contains(id));
-            known.gone.extend(&known.went);
-            // Who may write nothing remembers it for its own life.
-            if self.writer != WriterState::ReadOnly {
-                match self.store.update_eventless(&known.went, &back) {
-                    Ok(Some(gone)) => {
-                        known.gone = gone;
-                        known.seen = self.store.eventless_stat().ok();
-                        known.went.clear();
-                    }
-                    Ok(None) => tracing::warn!("what is gone cannot be remembered: another process is at it"),
-                    Err(error) => tracing::warn!(%error, "what is gone cannot be remembered"),
+        known.went.retain(|id| !is_here(id));
+        let back: BTreeSet<TransactionId> = gone.iter().copied().filter(is_here).collect();
+        // Who may write nothing remembers it for its own life.
+        let is_due = !known.went.is_empty() || !back.is_empty();
+        if is_due && self.writer != WriterState::ReadOnly {
+            match self.store.update_eventless(&known.went, &back) {
+                Ok(Some(all)) => {
+                    gone = all;
+                    known.went.clear();
+                    known.seen = self.store.eventless_stat().ok();
                 }
+                Ok(None) => tracing::warn!("what is gone cannot be remembered: another process is at it"),
+                Err(error) => tracing::warn!(%error, "what is gone cannot be remembered"),
             }
         }
-        known.gone != before
+        gone.retain(|id| !back.contains(id));
+        gone.extend(&known.went);
+        let is_new = gone != *known.gone;
+        if is_new {
+            known.gone = Arc::new(gone);
+            self.mark_dirty();
+        }
+        is_new
     }
-}
-
-/// Those of an epoch that are gone and that nobody has acknowledged.
-pub(super) fn vanished_transactions(epoch: &Epoch) -> BTreeSet<TransactionId> {
-    // Where it cannot be read what is gone, there is nothing to look for.
-    let mut gone = epoch.store.eventless().unwrap_or_default();
-    gone.retain(|id| epoch.index.transactions.find_valid(*id).is_none());
-    gone
 }
 
 /// The name of the file that had it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::braid::eventless::{file_of_transaction, vanished_transactions};
+use crate::braid::eventless::file_of_transaction;
 use crate::braid::git::Program;
 use crate::braid::restore::{file_name, holding};
 use crate::braid::vanished::{file_of, is_gone, vanished_events};
@@ -55,7 +55,7 @@ impl Braid {
         let mut gone: BTreeMap<EventId, Option<String>> =
             vanished_events(&epoch.index, &known).into_keys().map(|id| (id, file_of(&epoch.index, id).map(|(file, _)| file))).collect();
         let mut eventless: BTreeMap<TransactionId, String> =
-            vanished_transactions(&epoch).into_iter().map(|id| (id, file_of_transaction(&epoch.index, id))).collect();
+            epoch.eventless_gone.iter().map(|&id| (id, file_of_transaction(&epoch.index, id))).collect();
         let mut forgotten = Forgotten::default();
         if let Forget::Named(names) = what {
             let is_meant = |name: &str, id: EventId, file: Option<&String>| file == Some(&file_name(name)) || id.to_string() == name;

@@ -205,6 +205,7 @@ impl Keeper {
             checkpoints: Arc::clone(&self.checkpoints),
             origins: Arc::clone(&self.memory.origins),
             declined: Arc::clone(&self.memory.declined),
+            eventless_gone: Arc::clone(self.memory.vanished.eventless.gone()),
             replica_id: self.identity.replica_id,
             writer: self.writer.clone(),
             progress: self.progress,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use crate::braid::eventless::{file_of_transaction, vanished_transactions};
+use crate::braid::eventless::file_of_transaction;
 use crate::braid::git::{Commit, GitError, LastSaid, Oid, Program, State};
 use crate::braid::load;
 use crate::braid::vanished::{is_gone, vanished_events};
@@ -130,7 +130,7 @@ fn gone(git: &Program, epoch: &Epoch) -> Result<(BTreeSet<String>, usize), GitEr
     if !vanished.is_empty() {
         names.extend(holding(git, epoch, &mut vanished)?);
     }
-    names.extend(vanished_transactions(epoch).into_iter().map(|id| file_of_transaction(&epoch.index, id)));
+    names.extend(epoch.eventless_gone.iter().map(|&id| file_of_transaction(&epoch.index, id)));
     let mut unnamed = 0;
     for id in vanished {
         match events.find(id, &epoch.index.pack, |_| true) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::braid::eventless::{Eventless, file_of_transaction, vanished_transactions};
+use crate::braid::eventless::{Eventless, file_of_transaction};
 use crate::braid::git::{Elsewhere, GitError, Oid, Program};
 use crate::braid::keeper::Keeper;
 use crate::braid::load;
@@ -43,7 +43,7 @@ impl Sought {
     pub(super) fn of(epoch: &Epoch) -> Self {
         // Where it cannot be read what was forgotten, that is looked for too.
         let forgotten = epoch.store.forgotten().unwrap_or_default();
-        Self { events: vanished_events(&epoch.index, &forgotten).into_keys().collect(), eventless: vanished_transactions(epoch) }
+        Self { events: vanished_events(&epoch.index, &forgotten).into_keys().collect(), eventless: BTreeSet::clone(&epoch.eventless_gone) }
     }
 
     pub(super) fn is_empty(&self) -> bool {

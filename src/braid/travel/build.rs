@@ -106,6 +106,7 @@ fn epoch(
         // A fresh store has not asked git.
         origins: Arc::default(),
         declined: Arc::default(),
+        eventless_gone: Arc::default(),
         replica_id: None,
         writer: WriterState::ReadOnly,
         progress: Progress { done: count, of: count, ordered: true, ready: true, failed: false },
