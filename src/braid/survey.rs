@@ -1,24 +1,25 @@
 //! What only git or a longer look can tell; done beside the keeper, never in a commit's way.
 
+mod status;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::braid::git::{GitError, GitStamp, Oid, Program, State, Unfinished};
+use crate::braid::git::{GitError, GitStamp, Oid, Program};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::left_out::left_out;
 use crate::braid::load;
-use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
+use crate::braid::memory::{FirstSaid, good_digest};
 use crate::braid::parents::ParentsInGit;
-use crate::braid::roster::is_claim;
+use crate::braid::survey::status::{ask_git, cures, unanswered};
 use crate::braid::vanished::{InGit, LookedInto, Sought};
 use crate::braid::{Braid, Failure, Shared};
-use crate::disk::quoted_name;
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;
 use crate::index::Index;
-use crate::model::{Errno, Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
+use crate::model::{Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
 use crate::store::Store;
 
 /// How long the next survey waits at least where git's files are as they were.
@@ -304,157 +305,6 @@ fn ask_origins(store: &Store, git: &Program, epoch: &Epoch, asked: &mut Asked) -
             tracing::debug!(%error, "git does not tell who brought the tips of forks");
             BTreeMap::new()
         }
-    }
-}
-
-/// Whether a file may not be read: then neither we nor git know what it says, and the finding that it is refused tells what helps.
-fn is_denied(store: &Store, name: &str) -> bool {
-    store.load(name).is_err_and(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM))
-}
-
-/// What brings files in order that are refused or were changed: the bytes with which git first got them, where these make
-/// sense; a refused one that git never had whole is out of the way elsewhere, as no view has it. One that is whole, and refused
-/// since another file claims its id, stays.
-fn cures(store: &Store, git: Option<&Program>, epoch: &Epoch, first_said: &BTreeMap<String, FirstSaid>) -> BTreeMap<String, String> {
-    let is_wrong = |finding: &&Finding| matches!(finding.kind, FindingKind::Quarantined | FindingKind::Edited);
-    let told = epoch.findings.iter().filter(is_wrong).cloned();
-    // These are told once this survey is taken over.
-    let learned = changed_since(&epoch.index, first_said).into_iter().map(|(name, _)| edited(&name));
-    let wrong: Vec<Finding> = told.chain(learned).take(FILES_ASKED_MAX).collect();
-    let ids: BTreeSet<TransactionId> = wrong.iter().filter_map(|finding| finding.transaction_id).collect();
-    let origins = git.and_then(|git| git.origins(&ids, ORIGINS_PATIENCE).ok()).unwrap_or_default();
-    let original = |id: TransactionId, name: &str| {
-        let commit = &origins.get(&id)?.commit;
-        let bytes = git?.file_in(commit, name).ok()?;
-        let is_whole = load::read(&bytes).is_ok_and(|good| good.header.transaction_id == id);
-        is_whole.then_some((commit, bytes))
-    };
-    let mut cures = BTreeMap::new();
-    for finding in &wrong {
-        let Some(name) = &finding.file else { continue };
-        if is_denied(store, name) {
-            continue;
-        }
-        if let Some((commit, bytes)) = finding.transaction_id.and_then(|id| original(id, name)) {
-            if store.load(name).is_ok_and(|(now, _)| now != bytes) {
-                let commit: String = commit.chars().take(12).collect();
-                cures.insert(name.clone(), format!("git checkout {commit} -- events/{}", quoted_name(name)));
-            }
-        } else if finding.kind == FindingKind::Quarantined && !is_claim(&finding.message) {
-            let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted_name(name));
-            cures.insert(name.clone(), cure);
-        }
-    }
-    cures
-}
-
-fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), GitError> {
-    let changes = git.changes()?;
-    let in_state =
-        |states: &[State]| changes.iter().filter(|change| states.contains(&change.state)).map(|change| change.name.as_str()).collect();
-    let mut new: Vec<&str> = in_state(&[State::Untracked, State::Added]);
-    // What has another name, or stands beside the views for another reason, is told as that.
-    new.retain(|name| epoch.shows_file(name));
-    if !new.is_empty() {
-        surveyed.findings.extend(uncommitted(&new, git.unfinished()?));
-    }
-    let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
-    let mut back = Vec::new();
-    for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
-        // Git also calls changed what was given its bytes back and has another size than git remembers.
-        if is_denied(&epoch.store, name) || git.is_as_committed(name)? {
-            changed.retain(|other| *other != name);
-        } else if git.is_original(name)? {
-            // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
-            changed.retain(|other| *other != name);
-            back.push(name);
-        }
-    }
-    if !back.is_empty() {
-        let git_is_at_it = git.unfinished()?.is_some();
-        surveyed.findings.extend(back.into_iter().map(|name| brought_back(name, git_is_at_it)));
-    }
-    let remembered = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Edited);
-    for name in remembered.filter_map(|finding| finding.file.as_deref()).take(FILES_ASKED_MAX) {
-        if !is_denied(&epoch.store, name) && git.is_original(name)? {
-            surveyed.originals.push(name.to_owned());
-        }
-    }
-    // What was healed is told as that.
-    let is_healed =
-        |name: &&str| epoch.findings.iter().any(|finding| finding.kind == FindingKind::Healed && finding.file.as_deref() == Some(*name));
-    surveyed.findings.extend(changed.into_iter().filter(|name| !is_healed(name)).map(edited));
-    let deleted: Vec<&str> = in_state(&[State::Deleted]);
-    surveyed.findings.extend(deleted.into_iter().map(deleted_finding));
-    let transactions = &epoch.index.transactions;
-    let missing = transactions.missing().keys().take(PARENTS_ASKED_MAX).map(|&parent| transactions.id(parent));
-    surveyed.parents = ParentsInGit::ask(git, missing.collect())?;
-    surveyed.findings.extend(git.lacks()?.sentences().map(|lack| Finding {
-        kind: FindingKind::GitSetup,
-        severity: Severity::Warning,
-        file: None,
-        transaction_id: None,
-        message: lack.to_owned(),
-        hint: "braidfs git setup".to_owned(),
-    }));
-    Ok(())
-}
-
-/// Git is there and gave no answer, so nothing is told of what only it knows.
-fn unanswered(reason: &str, hint: String) -> Finding {
-    Finding {
-        kind: FindingKind::GitSetup,
-        severity: Severity::Warning,
-        file: None,
-        transaction_id: None,
-        message: format!("git could not be asked what is uncommitted, changed or gone: {reason}"),
-        hint,
-    }
-}
-
-/// While git has something to finish, nothing is committed beside it: that comes first, and may already bring these files along.
-fn uncommitted(names: &[&str], unfinished: Option<Unfinished>) -> Option<Finding> {
-    let sync = "braidfs sync --offline";
-    let first = names.first()?;
-    Some(Finding {
-        kind: FindingKind::Uncommitted,
-        severity: Severity::Info,
-        file: (names.len() == 1).then(|| (*first).to_owned()),
-        transaction_id: None,
-        message: counted_as(names.len(), "transaction file is not committed to git yet", "transaction files are not committed to git yet"),
-        hint: match unfinished.map(Unfinished::finishing) {
-            None => sync.to_owned(),
-            Some(Some(finishing)) => format!("{finishing} && {sync}"),
-            Some(None) => format!("{sync}   # it says what git has to finish first"),
-        },
-    })
-}
-
-/// A file that has its first bytes again, which the last commit does not have.
-fn brought_back(name: &str, git_is_at_it: bool) -> Finding {
-    let path = format!("events/{}", quoted_name(name));
-    Finding {
-        kind: FindingKind::Uncommitted,
-        severity: Severity::Info,
-        file: Some(name.to_owned()),
-        transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
-        message: format!("file \"{name}\" has its first bytes again, and that is not committed to git yet"),
-        hint: if git_is_at_it {
-            format!("git add {path}   # and finish what git has begun")
-        } else {
-            format!("git add {path} && git commit -m \"bring an event back\" -- {path}")
-        },
-    }
-}
-
-fn deleted_finding(name: &str) -> Finding {
-    Finding {
-        kind: FindingKind::Vanished,
-        severity: Severity::Warning,
-        file: Some(name.to_owned()),
-        transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
-        message: format!("file \"{name}\" is committed to git and gone from events/"),
-        hint: format!("braidfs restore {}", quoted_name(name)),
     }
 }
 
