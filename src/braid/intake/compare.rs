@@ -144,6 +144,11 @@ impl Keeper {
         };
         for name in names.iter().filter(|name| name.len() > ".jsonl".len()) {
             let known = self.known(name);
+            // Whoever reads a new name finds out what it is; a look at each of a checkout's thousands costs more than it is worth.
+            if matches!(known, Known::Nothing) {
+                came.push(name.clone());
+                continue;
+            }
             let stat = stat(name);
             // One hint for our own rename; whoever rewrites it later changes its facts.
             if let Ok(Some(stat)) = &stat
@@ -167,7 +172,7 @@ impl Keeper {
         Ok((came, went))
     }
 
-    /// What a name stands for whose facts are these; a pipe is not opened to find out, for that wakes who waits to write to it.
+    /// What a name stands for whose facts are these.
     fn standing(&self, name: &str, stat: disk::Result<Option<Stat>>) -> disk::Result<Standing> {
         Ok(match stat.as_ref().map(|stat| stat.map(|stat| stat.kind)) {
             Ok(Some(EntryKind::File)) => Standing::File(None),

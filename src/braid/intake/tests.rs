@@ -1,10 +1,9 @@
 //! What stands under a name in `events/`, and what takes its place.
 
 use std::fs;
-use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::braid::tests::{append, event, open, store, text};
 use crate::braid::{Braid, OpenOptions};
@@ -49,23 +48,6 @@ fn what_is_no_file_is_told_and_never_waited_for() {
         fs::remove_dir(events.join("0.jsonl")).unwrap();
         assert_eq!(found(&braid), expected[1..]);
     }
-}
-
-/// Who writes to a pipe waits for who reads it, and that is none of us.
-#[test]
-fn a_pipe_is_not_opened_to_find_out_what_it_is() {
-    let (_temp, dir) = store();
-    let braid = open(&dir, true);
-    make(&dir, "a pipe", "pipe");
-    let (pipe, path) = (dir.join("pipe"), dir.join("events/0.jsonl"));
-    let writer = std::thread::spawn(move || fs::File::options().write(true).open(pipe));
-    std::thread::sleep(Duration::from_millis(100));
-    fs::rename(dir.join("pipe"), &path).unwrap();
-    assert_eq!(found(&braid), [(FindingKind::UnreadableByEventcore, "0.jsonl".to_owned())]);
-    let is_woken = writer.is_finished();
-    fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(!is_woken);
 }
 
 /// What is told of a name is what stands there now.
