@@ -28,7 +28,7 @@ pub use layout::Layout;
 pub use lock::{CommitLock, LockError};
 pub use open::{Mode, OpenError, Store, is_fresh_clone};
 pub use probe::Probe;
-pub use publish::{Published, WriteError};
+pub use publish::{Group, Published, WriteError};
 pub use receipts::{RECEIPT_AGE_MAX, RECEIPTS_MAX, Receipts};
 pub use scan::{Listed, ListedKind};
 pub use snapshot::{Coverage, NewSnapshot, SNAPSHOTS_KEPT, Snapshot, SnapshotError, SnapshotMeta};

@@ -1,5 +1,6 @@
 //! From drafts to durable transactions: one section under the lock for all that wait together.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use crate::braid::check::{Verdict, bases, check, committed};
 use crate::braid::forked::Proposal;
 use crate::braid::keeper::Keeper;
-use crate::braid::load::{Good, Loaded, load, stamp};
+use crate::braid::load::{Good, Loaded, load};
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Shared};
 use crate::disk::{self, Stat};
@@ -18,7 +19,7 @@ use crate::format::time::created_at;
 use crate::format::transaction::{EncodeEvent, FORMAT_VERSION, encode};
 use crate::index::Index;
 use crate::model::{Draft, Errno, EventId, Header, TransactionId};
-use crate::store::{CommitLock, LockError, Published, WriteError};
+use crate::store::{CommitLock, Group, LockError, Published, WriteError};
 
 /// How long a commit waits for the lock and for git.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ type Reply = Sender<Result<Committed, AppendError>>;
 struct Prepared {
     reply: Reply,
     name: String,
-    bytes: Vec<u8>,
+    stat: Stat,
     number: u32,
     good: Box<Good>,
     offset: u64,
@@ -50,14 +51,15 @@ impl Keeper {
         let begun = Instant::now();
         let lock = match self.enter_section(shared) {
             Ok(lock) => lock,
+            Err(error) => return self.refuse_all(group, &error, shared),
+        };
+        // Not a borrow of the keeper, which is changed while the files are on their way.
+        let store = Arc::clone(&self.store);
+        let mut files = match store.group(&lock, group.len()) {
+            Ok(files) => files,
             Err(error) => {
-                self.counters.failed += group.len() as u64;
-                for (_, reply) in group {
-                    // Whoever asked may have gone; the same below.
-                    let _ = reply.send(Err(error.clone()));
-                }
-                self.publish_if_dirty(shared);
-                return;
+                let error = if error.op.is_sync() { self.sync_failed(&error) } else { storage(&error) };
+                return self.refuse_all(group, &error, shared);
             }
         };
         let mut next = self.index.clone();
@@ -67,7 +69,7 @@ impl Keeper {
             match self.record(&next, &mut proposal).and_then(|()| check(self.memory.context(&next), &proposal)) {
                 Err(rejection) => done.push((reply, Err(rejection.into()))),
                 Ok(Verdict::Repeated(committed)) => done.push((reply, Ok(committed))),
-                Ok(Verdict::Write(resolves)) => match self.prepare(&mut next, &proposal.draft, resolves) {
+                Ok(Verdict::Write(resolves)) => match self.prepare(&mut next, &mut files, &proposal.draft, resolves) {
                     Ok(make) => {
                         self.foreign.note_written(&proposal.draft);
                         prepared.push(make(reply));
@@ -76,13 +78,23 @@ impl Keeper {
                 },
             }
         }
-        self.write(&lock, next, prepared, &mut done);
+        self.write(&lock, files, next, prepared, &mut done);
         drop(lock);
         self.count(&done, begun, &span);
         self.publish_if_dirty(shared);
         for (reply, result) in done {
             let _ = reply.send(result);
         }
+    }
+
+    /// Answers all of a group with what kept it from being looked at.
+    fn refuse_all(&mut self, group: Vec<(Box<Proposal>, Reply)>, error: &AppendError, shared: &Shared) {
+        self.counters.failed += group.len() as u64;
+        for (_, reply) in group {
+            // Whoever asked may have gone; the same elsewhere.
+            let _ = reply.send(Err(error.clone()));
+        }
+        self.publish_if_dirty(shared);
     }
 
     fn count(&mut self, done: &[(Reply, Result<Committed, AppendError>)], begun: Instant, span: &tracing::Span) {
@@ -162,10 +174,11 @@ impl Keeper {
         AppendError::Storage { errno: Errno::EROFS, message: error.to_string() }
     }
 
-    /// Makes a transaction's file and enters it into the index that is to come.
+    /// Writes a transaction's file and, while the disk works on it, enters it into the index that is to come.
     fn prepare(
         &self,
         next: &mut Index,
+        files: &mut Group<'_>,
         draft: &Draft,
         resolves: Vec<String>,
     ) -> Result<impl FnOnce(Reply) -> Prepared + use<>, AppendError> {
@@ -202,32 +215,40 @@ impl Keeper {
             })
             .collect();
         let bytes = encode(&header, &events);
+        let name = format!("{}.jsonl", header.transaction_id);
+        let stat = files.write(&name, &bytes).map_err(|error| storage(&error))?;
         // What is written is read back as anybody would read it, so the views show exactly the file.
-        let stat = Stat { device: 0, inode: 0, size: bytes.len() as u64, mtime_ns: 0, kind: disk::EntryKind::File };
         let Loaded::Good(good, _) = load(&bytes, stat) else {
+            files.take_back();
             return Err(AppendError::Storage { errno: Errno::EIO, message: "the transaction could not be read back".to_owned() });
         };
         let offset = next.pack.len();
-        let number = next.enter(&good.arrival(None, None), &good.lines);
+        let number = next.enter(&good.arrival(None, Some(stat)), &good.lines);
         next.link(&[number], &[]);
-        let name = format!("{}.jsonl", header.transaction_id);
-        Ok(move |reply| Prepared { reply, name, bytes, number, good, offset })
+        Ok(move |reply| Prepared { reply, name, stat, number, good, offset })
     }
 
     /// Makes a group durable, then numbers and shows it.
-    fn write(&mut self, lock: &CommitLock, next: Index, prepared: Vec<Prepared>, done: &mut Vec<(Reply, Result<Committed, AppendError>)>) {
+    fn write(
+        &mut self,
+        lock: &CommitLock,
+        files: Group<'_>,
+        next: Index,
+        prepared: Vec<Prepared>,
+        done: &mut Vec<(Reply, Result<Committed, AppendError>)>,
+    ) {
         if prepared.is_empty() {
             return;
         }
-        let files: Vec<(String, Vec<u8>)> = prepared.iter().map(|one| (one.name.clone(), one.bytes.clone())).collect();
-        if let Err(error) = self.store.publish(lock, &files) {
+        if let Err(error) = files.publish() {
             self.not_written(&error, prepared, done);
             return;
         }
         let numbers: Vec<u32> = prepared.iter().map(|one| one.number).collect();
         self.adopt(next, &numbers);
         for one in &prepared {
-            self.note_written(one);
+            self.save_entered(&one.good, one.stat, one.offset, &one.name);
+            self.roster.written.insert(one.name.clone(), one.stat);
         }
         // A local commit's numbers can be derived again from the chain, so their lines need no sync of their own.
         self.unnumbered.extend(&numbers);
@@ -256,14 +277,6 @@ impl Keeper {
                 self.touched.types.insert(self.index.events.event_type(event));
                 self.touched.categories.extend(self.index.category_of(stream));
             }
-        }
-    }
-
-    fn note_written(&mut self, one: &Prepared) {
-        if let Ok(stat) = self.store.stat(&one.name) {
-            self.index.transactions.set_file(one.number, stat.inode, stamp(stat), one.good.header_sum);
-            self.save_entered(&one.good, stat, one.offset, &one.name);
-            self.roster.written.insert(one.name.clone(), stat);
         }
     }
 

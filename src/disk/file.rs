@@ -1,6 +1,7 @@
 //! An open file.
 
 use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -71,6 +72,19 @@ impl DiskFile {
         self.file.set_len(size).context(Op::Truncate, &self.path)?;
         self.note(|model, key| model.truncate(key, size));
         Ok(())
+    }
+
+    /// Lets the disk begin to write the content, so that a sync waits the less for it (`sync_file_range`). Nothing is promised; what fails
+    /// is told by that sync.
+    pub fn begin_writing(&self) {
+        let begin = || {
+            // SAFETY: the descriptor is that of an open file, and no memory is passed.
+            #[allow(unsafe_code)]
+            let _ = unsafe { libc::sync_file_range(self.file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+            Ok(())
+        };
+        // Not every file system can; the sync writes it then.
+        let _ = self.disk.for_real(begin);
     }
 
     /// Makes content and facts durable (`fsync`); the name needs [`Disk::sync_dir`].

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk;
+use crate::disk::{self, DiskFile, Filesystem, Stat};
 use crate::model::Errno;
 use crate::store::{CommitLock, Store};
 
@@ -68,35 +68,37 @@ impl WriteError {
 struct Passage {
     from: PathBuf,
     to: PathBuf,
+    /// Open as long as it has to be synced by itself. Closed before it gets its name, or whoever watches `events/` is told twice.
+    file: Option<DiskFile>,
+}
+
+/// Transaction files that come into `events/` together; what of them did not get there is removed with this.
+pub struct Group<'a> {
+    store: &'a Store,
+    events: PathBuf,
+    tmp: PathBuf,
+    /// Set where all are synced at once.
+    filesystem: Option<Filesystem>,
+    passages: Vec<Passage>,
+    renamed: usize,
 }
 
 impl Store {
-    /// Publishes transaction files, in order, as one group: none has its name before all are durable.
-    ///
-    /// `files` are names in `events/` with their bytes. One file costs two syncs and one rename, a group the same renames
-    /// and two or three syncs in all, or one for each file where other programs have much to be written. Errors with `EEXIST`
-    /// when a name is taken. An error says what is there; `tmp/` is clean.
-    pub fn publish(&self, _lock: &CommitLock, files: &[(String, Vec<u8>)]) -> Result<(), WriteError> {
-        let events = self.layout().events();
-        let passages = self.passages(files, &events);
-        let mut renamed = 0;
-        let moved = self.write_group(files, &passages, &events).and_then(|()| {
-            passages.iter().try_for_each(|passage| {
-                self.disk().rename_noreplace(&passage.from, &passage.to)?;
-                renamed += 1;
-                Ok(())
-            })
-        });
-        if moved.is_err() {
-            for passage in passages.iter().skip(renamed) {
-                // What cannot be removed now is a stale temporary file, and harmless.
-                let _ = self.disk().remove_if_present(&passage.from);
-            }
-        }
-        if renamed > 0 {
-            self.disk().sync_dir(&events).map_err(|error| WriteError::of(error, Published::Uncertain(renamed)))?;
-        }
-        moved.map_err(|error| WriteError::of(error, Published::First(renamed)))
+    /// Publishes transaction files, in order, as one group ([`Group`]).
+    pub fn publish(&self, lock: &CommitLock, files: &[(String, Vec<u8>)]) -> Result<(), WriteError> {
+        let failed = |error| WriteError::of(error, Published::First(0));
+        let mut group = self.group(lock, files.len()).map_err(failed)?;
+        files.iter().try_for_each(|(name, bytes)| group.write(name, bytes).map(|_| ())).map_err(failed)?;
+        group.publish()
+    }
+
+    /// A group that is going to have so many files at most.
+    pub fn group<'a>(&'a self, _lock: &'a CommitLock, files_max: usize) -> disk::Result<Group<'a>> {
+        let (events, tmp) = (self.layout().events(), self.layout().tmp());
+        // Opened before the writes: a failure of the kernel to write back is reported to those who were there.
+        let at_once = files_max >= SYNCFS_FILES_MIN && self.disk().owes_little();
+        let filesystem = if at_once { Some(self.disk().in_dir(&tmp, || self.disk().open_filesystem(&tmp))?) } else { None };
+        Ok(Group { store: self, events, tmp, filesystem, passages: Vec::with_capacity(files_max), renamed: 0 })
     }
 
     /// Gives a file in `events/` other bytes, durably: only for one that is not what its writer wrote.
@@ -107,26 +109,85 @@ impl Store {
         let temporary = self.temporary("mended")?;
         self.disk().replace_durably(&disk::Disk::entry_path(&self.layout().events(), name), &temporary, bytes)
     }
+}
 
-    fn passages(&self, files: &[(String, Vec<u8>)], events: &Path) -> Vec<Passage> {
-        let tmp = self.layout().tmp();
-        files.iter().map(|(name, _)| Passage { from: tmp.join(format!("{name}.tmp")), to: events.join(name) }).collect()
-    }
-
-    fn write_group(&self, files: &[(String, Vec<u8>)], passages: &[Passage], events: &Path) -> disk::Result<()> {
-        self.ensure_dir(events)?;
-        let tmp = self.layout().tmp();
-        self.disk().create_dir(&tmp)?;
-        // Opened before the writes: a failure of the kernel to write back is reported to those who were there.
-        let at_once = files.len() >= SYNCFS_FILES_MIN && self.disk().owes_little();
-        let filesystem = if at_once { Some(self.disk().open_filesystem(&tmp)?) } else { None };
-        for ((_, bytes), passage) in files.iter().zip(passages) {
-            let file = self.disk().write_new(&passage.from, bytes)?;
-            if filesystem.is_none() {
-                file.sync()?;
+impl Group<'_> {
+    /// Writes the next file, `name` in `events/` once the group is published. The disk may work on it from now on; nothing is durable yet.
+    ///
+    /// # Errors
+    /// What the disk answered; the files before are still there to be published.
+    pub fn write(&mut self, name: &str, bytes: &[u8]) -> disk::Result<Stat> {
+        let from = self.tmp.join(format!("{name}.tmp"));
+        let disk = self.store.disk();
+        let written = disk.in_dir(&self.tmp, || disk.write_new(&from, bytes)).and_then(|file| {
+            file.begin_writing();
+            Ok((file.stat()?, file))
+        });
+        match written {
+            Ok((stat, file)) => {
+                let file = Some(file).filter(|_| self.filesystem.is_none());
+                self.passages.push(Passage { from, to: self.events.join(name), file });
+                Ok(stat)
+            }
+            Err(error) => {
+                self.remove(&from);
+                Err(error)
             }
         }
-        filesystem.map_or(Ok(()), |filesystem| filesystem.sync())
+    }
+
+    /// Removes the file that was written last.
+    pub fn take_back(&mut self) {
+        if let Some(passage) = self.passages.pop() {
+            self.remove(&passage.from);
+        }
+    }
+
+    /// Publishes what was written, in order: none has its name before all are durable.
+    ///
+    /// One file costs two syncs and one rename, a group the same renames and two or three syncs in all, or one for each file where other
+    /// programs have much to be written.
+    ///
+    /// # Errors
+    /// `EEXIST` when a name is taken. An error says what is there; `tmp/` is clean.
+    pub fn publish(mut self) -> Result<(), WriteError> {
+        let moved = self.sync().and_then(|()| self.rename());
+        if self.renamed > 0 {
+            let synced = self.store.disk().sync_dir(&self.events);
+            synced.map_err(|error| WriteError::of(error, Published::Uncertain(self.renamed)))?;
+        }
+        moved.map_err(|error| WriteError::of(error, Published::First(self.renamed)))
+    }
+
+    fn sync(&mut self) -> disk::Result<()> {
+        if let Some(filesystem) = &self.filesystem {
+            return filesystem.sync();
+        }
+        self.passages.iter_mut().filter_map(|passage| passage.file.take()).try_for_each(|file| file.sync())
+    }
+
+    fn rename(&mut self) -> disk::Result<()> {
+        for passage in &self.passages {
+            let rename = || self.store.disk().rename_noreplace(&passage.from, &passage.to);
+            match rename() {
+                // Git removes a directory that it has emptied.
+                Err(error) if error.is_not_found() => self.store.ensure_dir(&self.events).and_then(|()| rename())?,
+                renamed => renamed?,
+            }
+            self.renamed += 1;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, from: &Path) {
+        // What cannot be removed now is a stale temporary file, and harmless.
+        let _ = self.store.disk().remove_if_present(from);
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        self.passages.iter().skip(self.renamed).for_each(|passage| self.remove(&passage.from));
     }
 }
 

@@ -83,6 +83,40 @@ fn a_full_disk_leaves_nothing_behind_and_can_be_tried_again() {
 }
 
 #[test]
+fn what_a_group_does_not_publish_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, twin) = faulty(dir.path());
+    let lock = store.lock(Duration::from_secs(30)).unwrap();
+    let mut group = store.group(&lock, 3).unwrap();
+    group.write("a.jsonl", b"a").unwrap();
+    twin.fail(Op::Write, 0, Some(1), Errno::ENOSPC);
+    assert_eq!(group.write("b.jsonl", b"b").unwrap_err().errno(), Errno::ENOSPC);
+    group.write("c.jsonl", b"c").unwrap();
+    group.take_back();
+    group.publish().unwrap();
+    assert_eq!(listed(&store), ["a.jsonl"]);
+    assert!(tmp_is_empty(&store));
+    let mut group = store.group(&lock, 1).unwrap();
+    group.write("d.jsonl", b"d").unwrap();
+    assert!(!tmp_is_empty(&store));
+    drop(group);
+    assert_eq!(listed(&store), ["a.jsonl"]);
+    assert!(tmp_is_empty(&store));
+}
+
+#[test]
+fn directories_that_were_removed_are_made_again() {
+    for names in [&["a.jsonl"][..], &["a.jsonl", "b.jsonl", "c.jsonl"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = faulty(dir.path());
+        fs::remove_dir(dir.path().join("events")).unwrap();
+        fs::remove_dir(dir.path().join("tmp")).unwrap();
+        publish(&store, &files(names)).unwrap();
+        assert_eq!(listed(&store), names);
+    }
+}
+
+#[test]
 fn a_failed_sync_is_told_apart() {
     for (op, published, names) in [
         (Op::Sync, Published::First(0), &["a.jsonl"][..]),
