@@ -248,7 +248,9 @@ impl Keeper {
         self.adopt(next, &numbers);
         for one in &prepared {
             self.save_entered(&one.good, one.stat, one.offset, &one.name);
-            self.roster.written.insert(one.name.clone(), one.stat);
+            if self.is_watching() {
+                self.roster.written.insert(one.name.clone(), one.stat);
+            }
         }
         // A local commit's numbers can be derived again from the chain, so their lines need no sync of their own.
         self.unnumbered.extend(&numbers);

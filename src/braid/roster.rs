@@ -39,7 +39,7 @@ pub(super) struct Roster {
     pub(super) findings: Counted<String, Vec<Finding>>,
     /// Files that claim one id with different bytes.
     pub(super) claims: BTreeMap<TransactionId, BTreeSet<String>>,
-    /// What we wrote a moment ago, so that its own hint is not followed.
+    /// What we wrote a moment ago and were not given the hint of yet.
     pub(super) written: HashMap<String, Stat>,
     /// What was last told of all this, and of which state of it.
     told: RefCell<Option<(State, Arc<FilesTold>)>>,

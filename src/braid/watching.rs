@@ -22,6 +22,7 @@ impl Keeper {
             Ok(changes) => {
                 for change in changes {
                     match change {
+                        Change::Came(of, name) if of == dir && self.is_own(&name) => {}
                         Change::Came(of, name) | Change::Went(of, name) if of == dir => {
                             if name.ends_with(".jsonl") {
                                 self.hold.note_change();
@@ -34,6 +35,7 @@ impl Keeper {
                         Change::Rescan => {
                             self.hold.note_change();
                             self.pending.add_everything();
+                            self.roster.written.clear();
                             self.watch_again();
                         }
                     }
@@ -47,6 +49,12 @@ impl Keeper {
         if begun.is_some() && !self.pending.is_empty() {
             self.hinted = begun;
         }
+    }
+
+    /// Whether a hint is the one of our own rename, and what has the name is still what we wrote.
+    fn is_own(&mut self, name: &str) -> bool {
+        // The kernel makes one hint of two renames to one name if nobody takes the first in time.
+        self.roster.written.remove(name).is_some_and(|written| self.store.stat(name).is_ok_and(|stat| stat == written))
     }
 
     /// Whether changes are noticed without a listing.

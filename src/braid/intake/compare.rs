@@ -150,12 +150,6 @@ impl Keeper {
                 continue;
             }
             let stat = stat(name);
-            // One hint for our own rename; whoever rewrites it later changes its facts.
-            if let Ok(Some(stat)) = &stat
-                && self.roster.written.get(name) == Some(stat)
-            {
-                continue;
-            }
             let inode = stat.as_ref().ok().and_then(Option::as_ref).map_or(0, |stat| stat.inode);
             match self.verdict(known, self.standing(name, stat)?) {
                 Verdict::Same => {}
@@ -168,7 +162,6 @@ impl Keeper {
                 Verdict::NoFile(what) => self.note_no_file(name, inode, what),
             }
         }
-        self.roster.written.clear();
         Ok((came, went))
     }
 

@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::braid::tests::{append, event, open, store, text};
 use crate::braid::{Braid, OpenOptions};
+use crate::disk::{Disk, Op};
 use crate::model::FindingKind;
 
 fn found(braid: &Braid) -> Vec<(FindingKind, String)> {
@@ -30,6 +32,45 @@ fn make(events: &Path, what: &str, name: &str) {
 }
 
 const ALL: [&str; 6] = ["a directory", "a broken link", "a pipe", "a socket", "a link to a directory", "a link to a device"];
+
+/// A commit's own hint makes nobody look into the file, or into the directory, again.
+#[test]
+fn what_we_wrote_is_not_read_again() {
+    let (_temp, dir) = store();
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    append(&braid, &event("s", 0));
+    braid.refresh().unwrap();
+    twin.forget_ops();
+    for n in 1..20 {
+        append(&braid, &event("s", n));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let events = dir.canonicalize().unwrap().join("events");
+    let looks = twin.looks();
+    let read: Vec<_> = looks.iter().filter(|(op, path)| matches!(op, Op::Read | Op::List) && path.starts_with(&events)).collect();
+    assert_eq!(read, Vec::<&(Op, PathBuf)>::new());
+    assert!(looks.iter().any(|(op, path)| *op == Op::Stat && path.starts_with(&events)));
+}
+
+/// Two renames to one name are one hint where nobody takes the first in time.
+#[test]
+fn what_takes_the_place_of_what_we_wrote_is_seen_however_soon_it_comes() {
+    let (temp, dir) = store();
+    let braid = open(&dir, true);
+    for n in 0..20 {
+        let id = append(&braid, &event("s", n)).transaction_id;
+        let other = temp.path().join("other");
+        fs::write(&other, "other").unwrap();
+        fs::rename(&other, dir.join(format!("events/{id}.jsonl"))).unwrap();
+        let start = Instant::now();
+        while braid.epoch().quarantined.len() <= n as usize {
+            assert!(start.elapsed() < Duration::from_secs(30), "file {n} was not looked at");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
 
 /// By a hint, by a listing, and at a start the same is found, for `eventcore-fs` trips over all of it.
 #[test]
