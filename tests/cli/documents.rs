@@ -59,14 +59,14 @@ fn project(place: &Path) -> PathBuf {
     place.join("project")
 }
 
-/// The README's two commands are typed as they stand, in a repository with nothing beside it.
+/// The commands that the README gives for a project of one's own are typed as they stand, in a repository with nothing beside it.
 #[test]
 fn the_two_commands_of_the_readme_can_be_typed() {
     let home = tempfile::tempdir().unwrap();
     let place = home.path().canonicalize().unwrap();
     let _guard = PointGuard::new(&place.join("mnt"));
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let typed = readme.split("## The two commands").nth(1).unwrap().split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
+    let typed = readme.split("## Your own project").nth(1).unwrap().split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
     assert_eq!(typed.lines().count(), 2);
     let script = format!("{typed}\nwc -l < ../mnt/feed.jsonl\njq -r .event_type ../mnt/log.jsonl | sort | uniq -c\nbraidfs umount ../mnt");
     let ran = shell(&script, &project(&place)).ok();
