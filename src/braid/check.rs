@@ -43,9 +43,11 @@ fn check_streams(context: ReportContext<'_>, proposal: &Proposal, mut reasons: V
     reasons.extend(refused);
     reasons.extend(expectations(context.index, &proposal.draft));
     reasons.extend(forked);
-    refused_for(reasons)
-        .map_err(|rejection| if is_about_forks { Rejection { conflicts: reports(context, proposal), ..rejection } } else { rejection })?;
-    Ok(streams)
+    let Err(mut rejection) = refused_for(reasons) else { return Ok(streams) };
+    if is_about_forks {
+        (rejection.conflicts, rejection.more_conflicts) = reports(context, proposal);
+    }
+    Err(rejection)
 }
 
 /// Checks only what a draft expects of streams, and whether they are forked; more events may follow. What was committed before is not

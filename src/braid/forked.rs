@@ -10,8 +10,8 @@ use crate::view::ReportContext;
 
 /// How many streams of a conflict, and how many conflicts, a message names.
 pub(super) const NAMED_MAX: usize = 5;
-/// How many streams the reports of a refusal have together; where there are more, the message says where to look.
-const REPORTED_STREAMS_MAX: usize = 1_000;
+/// How many streams the reports of a refusal have together.
+const REPORTED_STREAMS_MAX: usize = 10_000;
 
 /// A draft on its way to become a transaction, with what only a library user can ask for.
 #[derive(Clone, Debug, Default)]
@@ -79,8 +79,8 @@ pub(super) fn forked(index: &Index, draft: &Draft, resolved: &[String]) -> Vec<R
 }
 
 /// The conflicts that a refused proposal runs into, as they stand: those of the streams that it names and those that it names itself,
-/// then, where one that it names is not open, all that are.
-pub(super) fn reports(context: ReportContext<'_>, proposal: &Proposal) -> Vec<ConflictReport> {
+/// then, where one that it names is not open, all that are; and how many of them there are without a report.
+pub(super) fn reports(context: ReportContext<'_>, proposal: &Proposal) -> (Vec<ConflictReport>, usize) {
     let (forks, draft) = (context.index.forks(), &proposal.draft);
     let streams = draft.events.iter().map(|event| &event.stream_id).chain(draft.expect.iter().map(|(stream, _)| stream));
     let of_streams = streams.filter_map(|stream| Some(forks.of_stream(context.index.find_stream(stream)?)?.0));
@@ -90,15 +90,13 @@ pub(super) fn reports(context: ReportContext<'_>, proposal: &Proposal) -> Vec<Co
     let (mut seen, mut left) = (HashSet::new(), REPORTED_STREAMS_MAX);
     let mut reports = Vec::new();
     for conflict in of_streams.chain(named).chain(open) {
-        if reports.len() == NAMED_MAX {
-            break;
-        }
-        if seen.insert(&conflict.id) && conflict.forks.len() <= left {
+        if seen.insert(&conflict.id) && reports.len() < NAMED_MAX && conflict.forks.len() <= left {
             left -= conflict.forks.len();
             reports.push(ConflictReport::of(context, conflict));
         }
     }
-    reports
+    let more = seen.len() - reports.len();
+    (reports, more)
 }
 
 fn stale(line: u64, message: String, hint: String) -> Reason {

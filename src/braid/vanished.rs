@@ -294,7 +294,7 @@ fn findings(
     let mut findings: Vec<Finding> = by_branch.into_iter().map(|(branch, (files, events))| of_branch(branch, &files, events)).collect();
     findings.extend(by_file.into_iter().map(|(file, (id, events))| {
         let message = match events {
-            0 => format!("file \"{file}\" was here and is gone; it has no event, and a conflict that it resolved is open again"),
+            0 => format!("file \"{file}\" was here and is gone; it has no event; a conflict that it resolved may be open again"),
             _ => format!("file \"{file}\" was here and is gone, with {events} of the feed's events"),
         };
         let hint = if in_git.nowhere.contains(&file) {

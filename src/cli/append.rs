@@ -6,13 +6,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind, Result};
+use super::forks::GIT_PATIENCE;
 use super::given::{self, STDIN};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Braid, Committed};
 use crate::disk::Disk;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, is_nothing, parse_draft};
-use crate::model::{Draft, Expectation};
+use crate::model::{ConflictReport, Draft, Expectation};
 
 /// So many events are named to people.
 const EVENTS_SHOWN_MAX: usize = 5;
@@ -91,8 +92,22 @@ fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recor
         Some(recorded) => braid.record(recorded, draft),
         None => braid.append(draft),
     };
-    let committed = committed.map_err(|error| Failure::from(error).about(&format!("draft '{name}'")))?;
+    let committed = committed.map_err(|error| with_origins(braid, Failure::from(error)).about(&format!("draft '{name}'")))?;
     session.out.either(&to_json(&name, &committed), |_| to_text(&committed))
+}
+
+/// A failure whose reports say who brought the branches to git.
+fn with_origins(braid: &Braid, mut failure: Failure) -> Failure {
+    if !failure.conflicts.is_empty()
+        && let Ok(epoch) = braid.find_origins(GIT_PATIENCE)
+    {
+        for report in &mut failure.conflicts {
+            if let Some(conflict) = epoch.index.forks().find(&report.conflict) {
+                *report = ConflictReport::of(epoch.as_ref(), conflict);
+            }
+        }
+    }
+    failure
 }
 
 fn to_json(name: &str, committed: &Committed) -> Value {

@@ -1,6 +1,7 @@
 //! The errors of the rows below as failures of a command.
 
 use super::failure::{Failure, Kind};
+use super::harmless::harmless;
 use crate::braid::{self, AppendError};
 use crate::model::{Errno, Rejection};
 use crate::store::{LockError, OpenError, WriteError};
@@ -43,10 +44,11 @@ impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
         let mut failure = Self::new(Kind::Refused, "refused");
         for reason in rejection.reasons {
-            failure.causes.push(format!("{reason} ({})", reason.errno));
+            // A name in it may end the line, and a cause is one.
+            failure.causes.push(harmless(&format!("{reason} ({})", reason.errno)).into_owned());
             failure = failure.hint(reason.hint);
         }
-        failure.conflicts = rejection.conflicts;
+        (failure.conflicts, failure.more_conflicts) = (rejection.conflicts, rejection.more_conflicts);
         failure
     }
 }
@@ -58,5 +60,17 @@ impl From<AppendError> for Failure {
             AppendError::Busy { message } => Self::new(Kind::Busy, message).hint("try again in a moment"),
             AppendError::Storage { errno, message } => Self::new(Kind::Failed, format!("{message} ({errno})")),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_an_end_of_line_makes_no_cause_of_its_own() {
+        let failure = Failure::from(Rejection::whole(Errno::ESTALE, "stream \"a\nb\" is forked", ""));
+        assert_eq!(failure.to_string(), "braidfs: refused\n  cause: stream \"a\\u{a}b\" is forked (ESTALE)");
     }
 }

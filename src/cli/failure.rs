@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::harmless::harmless;
+use crate::format::text::counted;
 use crate::model::ConflictReport;
 
 /// So many streams of a conflict are shown to people.
@@ -61,11 +62,13 @@ pub(crate) struct Failure {
     pub(crate) hints: Vec<String>,
     /// Where forks are the cause: what is open.
     pub(crate) conflicts: Vec<ConflictReport>,
+    /// How many more there are, without their reports.
+    pub(crate) more_conflicts: usize,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), conflicts: Vec::new() }
+        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), conflicts: Vec::new(), more_conflicts: 0 }
     }
 
     /// With the causes of an error, from the outermost.
@@ -101,10 +104,11 @@ impl Failure {
         let mut error = serde_json::json!({
             "kind": self.kind.name(), "message": self.message, "causes": self.causes, "hints": self.hints,
         });
-        if !self.conflicts.is_empty()
-            && let Some(fields) = error.as_object_mut()
-        {
+        if let Some(fields) = error.as_object_mut().filter(|_| !self.conflicts.is_empty() || self.more_conflicts > 0) {
             fields.insert("conflicts".to_owned(), serde_json::json!(self.conflicts));
+            if self.more_conflicts > 0 {
+                fields.insert("more_conflicts".to_owned(), serde_json::json!(self.more_conflicts));
+            }
         }
         serde_json::json!({"error": error})
     }
@@ -113,7 +117,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "braidfs: {}", harmless(&self.message))?;
-        let reports: Vec<String> = self.conflicts.iter().map(|conflict| conflict.to_text(STREAMS_SHOWN_MAX)).collect();
+        let more = (self.more_conflicts > 0).then(|| format!("{}: braidfs forks", counted(self.more_conflicts, "more conflict")));
+        let reports: Vec<String> = self.conflicts.iter().map(|conflict| conflict.to_text(STREAMS_SHOWN_MAX)).chain(more).collect();
         for (label, texts) in [("cause", &self.causes), ("open", &reports), ("hint", &self.hints)] {
             // What git says has tabs and empty lines.
             for line in texts.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty()) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::braid::Committed;
+use crate::format::text::{counted, harmless};
 use crate::format::time::created_at;
 use crate::model::{ConflictReport, EventId, Reason, Rejection};
 use crate::store::{Coverage, SnapshotMeta};
@@ -50,6 +51,9 @@ pub struct Receipt {
     /// Where forks are the reason: what is open, as the `report.json` of each conflict says it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictReport>,
+    /// How many more there are, without their reports.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_conflicts: usize,
     /// Bytes of the file.
     pub bytes: u64,
     /// Their SHA-256 in hexadecimal.
@@ -141,6 +145,7 @@ impl Receipt {
             snapshot: None,
             reasons: Vec::new(),
             conflicts: Vec::new(),
+            more_conflicts: 0,
             bytes,
             sha256,
             at: created_at(std::time::SystemTime::now()),
@@ -186,6 +191,7 @@ impl Receipt {
             state: State::Refused,
             reasons: rejection.reasons.iter().map(Why::from).collect(),
             conflicts: rejection.conflicts.clone(),
+            more_conflicts: rejection.more_conflicts,
             at: created_at(std::time::SystemTime::now()),
             ..self
         }
@@ -222,17 +228,25 @@ impl Receipt {
                 (Some(line), None) => format!("line {line}: "),
                 _ => String::new(),
             };
-            text += &format!("{place}{} ({})\n", why.message, why.errno);
+            text += &format!("{place}{} ({})\n", harmless(&why.message), why.errno);
             if !why.hint.is_empty() {
-                text += &format!("  {}\n", why.hint);
+                text += &format!("  {}\n", harmless(&why.hint));
             }
         }
         for conflict in &self.conflicts {
             text += &conflict.to_text(STREAMS_TOLD_MAX);
             text.push('\n');
         }
+        if self.more_conflicts > 0 {
+            text += &format!("and {}: see forks/, or braidfs forks\n", counted(self.more_conflicts, "more conflict"));
+        }
         text + "Mend the file and save it again, whole: what arrived was kept, but who was told of the refusal while writing stopped there.\n"
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Serde asks so.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// SHA-256 in hexadecimal.
@@ -249,4 +263,27 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::model::Errno;
+
+    #[test]
+    fn the_words_of_a_refusal_are_harmless_and_say_how_much_is_left_out() {
+        let name = "a\u{1b}[2J\n\u{202e}b";
+        let mut rejection = Rejection::whole(Errno::ESTALE, format!("stream \"{name}\" is forked"), format!("look at \"{name}\""));
+        rejection.more_conflicts = 7;
+        let receipt = Receipt::pending("x.jsonl", 1, String::new(), None).refused(&rejection);
+        let words = receipt.words();
+        let lines: Vec<&str> = words.lines().collect();
+        let plain = "a\\u{1b}[2J\\u{a}\\u{202e}b";
+        assert_eq!(lines[1], format!("stream \"{plain}\" is forked (ESTALE)"));
+        assert_eq!(lines[2], format!("  look at \"{plain}\""));
+        assert_eq!(lines[3], "and 7 more conflicts: see forks/, or braidfs forks");
+        let read = Receipt::parse(&receipt.to_bytes()).unwrap();
+        assert_eq!((&read, read.more_conflicts), (&receipt, 7));
+    }
 }

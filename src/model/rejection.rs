@@ -27,13 +27,15 @@ pub struct Rejection {
     /// Where the draft was to resolve conflicts that are not open, or writes streams that are forked: what is open instead, as it
     /// stands now, those of the draft's streams first; of many a few.
     pub conflicts: Vec<ConflictReport>,
+    /// How many more there are, without their reports.
+    pub more_conflicts: usize,
 }
 
 impl Rejection {
     /// A rejection for these reasons.
     #[must_use]
     pub fn of(reasons: Vec<Reason>) -> Self {
-        Self { reasons, conflicts: Vec::new() }
+        Self { reasons, conflicts: Vec::new(), more_conflicts: 0 }
     }
 
     /// A rejection for one reason that is about the whole draft.

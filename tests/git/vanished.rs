@@ -341,7 +341,7 @@ fn a_resolution_without_events_that_is_gone_is_told_like_any_other_transaction()
         format!("{}.jsonl", committed.transaction_id)
     };
     let gone = |name: &str| {
-        let message = format!("file \"{name}\" was here and is gone; it has no event, and a conflict that it resolved is open again");
+        let message = format!("file \"{name}\" was here and is gone; it has no event; a conflict that it resolved may be open again");
         vec![(Severity::Warning, message)]
     };
     let name = resolve(&copy);

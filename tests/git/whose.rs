@@ -100,4 +100,8 @@ fn the_command_line_asks_git_itself() {
     assert_eq!(branches(&json).iter().filter(|branch| branch["commit"] == commit.as_str()).count(), 1);
     let asked = forks(&["reconcile", "--with", "cat"]).code(1);
     assert!(asked.err.contains("the answer of program 'cat'"), "{}", asked.err);
+    let unaware = br#"{"stream":"a","type":"T","data":1}"#;
+    let refused = run_with(braidfs_command().arg("--store").arg(&dir).args(["append", "--format", "json"]), unaware).code(1);
+    let error: Value = serde_json::from_str(&refused.err).unwrap();
+    assert_eq!(error["error"]["conflicts"], serde_json::json!([json]));
 }

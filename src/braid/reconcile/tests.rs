@@ -240,6 +240,20 @@ fn a_refusal_reports_the_conflicts_of_the_drafts_streams_first_and_of_many_a_few
     assert_eq!((reported.len(), reported[0]), (super::super::forked::NAMED_MAX, "s7"));
     let others = open.iter().map(|report| report.streams[0].stream_id.as_str()).filter(|stream| *stream != "s7");
     assert_eq!(reported[1..], others.take(4).collect::<Vec<_>>());
+    assert_eq!(refused.more_conflicts, 3);
+    assert_eq!(refusal(braid.append(draft(&event("s7", 9)))).more_conflicts, 0, "the others are not in its way");
+}
+
+#[test]
+fn a_report_that_is_too_long_is_counted_instead() {
+    let clones = Clones::new(2);
+    let all: String = (0..10_001).map(|n| event(&format!("s{n}"), n)).collect();
+    clones.append(0, &all);
+    clones.append(1, &all);
+    clones.meet(0, 1);
+    let braid = clones.open(0);
+    let refused = refusal(braid.append(draft(&event("s7", 9))));
+    assert_eq!((refused.conflicts.len(), refused.more_conflicts), (0, 1));
 }
 
 #[test]
