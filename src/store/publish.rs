@@ -120,7 +120,10 @@ impl Group<'_> {
         let from = self.tmp.join(format!("{name}.tmp"));
         let disk = self.store.disk();
         let written = disk.in_dir(&self.tmp, || disk.write_new(&from, bytes)).and_then(|file| {
-            file.begin_writing();
+            // Many small files are written together in less time.
+            if self.filesystem.is_none() {
+                file.begin_writing();
+            }
             Ok((file.stat()?, file))
         });
         match written {
