@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 /// The keeper, and who may use it now.
 pub(super) struct Desk<Keeper> {
@@ -44,13 +45,47 @@ impl<Keeper> Desk<Keeper> {
     }
 }
 
+/// How long the keeper's thread rests unless it is told of something.
+///
+/// It looks by itself after what it knows of. Told of it again by each commit, as long as the saved index is written, say, it would be at
+/// the desk when the next writer comes.
+#[derive(Default)]
+pub(super) struct Rest(Duration);
+
+impl Rest {
+    /// Begins one that lasts so long.
+    pub(super) fn begin(&mut self, patience: Duration) -> Duration {
+        self.0 = patience;
+        patience
+    }
+
+    /// Whether the thread must be told that it is to look sooner; once it was, it is not told again.
+    pub(super) fn is_too_long(&mut self, patience: Duration) -> bool {
+        let is_too_long = patience < self.0;
+        self.0 = self.0.min(patience);
+        is_too_long
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::Desk;
+    use super::{Desk, Rest};
+
+    #[test]
+    fn who_rests_too_long_is_told_once() {
+        let (short, long) = (Duration::from_millis(1), Duration::from_secs(1));
+        let mut rest = Rest::default();
+        assert_eq!(rest.begin(long), long);
+        assert_eq!([long, short, short].map(|patience| rest.is_too_long(patience)), [false, true, false]);
+        rest.begin(short);
+        assert!(!rest.is_too_long(short), "it looks by itself");
+        rest.begin(long);
+        assert!(rest.is_too_long(short));
+    }
 
     #[test]
     fn a_writer_goes_first_only_where_nobody_else_is() {

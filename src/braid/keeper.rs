@@ -10,7 +10,7 @@ use tracing::field::Empty;
 
 use crate::braid::arrival::Hinted;
 use crate::braid::clock::Clock;
-use crate::braid::desk::Desk;
+use crate::braid::desk::{Desk, Rest};
 use crate::braid::forked::Proposal;
 use crate::braid::gone::Gone;
 use crate::braid::heap;
@@ -77,6 +77,8 @@ pub(super) struct Keeper {
     pub(super) identity: Identity,
     /// Whether our last transaction was found instead of written, and is not yet remembered on the disk.
     pub(super) owes_last: bool,
+    /// How long the keeper's thread rests.
+    rest: Rest,
     pub(super) hold: Hold,
     pub(super) threads: usize,
     pub(super) clock: Clock,
@@ -147,6 +149,7 @@ impl Keeper {
             log,
             identity,
             owes_last: false,
+            rest: Rest::default(),
             threads: options.threads,
             clock: options.clock.clone(),
             unnumbered: BTreeSet::new(),
@@ -252,8 +255,12 @@ impl Keeper {
         desk.set_queues(false);
         let mut expected = 1;
         loop {
-            let patience = desk.turn().patience();
-            let request = inbox.recv_timeout(patience);
+            let rest = {
+                let mut keeper = desk.turn();
+                let patience = keeper.patience();
+                keeper.rest.begin(patience)
+            };
+            let request = inbox.recv_timeout(rest);
             let mut keeper = desk.turn();
             match request {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -295,7 +302,8 @@ impl Keeper {
     /// Commits on the thread of the one who asks; gives whether the keeper's thread must be told that it has something to look for.
     pub(super) fn commit_here(&mut self, proposal: Box<Proposal>, reply: Sender<Result<Committed, AppendError>>, shared: &Shared) -> bool {
         self.survive(shared, |keeper| keeper.commit_group(vec![(proposal, reply)], shared));
-        self.patience() < IDLE
+        let patience = self.patience();
+        self.rest.is_too_long(patience)
     }
 
     fn serve(&mut self, request: Request, shared: &Shared) {
