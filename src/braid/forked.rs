@@ -78,18 +78,35 @@ pub(super) fn forked(index: &Index, draft: &Draft, resolved: &[String]) -> Vec<R
     reasons
 }
 
-/// The conflicts that a refused proposal runs into, as they stand: those of the streams that it names and those that it names itself,
-/// then, where one that it names is not open, all that are; and how many of them there are without a report.
+/// What a conflict that is not open under its id has become: those that are open on its streams; none if it is not remembered.
+fn became<'a>(index: &'a Index, id: &str) -> Option<Vec<&'a Conflict>> {
+    let forks = index.forks();
+    let mut seen = HashSet::new();
+    let now = forks.former_streams(id).filter(|_| forks.find(id).is_none())?.iter().filter_map(|&stream| Some(forks.of_stream(stream)?.0));
+    Some(now.filter(|conflict| seen.insert(&conflict.id)).collect())
+}
+
+/// All that are open, those first that the newest transactions have changed.
+fn newest_first(index: &Index) -> Vec<&Conflict> {
+    let newest = |conflict: &Conflict| conflict.forks.iter().flat_map(|fork| &fork.branches).map(|branch| branch.tip).max();
+    let mut open: Vec<&Conflict> = index.forks().conflicts().iter().collect();
+    open.sort_by_cached_key(|conflict| std::cmp::Reverse(newest(conflict)));
+    open
+}
+
+/// The conflicts that a refused proposal runs into, as they stand: those of the streams that it names, what those that it names have
+/// become, and those themselves; then, where one that it names is not open, all that are; and how many of them there are without a report.
 pub(super) fn reports(context: ReportContext<'_>, proposal: &Proposal) -> (Vec<ConflictReport>, usize) {
     let (forks, draft) = (context.index.forks(), &proposal.draft);
     let streams = draft.events.iter().map(|event| &event.stream_id).chain(draft.expect.iter().map(|(stream, _)| stream));
     let of_streams = streams.filter_map(|stream| Some(forks.of_stream(context.index.find_stream(stream)?)?.0));
     let named = proposal.conflicts.iter().filter_map(|id| forks.find(id));
-    let is_one_closed = proposal.conflicts.iter().any(|id| forks.find(id).is_none());
-    let open = is_one_closed.then(|| forks.conflicts().iter()).into_iter().flatten();
+    let became = proposal.conflicts.iter().flat_map(|id| became(context.index, id).unwrap_or_default());
+    let is_lost = |id: &String| forks.find(id).is_none() && self::became(context.index, id).is_none_or(|became| became.is_empty());
+    let open = if proposal.conflicts.iter().any(is_lost) { newest_first(context.index) } else { Vec::new() };
     let (mut seen, mut left) = (HashSet::new(), REPORTED_STREAMS_MAX);
     let mut reports = Vec::new();
-    for conflict in of_streams.chain(named).chain(open) {
+    for conflict in of_streams.chain(became).chain(named).chain(open) {
         if seen.insert(&conflict.id) && reports.len() < NAMED_MAX && conflict.forks.len() <= left {
             left -= conflict.forks.len();
             reports.push(ConflictReport::of(context, conflict));
@@ -105,16 +122,23 @@ fn stale(line: u64, message: String, hint: String) -> Reason {
 
 /// Why a conflict cannot be resolved that is not open, with what is open instead.
 fn not_open(index: &Index, id: &str) -> Reason {
-    let open = index.forks().conflicts();
+    let became = became(index, id);
+    let open: Vec<&Conflict> = match &became {
+        Some(became) if !became.is_empty() => became.clone(),
+        _ => newest_first(index),
+    };
     let mut named: Vec<String> = open.iter().take(NAMED_MAX).map(|conflict| told(index, conflict)).collect();
     if open.len() > NAMED_MAX {
         named.push(format!("and {} more", open.len() - NAMED_MAX));
     }
     let instead = if named.is_empty() { "nothing is open".to_owned() } else { format!("open now: {}", named.join("; ")) };
-    let why = if is_conflict_id(id) {
-        format!("conflict \"{id}\" is not open: it is closed, another branch has changed it, or there never was one")
-    } else {
-        format!("no conflict \"{id}\" is known: its id would have {CONFLICT_LEN} hex digits")
+    let why = match &became {
+        Some(became) if became.is_empty() => format!("conflict \"{id}\" is not open: it is closed"),
+        Some(_) => format!("conflict \"{id}\" is not open: another branch has changed it"),
+        None if is_conflict_id(id) => {
+            format!("conflict \"{id}\" is not open: it is closed, another branch has changed it, or there never was one")
+        }
+        None => format!("no conflict \"{id}\" is known: its id would have {CONFLICT_LEN} hex digits"),
     };
     let hint = match open.first() {
         None => "see what was closed, and by which transaction: braidfs forks --closed".to_owned(),

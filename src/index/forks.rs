@@ -4,6 +4,7 @@
 //! changes the past of transactions that are here; then the cuts from there on and the sets concerned are made anew.
 
 mod ended;
+mod former;
 mod past;
 mod places;
 mod reads;
@@ -19,6 +20,7 @@ use crate::dag::forks::{fork, is_open};
 use crate::dag::{ClosedFork, Conflict, Cuts, Fork, Reach, StaleRead, TipSet, conflicts};
 use crate::format::binary::{Binary, Input};
 use crate::index::Index;
+use crate::index::forks::former::Former;
 use crate::index::forks::past::Past;
 use crate::index::forks::places::Places;
 use crate::index::forks::reads::Reads;
@@ -57,6 +59,7 @@ pub struct Forks {
     conflicts: Arc<Vec<Conflict>>,
     /// Where the forks are in these conflicts.
     places: Arc<Places>,
+    former: Former,
     reads: Reads,
     /// Streams whose fork may have opened, changed or closed since conflicts were last put together.
     unsettled: BTreeSet<u32>,
@@ -65,20 +68,21 @@ pub struct Forks {
 impl Binary for Forks {
     fn put(&self, out: &mut Vec<u8>) {
         // The open forks are described anew from the tips when they are read back.
-        let Self { cuts, tips, resolvers, merges, forked, reads, open: _, conflicts: _, places: _, unsettled: _ } = self;
+        let Self { cuts, tips, resolvers, merges, forked, reads, former, open: _, conflicts: _, places: _, unsettled: _ } = self;
         cuts.put(out);
         tips.put(out);
         resolvers.put(out);
         merges.put(out);
         forked.put(out);
         reads.put(out);
+        former.put(out);
     }
 
     fn take(from: &mut Input<'_>) -> Option<Self> {
         let (cuts, tips, resolvers) = (Binary::take(from)?, Binary::take(from)?, Binary::take(from)?);
         let (merges, forked, reads) = (Binary::take(from)?, Arc::<BTreeSet<u32>>::take(from)?, Binary::take(from)?);
-        let unsettled = (*forked).clone();
-        Some(Self { cuts, tips, resolvers, merges, forked, reads, unsettled, ..Self::default() })
+        let (former, unsettled) = (Binary::take(from)?, (*forked).clone());
+        Some(Self { cuts, tips, resolvers, merges, forked, reads, former, unsettled, ..Self::default() })
     }
 }
 
@@ -94,6 +98,12 @@ impl Forks {
     pub fn find(&self, id: &str) -> Option<&Conflict> {
         let at = self.conflicts.binary_search_by(|conflict| conflict.id.as_str().cmp(id)).ok()?;
         self.conflicts.get(at)
+    }
+
+    /// Streams of a conflict that was open under an id, a hundred at most; none if that is not remembered.
+    #[must_use]
+    pub fn former_streams(&self, id: &str) -> Option<&[u32]> {
+        self.former.streams(id)
     }
 
     /// The open fork of a stream and the conflict that it belongs to.
@@ -286,7 +296,9 @@ impl Forks {
                 open.entry(stream).or_insert_with(|| past.whole(fork(&mut reach, &past, stream, tips)));
             }
         }
-        self.conflicts = Arc::new(conflicts::conflicts(&past, open.values().cloned().collect()));
+        let conflicts = conflicts::conflicts(&past, open.values().cloned().collect());
+        self.former.note(&self.conflicts, &conflicts);
+        self.conflicts = Arc::new(conflicts);
         self.places = Arc::default();
         self.open = Arc::new(open);
     }

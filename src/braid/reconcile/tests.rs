@@ -238,10 +238,48 @@ fn a_refusal_reports_the_conflicts_of_the_drafts_streams_first_and_of_many_a_few
     let refused = refusal(braid.append(draft(&format!("{{\"resolve\":\"0123456789ab\"}}\n{}", event("s7", 9)))));
     let reported: Vec<&str> = refused.conflicts.iter().map(|report| report.streams[0].stream_id.as_str()).collect();
     assert_eq!((reported.len(), reported[0]), (super::super::forked::NAMED_MAX, "s7"));
-    let others = open.iter().map(|report| report.streams[0].stream_id.as_str()).filter(|stream| *stream != "s7");
-    assert_eq!(reported[1..], others.take(4).collect::<Vec<_>>());
+    assert_eq!(reported[1..], ["s6", "s5", "s4", "s3"], "then what came last");
     assert_eq!(refused.more_conflicts, 3);
     assert_eq!(refusal(braid.append(draft(&event("s7", 9)))).more_conflicts, 0, "the others are not in its way");
+}
+
+#[test]
+fn who_resolves_a_conflict_of_another_day_is_told_what_it_has_become() {
+    let clones = Clones::new(3);
+    for clone in [0, 1] {
+        for n in 0..12 {
+            clones.append(clone, &event(&format!("s{n}"), n));
+        }
+    }
+    clones.meet(0, 1);
+    let braid = clones.open(0);
+    let old: Vec<(String, String)> =
+        braid.forks().into_iter().map(|report| (report.streams[0].stream_id.clone(), report.conflict)).collect();
+    assert_eq!(old.len(), 12);
+    let closed = old.iter().find(|(stream, _)| stream == "s11").unwrap().1.clone();
+    braid.append(draft(&format!("{{\"resolve\":\"{closed}\"}}\n"))).unwrap();
+    for n in 0..7 {
+        clones.append(2, &event(&format!("s{n}"), 100 + n));
+    }
+    clones.pull(0, 2);
+    braid.refresh().unwrap();
+    for (stream, id) in &old {
+        let resolve = draft(&format!("{{\"resolve\":\"{id}\"}}\n"));
+        let now: Vec<_> = braid.forks().into_iter().filter(|report| report.streams[0].stream_id == *stream).collect();
+        match now.as_slice() {
+            [same] if same.conflict == *id => assert!(braid.check(&resolve).is_ok(), "{stream}"),
+            [changed] => {
+                let refused = braid.check(&resolve).unwrap_err();
+                assert_eq!((refused.conflicts.as_slice(), refused.more_conflicts), (&now[..], 0), "{stream}");
+                let why = format!("another branch has changed it; open now: \"{}\" (streams \"{stream}\")", changed.conflict);
+                assert!(refused.reasons[0].message.ends_with(&why), "{refused}");
+            }
+            _ => {
+                let refused = braid.check(&resolve).unwrap_err();
+                assert!(refused.reasons[0].message.contains("\" is not open: it is closed; open now: "), "{refused}");
+            }
+        }
+    }
 }
 
 #[test]
