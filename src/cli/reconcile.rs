@@ -23,7 +23,8 @@ use edit::Written;
 ///
 /// On a terminal each conflict is put before you in $VISUAL or $EDITOR, with the events of both sides as comments: save the resolution
 /// as it is, or with events that set things right; leave without saving, or empty the file, to leave the conflict open. A program gets the conflict as JSON on its standard input, with
-/// every event of every side, and answers {"events":[…]} or {"unresolvable":"why"} on its standard output.
+/// every event of every side, and answers {"events":[…]} or {"unresolvable":"why"} on its standard output. A bare […] is the events;
+/// an empty object is no answer.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {

@@ -56,12 +56,17 @@ pub(super) fn parse_answer(id: &str, answer: &[u8]) -> std::result::Result<Resol
             )),
         };
     }
+    // It would settle the conflict as it is; a program that printed it more likely did not get to its answer.
+    if object.is_some_and(serde_json::Map::is_empty) {
+        let hint = "answer {\"events\":[]} to let both sides stand, or {\"unresolvable\":\"why\"}";
+        return Err(Rejection::whole(Errno::EINVAL, "the answer is an empty object".to_owned(), hint));
+    }
     // The payloads must stay the bytes that they are, so the text is completed and not printed anew.
     let text = String::from_utf8_lossy(answer);
     let completed = match (&value, text.trim().strip_prefix('{')) {
         (Some(Value::Array(_)), _) => format!("{{\"resolve\":\"{id}\",\"events\":{text}}}"),
         (Some(Value::Object(object)), Some(rest)) if !object.contains_key("resolve") => {
-            format!("{{\"resolve\":\"{id}\"{}{rest}", if object.is_empty() { "" } else { "," })
+            format!("{{\"resolve\":\"{id}\",{rest}")
         }
         _ => text.into_owned(),
     };
@@ -93,7 +98,7 @@ mod tests {
             let Resolution::Events(events) = parse_answer(ID, text.as_bytes()).unwrap() else { panic!("{text}") };
             assert_eq!((events.len(), events[0].event_data.as_str()), (1, "1.50"), "{text}");
         }
-        for text in ["{}", "{\"events\":[]}", "[]"] {
+        for text in ["{\"events\":[]}", "[]"] {
             assert_eq!(parse_answer(ID, text.as_bytes()).unwrap(), Resolution::Events(Vec::new()), "{text}");
         }
     }
@@ -112,7 +117,9 @@ mod tests {
     fn no_answer_is_an_answer_too() {
         let declined = Resolution::Unresolvable("ask Ada".to_owned());
         assert_eq!(parse_answer(ID, b"{\"unresolvable\":\"ask Ada\"}").unwrap(), declined);
-        for text in ["", "{", "{\"resolve\":\"ba9876543210\"}", "[{}]", "7", "{\"unresolvable\":\" \"}", "{\"unresolvable\":7}"] {
+        for text in
+            ["", "{", "{}", " { }\n", "{\"resolve\":\"ba9876543210\"}", "[{}]", "7", "{\"unresolvable\":\" \"}", "{\"unresolvable\":7}"]
+        {
             assert!(parse_answer(ID, text.as_bytes()).is_err(), "{text}");
         }
     }
