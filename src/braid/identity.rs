@@ -15,6 +15,7 @@ use crate::store::CommitLock;
 impl Keeper {
     /// Makes sure that our last transaction is in the past of the next one, or mints a new replica id.
     pub(super) fn ensure_identity(&mut self, lock: &CommitLock) -> Result<(), AppendError> {
+        self.follow_identity();
         // The parents are all heads, so every transaction in the views is in the past.
         let transactions = &self.index.transactions;
         let Some(reason) = self.identity.must_mint(|id| transactions.find_valid(id).is_some()) else {
@@ -47,18 +48,18 @@ impl Keeper {
         }
     }
 
-    /// Another program may have made the replica id that we had not.
+    /// Another program may have made a replica id here: the first one, or, after a copy or a branch switch, another than ours.
     pub(super) fn follow_identity(&mut self) {
-        if self.identity.replica_id.is_some() || self.index.transactions.is_empty() {
+        if self.index.transactions.is_empty() {
             return;
         }
-        match self.store.identity() {
-            Ok(identity) if identity.replica_id.is_some() => {
-                self.identity = identity;
+        match self.store.follow_identity(&mut self.identity) {
+            Ok(true) => {
+                self.owes_last = false;
                 self.find_last();
                 self.mark_dirty();
             }
-            Ok(_) => {}
+            Ok(false) => {}
             Err(error) => tracing::warn!(%error, "the replica id cannot be read"),
         }
     }

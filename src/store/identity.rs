@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::disk::{self, Stat};
 use crate::model::{ReplicaId, TransactionId};
 use crate::store::{CommitLock, Store};
 
@@ -45,6 +45,8 @@ pub struct Identity {
     recorded: bool,
     /// Whether the id was given by who opened the store: it is not this working copy's, and nothing is remembered of it.
     is_given: bool,
+    /// The facts of `replica_id` when it was last read or written; none if there was none.
+    seen: Option<Stat>,
 }
 
 impl Identity {
@@ -108,8 +110,12 @@ impl Store {
             doubt,
             recorded: false,
             is_given: false,
+            seen: None,
         };
-        let Some(id) = text(self.layout().replica_id())? else { return Ok(unknown(Some(MintReason::First))) };
+        let path = self.layout().replica_id();
+        let seen = self.disk().stat_if_present(&path)?;
+        let unknown = |doubt| Identity { seen, ..unknown(doubt) };
+        let Some(id) = text(path)? else { return Ok(unknown(Some(MintReason::First))) };
         let Ok(id) = ReplicaId::from_str(id.trim()) else { return Ok(unknown(Some(MintReason::Unreadable))) };
         let found = Identity { replica_id: Some(id), own_replicas: vec![id], ..unknown(None) };
         if text(self.layout().replica_fingerprint())?.is_none_or(|text| Ok(text) != self.fingerprint().map_err(|_| ())) {
@@ -120,6 +126,24 @@ impl Store {
             None => Ok(found),
             Some(record) => self.identity_as_recorded(found, id, &record, text(self.last_transaction_path())?),
         }
+    }
+
+    /// Takes on the replica id that another program has made here since `identity` was read or written; answers whether there is one.
+    ///
+    /// Cheap if nothing has changed.
+    pub fn follow_identity(&self, identity: &mut Identity) -> disk::Result<bool> {
+        if identity.is_given || self.disk().stat_if_present(&self.layout().replica_id())? == identity.seen {
+            return Ok(false);
+        }
+        let present = self.identity()?;
+        // An id is there before its fingerprint is: until then it is in doubt, and looked at again.
+        let is_another = present.replica_id.is_some() && present.replica_id != identity.replica_id && present.is_own();
+        if is_another {
+            *identity = present;
+        } else if present.replica_id == identity.replica_id {
+            identity.seen = present.seen;
+        }
+        Ok(is_another)
     }
 
     fn identity_as_recorded(&self, found: Identity, id: ReplicaId, record: &str, last: Option<String>) -> disk::Result<Identity> {
@@ -164,6 +188,7 @@ impl Store {
             doubt: None,
             recorded: false,
             is_given: false,
+            seen: None,
         };
         self.write_identity(identity, id)
     }
@@ -174,6 +199,7 @@ impl Store {
         // beside a record that has forgotten what was written under it. The fingerprint last, so that until then there is doubt.
         let write = |path: PathBuf, text: String| self.disk().replace_durably(&path, &path.with_extension("tmp"), text.as_bytes());
         write(self.layout().replica_id(), id.to_string())?;
+        identity.seen = self.disk().stat_if_present(&self.layout().replica_id())?;
         self.record(identity)?;
         write(self.layout().replica_fingerprint(), self.fingerprint()?)
     }

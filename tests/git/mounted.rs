@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use crate::stage::{clone, pull, repository};
+use crate::support::draft::event;
 use crate::support::git::git;
 use crate::support::mount::Mount;
-use crate::support::run::{braidfs, run_with};
+use crate::support::run::{braidfs, braidfs_on, run, run_with};
 use crate::support::wait::{eventually, eventually_eq, eventually_some};
 
 #[test]
@@ -137,6 +138,39 @@ fn drop_file(mount: &Mount, name: &str) {
     fs::write(mount.join("staging").join(name), "{\"stream\":\"a\",\"type\":\"T\",\"data\":{\"n\":2}}\n").unwrap();
     let receipt = mount.read_json(&format!("receipts/{name}.json"));
     assert_eq!(receipt["state"], "committed", "{receipt}");
+}
+
+/// A copy gets its own replica id by the first write, whoever does it, and a mount of it goes on under that.
+#[test]
+fn a_mount_follows_the_replica_id_that_a_command_beside_it_made() {
+    let home = tempfile::tempdir().unwrap();
+    let first = home.path().join("first");
+    let copy = repository(&first);
+    copy.commit("a", 1);
+    drop(copy);
+    let dir = home.path().join("second");
+    run("cp", ["-r", first.to_str().unwrap(), dir.to_str().unwrap()]).ok();
+    let mount = Mount::start(&dir);
+    let present = || fs::read_to_string(dir.join(".eventcore/replica_id")).unwrap();
+    let beside = |stream: &str| braidfs_on(&dir, &["append"], &event(stream, 1)).ok();
+    for (at, stream) in ["b", "c"].into_iter().enumerate() {
+        let before = present();
+        beside(stream);
+        assert_ne!(present(), before);
+        eventually_eq(&present(), || mount.read_json("status.json")["replica_id"].as_str().unwrap().to_owned());
+        let made = present();
+        drop_file(&mount, &format!("{stream}.jsonl"));
+        assert_eq!(present(), made, "one id, not one more");
+        if at == 0 {
+            // What was written last is not in the past of what the other branch goes on with.
+            git(&dir, ["switch", "-q", "-c", "side"]);
+            git(&dir, ["add", "events"]);
+            git(&dir, ["commit", "-q", "-m", "both"]);
+            git(&dir, ["switch", "-q", "main"]);
+            eventually("the mount follows", || mount.count("feed.jsonl") > 0 && mount.count("log.jsonl") == 1);
+        }
+    }
+    mount.unmount();
 }
 
 /// It takes what is ours and git ignores: the staging area, the identity, the daemon's lock, the index.
