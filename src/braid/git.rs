@@ -25,7 +25,7 @@ use crate::format::text::quoted_path;
 pub use elsewhere::Elsewhere;
 pub use exchange::Exchange;
 pub use history::LastSaid;
-pub use setup::{Lacks, SETTINGS, Setting};
+pub use setup::{Lacks, Overruled, SETTINGS, Setting};
 pub use sparse::LeftOut;
 pub use stamp::GitStamp;
 pub use status::{Change, State};

@@ -8,10 +8,13 @@ use crate::braid::{Braid, Failure};
 use crate::format::text::counted;
 use crate::format::transaction::normalize;
 use crate::model::FindingKind;
-use crate::store::CommitLock;
+use crate::store::{CommitLock, LogProblem};
 
 /// How long it is waited for the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Gaps in the numbers that are named.
+const LOST_SHOWN_MAX: usize = 5;
 
 impl Braid {
     /// Mends what is safe: files whose line ends were changed get the bytes back that their hash is of, what a killed program
@@ -68,7 +71,7 @@ impl Braid {
         }
     }
 
-    /// Writes the ingestion log anew where it is damaged; every number stays what it is.
+    /// Writes the ingestion log anew where it is damaged; every number that it still tells stays what it is.
     fn mend_log(&self, lock: CommitLock) -> Result<Option<String>, Failure> {
         let mended = self.at_keeper(move |keeper, shared| {
             let result = keeper.mend_log(&lock);
@@ -77,6 +80,59 @@ impl Braid {
             result
         });
         let mended = mended.ok_or_else(Failure::closed)??;
-        Ok(mended.then(|| "wrote index/ingestion.log anew; every number is what it was".to_owned()))
+        Ok((!mended.is_empty()).then(|| format!("wrote index/ingestion.log anew; {}", kept_and_lost(&mended))))
+    }
+}
+
+/// Which numbers a log that was damaged so has lost.
+///
+/// The saved index may know which event had one, but only as long as nobody has opened the store since.
+fn kept_and_lost(problems: &[LogProblem]) -> String {
+    let mut lost: Vec<String> = Vec::new();
+    let mut repeated = false;
+    for problem in problems {
+        match *problem {
+            LogProblem::Skipped { first, seq_nr } if first + 1 == seq_nr => lost.push(first.to_string()),
+            LogProblem::Skipped { first, seq_nr } => lost.push(format!("{first} to {}", seq_nr - 1)),
+            LogProblem::Repeated { .. } => repeated = true,
+            LogProblem::Unreadable { .. } => {}
+        }
+    }
+    let count = lost.len();
+    if count > LOST_SHOWN_MAX {
+        lost.truncate(LOST_SHOWN_MAX);
+        lost.push("more".to_owned());
+    }
+    let mut told = match lost.as_slice() {
+        [] if repeated => "every number is what its first line said".to_owned(),
+        [] => return "every number is what it was".to_owned(),
+        lost => {
+            let lost = lost.join(", ");
+            format!(
+                "no line said any more which event had number {lost}: such an event has a fresh number, and checkpoints beyond the lost one are orphaned; every other number is what it was"
+            )
+        }
+    };
+    if repeated {
+        told.push_str("; an event whose line gave a number a second time has a fresh one");
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_told_by_number() {
+        let skipped = |first, seq_nr| LogProblem::Skipped { first, seq_nr };
+        let told = |problems: &[LogProblem]| kept_and_lost(problems);
+        assert_eq!(told(&[LogProblem::Unreadable { seq_nr: 2 }]), "every number is what it was");
+        assert!(told(&[LogProblem::Unreadable { seq_nr: 2 }, skipped(2, 3)]).contains("had number 2: "));
+        assert!(told(&[skipped(2, 3), skipped(5, 8)]).contains("had number 2, 5 to 7: "));
+        let many: Vec<LogProblem> = (1..=20).map(|n| skipped(2 * n, 2 * n + 1)).collect();
+        assert!(told(&many).contains("had number 2, 4, 6, 8, 10, more: "), "{}", told(&many));
+        let repeated = told(&[LogProblem::Repeated { seq_nr: 2 }]);
+        assert!(repeated.starts_with("every number is what its first line said; an event whose line"), "{repeated}");
     }
 }

@@ -280,16 +280,17 @@ impl Keeper {
         }
     }
 
-    /// Writes a damaged log anew; answers whether it was damaged.
-    pub(super) fn mend_log(&mut self, lock: &CommitLock) -> Result<bool, Failure> {
+    /// Writes a damaged log anew; answers what was wrong with it.
+    pub(super) fn mend_log(&mut self, lock: &CommitLock) -> Result<Vec<LogProblem>, Failure> {
         self.follow_log();
-        if self.log.problems().is_empty() {
-            return Ok(false);
+        let problems = self.log.problems().to_vec();
+        if problems.is_empty() {
+            return Ok(problems);
         }
         self.log.rewrite(lock)?;
         self.note_log_problems();
         self.mark_dirty();
-        Ok(true)
+        Ok(problems)
     }
 
     fn note_log_problems(&mut self) {
@@ -297,7 +298,7 @@ impl Keeper {
         self.log_findings.retain(|finding| finding.kind == FindingKind::DuplicateEvent);
         let told = |problem: &LogProblem| match problem {
             LogProblem::Unreadable { seq_nr } => format!("index/ingestion.log has a line before number {seq_nr} that is none"),
-            LogProblem::Skipped { seq_nr } => format!("index/ingestion.log skips numbers before {seq_nr}"),
+            LogProblem::Skipped { seq_nr, .. } => format!("index/ingestion.log skips numbers before {seq_nr}"),
             LogProblem::Repeated { seq_nr } => format!("index/ingestion.log gives number {seq_nr} twice; the first line counts"),
         };
         // Who writes cuts a torn end off at once, and who follows another that writes may see half a line of it.

@@ -39,10 +39,11 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let mode = if setup.dry_run { Mode::ReadOnly } else { Mode::Writable };
     let store = Store::open(&directory, &Disk::real(), mode)?;
     let git = Program::new(store.dir());
-    let lacks = git.lacks().map_err(|error| Failure::new(Kind::Refused, error.to_string()).hint(error.hint()))?;
+    let ask = || git.lacks().map_err(|error| Failure::new(Kind::Refused, error.to_string()).hint(error.hint()));
+    let mut lacks = ask()?;
     let mut done = Vec::new();
     for sentence in lacks.sentences() {
-        explain(session, sentence)?;
+        explain(session, &sentence)?;
     }
     if !setup.dry_run {
         let amended =
@@ -51,6 +52,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             explain(session, &format!("  added \"{line}\" to {file}"))?;
             done.push(json!({"file": file, "line": line}));
         }
+        // A line that was added may have no effect.
+        lacks = ask()?;
     }
     for setting in SETTINGS {
         if git.setting(setting.name).as_deref() == Some(setting.value) {
@@ -62,11 +65,17 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             done.push(json!({"setting": setting.name, "value": setting.value}));
         }
     }
+    // What stands in that file was somebody's decision.
+    if let Some(overruled) = &lacks.overruled {
+        explain(session, &format!("{}\n  left as it is; to mend it: {}", overruled.message, overruled.hint))?;
+    }
     if session.out.is_json() {
-        return session.out.json(&json!({"done": done}));
+        let left = lacks.overruled.map(|overruled| json!({"message": overruled.message, "hint": overruled.hint}));
+        return session.out.json(&json!({"done": done, "left": Vec::from_iter(left)}));
     }
     session.out.line(match (setup.dry_run, done.len()) {
         (true, _) => "nothing was changed".to_owned(),
+        (false, 0) if lacks.overruled.is_some() => "nothing more can be told to git here".to_owned(),
         (false, 0) => "git knows everything already".to_owned(),
         (false, _) => "done; commit .gitattributes and .gitignore if they were changed".to_owned(),
     })

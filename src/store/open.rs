@@ -10,7 +10,7 @@ use crate::store::Layout;
 const IGNORED: &str = "/tmp/\n/checkpoints/\n/locks/\n/index/\n/.eventcore/\n/.lock\n";
 
 /// Payloads are bytes: no line ends are converted, no sides are spliced.
-const ATTRIBUTES: &str = "events/*.jsonl -text merge=binary\n";
+pub const ATTRIBUTES: &str = "events/*.jsonl -text merge=binary\n";
 
 /// Whether a store may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -438,6 +438,62 @@ fn git_setup() {
     });
 }
 
+/// A line that has no effect is not written a second time; it is said which file is stronger, and what helps.
+#[test]
+fn attributes_that_are_overruled() {
+    for stronger in ["events/.gitattributes", ".git/info/attributes"] {
+        let home = tempfile::tempdir().unwrap();
+        let copy = repository(&home.path().join("store"));
+        copy.commit("a", 1);
+        let dir = copy.dir.clone();
+        drop(copy);
+        fs::write(dir.join(stronger), "*.jsonl text eol=crlf").unwrap();
+        let told = || findings(&dir).iter().find(|finding| finding["kind"] == "git-setup").cloned();
+        let finding = told().unwrap();
+        assert!(finding["message"].as_str().unwrap().ends_with(&format!("{stronger} overrules .gitattributes")), "{finding}");
+        let hint = finding["hint"].as_str().unwrap();
+        for command in ["braidfs git setup", "braidfs git setup", "braidfs doctor --fix || true"] {
+            let said = as_it_stands(&dir, command).out;
+            assert!(said.contains(&format!("{stronger} overrules .gitattributes")) && said.contains(hint), "{said}");
+            assert_eq!(fs::read_to_string(dir.join(".gitattributes")).unwrap(), "events/*.jsonl -text merge=binary\n", "{command}");
+        }
+        assert_eq!(told().as_ref(), Some(&finding));
+        as_it_stands(&dir, hint);
+        assert_eq!(told(), None);
+        assert_eq!(as_it_stands(&dir, "braidfs git setup").out, "git knows everything already\n");
+    }
+}
+
+/// Nothing says any more which event had the number, so its event has another, and that is said.
+#[test]
+fn a_line_of_the_ingestion_log_that_became_garbage() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    (1..=4).for_each(|n| drop(copy.commit("a", n)));
+    let lines = |copy: &Copy| copy.text("feed.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let (dir, whole) = (copy.dir.clone(), lines(&copy));
+    drop(copy);
+    let log = dir.join("index/ingestion.log");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replace(text.lines().nth(1).unwrap(), "garbage")).unwrap();
+    let mended = doctor(&dir, &["--fix"]).ok().json();
+    let said = mended["mended"].to_string();
+    assert!(
+        said.contains("had number 2: such an event has a fresh number, and checkpoints beyond the lost one are orphaned")
+            && said.contains("every other number is what it was"),
+        "{said}"
+    );
+    let copy = Copy::open(&dir);
+    let after = lines(&copy);
+    let number_of = |lines: &[Value], at: usize| {
+        let found = lines.iter().find(|line| line["event_id"] == whole[at]["event_id"] && line["gone"] != true);
+        found.map(|line| line["seq_nr"].as_u64().unwrap())
+    };
+    assert_eq!((0..4).map(|at| number_of(&after, at)).collect::<Vec<_>>(), [Some(1), Some(5), Some(3), Some(4)], "{after:?}");
+    drop(copy);
+    assert_eq!(doctor(&dir, &["--fix"]).ok().json()["mended"], serde_json::json!([]), "once");
+}
+
 /// A backup put back in place has forgotten what was written since, so it writes under one id what does not descend from it.
 #[test]
 fn identity_collision() {

@@ -101,13 +101,16 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
     let transactions = &epoch.index.transactions;
     let missing = transactions.missing().keys().take(PARENTS_ASKED_MAX).map(|&parent| transactions.id(parent));
     surveyed.parents = ParentsInGit::ask(git, missing.collect())?;
-    surveyed.findings.extend(git.lacks()?.sentences().map(|lack| Finding {
+    let lacks = git.lacks()?;
+    let lacking = lacks.sentences().map(|lack| (lack, "braidfs git setup".to_owned()));
+    let overruled = lacks.overruled.iter().map(|overruled| (overruled.message.clone(), overruled.hint.clone()));
+    surveyed.findings.extend(lacking.chain(overruled).map(|(message, hint)| Finding {
         kind: FindingKind::GitSetup,
         severity: Severity::Warning,
         file: None,
         transaction_id: None,
-        message: lack.to_owned(),
-        hint: "braidfs git setup".to_owned(),
+        message,
+        hint,
     }));
     Ok(())
 }

@@ -24,8 +24,10 @@ pub enum LogProblem {
         /// The number that would come next there.
         seq_nr: u64,
     },
-    /// Numbers are missing before this one.
+    /// Numbers are missing before this one: no line says which event had them.
     Skipped {
+        /// The first that is missing.
+        first: u64,
         /// The number after the gap.
         seq_nr: u64,
     },
@@ -77,7 +79,7 @@ fn take_line(line: &Line, ids: &mut Vec<EventId>, problems: &mut Vec<LogProblem>
         return;
     }
     if line.seq > next {
-        note(problems, LogProblem::Skipped { seq_nr: line.seq });
+        note(problems, LogProblem::Skipped { first: next, seq_nr: line.seq });
         ids.resize(usize::try_from(line.seq - 1).unwrap_or(usize::MAX), EventId(Uuid::nil()));
     }
     ids.push(EventId(line.event_id));

@@ -65,7 +65,7 @@ fn odd_lines_in_the_middle_are_told_and_change_no_other_number() {
     assert_eq!(log.ids(), [id(1), id(0), id(3), id(9)]);
     assert_eq!(
         log.problems(),
-        [LogProblem::Unreadable { seq_nr: 2 }, LogProblem::Skipped { seq_nr: 3 }, LogProblem::Repeated { seq_nr: 2 }]
+        [LogProblem::Unreadable { seq_nr: 2 }, LogProblem::Skipped { first: 2, seq_nr: 3 }, LogProblem::Repeated { seq_nr: 2 }]
     );
     log.rewrite(&lock(&store)).unwrap();
     let again = IngestionLog::read(&store).unwrap();
