@@ -34,6 +34,7 @@ mod travel;
 mod check;
 mod clock;
 mod commit;
+mod committable;
 mod cursors;
 mod cutover;
 mod declined;
@@ -84,6 +85,7 @@ use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
 pub use clock::Clock;
+pub use committable::Committable;
 pub use cursors::Leadership;
 pub use difference::{Arrived, ChangedConflict, Difference, StreamDifference, difference};
 pub use forget::{Forget, Forgotten};

@@ -5,6 +5,8 @@
 #[path = "support/all.rs"]
 mod support;
 
+#[path = "git/altered.rs"]
+mod altered;
 #[path = "git/claims.rs"]
 mod claims;
 #[path = "git/cures.rs"]

@@ -68,7 +68,7 @@ pub(super) fn edited(name: &str) -> Finding {
         file: Some(name.to_owned()),
         transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
         message: format!("file \"{name}\" was changed since it was taken in; transactions never change"),
-        hint: format!("git checkout HEAD -- events/{}", quoted_name(name)),
+        hint: format!("git checkout HEAD -- events/{}   # if git does not know it: braidfs doctor", quoted_name(name)),
     }
 }
 

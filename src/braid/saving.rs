@@ -184,7 +184,8 @@ impl Keeper {
             match record {
                 Record::Came(file) if last.get(&file.header.transaction_id) == Some(&Some(at)) => entered.push(self.enter_saved(file)),
                 Record::Moved(id, inode, stamp, header_sum) => {
-                    if let Some(number) = self.index.transactions.find(*id) {
+                    // What had something to report has no record that it came; it may be known as a parent alone.
+                    if let Some(number) = self.index.transactions.find(*id).filter(|&number| self.index.transactions.is_present(number)) {
                         self.index.transactions.set_file(number, *inode, *stamp, *header_sum);
                     }
                 }

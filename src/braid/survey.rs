@@ -2,6 +2,8 @@
 
 mod status;
 
+pub(super) use status::restored_line_ends;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};

@@ -1,19 +1,28 @@
 //! `braidfs sync`.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::diff::changed_to_json;
 use super::failure::{Failure, Kind, Result};
+use super::status::{render_finding, render_way};
 use super::{Session, locate, reader};
 use crate::braid::git::{Exchange, GitError, Program};
-use crate::braid::{Braid, difference};
+use crate::braid::{Braid, Committable, difference};
 use crate::disk::Disk;
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
+use crate::model::FindingKind;
+use crate::view::status_json;
 
 /// So many transaction files make one commit of git.
 const BATCH: usize = 10_000;
+
+/// So many files that were left out are told one by one.
+const TOLD_MAX: usize = 10;
 
 /// So often a push is tried again that somebody else was faster with.
 const PUSHES_MAX: usize = 5;
@@ -22,7 +31,7 @@ const PUSHES_MAX: usize = 5;
 ///
 /// Git carries the store between machines; this only drives it. New transaction files are committed, what others pushed is
 /// merged, streams that the merge forked are told, and everything is pushed. Files that were changed or are gone are never
-/// committed: see `braidfs doctor`. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
+/// committed, but for line ends that were mended: see `braidfs doctor`. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
 /// branch is checked out.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -44,12 +53,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let refused = Failure::new(Kind::Refused, unfinished.message());
         return Err(unfinished.hints().into_iter().fold(refused, Failure::hint));
     }
-    let Commits { committed, left_out } = commit(&git, &braid)?;
-    say(session, &format!("committed {}", counted(committed, "transaction file")))?;
-    if left_out > 0 {
-        let files = counted_as(left_out, "new file in events/ is", "new files in events/ are");
-        say(session, &format!("{files} not committed, being misnamed, a copy or refused: braidfs doctor"))?;
+    let commits = commit(&git, &braid)?;
+    say(session, &format!("committed {}", counted(commits.new.len(), "transaction file")))?;
+    if !commits.mended.is_empty() {
+        say(session, &format!("committed {} whose line ends were mended", counted(commits.mended.len(), "transaction file")))?;
     }
+    let reasons = if commits.left_out.is_empty() { Vec::new() } else { reasons(&*braid.survey()?, &commits.left_out)? };
+    tell_left_out(session, &directory, commits.left_out.len(), &reasons)?;
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
     let mut pushed = false;
     if let Some(exchange) = &exchange {
@@ -61,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     let after = braid.refresh()?;
     let is_offline = arguments.offline;
-    report(session, &before, &after, &Report { committed, left_out, is_offline, exchange: exchange.is_some(), pushed, braid: &braid })
+    report(session, &before, &after, &Report { commits, reasons, is_offline, exchange: exchange.is_some(), pushed, braid: &braid })
 }
 
 fn say(session: &mut Session, text: &str) -> Result {
@@ -80,24 +90,55 @@ fn of_git(step: &str, error: &GitError) -> Failure {
     failure
 }
 
-struct Commits {
-    committed: usize,
-    /// New files under other names, copies, and what the store refuses.
-    left_out: usize,
-}
-
-/// Commits the transaction files that git does not have and the views do.
-fn commit(git: &Program, braid: &Braid) -> Result<Commits> {
+/// Commits the transaction files that git does not have and the views do, and those whose line ends were mended.
+fn commit(git: &Program, braid: &Braid) -> Result<Committable> {
     let failed = |error: GitError| of_git("commit", &error);
     git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store").map_err(failed)?;
-    let new = git.uncommitted().map_err(failed)?;
-    // What git lists is in this epoch, or is left out of it for a reason.
-    let shown = braid.refresh()?;
-    let (names, others): (Vec<String>, Vec<String>) = new.into_iter().partition(|name| shown.shows_file(name));
-    for batch in names.chunks(BATCH) {
+    let committable = braid.committable(git)?;
+    for batch in committable.new.chunks(BATCH) {
         git.commit_files(batch, &format!("events: {}", counted(batch.len(), "transaction"))).map_err(failed)?;
     }
-    Ok(Commits { committed: names.len(), left_out: others.len() })
+    for batch in committable.mended.chunks(BATCH) {
+        git.commit_files(batch, &format!("events: line ends of {}", counted(batch.len(), "transaction"))).map_err(failed)?;
+    }
+    Ok(committable)
+}
+
+/// What the doctor says of the files that were left out: why, and what helps.
+fn reasons(epoch: &Epoch, left_out: &[String]) -> Result<Vec<Value>> {
+    const KINDS: [FindingKind; 6] = [
+        FindingKind::Quarantined,
+        FindingKind::Edited,
+        FindingKind::Healed,
+        FindingKind::Misnamed,
+        FindingKind::Duplicate,
+        FindingKind::UnreadableByEventcore,
+    ];
+    let status: Value = serde_json::from_str(&status_json(epoch))
+        .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;
+    let findings = status.get("findings").and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |finding: &Value, field: &str| finding.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let left_out: BTreeSet<&str> = left_out.iter().map(String::as_str).collect();
+    let is_reason =
+        |finding: &Value| KINDS.iter().any(|kind| kind.name() == text(finding, "kind")) && left_out.contains(&*text(finding, "file"));
+    Ok(findings.into_iter().filter(is_reason).collect())
+}
+
+fn tell_left_out(session: &mut Session, directory: &Path, count: usize, reasons: &[Value]) -> Result {
+    if count == 0 {
+        return Ok(());
+    }
+    say(session, &format!("{} not committed:", counted_as(count, "new file in events/ is", "new files in events/ are")))?;
+    for reason in reasons.iter().take(TOLD_MAX) {
+        say(session, &render_finding(reason))?;
+    }
+    if count > reasons.len().min(TOLD_MAX) {
+        say(session, "  all of them, with what helps: braidfs doctor")?;
+    }
+    match render_way(reasons.iter().take(TOLD_MAX), directory) {
+        Some(way) => say(session, &way),
+        None => Ok(()),
+    }
 }
 
 fn pull(git: &Program, exchange: &Exchange) -> Result {
@@ -123,8 +164,9 @@ fn push(git: &Program, exchange: &Exchange) -> Result {
 }
 
 struct Report<'a> {
-    committed: usize,
-    left_out: usize,
+    commits: Committable,
+    /// Why new files were left out.
+    reasons: Vec<Value>,
     is_offline: bool,
     exchange: bool,
     pushed: bool,
@@ -139,7 +181,8 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     if session.out.is_json() {
         let forks = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
-            "committed": report.committed, "left_out": report.left_out, "brought": brought, "pushed": report.pushed, "forks": forks,
+            "committed": report.commits.new.len(), "mended": report.commits.mended.len(), "left_out": report.commits.left_out.len(),
+            "reasons": report.reasons, "brought": brought, "pushed": report.pushed, "forks": forks,
         }));
     }
     if report.exchange {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use super::{GitError, Program, State, of_spawn};
+use super::{GitError, Program, of_spawn};
 use crate::disk::os_name;
 
 /// Where a store is pulled from and pushed to.
@@ -18,21 +18,6 @@ pub struct Exchange {
 }
 
 impl Program {
-    /// The transaction files that no commit has, by name; not those that were changed.
-    ///
-    /// # Errors
-    /// If git cannot be run or the store lies in no repository.
-    pub fn uncommitted(&self) -> Result<Vec<String>, GitError> {
-        let mut names: Vec<String> = self
-            .changes()?
-            .into_iter()
-            .filter(|change| matches!(change.state, State::Untracked | State::Added) && change.name.ends_with(".jsonl"))
-            .map(|change| change.name)
-            .collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
     /// Commits these files of `events/` and nothing else.
     ///
     /// # Errors

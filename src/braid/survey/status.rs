@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{FILES_ASKED_MAX, ORIGINS_PATIENCE, PARENTS_ASKED_MAX, Surveyed};
 use crate::braid::git::{GitError, Program, State, Unfinished};
 use crate::braid::load;
-use crate::braid::memory::{FirstSaid, changed_since, edited};
+use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
 use crate::braid::parents::ParentsInGit;
 use crate::braid::roster::is_claim;
 use crate::disk::quoted_name;
@@ -55,22 +55,67 @@ pub(super) fn cures(
         } else if finding.kind == FindingKind::Quarantined && !is_claim(&finding.message) {
             let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted_name(name));
             cures.insert(name.clone(), cure);
+        } else if finding.kind == FindingKind::Edited {
+            cures.extend(cure_without_git(git, name).map(|cure| (name.clone(), cure)));
         }
     }
     cures
+}
+
+/// What gives an edited file its bytes back that no commit was found to have whole; none where the last commit has it.
+fn cure_without_git(git: Option<&Program>, name: &str) -> Option<String> {
+    if git.is_some_and(|git| git.file_in("HEAD", name).is_ok()) {
+        return None;
+    }
+    let path = format!("events/{}", quoted_name(name));
+    let copy = format!("cp BACKUP/{path} {path}   # from a clone or a backup");
+    let keep = format!("git never had it; or keep it as it is now: git add {path} && git commit -m edited -- {path}");
+    Some(if git.is_none() { copy } else { format!("{copy}: {keep}") })
+}
+
+/// Those of these files that have the bytes again that their writers wrote, where the last commit has the same with line ends changed: the
+/// hash proves which of both was written.
+pub(in crate::braid) fn restored_line_ends(store: &Store, git: &Program, names: &[&str]) -> Result<BTreeSet<String>, GitError> {
+    let whole = names.iter().filter_map(|name| {
+        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
+        let good = load::read(&store.load(name).ok()?.0).ok()?;
+        (id.is_file_name(name) && good.healing.is_none()).then(|| (id, (*name).to_owned(), good_digest(&good)))
+    });
+    let whole: Vec<(TransactionId, String, FirstSaid)> = whole.collect();
+    let ids: Vec<TransactionId> = whole.iter().map(|(id, ..)| *id).collect();
+    let mut restored = BTreeSet::new();
+    git.read_committed(&ids, |n, bytes| {
+        let committed = bytes.and_then(|bytes| load::read(&bytes).ok());
+        if let (Some((_, name, digest)), Some(committed)) = (whole.get(n), committed)
+            && committed.healing.is_some()
+            && good_digest(&committed) == *digest
+        {
+            restored.insert(name.clone());
+        }
+        Ok::<(), GitError>(())
+    })?;
+    Ok(restored)
 }
 
 pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), GitError> {
     let changes = git.changes()?;
     let in_state =
         |states: &[State]| changes.iter().filter(|change| states.contains(&change.state)).map(|change| change.name.as_str()).collect();
+    let of_kind = |kinds: &[FindingKind]| {
+        let files = epoch.findings.iter().filter(|finding| kinds.contains(&finding.kind)).filter_map(|finding| finding.file.as_deref());
+        files.collect::<BTreeSet<&str>>()
+    };
+    let (healed, edits) = (of_kind(&[FindingKind::Healed]), of_kind(&[FindingKind::Edited]));
     let mut new: Vec<&str> = in_state(&[State::Untracked, State::Added]);
-    // What has another name, or stands beside the views for another reason, is told as that.
-    new.retain(|name| epoch.shows_file(name));
+    // What has another name, stands beside the views for another reason, or is not as it was written is told as that.
+    new.retain(|name| epoch.shows_file(name) && !healed.contains(name) && !edits.contains(name));
+    let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
+    let restored = restored_line_ends(&epoch.store, git, &in_state(&[State::Modified]))?;
+    changed.retain(|name| !restored.contains(*name));
+    new.extend(restored.iter().map(String::as_str).filter(|name| !edits.contains(name)));
     if !new.is_empty() {
         surveyed.findings.extend(uncommitted(&new, git.unfinished()?));
     }
-    let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
     let mut back = Vec::new();
     for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
         // Git also calls changed what was given its bytes back and has another size than git remembers.
@@ -93,9 +138,7 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
         }
     }
     // What was healed is told as that.
-    let is_healed =
-        |name: &&str| epoch.findings.iter().any(|finding| finding.kind == FindingKind::Healed && finding.file.as_deref() == Some(*name));
-    surveyed.findings.extend(changed.into_iter().filter(|name| !is_healed(name)).map(edited));
+    surveyed.findings.extend(changed.into_iter().filter(|name| !healed.contains(name)).map(edited));
     let deleted: Vec<&str> = in_state(&[State::Deleted]);
     surveyed.findings.extend(deleted.into_iter().map(deleted_finding));
     let transactions = &epoch.index.transactions;
