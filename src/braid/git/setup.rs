@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{GitError, Program};
+use crate::disk::Disk;
 use crate::format::text::quoted_path;
 use crate::store::ATTRIBUTES;
 
@@ -78,7 +79,9 @@ impl Program {
     /// The strongest file of attributes that may overrule the line in `.gitattributes`, if that is there: git does not tell where a
     /// value is from.
     fn overruled(&self) -> Result<Option<Overruled>, GitError> {
-        let text = |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let disk = Disk::real();
+        let read = |path: &Path| disk.read_if_present(path).ok().flatten().unwrap_or_default();
+        let text = |path: &Path| String::from_utf8_lossy(&read(path)).into_owned();
         if !text(&self.dir.join(".gitattributes")).lines().any(|line| line.trim_end() == ATTRIBUTES.trim_end()) {
             return Ok(None);
         }
