@@ -9,6 +9,7 @@ mod raw;
 mod setup;
 mod sparse;
 mod stamp;
+mod stash;
 mod status;
 mod unfinished;
 

@@ -29,6 +29,8 @@ pub(super) struct InGit {
     eventless: BTreeMap<TransactionId, String>,
     /// Files that no commit has.
     nowhere: BTreeSet<String>,
+    /// Files that the newest stash took.
+    stashed: BTreeSet<String>,
 }
 
 /// What is to be asked for.
@@ -91,7 +93,12 @@ impl InGit {
         if !nameless.is_empty() {
             in_git.find_nameless(git, epoch, nameless, &elsewhere, looked)?;
         }
-        let asked: BTreeSet<String> = rest.into_iter().filter(|file| is_gone(epoch, file)).take(FILES_ASKED_MAX).collect();
+        rest.retain(|file| is_gone(epoch, file));
+        if !rest.is_empty() {
+            let stashed = git.stashed()?;
+            (in_git.stashed, rest) = rest.into_iter().partition(|file| stashed.contains(file));
+        }
+        let asked: BTreeSet<String> = rest.into_iter().take(FILES_ASKED_MAX).collect();
         let held = git.last_said_by(&asked)?;
         in_git.nowhere = asked.into_iter().filter(|file| !held.contains_key(file)).collect();
         Ok(in_git)
@@ -299,6 +306,9 @@ fn findings(
         };
         let hint = if in_git.nowhere.contains(&file) {
             "braidfs restore --forget --all   # acknowledges it: no commit has it; or git fetch CLONE, from a clone that has it".to_owned()
+        } else if in_git.stashed.contains(&file) {
+            // Git pops nothing over a file that was restored.
+            "git stash pop   # brings back all that the newest stash took".to_owned()
         } else {
             format!("braidfs restore {}", quoted_name(&file))
         };

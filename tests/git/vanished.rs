@@ -7,7 +7,7 @@ use std::process::Command;
 use braidfs::format::draft::{DraftKind, parse_draft};
 use braidfs::model::{FindingKind, Severity};
 
-use crate::stage::{Copy, clone, repository};
+use crate::stage::{Copy, clone, repository, store_in};
 use crate::support::git::{git, git_at};
 use crate::support::run::{Ran, braidfs_command, run_with};
 use crate::support::wait::eventually;
@@ -450,4 +450,48 @@ fn files_of_other_branches_are_not_read_again_with_each_commit() {
     copy.save("one more");
     eventually("git was asked again", || !is_uncommitted(&copy));
     assert_eq!(all_told(&copy), on_branch(&name, "side"));
+}
+
+/// Git pops no stash whose files are here already, so they are not to be restored before.
+#[test]
+fn what_a_stash_took_is_brought_back_by_popping_it() {
+    for (deep, is_added, flags) in [("", false, "-u"), ("deep/ä", false, "-u"), ("", true, "-q"), ("deep/ä", true, "-u")] {
+        let home = tempfile::tempdir().unwrap();
+        let repository = home.path().join("store");
+        let copy = store_in(&repository, &repository.join(deep));
+        let dir = copy.dir.clone();
+        let kept = copy.commit("a", 1);
+        copy.append("a", 2);
+        copy.append("a", 3);
+        let whole = copy.text("log.jsonl");
+        if is_added {
+            git(&dir, ["add", "events"]);
+        }
+        git(&dir, ["stash", "-q", flags]);
+        // The stash has this one too, and did not take it.
+        git(&dir, ["rm", "-q", &format!("events/{kept}")]);
+        git(&dir, ["commit", "-q", "-m", "a mistake"]);
+        copy.follows();
+        assert_eq!(copy.count(), 0);
+        let hints = || {
+            let epoch = copy.braid.survey().unwrap();
+            let told = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Vanished);
+            let mut hints: Vec<String> = told.map(|finding| finding.hint.clone()).collect();
+            hints.sort();
+            hints
+        };
+        let pop = "git stash pop   # brings back all that the newest stash took";
+        let restore = format!("braidfs restore {kept}");
+        assert_eq!(hints(), [restore.as_str(), pop, pop]);
+        braidfs(&dir, &["restore", &kept]).ok();
+        run_with(Command::new("bash").arg("-ec").arg(pop).current_dir(&dir), b"").ok();
+        eventually("all is back", || copy.text("log.jsonl") == whole);
+        assert!(hints().is_empty());
+        // What a stash took that is dropped is where git's past has it, or nowhere.
+        git(&dir, ["add", "events"]);
+        git(&dir, ["stash", "-q"]);
+        git(&dir, ["stash", "drop", "-q"]);
+        copy.follows();
+        assert!(hints().iter().all(|hint| !hint.contains("stash pop")), "{:?}", hints());
+    }
 }
