@@ -64,6 +64,9 @@ pub enum GitError {
         /// What it wrote to standard error, without its last line end.
         message: String,
     },
+    /// A partial clone lacks an object, and its remote did not give it; what git wrote to standard error.
+    #[error("an old file is not in this partial clone, and its remote could not be asked for it: {}", first_line(.0))]
+    NotFetched(String),
     /// What git answered makes no sense to us.
     #[error("git {0} answered something unexpected")]
     Unexpected(&'static str),
@@ -87,6 +90,7 @@ impl GitError {
             Self::Failed { message, .. } => {
                 message.lines().find_map(|line| line.strip_prefix("\tgit ")).map_or_else(String::new, |command| format!("git {command}"))
             }
+            Self::NotFetched(_) => "git remote -v   # and again when that remote can be reached".to_owned(),
             Self::Unexpected(_) | Self::Impatient(_) | Self::Io(_) => String::new(),
         }
     }
@@ -104,13 +108,16 @@ impl GitError {
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
-            Self::Failed { message, .. } => {
-                let first = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed and did not say why");
-                first.trim_start_matches("fatal: ").to_owned()
-            }
+            Self::Failed { message, .. } => first_line(message).to_owned(),
             other => other.to_string(),
         }
     }
+}
+
+/// The first line of what git wrote to standard error.
+fn first_line(message: &str) -> &str {
+    let first = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed and did not say why");
+    first.trim_start_matches("fatal: ")
 }
 
 /// The name of an object: 40 or 64 hex digits.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::stage::{self, Copy, pull};
 use crate::support::git::{git, git_command};
-use crate::support::run::run_with;
+use crate::support::run::{braidfs_on, run_with};
 use crate::support::store::TestStore;
 
 fn home() -> tempfile::TempDir {
@@ -263,6 +263,11 @@ fn a_partial_clone_has_the_present_and_fetches_the_past_when_it_is_asked_for() {
     // Nobody is there to fetch from any more.
     fs::rename(&ours.dir, home.path().join("away")).unwrap();
     assert!(matches!(two.braid.at("origin/main~1"), Err(TravelError::Git(_))));
+    for command in [["diff", "origin/main~1", "origin/main"], ["restore", gone.as_str(), gone.as_str()]] {
+        let refused = braidfs_on(&two.dir, &command, "");
+        let said = format!("{}{}", refused.out, refused.err);
+        assert!(said.contains("an old file is not in this partial clone, and its remote could not be asked for it: "), "{said}");
+    }
     two.append("a", 4);
     two.follows();
 }

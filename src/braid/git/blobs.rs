@@ -42,9 +42,9 @@ impl Program {
             return Ok(());
         }
         let mut command = self.command();
-        command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| E::from(of_spawn(error)))?;
-        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(GitError::Unexpected("cat-file").into());
         };
         let result = std::thread::scope(|scope| {
@@ -56,9 +56,17 @@ impl Program {
                     }
                 }
             });
+            let said = scope.spawn(move || {
+                let mut said = Vec::new();
+                stderr.read_to_end(&mut said).map(|_| said).unwrap_or_default()
+            });
             let mut reader = BufReader::new(stdout);
-            let mut read_all = || {
+            let read_all = || {
                 for n in 0..names.len() {
+                    if reader.fill_buf().map_err(GitError::from)?.is_empty() {
+                        let said = said.join().unwrap_or_default();
+                        return Err(self.ended_early(&said).into());
+                    }
                     let object = next_object(&mut reader, kind)?;
                     take(n, object)?;
                 }
@@ -72,6 +80,17 @@ impl Program {
         // Only an exit is waited for; what matters has been read.
         let _ = child.wait();
         result
+    }
+
+    /// Why git answered no more. It ends where a partial clone lacks an object and its remote does not give it.
+    fn ended_early(&self, said: &[u8]) -> GitError {
+        if said.trim_ascii().is_empty() {
+            return GitError::Unexpected("cat-file");
+        }
+        match self.failed(&["cat-file", "--batch"], said) {
+            GitError::Failed { message, .. } if message.contains("promisor remote") => GitError::NotFetched(message),
+            other => other,
+        }
     }
 }
 
