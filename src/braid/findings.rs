@@ -146,7 +146,8 @@ impl Keeper {
             let first = of_key.first().map(|&tx| transactions.id(tx).to_string()).unwrap_or_default();
             findings.extend(of_key.iter().skip(1).map(|&tx| Finding {
                 kind: FindingKind::DeliveredTwice,
-                severity: Severity::Warning,
+                // Nothing undoes it, so it is worth knowing for good.
+                severity: Severity::Info,
                 file: Some(transactions.file_name(tx)),
                 transaction_id: Some(transactions.id(tx)),
                 message: format!(
@@ -154,7 +155,7 @@ impl Keeper {
                     transactions.id(tx),
                     key.escape_debug()
                 ),
-                hint: "both count; append an event that takes back what happened twice".to_owned(),
+                hint: "both count for good; append an event that takes back what happened twice, if that is wrong".to_owned(),
             }));
         }
         findings

@@ -16,6 +16,7 @@ use crate::braid::keeper::Keeper;
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Failure, Shared};
 use crate::epoch::SavedSnapshot;
+use crate::format::text::quoted;
 use crate::format::time::created_at;
 use crate::index::Index;
 use crate::model::{Errno, Finding, FindingKind, Rejection, Severity, SnapshotRequest};
@@ -78,7 +79,10 @@ fn stale_finding(meta: &SnapshotMeta) -> Finding {
         file: None,
         transaction_id: None,
         message: format!("state {} of snapshot \"{}\" is stale: what it covers has changed since", meta.ordinal, meta.name),
-        hint: "save a new state; until then an older one that still holds is served, or everything is replayed".to_owned(),
+        hint: format!(
+            "braidfs snapshot after {}   # what a new state has to add to the newest one that still holds, until one is saved",
+            quoted(&meta.name)
+        ),
     }
 }
 

@@ -78,7 +78,8 @@ fn a_state_whose_event_has_gone_is_stale_and_the_older_one_is_served() {
     let (file, away) = (dir.join(format!("events/{second}.jsonl")), dir.join("away"));
     fs::rename(&file, &away).unwrap();
     let epoch = braid.refresh().unwrap();
-    assert!(epoch.findings.iter().any(|finding| finding.kind == FindingKind::StaleSnapshot), "{:?}", epoch.findings);
+    let stale = epoch.findings.iter().find(|finding| finding.kind == FindingKind::StaleSnapshot).unwrap();
+    assert!(stale.hint.starts_with("braidfs snapshot after sum   # "), "{stale:?}");
     assert!(text(&braid, "snapshots/sum/latest.json").unwrap().ends_with("\"state\":1}\n"));
     assert!(text(&braid, "snapshots/sum/2.json").unwrap().contains("\"stale\":true"));
     assert_eq!(text(&braid, "snapshots/sum/after.jsonl"), text(&braid, "feed/after/1.jsonl"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::model::Severity;
 
 #[test]
 fn files_that_others_bring_and_take_are_followed() {
@@ -128,6 +129,9 @@ fn one_draft_delivered_on_two_clones_is_reported() {
     drop(braid);
     let braid = open(&dir, false);
     assert_eq!(kinds(&braid).iter().filter(|&&kind| kind == FindingKind::DeliveredTwice).count(), 1);
+    // Nothing can undo it, so it is no fault that stays for ever.
+    let told = braid.epoch().findings.iter().find(|finding| finding.kind == FindingKind::DeliveredTwice).map(|finding| finding.severity);
+    assert_eq!(told, Some(Severity::Info));
     assert!(append(&braid, &keyed).repeated);
     fs::remove_file(dir.join(&name)).unwrap();
     braid.refresh().unwrap();
