@@ -6,7 +6,7 @@ mod kept;
 mod past;
 mod source;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,7 @@ use crate::braid::{Braid, OpenOptions};
 use crate::disk::Disk;
 use crate::epoch::Epoch;
 use crate::fold::{Definition, FoldError, FoldErrorKind, Limits, Per, Worker};
+use crate::format::text::quoted;
 use crate::model::{Finding, FindingKind, Severity};
 use crate::store::{Mode, Store};
 use crate::view::{StateText, States};
@@ -302,7 +303,7 @@ fn finding(name: &str, key: &str, error: &FoldError) -> Finding {
         file: None,
         transaction_id: None,
         message: format!("projection \"{name}\" has no state{of}: {error}"),
-        hint: format!("mend projections/{name}.jq"),
+        hint: format!("${{EDITOR:-vi}} {}", quoted(&format!("projections/{name}.jq"))),
     }
 }
 
@@ -387,6 +388,11 @@ impl Braid {
     #[must_use]
     pub fn fold_keys(&self, name: &str) -> Option<Vec<String>> {
         self.inner.projections.keys(name, &self.epoch())
+    }
+
+    /// Tries every definition in `projections/`: the next epoch's findings tell which make no sense.
+    pub fn check_projections(&self) {
+        self.inner.projections.look(&mut HashMap::new());
     }
 
     /// How many events were folded since the store was opened.

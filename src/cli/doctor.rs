@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let options = OpenOptions { read_only: !arguments.fix, verify: true, ..OpenOptions::default() };
     let (braid, _) = reader::open_by(session, &directory, &options)?;
     let mended = if arguments.fix { braid.mend()? } else { Vec::new() };
+    braid.check_projections();
     let epoch = braid.survey()?;
     let status: Value = serde_json::from_str(&status_json(&epoch))
         .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;

@@ -60,6 +60,22 @@ fn is_broken(braid: &Braid) -> bool {
 }
 
 #[test]
+fn doctor_tries_every_definition() {
+    let store = TestStore::new();
+    define(&store.path(), "good", Per::All, "*", ORDERED);
+    let doctor = || braidfs_on(&store.path(), &["doctor"], "");
+    assert!(!doctor().ok().out.contains("broken-projection"));
+    for text in [". + 1\n".to_owned(), Definition::compose("sum", "0", Per::All, "*", "{").unwrap().text] {
+        fs::write(store.path().join("projections/sum.jq"), text).unwrap();
+        let told = doctor().code(1).out;
+        assert!(told.contains("broken-projection: projection \"sum\" has no state: "), "{told}");
+        assert!(told.contains("hint: ${EDITOR:-vi} projections/sum.jq\n") && !told.contains("\"good\""), "{told}");
+    }
+    fs::remove_file(store.path().join("projections/sum.jq")).unwrap();
+    doctor().ok();
+}
+
+#[test]
 fn a_fold_is_added_run_and_removed() {
     let store = TestStore::new();
     braidfs_on(&store.path(), &["append"], &(event("a/1", "T", 2) + &event("b", "U", 3) + &event("a/1", "U", 4))).ok();

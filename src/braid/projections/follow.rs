@@ -23,7 +23,7 @@ pub(in crate::braid) fn follow(projections: &Weak<Projections>) {
 
 impl Projections {
     /// Forgets what is said of texts that are no more, and tries those that are new: whether they are definitions, and their programs jq.
-    fn look(&self, tried: &mut HashMap<String, Read>) {
+    pub(super) fn look(&self, tried: &mut HashMap<String, Read>) {
         let now: HashMap<String, Read> = self.definitions.all(&self.store).into_iter().collect();
         self.forget_outdated(&now);
         tried.retain(|name, before| now.get(name).is_some_and(|read| std::sync::Arc::ptr_eq(read, before)));
