@@ -10,9 +10,9 @@ use super::diff::changed_to_json;
 use super::failure::{Failure, Kind, Result};
 use super::status::{render_finding, render_way};
 use super::{Session, locate, reader};
-use crate::braid::git::{Exchange, GitError, Program};
+use crate::braid::git::{Exchange, GitError, Program, State};
 use crate::braid::{Braid, Committable, difference};
-use crate::disk::Disk;
+use crate::disk::{Disk, quoted_name};
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
 use crate::model::FindingKind;
@@ -63,9 +63,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
     let mut pushed = false;
     if let Some(exchange) = &exchange {
-        pull(&git, exchange)?;
+        pull(&git, exchange, &commits.left_out)?;
         if !arguments.no_push {
-            push(&git, exchange)?;
+            push(&git, exchange, &commits.left_out)?;
             pushed = true;
         }
     }
@@ -141,22 +141,33 @@ fn tell_left_out(session: &mut Session, directory: &Path, count: usize, reasons:
     }
 }
 
-fn pull(git: &Program, exchange: &Exchange) -> Result {
+fn pull(git: &Program, exchange: &Exchange, left_out: &[String]) -> Result {
     git.pull(exchange).map_err(|error| {
         let failure = of_git("pull", &error);
         match git.unfinished() {
             Ok(Some(unfinished)) => unfinished.hints().into_iter().fold(failure, Failure::hint),
-            _ => failure.hint("what is new is committed; to leave the remote alone: braidfs sync --offline"),
+            _ => hint_of_staged(git, left_out, failure).hint("what is new is committed; to leave the remote alone: braidfs sync --offline"),
         }
     })
 }
 
-fn push(git: &Program, exchange: &Exchange) -> Result {
+/// Git merges nothing beside what is staged and not committed.
+fn hint_of_staged(git: &Program, left_out: &[String], failure: Failure) -> Failure {
+    let mut staged = git.changes().unwrap_or_default();
+    staged.retain(|change| change.state == State::Added && left_out.contains(&change.name));
+    let paths: Vec<String> = staged.iter().take(TOLD_MAX).map(|change| format!("events/{}", quoted_name(&change.name))).collect();
+    match &*paths {
+        [] => failure,
+        _ => failure.hint(format!("git restore --staged -- {}   # git merges nothing beside what is staged", paths.join(" "))),
+    }
+}
+
+fn push(git: &Program, exchange: &Exchange, left_out: &[String]) -> Result {
     for _ in 1..PUSHES_MAX {
         match git.push(exchange) {
             Ok(()) => return Ok(()),
             // Somebody pushed since: what they brought is merged, and then it is our turn again.
-            Err(error) if error.is_overtaken() => pull(git, exchange)?,
+            Err(error) if error.is_overtaken() => pull(git, exchange, left_out)?,
             Err(error) => return Err(of_git("push", &error)),
         }
     }

@@ -191,3 +191,27 @@ fn an_edit_beside_changed_line_ends_is_not_committed() {
     let said = braidfs(&dir, &["--format", "json", "sync"]).ok().json();
     assert_eq!((&said["committed"], &said["mended"], &said["left_out"]), (&0.into(), &0.into(), &1.into()), "{said}");
 }
+
+/// Git merges nothing beside what is staged and not in the last commit.
+#[test]
+fn what_is_staged_and_left_out_is_told_how_to_make_way_for_a_pull() {
+    let home = tempfile::tempdir().unwrap();
+    let remote = home.path().join("remote.git");
+    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
+    let (copy, [edited, _]) = two_new(&home.path().join("ada"));
+    let ada = copy.dir.clone();
+    git(&ada, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    git(&ada, ["push", "-q", "-u", "origin", "HEAD"]);
+    let bo = clone(&remote, &home.path().join("bo"));
+    bo.append("b", 1);
+    braidfs(&bo.dir, &["sync"]).ok();
+    drop(copy);
+    rewrite(&ada, &edited, forged);
+    git(&ada, ["add", "events"]);
+    let said = braidfs(&ada, &["sync"]).code(4);
+    let way = format!("git restore --staged -- events/{edited}");
+    assert!(said.err.contains(&format!("hint: {way}   # ")), "{}", said.err);
+    as_it_stands(&ada, &way);
+    let said = braidfs(&ada, &["--format", "json", "sync"]).ok().json();
+    assert_eq!((&said["brought"], &said["left_out"], &said["pushed"]), (&1.into(), &1.into(), &true.into()), "{said}");
+}
