@@ -65,6 +65,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             done.push(json!({"setting": setting.name, "value": setting.value}));
         }
     }
+    let is_left = lacks.overruled.is_some() || lacks.sentences().next().is_some();
     // What stands in that file was somebody's decision.
     if let Some(overruled) = &lacks.overruled {
         explain(session, &format!("{}\n  left as it is; to mend it: {}", overruled.message, overruled.hint))?;
@@ -75,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     session.out.line(match (setup.dry_run, done.len()) {
         (true, _) => "nothing was changed".to_owned(),
-        (false, 0) if lacks.overruled.is_some() => "nothing more can be told to git here".to_owned(),
+        (false, 0) if is_left => "nothing more can be told to git here".to_owned(),
         (false, 0) => "git knows everything already".to_owned(),
         (false, _) => "done; commit .gitattributes and .gitignore if they were changed".to_owned(),
     })

@@ -117,7 +117,8 @@ impl Store {
 
     /// Adds to `.gitattributes` and `.gitignore` the lines that they lack; answers which file got which line.
     ///
-    /// A line that is there and has no effect, since a later one undoes it, is added at the end again.
+    /// A line that is there and has no effect, since a later one undoes it, is added at the end again; at the end it is left alone, as
+    /// another file undoes it then.
     ///
     /// # Errors
     /// What the disk answered.
@@ -129,6 +130,9 @@ impl Store {
             }
             let path = self.layout().root().join(name);
             let mut bytes = self.disk().read_if_present(&path)?.unwrap_or_default();
+            if bytes.trim_ascii_end().ends_with(wanted.trim_ascii_end().as_bytes()) {
+                continue;
+            }
             let has = |line: &str| bytes.split(|byte| *byte == b'\n').any(|held| held.trim_ascii_end() == line.as_bytes());
             let missing: Vec<&'static str> = wanted.lines().filter(|line| !has(line)).collect();
             let lines = if missing.is_empty() { wanted.lines().collect() } else { missing };

@@ -464,6 +464,28 @@ fn attributes_that_are_overruled() {
     }
 }
 
+/// Lines that another file undoes are written once, also where it is not known which file that is.
+#[test]
+fn what_git_was_told_is_not_told_again_and_again() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    let dir = copy.dir.clone();
+    drop(copy);
+    fs::create_dir_all(dir.join("index")).unwrap();
+    fs::write(dir.join("index/.gitignore"), "!*\n").unwrap();
+    fs::write(dir.join(".git/info/attributes"), "events/** mine\n").unwrap();
+    let files = || [".gitattributes", ".gitignore"].map(|name| fs::read_to_string(dir.join(name)).unwrap());
+    // A later line of the same file is undone by one more.
+    fs::write(dir.join(".gitattributes"), files()[0].clone() + "[attr]mine text\n*.jsonl text\n").unwrap();
+    as_it_stands(&dir, "braidfs git setup");
+    let before = files();
+    assert!(before[0].ends_with("*.jsonl text\nevents/*.jsonl -text merge=binary\n"), "{before:?}");
+    assert!(as_it_stands(&dir, "braidfs git setup").out.ends_with("nothing more can be told to git here\n"));
+    as_it_stands(&dir, "braidfs doctor --fix || true");
+    assert_eq!(files(), before);
+}
+
 /// Nothing says any more which event had the number, so its event has another, and that is said.
 #[test]
 fn a_line_of_the_ingestion_log_that_became_garbage() {
