@@ -14,12 +14,16 @@ use crate::store::{CommitLock, LockError, LogError, LogProblem, Refreshed};
 impl Keeper {
     /// Follows what other programs appended to the log, and gives numbers to what has none, if the lock is free.
     pub(super) fn number_new(&mut self) {
+        // An identity that has just been read is not looked at again.
+        let is_just_read = !self.is_feed_begun && self.identity.replica_id.is_some();
         if !self.is_feed_begun {
             self.is_feed_begun = true;
             self.continue_feed(self.index.feed.latest());
         }
         self.follow_log();
-        self.follow_identity();
+        if !is_just_read {
+            self.follow_identity();
+        }
         if (self.unnumbered.is_empty() && !self.log.is_torn() && !self.owes_last)
             || self.writer == WriterState::ReadOnly
             || matches!(self.writer, WriterState::Failed(_))

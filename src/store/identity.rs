@@ -112,10 +112,13 @@ impl Store {
             is_given: false,
             seen: None,
         };
-        let path = self.layout().replica_id();
-        let seen = self.disk().stat_if_present(&path)?;
+        let (bytes, seen) = match self.disk().read_with_stat(&self.layout().replica_id()) {
+            Ok((bytes, stat)) => (Some(bytes), Some(stat)),
+            Err(error) if error.is_not_found() => (None, None),
+            Err(error) => return Err(error),
+        };
         let unknown = |doubt| Identity { seen, ..unknown(doubt) };
-        let Some(id) = text(path)? else { return Ok(unknown(Some(MintReason::First))) };
+        let Some(id) = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) else { return Ok(unknown(Some(MintReason::First))) };
         let Ok(id) = ReplicaId::from_str(id.trim()) else { return Ok(unknown(Some(MintReason::Unreadable))) };
         let found = Identity { replica_id: Some(id), own_replicas: vec![id], ..unknown(None) };
         if text(self.layout().replica_fingerprint())?.is_none_or(|text| Ok(text) != self.fingerprint().map_err(|_| ())) {
