@@ -13,8 +13,8 @@ use crate::model::{Errno, FindingKind};
 use crate::store::{Mode, Store};
 use crate::view::Tree;
 
-/// What a start goes through at most for a transaction of one event.
-const BYTES_MAX: u64 = 256;
+/// What a start goes through at most for a transaction of one event; how much of it follows the base in the table is a matter of time.
+const BYTES_MAX: u64 = 288;
 
 fn open(dir: &Path) -> Braid {
     let braid = Braid::open(dir, &OpenOptions { save_after: 1, ..OpenOptions::default() }).unwrap();
