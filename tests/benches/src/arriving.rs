@@ -103,7 +103,8 @@ fn side(scratch: &Path, first: usize, parent: usize, streams: usize) -> PathBuf 
 fn settle(daemon: u32) {
     loop {
         let before = cpu_of(daemon);
-        std::thread::sleep(Duration::from_millis(500));
+        // It looks once a second for what there is to do.
+        std::thread::sleep(Duration::from_millis(1_500));
         if cpu_of(daemon) - before < Duration::from_millis(5) {
             return;
         }
