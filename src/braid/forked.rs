@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::dag::Conflict;
 use crate::format::draft::{CONFLICT_LEN, is_conflict_id};
 use crate::index::Index;
-use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason};
+use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason, TransactionId};
 use crate::view::ReportContext;
 
 /// How many streams of a conflict, and how many conflicts, a message names.
@@ -21,6 +21,8 @@ pub(super) struct Proposal {
     pub(super) conflicts: Vec<String>,
     /// Whether it also resolves provisional ones.
     pub(super) force: bool,
+    /// The heads that it joins, if it may join no others: see [`resolutions_that_met`].
+    pub(super) joins: Option<Vec<TransactionId>>,
     /// The session whose recorder it comes from.
     pub(super) session: Option<String>,
 }
@@ -35,6 +37,16 @@ impl From<Draft> for Proposal {
 /// The streams whose forks a proposal resolves, in the order of their ids, and why it may not.
 pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<Reason>) {
     let (mut streams, mut reasons) = (BTreeSet::new(), Vec::new());
+    if let Some(joins) = &proposal.joins {
+        match resolutions_that_met(index).filter(|met| met == joins) {
+            None => reasons.push(stale(
+                1,
+                "the heads are no longer those that were to be joined".to_owned(),
+                "nothing needs to be done: the next transaction joins them".to_owned(),
+            )),
+            Some(met) => streams.extend(met.into_iter().flat_map(|head| resolves(index, head)).map(str::to_owned)),
+        }
+    }
     for id in &proposal.conflicts {
         match index.forks().find(id) {
             None => reasons.push(not_open(index, id)),
@@ -47,6 +59,22 @@ pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<
         }
     }
     (streams.into_iter().collect(), reasons)
+}
+
+/// The heads, if there are several, each of which only settles conflicts without an event, and nothing is open: several working copies
+/// settled at once.
+pub(super) fn resolutions_that_met(index: &Index) -> Option<Vec<TransactionId>> {
+    let heads = index.transactions.heads();
+    let only_settles = |&head: &TransactionId| {
+        resolves(index, head).next().is_some() && index.transactions.find(head).is_some_and(|tx| index.transactions.events(tx).is_empty())
+    };
+    (heads.len() > 1 && index.forks().conflicts().is_empty() && heads.iter().all(only_settles)).then_some(heads)
+}
+
+/// The streams whose forks a transaction closes.
+fn resolves(index: &Index, id: TransactionId) -> impl Iterator<Item = &str> {
+    let details = index.transactions.find(id).and_then(|tx| index.transactions.details(tx));
+    details.into_iter().flat_map(|details| &details.resolves).map(|&stream| index.streams.text(stream))
 }
 
 /// Why events must not go to streams that are forked, not provisionally, and not resolved by the same proposal.

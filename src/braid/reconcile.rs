@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::field::Empty;
 
-use crate::braid::forked::Proposal;
+use crate::braid::forked::{Proposal, resolutions_that_met};
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Committed};
 use crate::dag::{Conflict, Fork};
@@ -161,6 +161,19 @@ impl Braid {
             noted => noted?,
         }
         Ok(pass)
+    }
+
+    /// Joins the heads to one where several working copies settled conflicts at once, each without an event: by one more
+    /// transaction without events, which names the streams that they do. Gives none, and does nothing, for any other heads.
+    ///
+    /// The next transaction would join them as well. For who is certain that nobody else does the same now: of two that join at
+    /// once, both are heads again.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; refused with ESTALE if the heads have changed meanwhile. Nothing is committed then.
+    pub fn join_resolutions(&self) -> Result<Option<Committed>, AppendError> {
+        let Some(met) = resolutions_that_met(&self.epoch().index) else { return Ok(None) };
+        self.commit(Proposal { joins: Some(met), ..Proposal::default() }).map(Some)
     }
 
     fn chosen(&self, epoch: &Epoch, options: &ReconcileOptions) -> Vec<String> {

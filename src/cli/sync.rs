@@ -15,7 +15,7 @@ use crate::braid::{Braid, Committable, difference};
 use crate::disk::{Disk, quoted_name};
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
-use crate::model::FindingKind;
+use crate::model::{FindingKind, TransactionId};
 use crate::view::status_json;
 
 /// So many transaction files make one commit of git.
@@ -30,7 +30,8 @@ const PUSHES_MAX: usize = 5;
 /// Commit to git, pull, report forks, push
 ///
 /// Git carries the store between machines; this only drives it. New transaction files are committed, what others pushed is
-/// merged, streams that the merge forked are told, and everything is pushed. Files that were changed or are gone are never
+/// merged, streams that the merge forked are told, and everything is pushed. What several people settled at once without events is
+/// joined by one more transaction before the push, which gives the order. Files that were changed or are gone are never
 /// committed, but for line ends that were mended: see `braidfs doctor`. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
 /// branch is checked out.
 #[derive(Args)]
@@ -62,16 +63,17 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     tell_left_out(session, &directory, commits.left_out.len(), &reasons)?;
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
     let mut pushed = false;
+    let mut joins = Vec::new();
     if let Some(exchange) = &exchange {
         pull(&git, exchange, &commits.left_out)?;
         if !arguments.no_push {
-            push(&git, exchange, &commits.left_out)?;
+            joins = push(&git, &braid, exchange, &commits.left_out)?;
             pushed = true;
         }
     }
     let after = braid.refresh()?;
     let is_offline = arguments.offline;
-    report(session, &before, &after, &Report { commits, reasons, is_offline, exchange: exchange.is_some(), pushed, braid: &braid })
+    report(session, &before, &after, &Report { commits, reasons, is_offline, exchange: exchange.is_some(), pushed, joins, braid: &braid })
 }
 
 fn say(session: &mut Session, text: &str) -> Result {
@@ -162,16 +164,38 @@ fn hint_of_staged(git: &Program, left_out: &[String], failure: Failure) -> Failu
     }
 }
 
-fn push(git: &Program, exchange: &Exchange, left_out: &[String]) -> Result {
+/// Pushes, and joins before that what the pull brought together; gives the transactions that join.
+fn push(git: &Program, braid: &Braid, exchange: &Exchange, left_out: &[String]) -> Result<Vec<TransactionId>> {
+    let mut joins: Vec<TransactionId> = join(git, braid)?.into_iter().collect();
     for _ in 1..PUSHES_MAX {
         match git.push(exchange) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(joins),
             // Somebody pushed since: what they brought is merged, and then it is our turn again.
-            Err(error) if error.is_overtaken() => pull(git, exchange, left_out)?,
+            Err(error) if error.is_overtaken() => {
+                pull(git, exchange, left_out)?;
+                joins.extend(join(git, braid)?);
+            }
             Err(error) => return Err(of_git("push", &error)),
         }
     }
-    git.push(exchange).map_err(|error| of_git("push", &error))
+    git.push(exchange).map_err(|error| of_git("push", &error))?;
+    Ok(joins)
+}
+
+/// Joins resolutions that several people made at once. The remote takes one push after the other, so whoever comes second joins both.
+fn join(git: &Program, braid: &Braid) -> Result<Option<TransactionId>> {
+    braid.refresh()?;
+    let joined = match braid.join_resolutions() {
+        Ok(Some(committed)) => committed.transaction_id,
+        Ok(None) => return Ok(None),
+        // What is committed is pushed all the same; the next transaction joins them.
+        Err(error) => {
+            tracing::warn!(%error, "what several people settled at once could not be joined");
+            return Ok(None);
+        }
+    };
+    git.commit_files(&[format!("{joined}.jsonl")], "events: 1 transaction").map_err(|error| of_git("commit", &error))?;
+    Ok(Some(joined))
 }
 
 struct Report<'a> {
@@ -181,6 +205,8 @@ struct Report<'a> {
     is_offline: bool,
     exchange: bool,
     pushed: bool,
+    /// The transactions that joined what several people settled at once.
+    joins: Vec<TransactionId>,
     braid: &'a Braid,
 }
 
@@ -188,12 +214,12 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     let open: Vec<&String> = after.index.forks().conflicts().iter().map(|conflict| &conflict.id).collect();
     let difference = difference(before, after);
     let (opened, closed): (Vec<&String>, Vec<&String>) = (difference.opened.keys().collect(), difference.closed.keys().collect());
-    let brought = difference.came.len();
+    let brought = difference.came.len().saturating_sub(report.joins.len());
     if session.out.is_json() {
         let forks = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
             "committed": report.commits.new.len(), "mended": report.commits.mended.len(), "left_out": report.commits.left_out.len(),
-            "reasons": report.reasons, "brought": brought, "pushed": report.pushed, "forks": forks,
+            "reasons": report.reasons, "brought": brought, "joined": report.joins.iter().map(ToString::to_string).collect::<Vec<_>>(), "pushed": report.pushed, "forks": forks,
         }));
     }
     if report.exchange {
@@ -206,6 +232,9 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
         session.out.line("nothing was pulled or pushed")?;
     } else {
         session.out.line("there is no remote to exchange with: git remote add origin URL")?;
+    }
+    for id in &report.joins {
+        session.out.line(format!("joined what was settled at once, by transaction {id}"))?;
     }
     for id in opened {
         session.out.line(format!("conflict {id} opened: see forks/{id}/README.md in a mount, or braidfs forks"))?;

@@ -45,6 +45,47 @@ fn two_people_meet_by_sync_and_are_told_of_the_fork() {
     assert_eq!((&nothing["committed"], &nothing["brought"]), (&0.into(), &0.into()), "{nothing}");
 }
 
+/// Whoever pushes second has both resolutions, and joins them before that; then all have one head, also three.
+#[test]
+fn what_people_settle_at_once_is_one_head_after_they_have_synced() {
+    let home = tempfile::tempdir().unwrap();
+    let (remote, ada) = remote_of_ada(home.path());
+    ada.append("a", 1);
+    braidfs(&ada.dir, &["sync"]).ok();
+    let bo = clone(&remote, &home.path().join("bo"));
+    let cy = clone(&remote, &home.path().join("cy"));
+    let all = [&ada, &bo, &cy];
+    for (n, copy) in all.iter().enumerate() {
+        copy.append("a", 2 + n as u64);
+        braidfs(&copy.dir, &["sync"]).ok();
+    }
+    for copy in all {
+        // Nothing but appends met so far, and a fork is open: that is for a person to settle, and nothing is joined.
+        let said = braidfs(&copy.dir, &["--format", "json", "sync"]).ok().json();
+        assert_eq!(said["joined"], serde_json::json!([]), "{said}");
+        assert_eq!(braidfs(&copy.dir, &["--format", "json", "status"]).ok().json()["forks"]["open"], 1);
+    }
+    for copy in all {
+        braidfs(&copy.dir, &["reconcile", "--all", "--accept"]).ok();
+    }
+    let first = braidfs(&ada.dir, &["--format", "json", "sync"]).ok().json();
+    assert_eq!(first["joined"], serde_json::json!([]), "{first}");
+    for copy in [&bo, &cy] {
+        let said = braidfs(&copy.dir, &["--format", "json", "sync"]).ok().json();
+        assert_eq!(said["joined"].as_array().map(Vec::len), Some(1), "{said}");
+        assert_eq!(git(&copy.dir, ["status", "--porcelain"]).out, "");
+    }
+    for copy in all {
+        let said = braidfs(&copy.dir, &["sync"]).ok();
+        assert!(!said.out.contains("joined"), "{}", said.out);
+        let status = braidfs(&copy.dir, &["--format", "json", "status"]).ok().json();
+        assert_eq!(status["heads"].as_array().map(Vec::len), Some(1), "{status}");
+        copy.follows();
+    }
+    assert_eq!(ada.text("log.jsonl"), bo.text("log.jsonl"));
+    assert_eq!(ada.text("log.jsonl"), cy.text("log.jsonl"));
+}
+
 #[test]
 fn sync_without_a_remote_commits() {
     let home = tempfile::tempdir().unwrap();
@@ -77,6 +118,9 @@ fn sync_counts_what_is_to_be_mended() {
 fn a_push_that_is_overtaken_while_it_runs_is_tried_again() {
     let home = tempfile::tempdir().unwrap();
     let (remote, ada) = remote_of_ada(home.path());
+    // Whoever is always faster commits at the remote, and not every machine has a name for them.
+    git(&remote, ["config", "user.name", "Cy"]);
+    git(&remote, ["config", "user.email", "cy@example.org"]);
     braidfs(&ada.dir, &["sync"]).ok();
     let bo = clone(&remote, &home.path().join("bo"));
     bo.commit("b", 1);

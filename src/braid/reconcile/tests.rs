@@ -56,6 +56,16 @@ impl Clones {
         self.pull(b, a);
     }
 
+    /// Nothing is open, there is one head, and two clones show the same.
+    fn are_one(&self) {
+        let (one, two) = (self.open(0), self.open(1));
+        for clone in [&one, &two] {
+            assert!(clone.forks().is_empty());
+            assert_eq!(clone.epoch().index.transactions.heads().len(), 1);
+        }
+        assert_eq!(read(&one.tree(), "log.jsonl"), read(&two.tree(), "log.jsonl"));
+    }
+
     fn reconcile(&self, clone: usize, resolver: impl FnMut(&OpenConflict) -> Resolution) -> Reconciled {
         self.open(clone).reconcile(resolver, &ReconcileOptions::default()).unwrap()
     }
@@ -337,17 +347,56 @@ fn resolved_on_two_clones_at_once_without_events_it_is_over_when_they_have_met()
     let (one, two) = (clones.open(0), clones.open(1));
     assert!(one.forks().is_empty() && two.forks().is_empty());
     assert_eq!(read(&one.tree(), "log.jsonl"), read(&two.tree(), "log.jsonl"));
-    // Both are heads until somebody writes on.
+    // Both are heads until somebody writes on, or joins them.
     assert_eq!(two.epoch().index.transactions.heads().len(), 2);
     drop((one, two));
     clones.append(1, &event("s", 9));
     clones.meet(0, 1);
-    let (one, two) = (clones.open(0), clones.open(1));
-    for clone in [&one, &two] {
-        assert!(clone.forks().is_empty());
-        assert_eq!(clone.epoch().index.transactions.heads().len(), 1);
+    clones.are_one();
+}
+
+#[test]
+fn resolutions_that_met_are_joined_by_a_transaction_that_names_their_streams() {
+    let clones = Clones::new(2);
+    for clone in [0, 1] {
+        for stream in ["a", "b"] {
+            clones.append(clone, &event(stream, clone as u32));
+        }
     }
-    assert_eq!(read(&one.tree(), "log.jsonl"), read(&two.tree(), "log.jsonl"));
+    clones.meet(0, 1);
+    let only = |stream: &'static str| {
+        move |conflict: &OpenConflict| match conflict.streams[0].stream_id == stream {
+            true => Resolution::Events(Vec::new()),
+            false => Resolution::Unresolvable("the other side does".to_owned()),
+        }
+    };
+    clones.reconcile(0, only("a"));
+    clones.reconcile(1, only("b"));
+    assert_eq!(clones.open(0).join_resolutions().unwrap(), None, "something is open and there is one head");
+    clones.meet(0, 1);
+    let braid = clones.open(0);
+    let met = braid.epoch().index.transactions.heads();
+    let joined = braid.join_resolutions().unwrap().expect("two heads are joined").transaction_id;
+    let bytes = fs::read_to_string(clones.dirs[0].join(format!("events/{joined}.jsonl"))).unwrap();
+    let header: serde_json::Value = serde_json::from_str(bytes.lines().next().unwrap()).unwrap();
+    assert_eq!(header["resolves"], serde_json::json!(["a", "b"]));
+    assert_eq!(header["parent_transaction_ids"], serde_json::json!(met.iter().map(ToString::to_string).collect::<Vec<_>>()));
+    assert_eq!(braid.join_resolutions().unwrap(), None, "one head is enough");
+    drop(braid);
+    clones.meet(0, 1);
+    clones.are_one();
+}
+
+#[test]
+fn heads_with_events_and_open_forks_are_left_to_who_writes_next() {
+    let clones = Clones::forked();
+    clones.append(1, &event("t", 1));
+    assert_eq!(clones.open(0).join_resolutions().unwrap(), None, "a fork is open");
+    clones.reconcile(0, settle);
+    clones.meet(0, 1);
+    let braid = clones.open(0);
+    assert_eq!((braid.forks().len(), braid.epoch().index.transactions.heads().len()), (0, 2));
+    assert_eq!(braid.join_resolutions().unwrap(), None, "one head has an event");
 }
 
 #[test]
@@ -362,10 +411,7 @@ fn resolved_on_two_clones_at_once_with_events_it_is_a_fork_that_ends() {
     clones.pull(1, 0);
     clones.reconcile(1, settle_with(13));
     clones.meet(0, 1);
-    let (one, two) = (clones.open(0), clones.open(1));
-    assert!(one.forks().is_empty() && two.forks().is_empty());
-    assert_eq!(one.epoch().index.transactions.heads().len(), 1);
-    assert_eq!(read(&one.tree(), "log.jsonl"), read(&two.tree(), "log.jsonl"));
+    clones.are_one();
 }
 
 #[test]
