@@ -21,9 +21,9 @@ const EVENTS_SHOWN_MAX: usize = 5;
 /// Append events: each file becomes one transaction, or is refused with every reason
 ///
 /// A draft is one JSON object a line: {"stream":"account-1","type":"Deposited","data":{"amount":5}}
+///
 /// A file named *.json is one JSON document instead, an object or an array of them.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The drafts; none or `-` is standard input
     #[arg(value_name = "FILE")]

@@ -10,7 +10,6 @@ use super::{Session, command_line};
 ///
 /// For bash: `braidfs completions bash > ~/.local/share/bash-completion/completions/braidfs`
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The shell
     #[arg(value_enum)]

@@ -18,7 +18,6 @@ const LISTED_MAX: usize = 20;
 /// A moment is a git revision, a transaction's id, position:N, seq:N, epoch:N (the number in status.json) or
 /// time:2026-01-31T12:00:00Z. After `git pull`: braidfs diff ORIG_HEAD HEAD.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The earlier moment
     #[arg(value_name = "OLD")]

@@ -18,9 +18,9 @@ use crate::view::status_json;
 ///
 /// The gravest comes first. With --fix it first mends what is safe: line ends that git changed, what killed programs left in
 /// tmp/, a damaged ingestion log, what .gitattributes and .gitignore lack, a lost index. Nothing else is ever changed.
+///
 /// Ends with 1 if something remains that should be mended. Forks that are open are told and are no fault: they do not count.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// Mend what is safe
     #[arg(long)]

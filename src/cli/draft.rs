@@ -11,9 +11,9 @@ use crate::model::{Draft, DraftEvent, Expectation};
 /// Print a draft of an event, to be edited: with what is expected of the stream and a fresh key filled in
 ///
 /// For example: braidfs draft account-1 > x.jsonl; edit x.jsonl; braidfs append x.jsonl
+///
 /// With --format json it is one JSON document, for a file named *.json.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The stream's id
     #[arg(value_name = "STREAM")]

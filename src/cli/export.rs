@@ -18,9 +18,9 @@ use crate::view::{Lines, Node, Tree};
 /// Print a view's events for other tools, as JSON lines or as a table
 ///
 /// VIEW is a path in the mount: log.jsonl, feed.jsonl, streams/account-1.jsonl, types/Deposited.jsonl.
+///
 /// JSON lines are the view's own bytes; a table has a header, and payloads as JSON in their cells.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// In which form
     #[arg(value_name = "FORM", value_enum)]

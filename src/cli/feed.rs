@@ -13,7 +13,6 @@ use crate::view::PAGE_EVENTS_DEFAULT;
 ///
 /// The number in front (`seq_nr`) never changes: to go on where you stopped, name the last one you have seen by `--after`.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// Only what comes after this number
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -22,7 +22,6 @@ pub(super) const GIT_PATIENCE: Duration = Duration::from_secs(3);
 /// For programs (`--format json`) a line is the report.json of a conflict; with --closed, one closed fork, with the id of the
 /// conflict that whoever closed it found it in.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// List the forks that are over instead: joined by an append that knew both sides, reconciled, or merged
     #[arg(long)]

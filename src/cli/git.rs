@@ -26,7 +26,6 @@ enum Command {
 /// Each is explained before it is done. Settings are those of this repository only; attributes and ignores are files that
 /// travel with it, so commit them.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 struct Setup {
     /// Only explain
     #[arg(long)]

@@ -30,7 +30,6 @@ const FONT_SIZE: usize = 14;
 /// parents (also those that are not drawn), missing (parents that are not here), replica_id, created_at, streams (events by stream),
 /// resolves (streams that it reconciles), and what the drawing marks: head, dangling, forks (the conflicts of which it is a tip).
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// Draw a picture to look at, in SVG
     #[arg(long)]

@@ -15,7 +15,6 @@ use crate::store::{Mode, Store};
 ///
 /// A store that is there already stays as it is, and so does everything else in the directory.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The directory; made if it does not exist
     #[arg(value_name = "DIR", default_value = ".")]

@@ -10,7 +10,6 @@ use super::{Session, command_line};
 ///
 /// To read it at once: `braidfs man mount | man -l -`
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The command, such as `mount` or `import git`
     #[arg(value_name = "COMMAND")]

@@ -11,7 +11,6 @@ use crate::mount;
 ///
 /// Returns once the mount answers. End it with `braidfs umount`, umount or fusermount3 -u.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The store's directory
     #[arg(value_name = "STORE")]

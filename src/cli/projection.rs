@@ -24,7 +24,6 @@ const SETTINGS_LINES: u64 = 3;
 ///
 /// They are files in projections/ of the store, so they travel with git. docs/PROJECTIONS.md says how to write one.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -53,9 +52,9 @@ enum Action {
 /// Check a fold and write it to projections/
 ///
 /// The program's input is the state, `$event` the event; it gives the next state:
+///
 /// if $event.event_type == "Deposited" then .balance += $event.event_data.amount else . end
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 struct Add {
     /// The fold's name
     #[arg(value_name = "NAME")]

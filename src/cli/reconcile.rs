@@ -26,7 +26,6 @@ use edit::Written;
 /// every event of every side, and answers {"events":[…]} or {"unresolvable":"why"} on its standard output. A bare […] is the events;
 /// an empty object is no answer.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The conflicts, as `braidfs forks` names them; none is the one that is open, if there is only one
     #[arg(value_name = "CONFLICT", conflicts_with = "all")]

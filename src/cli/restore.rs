@@ -20,11 +20,13 @@ const NAMED_MAX: usize = 10;
 /// that git reset or an aborted rebase took, or that was fetched last. Without names: everything that this replica has seen
 /// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing.
 /// It ends with 1 where something could not be brought back, and says why.
+///
 /// What comes back brings the parents with it that are missing too. A file that is there is left alone.
+///
 /// What no place has any more can be acknowledged: after `--forget` nothing tells of it. Its numbers in the feed stay gone, and an
 /// event that comes back all the same counts again.
 #[derive(Args)]
-#[command(verbatim_doc_comment, group(ArgGroup::new("what").args(["names", "all"])))]
+#[command(group(ArgGroup::new("what").args(["names", "all"])))]
 pub(super) struct Arguments {
     /// Names in events/, or ids of transactions; with --forget, of events too
     #[arg(value_name = "FILE")]

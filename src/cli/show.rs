@@ -18,7 +18,6 @@ const CANDIDATES_MAX: usize = 5;
 ///
 /// For programs (`--format json`) it is the file in `events/`, byte for byte.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The transaction's id, or its beginning
     #[arg(value_name = "TRANSACTION")]

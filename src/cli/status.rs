@@ -21,7 +21,6 @@ const HEADS_SHOWN_MAX: usize = 5;
 ///
 /// For programs (`--format json`) it is what `status.json` shows in a mount, but for what only git can tell: see `doctor`.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     #[command(flatten)]
     moment: reader::Moment,

@@ -35,7 +35,6 @@ const PUSHES_MAX: usize = 5;
 /// committed, but for line ends that were mended: see `braidfs doctor`. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
 /// branch is checked out.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// Only commit and pull
     #[arg(long)]

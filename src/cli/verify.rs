@@ -18,7 +18,6 @@ use crate::view::status_json;
 ///
 /// Ends with 1 if anything should be mended; what is only worth knowing is reported and ends with 0.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The store
     #[arg(value_name = "STORE")]

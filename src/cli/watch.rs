@@ -27,7 +27,6 @@ const NOTICE: Duration = Duration::from_millis(100);
 /// standard input, and the checkpoint moves when it exits with 0. When it does not, watch ends with 1, and the next one
 /// begins with the same events. SIGINT and SIGTERM end it cleanly. Works on the store: mounts may come and go.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The subscription: any name of up to 123 bytes
     #[arg(value_name = "SUBSCRIPTION")]

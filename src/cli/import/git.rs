@@ -30,7 +30,6 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 ///
 /// The result is the same on every machine. Run it again after a fetch: only what is new is added.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The repository
     #[arg(value_name = "REPO", default_value = ".")]

@@ -24,7 +24,6 @@ const CORRUPT_SHOWN_MAX: usize = 20;
 ///
 /// Run it again whenever it was interrupted: it goes on where it stopped. An empty DIR is a fresh install: nothing is written.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
     /// The directory with the logs
     #[arg(value_name = "DIR")]
