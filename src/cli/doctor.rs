@@ -1,7 +1,7 @@
 //! `braidfs doctor`.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
@@ -12,7 +12,6 @@ use crate::disk::Disk;
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
 use crate::model::Severity;
-use crate::view::status_json;
 
 /// Report everything that is wrong with a store, each with the command that mends it
 ///
@@ -34,9 +33,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let mended = if arguments.fix { braid.mend()? } else { Vec::new() };
     braid.check_projections();
     let epoch = braid.survey()?;
-    let status: Value = serde_json::from_str(&status_json(&epoch))
-        .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;
-    let findings = status.get("findings").cloned().unwrap_or_default();
+    let findings = &*epoch.findings;
     if session.out.is_json() {
         let (open, provisional) = epoch.index.forks().counts();
         let forks = json!({"open": open, "provisional": provisional});
@@ -45,7 +42,6 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         for done in &mended {
             session.out.line(format!("mended: {}", harmless(done)))?;
         }
-        let findings = findings.as_array().map_or(&[][..], Vec::as_slice);
         for finding in findings {
             session.out.line(render_finding(finding))?;
         }
@@ -55,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         if let Some(notice) = forks_notice(&epoch) {
             session.out.line(notice)?;
         }
-        let count = |severity: Severity| epoch.findings.iter().filter(|finding| finding.severity == severity).count();
+        let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
         session.out.line(if findings.is_empty() {
             "nothing is wrong".to_owned()
         } else {
@@ -63,7 +59,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             format!("{errors} missing from the views, {warnings} to be mended, {rest} worth knowing")
         })?;
     }
-    if epoch.findings.iter().any(|finding| finding.severity > Severity::Info) { Err(Failure::new(Kind::Refused, "")) } else { Ok(()) }
+    if findings.iter().any(|finding| finding.severity > Severity::Info) { Err(Failure::new(Kind::Refused, "")) } else { Ok(()) }
 }
 
 /// What is open, in one line with the command that lists it.

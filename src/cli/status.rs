@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
+use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
+use crate::model::Finding;
 use crate::view::status_json;
 
 /// So many findings are shown to people; `verify` shows them all.
@@ -28,16 +30,17 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let tree = reader::tree_at(session, &arguments.moment)?;
-    let text = status_json(tree.epoch());
+    let epoch = tree.epoch();
+    let text = status_json(epoch);
     if session.out.is_json() {
         return session.out.bytes(text.as_bytes());
     }
     let status: Value =
         serde_json::from_str(&text).map_err(|error| Failure::new(Kind::Failed, "the status cannot be read").because(&error))?;
-    print(session, &status, tree.epoch().store.dir())
+    print(session, &status, epoch)
 }
 
-fn print(session: &mut Session, status: &Value, store: &Path) -> Result {
+fn print(session: &mut Session, status: &Value, epoch: &Epoch) -> Result {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let at = |key: &str| status.get(key).unwrap_or(&Value::Null);
     let (transactions, events, streams) = (number(at("transactions")), number(at("events")), number(at("streams")));
@@ -55,7 +58,7 @@ fn print(session: &mut Session, status: &Value, store: &Path) -> Result {
     let (open, provisional) = (forks("open"), forks("provisional"));
     let more = if provisional == 0 { String::new() } else { format!(", {provisional} more provisionally: a parent is missing") };
     session.out.line(format!("forks     {}{more}", counted_as(open, "stream is forked", "streams are forked")))?;
-    let findings: Vec<&Value> = at("findings").as_array().into_iter().flatten().collect();
+    let findings = &*epoch.findings;
     session.out.line(format!("findings  {}", findings.len()))?;
     for finding in findings.iter().take(FINDINGS_SHOWN_MAX) {
         session.out.line(render_finding(finding))?;
@@ -63,25 +66,23 @@ fn print(session: &mut Session, status: &Value, store: &Path) -> Result {
     if findings.len() > FINDINGS_SHOWN_MAX {
         session.out.line(format!("  and {} more: braidfs verify shows all", findings.len() - FINDINGS_SHOWN_MAX))?;
     }
-    if let Some(way) = render_way(findings, store) {
+    if let Some(way) = render_way(findings, epoch.store.dir()) {
         session.out.line(way)?;
     }
     Ok(())
 }
 
 /// Where the commands are to be run that findings name; none where none is named, or for who is there.
-pub(super) fn render_way<'a>(findings: impl IntoIterator<Item = &'a Value>, store: &Path) -> Option<String> {
-    let has_hint = |finding: &Value| finding.get("hint").and_then(Value::as_str).is_some_and(|hint| !hint.is_empty());
-    let way = findings.into_iter().any(has_hint).then(|| locate::way(store)).flatten()?;
+pub(super) fn render_way<'a>(findings: impl IntoIterator<Item = &'a Finding>, store: &Path) -> Option<String> {
+    let way = findings.into_iter().any(|finding| !finding.hint.is_empty()).then(|| locate::way(store)).flatten()?;
     Some(format!("  what hints name is run in the store's directory: {}", harmless(&way)))
 }
 
 /// A finding for people: what it is, and on a line of its own what helps.
-pub(super) fn render_finding(finding: &Value) -> String {
-    let field = |key: &str| harmless(finding.get(key).and_then(Value::as_str).unwrap_or_default()).into_owned();
-    let mut text = format!("  {}: {}: {}", field("severity"), field("kind"), field("message"));
-    if !field("hint").is_empty() {
-        text += &format!("\n    hint: {}", field("hint"));
+pub(super) fn render_finding(finding: &Finding) -> String {
+    let mut text = format!("  {}: {}: {}", finding.severity.name(), finding.kind.name(), harmless(&finding.message));
+    if !finding.hint.is_empty() {
+        text += &format!("\n    hint: {}", harmless(&finding.hint));
     }
     text
 }

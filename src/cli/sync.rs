@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::diff::changed_to_json;
 use super::failure::{Failure, Kind, Result};
@@ -15,8 +15,7 @@ use crate::braid::{Braid, Committable, difference};
 use crate::disk::{Disk, quoted_name};
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
-use crate::model::{FindingKind, TransactionId};
-use crate::view::status_json;
+use crate::model::{Finding, FindingKind, TransactionId};
 
 /// So many transaction files make one commit of git.
 const BATCH: usize = 10_000;
@@ -58,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     if !commits.mended.is_empty() {
         say(session, &format!("committed {} whose line ends were mended", counted(commits.mended.len(), "transaction file")))?;
     }
-    let reasons = if commits.left_out.is_empty() { Vec::new() } else { reasons(&*braid.survey()?, &commits.left_out)? };
+    let reasons = if commits.left_out.is_empty() { Vec::new() } else { reasons(&*braid.survey()?, &commits.left_out) };
     tell_left_out(session, &directory, commits.left_out.len(), &reasons)?;
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
     let mut pushed = false;
@@ -106,7 +105,7 @@ fn commit(git: &Program, braid: &Braid) -> Result<Committable> {
 }
 
 /// What the doctor says of the files that were left out: why, and what helps.
-fn reasons(epoch: &Epoch, left_out: &[String]) -> Result<Vec<Value>> {
+fn reasons(epoch: &Epoch, left_out: &[String]) -> Vec<Finding> {
     const KINDS: [FindingKind; 6] = [
         FindingKind::Quarantined,
         FindingKind::Edited,
@@ -115,17 +114,13 @@ fn reasons(epoch: &Epoch, left_out: &[String]) -> Result<Vec<Value>> {
         FindingKind::Duplicate,
         FindingKind::UnreadableByEventcore,
     ];
-    let status: Value = serde_json::from_str(&status_json(epoch))
-        .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;
-    let findings = status.get("findings").and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |finding: &Value, field: &str| finding.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let left_out: BTreeSet<&str> = left_out.iter().map(String::as_str).collect();
     let is_reason =
-        |finding: &Value| KINDS.iter().any(|kind| kind.name() == text(finding, "kind")) && left_out.contains(&*text(finding, "file"));
-    Ok(findings.into_iter().filter(is_reason).collect())
+        |finding: &&Finding| KINDS.contains(&finding.kind) && finding.file.as_deref().is_some_and(|file| left_out.contains(file));
+    epoch.findings.iter().filter(is_reason).cloned().collect()
 }
 
-fn tell_left_out(session: &mut Session, directory: &Path, count: usize, reasons: &[Value]) -> Result {
+fn tell_left_out(session: &mut Session, directory: &Path, count: usize, reasons: &[Finding]) -> Result {
     if count == 0 {
         return Ok(());
     }
@@ -200,7 +195,7 @@ fn join(git: &Program, braid: &Braid) -> Result<Option<TransactionId>> {
 struct Report<'a> {
     commits: Committable,
     /// Why new files were left out.
-    reasons: Vec<Value>,
+    reasons: Vec<Finding>,
     is_offline: bool,
     exchange: bool,
     pushed: bool,
@@ -218,7 +213,7 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
         let forks = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
             "committed": report.commits.new.len(), "mended": report.commits.mended.len(), "left_out": report.commits.left_out.len(),
-            "reasons": report.reasons, "brought": brought, "joined": report.joins.iter().map(ToString::to_string).collect::<Vec<_>>(), "pushed": report.pushed, "forks": forks,
+            "reasons": report.reasons, "brought": brought, "joined": report.joins, "pushed": report.pushed, "forks": forks,
         }));
     }
     if report.exchange {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::failure::{Failure, Kind, Result};
 use super::status::{render_finding, render_way};
@@ -12,7 +12,6 @@ use crate::braid::OpenOptions;
 use crate::disk::Disk;
 use crate::format::text::counted;
 use crate::model::Severity;
-use crate::view::status_json;
 
 /// Read and check every byte of every transaction, and report everything that is wrong
 ///
@@ -30,19 +29,16 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         None => locate::named_or_found(session, &Disk::real())?,
     };
     let (_, epoch) = reader::open_by(session, &directory, &OpenOptions { read_only: true, from_scratch: true, ..OpenOptions::default() })?;
-    let status: Value = serde_json::from_str(&status_json(&epoch))
-        .map_err(|error| Failure::new(Kind::Failed, "the findings cannot be read").because(&error))?;
-    let findings = status.get("findings").cloned().unwrap_or_default();
+    let findings = &*epoch.findings;
     let index = &epoch.index;
     let (transactions, events) = (index.transactions.valid_count(), index.log.events.len());
     if session.out.is_json() {
         session.out.json(&json!({"transactions": transactions, "events": events, "findings": findings}))?;
     } else {
-        let findings: Vec<&Value> = findings.as_array().into_iter().flatten().collect();
-        for finding in &findings {
+        for finding in findings {
             session.out.line(render_finding(finding))?;
         }
-        if let Some(way) = render_way(findings.iter().copied(), epoch.store.dir()) {
+        if let Some(way) = render_way(findings, epoch.store.dir()) {
             session.out.line(way)?;
         }
         let count = findings.len();

@@ -1,5 +1,7 @@
 //! Findings: what is worth a report while reads go on.
 
+use serde::{Serialize, Serializer};
+
 use crate::model::TransactionId;
 
 macro_rules! kinds {
@@ -20,6 +22,12 @@ macro_rules! kinds {
                 match self {
                     $(Self::$name => $text,)*
                 }
+            }
+        }
+
+        impl Serialize for FindingKind {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
             }
         }
     };
@@ -73,8 +81,14 @@ impl Severity {
     }
 }
 
-/// Something to report: what, where, and the command or advice that mends it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+impl Serialize for Severity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// Something to report, and how `status.json` shows it: what, where, and the command or advice that mends it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// What kind of thing it is.
     pub kind: FindingKind,

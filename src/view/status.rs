@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::epoch::{Epoch, Progress, WriterState};
-use crate::model::Finding;
+use crate::model::{Finding, ReplicaId, TransactionId};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -11,12 +11,12 @@ struct Status<'a> {
     transactions: u32,
     events: u64,
     streams: u64,
-    heads: Vec<String>,
+    heads: Vec<TransactionId>,
     topology_generation: u64,
     latest_seq_nr: u64,
-    replica_id: Option<String>,
+    replica_id: Option<ReplicaId>,
     forks: Forks,
-    findings: Vec<FindingJson<'a>>,
+    findings: &'a [Finding],
     index: IndexJson,
     writer: WriterJson<'a>,
     version: &'static str,
@@ -26,16 +26,6 @@ struct Status<'a> {
 struct Forks {
     open: u64,
     provisional: u64,
-}
-
-#[derive(Serialize)]
-struct FindingJson<'a> {
-    kind: &'static str,
-    severity: &'static str,
-    file: Option<&'a str>,
-    transaction_id: Option<String>,
-    message: &'a str,
-    hint: &'a str,
 }
 
 #[derive(Serialize)]
@@ -50,17 +40,6 @@ struct WriterJson<'a> {
     state: &'static str,
     lock_held_by: Option<&'a str>,
     error: Option<&'a str>,
-}
-
-fn finding_json(finding: &Finding) -> FindingJson<'_> {
-    FindingJson {
-        kind: finding.kind.name(),
-        severity: finding.severity.name(),
-        file: finding.file.as_deref(),
-        transaction_id: finding.transaction_id.map(|id| id.to_string()),
-        message: &finding.message,
-        hint: &finding.hint,
-    }
 }
 
 /// The text of `status.json`, with its line end.
@@ -79,12 +58,12 @@ pub fn status_json(epoch: &Epoch) -> String {
         transactions: index.transactions.valid_count(),
         events: index.log.events.len(),
         streams: index.directories.live(),
-        heads: index.transactions.heads().iter().map(ToString::to_string).collect(),
+        heads: index.transactions.heads(),
         topology_generation: u64::from(index.transactions.merge_count()),
         latest_seq_nr: epoch.feed_shown,
-        replica_id: epoch.replica_id.map(|id| id.to_string()),
+        replica_id: epoch.replica_id,
         forks: Forks { open, provisional },
-        findings: epoch.findings.iter().map(finding_json).collect(),
+        findings: &epoch.findings,
         index: IndexJson {
             state: match epoch.progress {
                 Progress { ready: true, .. } => "ready",
