@@ -22,55 +22,30 @@
 //! # }
 //! ```
 
-mod arrival;
-mod difference;
-pub mod git;
-mod memory;
-mod mend;
-mod restore;
-mod survey;
-mod travel;
-
-mod check;
 mod clock;
-mod commit;
 mod committable;
 mod cursors;
 mod cutover;
 mod declined;
-mod desk;
-mod eventless;
-mod findings;
+mod difference;
 mod forget;
-mod forked;
-mod gone;
-mod heap;
-mod hold;
-mod identity;
-mod intake;
+pub mod git;
 mod keeper;
 mod left_out;
-mod load;
-mod numbered;
-mod numbering;
+mod mend;
 mod options;
 mod outcome;
 mod parents;
 mod projections;
 mod reconcile;
-mod record;
-mod roster;
-mod saving;
+mod restore;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
 mod simulation;
 mod snapshots;
 mod spans;
-mod survive;
-mod told;
-mod trouble;
-mod vanished;
-mod watching;
+mod survey;
+mod travel;
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -84,25 +59,24 @@ use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
+use keeper::desk::Desk;
+use keeper::forked::Proposal;
+use keeper::{Keeper, Request};
+use projections::Projections;
+use travel::Travel;
+
 pub use clock::Clock;
 pub use committable::Committable;
 pub use cursors::Leadership;
+pub use cutover::CutOver;
 pub use difference::{Arrived, ChangedConflict, Difference, StreamDifference, difference};
 pub use forget::{Forget, Forgotten};
-use forked::Proposal;
-pub use restore::{Restoration, Restored};
-pub use travel::{TravelError, When};
-
-pub use cutover::CutOver;
-use desk::Desk;
-use keeper::{Keeper, Request};
 pub use options::OpenOptions;
 pub use outcome::{AppendError, Committed, CommittedEvent, Failure};
-use projections::Projections;
 pub use projections::{check_definition, worker_exe};
-use travel::Travel;
-
 pub use reconcile::{OpenBranch, OpenConflict, OpenFork, ReconcileOptions, Reconciled, Resolution, Resolver};
+pub use restore::{Restoration, Restored};
+pub use travel::{TravelError, When};
 
 /// Called after each publication with the epoch before and the new one.
 pub type Listener = Box<dyn Fn(&Arc<Epoch>, &Arc<Epoch>) + Send + Sync>;
@@ -351,7 +325,7 @@ impl Braid {
     /// # Errors
     /// Every expectation that does not hold.
     pub fn check(&self, draft: &Draft) -> Result<(), Rejection> {
-        check::check_expectations(self.epoch().as_ref().into(), draft)
+        keeper::check::check_expectations(self.epoch().as_ref().into(), draft)
     }
 
     /// Reports these findings about drafts that nobody has handed in, in place of those before; does not wait until they are published.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::braid::git::{Program, State};
-use crate::braid::intake::Look;
+use crate::braid::keeper::intake::Look;
 use crate::braid::survey::restored_line_ends;
 use crate::braid::{Braid, Failure};
 use crate::model::FindingKind;

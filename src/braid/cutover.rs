@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::braid::check::is_same;
+use crate::braid::keeper::check::is_same;
 use crate::braid::{AppendError, Braid};
 use crate::format::legacy::{
     CutoverRequest, LegacyPlan, corrupt_events, cutover_event, cutover_event_id, cutover_stream_id, sentinel_state,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::braid::Shared;
-use crate::braid::commit::storage;
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::commit::storage;
 use crate::braid::{AppendError, Braid};
 use crate::format::time::created_at;
 use crate::model::{Declined, Errno};

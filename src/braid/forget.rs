@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::braid::eventless::file_of_transaction;
 use crate::braid::git::Program;
+use crate::braid::keeper::eventless::file_of_transaction;
+use crate::braid::keeper::vanished::{file_of, is_gone, vanished_events};
 use crate::braid::restore::{file_name, holding};
-use crate::braid::vanished::{file_of, is_gone, vanished_events};
 use crate::braid::{Braid, Failure};
 use crate::epoch::Quarantined;
 use crate::model::{EventId, TransactionId};

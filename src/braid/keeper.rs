@@ -1,5 +1,30 @@
 //! The thread that owns all change: what it is asked, what it notices, what it publishes.
 
+mod arrival;
+pub(super) mod check;
+pub(super) mod commit;
+pub(super) mod desk;
+pub(super) mod eventless;
+pub(super) mod findings;
+pub(super) mod forked;
+mod gone;
+mod heap;
+mod hold;
+mod identity;
+pub(super) mod intake;
+pub(super) mod load;
+pub(super) mod memory;
+pub(super) mod numbered;
+mod numbering;
+mod record;
+pub(super) mod roster;
+mod saving;
+mod survive;
+mod told;
+mod trouble;
+pub(super) mod vanished;
+mod watching;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -8,24 +33,23 @@ use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
 
-use crate::braid::arrival::Hinted;
 use crate::braid::clock::Clock;
-use crate::braid::desk::{Desk, Rest};
-use crate::braid::forked::Proposal;
-use crate::braid::gone::Gone;
-use crate::braid::heap;
-use crate::braid::hold::Hold;
-use crate::braid::intake::Look;
-use crate::braid::memory::Memory;
-use crate::braid::numbered::Numbered;
+use crate::braid::keeper::arrival::Hinted;
+use crate::braid::keeper::desk::{Desk, Rest};
+use crate::braid::keeper::forked::Proposal;
+use crate::braid::keeper::gone::Gone;
+use crate::braid::keeper::hold::Hold;
+use crate::braid::keeper::intake::Look;
+use crate::braid::keeper::memory::Memory;
+use crate::braid::keeper::numbered::Numbered;
+use crate::braid::keeper::record::ForeignCounter;
+use crate::braid::keeper::roster::Roster;
+use crate::braid::keeper::saving::Saving;
+use crate::braid::keeper::told::{FilesTold, Told};
+use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::projections::Projections;
-use crate::braid::record::ForeignCounter;
-use crate::braid::roster::Roster;
-use crate::braid::saving::Saving;
 use crate::braid::snapshots::Shelf;
 use crate::braid::spans::{count, micros};
-use crate::braid::told::{FilesTold, Told};
-use crate::braid::trouble::{AGAIN, Trouble};
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
@@ -40,7 +64,7 @@ const GATHER: Duration = Duration::from_millis(1);
 /// How long the keeper sleeps where nothing is to be watched.
 const IDLE: Duration = Duration::from_secs(1);
 /// How soon it looks again for something that it waits for.
-pub(super) const SOON: Duration = Duration::from_millis(20);
+const SOON: Duration = Duration::from_millis(20);
 
 /// What the keeper is asked.
 pub(super) enum Request {
@@ -61,7 +85,7 @@ pub(super) enum Request {
 }
 
 /// Something to be done on the keeper's thread.
-pub(super) type Job = Box<dyn FnOnce(&mut Keeper, &Shared) + Send>;
+type Job = Box<dyn FnOnce(&mut Keeper, &Shared) + Send>;
 
 /// Asks for an epoch with what changed besides the files. A keeper that is gone publishes nothing more.
 pub(super) fn asker(requests: Sender<Request>) -> Box<dyn Fn() + Send + Sync> {
@@ -74,61 +98,61 @@ pub(super) struct Keeper {
     pub(super) index: Index,
     pub(super) roster: Roster,
     pub(super) log: IngestionLog,
-    pub(super) identity: Identity,
+    identity: Identity,
     /// Whether our last transaction was found instead of written, and is not yet remembered on the disk.
-    pub(super) owes_last: bool,
+    owes_last: bool,
     /// How long the keeper's thread rests.
     rest: Rest,
-    pub(super) hold: Hold,
-    pub(super) threads: usize,
+    hold: Hold,
+    threads: usize,
     pub(super) clock: Clock,
     /// Transactions of which an event has no number yet.
-    pub(super) unnumbered: BTreeSet<u32>,
-    pub(super) feed_shown: u64,
+    unnumbered: BTreeSet<u32>,
+    feed_shown: u64,
     /// Whether the feed holds every line of the log that was there at the start.
-    pub(super) is_feed_begun: bool,
-    pub(super) writer: WriterState,
-    pub(super) progress: Progress,
+    is_feed_begun: bool,
+    writer: WriterState,
+    progress: Progress,
     pub(super) touched: Touched,
-    pub(super) log_findings: Vec<Finding>,
+    log_findings: Vec<Finding>,
     /// What this process mended by the way, a sentence each.
     pub(super) mended: BTreeSet<String>,
     /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
-    pub(super) told: RefCell<Option<(Arc<FilesTold>, Told)>>,
-    pub(super) projections: Arc<Projections>,
+    told: RefCell<Option<(Arc<FilesTold>, Told)>>,
+    projections: Arc<Projections>,
     pub(super) counters: Counters,
     /// Transactions whose draft's key another one has as well.
-    pub(super) delivered_twice: BTreeSet<u32>,
+    delivered_twice: BTreeSet<u32>,
     pub(super) memory: Memory,
-    pub(super) saving: Saving,
+    saving: Saving,
     pub(super) numbered: Numbered,
     pub(super) shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
-    pub(super) gone: Gone,
-    pub(super) foreign: ForeignCounter,
+    gone: Gone,
+    foreign: ForeignCounter,
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
     from_scratch: bool,
     /// How many drafts make one group at most.
     group_max: usize,
-    pub(super) verify: bool,
-    pub(super) save_after: usize,
-    pub(super) watch: Option<(Arc<Watch>, WatchedDir)>,
+    verify: bool,
+    save_after: usize,
+    watch: Option<(Arc<Watch>, WatchedDir)>,
     /// Whether `events/` itself went, so that nothing is watched until it is back.
-    pub(super) is_watch_lost: bool,
+    is_watch_lost: bool,
     /// What to look at, as soon as git lets us.
-    pub(super) pending: Look,
+    pending: Look,
     /// Since when there is a hint of something that is not taken in yet.
-    pub(super) hinted: Option<Hinted>,
+    hinted: Option<Hinted>,
     number: u64,
     dirty: bool,
     /// Whether the files could not be read: they are tried again, but not at once.
-    pub(super) is_hurt: bool,
+    is_hurt: bool,
     looking: Trouble,
     /// When it last did what nobody asks for.
     ticked: Instant,
-    pub(super) locking: Trouble,
+    locking: Trouble,
 }
 
 impl Keeper {
@@ -195,7 +219,7 @@ impl Keeper {
         Arc::new(self.epoch())
     }
 
-    pub(super) fn epoch(&self) -> Epoch {
+    fn epoch(&self) -> Epoch {
         Epoch {
             number: self.number,
             name: if self.progress.ready { self.numbered.history().number() } else { 0 },
@@ -245,7 +269,7 @@ impl Keeper {
     }
 
     /// Notes that something happened which is no commit of ours.
-    pub(super) fn tell_anew(&mut self) {
+    fn tell_anew(&mut self) {
         self.told.take();
     }
 
@@ -417,7 +441,7 @@ impl Keeper {
     }
 
     /// Whether everything is to be known of the files before the store is ready, also of one that has just been written.
-    pub(super) fn verifies_first(&self) -> bool {
+    fn verifies_first(&self) -> bool {
         self.verify && !self.progress.ready
     }
 
@@ -432,7 +456,7 @@ impl Keeper {
     }
 
     /// Takes in what is pending and publishes, unless git is at it; `now` does not wait for git.
-    pub(super) fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
+    fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
         let mut arriving = None;
         if !self.pending.is_empty() {
             if !now && self.hold.holds() {
@@ -461,7 +485,7 @@ impl Keeper {
     }
 
     /// Whether changes by others are followed.
-    pub(super) fn follows(&self) -> bool {
+    fn follows(&self) -> bool {
         self.follow
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::field::Empty;
 
-use crate::braid::forked::{Proposal, resolutions_that_met};
+use crate::braid::keeper::forked::{Proposal, resolutions_that_met};
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Committed};
 use crate::dag::{Conflict, Fork};

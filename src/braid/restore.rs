@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use crate::braid::eventless::file_of_transaction;
 use crate::braid::git::{Commit, GitError, LastSaid, Oid, Program, State};
-use crate::braid::load;
-use crate::braid::vanished::{is_gone, vanished_events};
+use crate::braid::keeper::eventless::file_of_transaction;
+use crate::braid::keeper::load;
+use crate::braid::keeper::vanished::{is_gone, vanished_events};
 use crate::braid::{Braid, Failure};
 use crate::epoch::{Epoch, Quarantined};
 use crate::model::EventId;

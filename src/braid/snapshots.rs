@@ -11,8 +11,8 @@ use std::time::{Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::braid::commit::storage;
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::commit::storage;
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Failure, Shared};
 use crate::epoch::SavedSnapshot;

@@ -10,13 +10,13 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::braid::git::{GitError, GitStamp, Oid, Program};
+use crate::braid::keeper::load;
+use crate::braid::keeper::memory::{FirstSaid, good_digest};
+use crate::braid::keeper::vanished::{InGit, LookedInto, Sought};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::left_out::left_out;
-use crate::braid::load;
-use crate::braid::memory::{FirstSaid, good_digest};
 use crate::braid::parents::ParentsInGit;
 use crate::braid::survey::status::{ask_git, cures, unanswered};
-use crate::braid::vanished::{InGit, LookedInto, Sought};
 use crate::braid::{Braid, Failure, Shared};
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;

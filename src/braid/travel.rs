@@ -18,7 +18,7 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 use crate::braid::git::{GitError, Oid, Program};
-use crate::braid::numbered::SharedHistory;
+use crate::braid::keeper::numbered::SharedHistory;
 use crate::braid::parents::ParentsInGit;
 use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::braid::keeper::forked;
 use crate::braid::{AppendError, Braid, Committed, OpenConflict, OpenOptions, ReconcileOptions, Reconciled, Resolution};
 use crate::format::draft::{DraftKind, parse_draft};
 use crate::model::{ConflictState, Draft, DraftEvent, Errno, FindingKind};
@@ -247,7 +248,7 @@ fn a_refusal_reports_the_conflicts_of_the_drafts_streams_first_and_of_many_a_few
     assert_eq!(open.len(), 8);
     let refused = refusal(braid.append(draft(&format!("{{\"resolve\":\"0123456789ab\"}}\n{}", event("s7", 9)))));
     let reported: Vec<&str> = refused.conflicts.iter().map(|report| report.streams[0].stream_id.as_str()).collect();
-    assert_eq!((reported.len(), reported[0]), (super::super::forked::NAMED_MAX, "s7"));
+    assert_eq!((reported.len(), reported[0]), (forked::NAMED_MAX, "s7"));
     assert_eq!(reported[1..], ["s6", "s5", "s4", "s3"], "then what came last");
     assert_eq!(refused.more_conflicts, 3);
     assert_eq!(refusal(braid.append(draft(&event("s7", 9)))).more_conflicts, 0, "the others are not in its way");

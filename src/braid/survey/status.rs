@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FILES_ASKED_MAX, ORIGINS_PATIENCE, PARENTS_ASKED_MAX, Surveyed};
 use crate::braid::git::{GitError, Program, State, Unfinished};
-use crate::braid::load;
-use crate::braid::memory::{FirstSaid, changed_since, edited, good_digest};
+use crate::braid::keeper::load;
+use crate::braid::keeper::memory::{FirstSaid, changed_since, edited, good_digest};
+use crate::braid::keeper::roster::is_claim;
 use crate::braid::parents::ParentsInGit;
-use crate::braid::roster::is_claim;
 use crate::disk::quoted_name;
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::braid::findings::dangling_findings;
+use crate::braid::keeper::findings::dangling_findings;
 use crate::braid::travel::cure_of_absent;
 use crate::braid::travel::revision::{FromGit, Revision, names};
 use crate::epoch::{Counters, Epoch, PastFacts, Progress, Quarantined, WriterState};
@@ -78,7 +78,7 @@ fn quarantined(index: &Index, revision: &Revision) -> Vec<Quarantined> {
         mtime_ns: 0,
         reason: reason.clone(),
     });
-    let mut all: Vec<Quarantined> = refused.chain(crate::braid::roster::cyclic(index)).collect();
+    let mut all: Vec<Quarantined> = refused.chain(crate::braid::keeper::roster::cyclic(index)).collect();
     all.sort_by(|a, b| a.file.cmp(&b.file));
     all
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::braid::numbered::{self, SharedHistory};
+use crate::braid::keeper::numbered::{self, SharedHistory};
 use crate::braid::travel::{TravelError, When};
 use crate::epoch::Epoch;
 use crate::format::time::parse_rfc3339;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::braid::git::{GitError, Oid, Program, TreeFile};
-use crate::braid::load::{self, Good};
+use crate::braid::keeper::load::{self, Good};
 use crate::braid::travel::TravelError;
 use crate::disk::os_name;
 use crate::epoch::Elsewhere;
@@ -87,7 +87,7 @@ impl Revision {
             self.foreign.push(first);
             return;
         }
-        let reason = crate::braid::roster::claim_reason(id);
+        let reason = crate::braid::keeper::roster::claim_reason(id);
         self.refused.extend(std::iter::once(first).chain(rest).map(|counted| (counted.blob, reason.clone())));
     }
 }

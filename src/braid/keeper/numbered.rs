@@ -12,11 +12,11 @@ use crate::index::saved::Record;
 use crate::model::TransactionId;
 
 /// What time travel reads while the keeper writes it.
-pub(super) type SharedHistory = Arc<Mutex<History>>;
+pub(in crate::braid) type SharedHistory = Arc<Mutex<History>>;
 
 /// The history, and what is still to be found as the last process left it.
 #[derive(Debug, Default)]
-pub(super) struct Numbered {
+pub(in crate::braid) struct Numbered {
     history: SharedHistory,
     /// What the newest number stands for otherwise than the index that was taken over: whether it was shown. It is yet to be read or yet to
     /// be missed.
@@ -24,7 +24,7 @@ pub(super) struct Numbered {
 }
 
 /// Locks it; a panic elsewhere leaves it as it was between two changes.
-pub(super) fn lock(history: &SharedHistory) -> MutexGuard<'_, History> {
+pub(in crate::braid) fn lock(history: &SharedHistory) -> MutexGuard<'_, History> {
     history.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -33,7 +33,7 @@ impl Numbered {
         lock(&self.history)
     }
 
-    pub(super) fn share(&self) -> SharedHistory {
+    pub(in crate::braid) fn share(&self) -> SharedHistory {
         Arc::clone(&self.history)
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
-use crate::braid::told::{Counted, FilesTold};
+use crate::braid::keeper::told::{Counted, FilesTold};
 use crate::disk::{Stat, quoted_name};
 use crate::epoch::Quarantined;
 use crate::index::Index;
@@ -32,11 +32,11 @@ pub(super) enum OddKind {
 
 /// What is known of names beyond the index.
 #[derive(Default)]
-pub(super) struct Roster {
+pub(in crate::braid) struct Roster {
     pub(super) odd: Counted<String, Odd>,
     /// Transactions in the index whose file has another name than their id.
     pub(super) misnamed: BTreeMap<String, u32>,
-    pub(super) findings: Counted<String, Vec<Finding>>,
+    pub(in crate::braid) findings: Counted<String, Vec<Finding>>,
     /// Files that claim one id with different bytes.
     pub(super) claims: BTreeMap<TransactionId, BTreeSet<String>>,
     /// What we wrote a moment ago and were not given the hint of yet.
@@ -156,17 +156,17 @@ impl Roster {
 
 const CLAIMED: &str = "is claimed by files of different bytes";
 
-pub(super) fn claim_reason(id: TransactionId) -> String {
+pub(in crate::braid) fn claim_reason(id: TransactionId) -> String {
     format!("transaction id \"{id}\" {CLAIMED}")
 }
 
 /// Whether the message of a finding ends with such a reason, of whatever id.
-pub(super) fn is_claim(message: &str) -> bool {
+pub(in crate::braid) fn is_claim(message: &str) -> bool {
     message.ends_with(CLAIMED)
 }
 
 /// The files that are refused since they stand in or behind a cycle.
-pub(super) fn cyclic(index: &Index) -> impl Iterator<Item = Quarantined> + '_ {
+pub(in crate::braid) fn cyclic(index: &Index) -> impl Iterator<Item = Quarantined> + '_ {
     index.cyclic().iter().map(|&tx| Quarantined {
         file: index.transactions.file_name(tx),
         size: 0,

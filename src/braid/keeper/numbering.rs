@@ -64,7 +64,7 @@ impl Keeper {
     ///
     /// A program writes its file before its line, so what a line speaks of is there, unless it is gone again: the files are
     /// looked at after the lines are read and before they are believed. While git holds everything up, so do the lines.
-    pub(super) fn follow_log(&mut self) {
+    pub(in crate::braid) fn follow_log(&mut self) {
         self.drain_hints();
         if self.hold.holds() {
             return;
@@ -285,7 +285,7 @@ impl Keeper {
     }
 
     /// Writes a damaged log anew; answers what was wrong with it.
-    pub(super) fn mend_log(&mut self, lock: &CommitLock) -> Result<Vec<LogProblem>, Failure> {
+    pub(in crate::braid) fn mend_log(&mut self, lock: &CommitLock) -> Result<Vec<LogProblem>, Failure> {
         self.follow_log();
         let problems = self.log.problems().to_vec();
         if problems.is_empty() {

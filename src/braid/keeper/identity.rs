@@ -6,8 +6,8 @@
 use uuid::Uuid;
 
 use crate::braid::AppendError;
-use crate::braid::commit::storage;
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::commit::storage;
 use crate::epoch::WriterState;
 use crate::model::{ReplicaId, TransactionId};
 use crate::store::CommitLock;

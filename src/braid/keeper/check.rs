@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::braid::forked::{Proposal, forked, reports, resolved};
+use crate::braid::keeper::forked::{Proposal, forked, reports, resolved};
 use crate::braid::{Committed, CommittedEvent};
 use crate::index::Index;
 use crate::model::{Draft, DraftEvent, Errno, Expectation, Reason, Rejection};
@@ -52,7 +52,7 @@ fn check_streams(context: ReportContext<'_>, proposal: &Proposal, mut reasons: V
 
 /// Checks only what a draft expects of streams, and whether they are forked; more events may follow. What was committed before is not
 /// held to it again: once it is whole, it is told whether it is the same.
-pub(super) fn check_expectations(context: ReportContext<'_>, draft: &Draft) -> Result<(), Rejection> {
+pub(in crate::braid) fn check_expectations(context: ReportContext<'_>, draft: &Draft) -> Result<(), Rejection> {
     let index = context.index;
     if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
         return if begins_like(index, draft, tx) { Ok(()) } else { Err(other_content(index, draft, tx)) };
@@ -135,7 +135,7 @@ fn known_events(index: &Index, draft: &Draft) -> Vec<Reason> {
     reasons
 }
 
-pub(super) fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {
+pub(in crate::braid) fn is_same(index: &Index, event: u32, drafted: &DraftEvent) -> bool {
     let same = with_line(index, event, |line| {
         line.stream_id == drafted.stream_id
             && line.event_type == drafted.event_type

@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use uuid::Uuid;
 
 use crate::braid::Failure;
-use crate::braid::heap;
 use crate::braid::keeper::Keeper;
-use crate::braid::load::{Good, Loaded, load, stamp};
+use crate::braid::keeper::heap;
+use crate::braid::keeper::load::{Good, Loaded, load, stamp};
 use crate::disk::{self, Stat};
 use crate::format::binary::Binary as _;
 use crate::index::feed::Slot;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::Look;
 use crate::braid::Failure;
 use crate::braid::keeper::Keeper;
-use crate::braid::roster::{Odd, OddKind};
+use crate::braid::keeper::roster::{Odd, OddKind};
 use crate::disk::{self, Disk, EntryKind, Stat};
 use crate::model::TransactionId;
 use crate::store::{Listed, ListedKind};

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use crate::braid::keeper::Keeper;
-use crate::braid::load::Good;
+use crate::braid::keeper::load::Good;
+use crate::braid::keeper::vanished::Vanished;
 use crate::braid::parents::ParentsInGit;
-use crate::braid::vanished::Vanished;
 use crate::disk::{Stat, quoted_name};
 use crate::format::text::quoted_path;
 use crate::index::Index;
@@ -22,30 +22,30 @@ use crate::view::ReportContext;
 pub(super) const GIT_LOCK_AGE: Duration = Duration::from_secs(600);
 
 /// The digest of what a file said when it was first taken in, or in the oldest commit that has it whole.
-pub(super) type FirstSaid = [u8; 32];
+pub(in crate::braid) type FirstSaid = [u8; 32];
 
 /// What is remembered.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(in crate::braid) struct Memory {
     /// What the file of a name said first, of those that were changed since; also of files that are not here just now.
-    pub(super) edited: BTreeMap<String, FirstSaid>,
+    pub(in crate::braid) edited: BTreeMap<String, FirstSaid>,
     pub(super) vanished: Vanished,
     /// What the store's disk lacks, tried once.
     pub(super) lacks: Vec<Finding>,
     git_lock: Vec<Finding>,
     /// Drafts that nobody has handed in.
-    pub(super) drafts: Vec<Finding>,
+    pub(in crate::braid) drafts: Vec<Finding>,
     /// What the last survey found.
-    pub(super) surveyed: Vec<Finding>,
+    pub(in crate::braid) surveyed: Vec<Finding>,
     /// What git has of missing parents.
-    pub(super) parents: ParentsInGit,
+    pub(in crate::braid) parents: ParentsInGit,
     /// What brings a file in order again that is refused or was changed, as far as git tells.
-    pub(super) cures: BTreeMap<String, String>,
+    pub(in crate::braid) cures: BTreeMap<String, String>,
     /// Conflicts that were declined here, by id, and the facts of the file that says so.
-    pub(super) declined: Arc<BTreeMap<String, Declined>>,
-    pub(super) declined_seen: Option<Option<Stat>>,
+    pub(in crate::braid) declined: Arc<BTreeMap<String, Declined>>,
+    pub(in crate::braid) declined_seen: Option<Option<Stat>>,
     /// Who brought the tips of open forks to git; what was once told stays while the fork is open.
-    pub(super) origins: Arc<BTreeMap<TransactionId, Origin>>,
+    pub(in crate::braid) origins: Arc<BTreeMap<TransactionId, Origin>>,
 }
 
 impl Memory {
@@ -55,13 +55,13 @@ impl Memory {
     }
 
     /// Everything remembered that is worth a report now; the files that were changed are not among it.
-    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
+    pub(in crate::braid) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
         self.vanished.findings.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
     }
 }
 
 /// A file that says something else than when it was taken in.
-pub(super) fn edited(name: &str) -> Finding {
+pub(in crate::braid) fn edited(name: &str) -> Finding {
     Finding {
         kind: FindingKind::Edited,
         severity: Severity::Warning,
@@ -90,7 +90,7 @@ impl Keeper {
     }
 
     /// Remembers what files said first by git's history, of those that say something else now.
-    pub(super) fn learn_edits(&mut self, first_said: &BTreeMap<String, FirstSaid>) {
+    pub(in crate::braid) fn learn_edits(&mut self, first_said: &BTreeMap<String, FirstSaid>) {
         for (name, first) in changed_since(&self.index, first_said) {
             if !self.memory.edited.contains_key(&name) {
                 self.remember_edit(&name, Some(first));
@@ -99,7 +99,7 @@ impl Keeper {
     }
 
     /// Remembers what a file said first that was changed since; none: it was not, or says that again.
-    pub(super) fn remember_edit(&mut self, name: &str, first: Option<FirstSaid>) {
+    pub(in crate::braid) fn remember_edit(&mut self, name: &str, first: Option<FirstSaid>) {
         let before = match first {
             Some(first) => self.memory.edited.insert(name.to_owned(), first),
             None => self.memory.edited.remove(name),
@@ -116,7 +116,7 @@ impl Keeper {
     }
 
     /// Looks whether git's lock was left behind.
-    pub(super) fn look_at_git_lock(&mut self) {
+    pub(in crate::braid) fn look_at_git_lock(&mut self) {
         let finding = self.hold.lock_path().and_then(|path| git_lock(&self.store, &path)).into_iter().collect();
         if self.memory.git_lock != finding {
             self.memory.git_lock = finding;
@@ -162,7 +162,7 @@ fn held_digest(index: &Index, number: u32) -> FirstSaid {
     digest(transactions.header_sum(number), &lines.collect::<Vec<u8>>())
 }
 
-pub(super) fn good_digest(good: &Good) -> FirstSaid {
+pub(in crate::braid) fn good_digest(good: &Good) -> FirstSaid {
     digest(good.header_sum, &good.lines)
 }
 
@@ -174,7 +174,7 @@ fn digest(header_sum: u32, lines: &[u8]) -> FirstSaid {
 }
 
 /// The files of transactions in an index that say something else than they did first.
-pub(super) fn changed_since(index: &Index, first_said: &BTreeMap<String, FirstSaid>) -> Vec<(String, FirstSaid)> {
+pub(in crate::braid) fn changed_since(index: &Index, first_said: &BTreeMap<String, FirstSaid>) -> Vec<(String, FirstSaid)> {
     let transactions = &index.transactions;
     let changed = first_said.iter().filter_map(|(name, &first)| {
         let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::braid::forked::Proposal;
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::forked::Proposal;
 use crate::braid::{AppendError, Braid, Committed};
 use crate::format::legacy::CUTOVER_TYPE;
 use crate::index::Index;

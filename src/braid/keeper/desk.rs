@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// The keeper, and who may use it now.
-pub(super) struct Desk<Keeper> {
+pub(in crate::braid) struct Desk<Keeper> {
     keeper: Mutex<Keeper>,
     /// How many wait for their turn: a lock alone is not fair to them.
     waiting: AtomicUsize,
@@ -15,7 +15,7 @@ pub(super) struct Desk<Keeper> {
 
 impl<Keeper> Desk<Keeper> {
     /// A desk at which writers queue until the keeper's thread says otherwise.
-    pub(super) fn new(keeper: Keeper) -> Self {
+    pub(in crate::braid) fn new(keeper: Keeper) -> Self {
         Self { keeper: Mutex::new(keeper), waiting: AtomicUsize::new(0), queues: AtomicBool::new(true) }
     }
 
@@ -28,7 +28,7 @@ impl<Keeper> Desk<Keeper> {
     }
 
     /// The keeper for a writer who is alone; none where it has to queue.
-    pub(super) fn alone(&self) -> Option<MutexGuard<'_, Keeper>> {
+    pub(in crate::braid) fn alone(&self) -> Option<MutexGuard<'_, Keeper>> {
         if self.queues.load(Ordering::SeqCst) || self.waiting.load(Ordering::SeqCst) > 0 {
             return None;
         }

@@ -10,19 +10,19 @@ use crate::model::{EventId, Finding, FindingKind, Header, Severity};
 
 /// A file that counts, with its packed lines.
 #[derive(Debug)]
-pub(super) struct Good {
-    pub(super) header: Header,
+pub(in crate::braid) struct Good {
+    pub(in crate::braid) header: Header,
     /// The checksum of the first line as its writer wrote it.
     pub(super) header_sum: u32,
-    pub(super) events: Vec<LoadedEvent>,
-    pub(super) lines: Vec<u8>,
-    pub(super) healing: Option<Healing>,
+    pub(in crate::braid) events: Vec<LoadedEvent>,
+    pub(in crate::braid) lines: Vec<u8>,
+    pub(in crate::braid) healing: Option<Healing>,
     pub(super) oddities: Vec<Oddity>,
 }
 
 #[derive(Debug)]
-pub(super) struct LoadedEvent {
-    pub(super) event_id: EventId,
+pub(in crate::braid) struct LoadedEvent {
+    pub(in crate::braid) event_id: EventId,
     pub(super) stream_id: Box<str>,
     pub(super) event_type: Box<str>,
     pub(super) line_len: usize,
@@ -46,7 +46,7 @@ pub(super) fn load(bytes: &[u8], stat: Stat) -> Loaded {
 }
 
 /// Reads the bytes of a file that counts.
-pub(super) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
+pub(in crate::braid) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal> {
     let normal = transaction::normalize(bytes)?;
     let (events, more) = transaction::parse_events(normal.payload())?;
     let mut lines = Vec::with_capacity(normal.text.len() + events.len() * 64);
@@ -76,7 +76,7 @@ pub(super) fn stamp(stat: Stat) -> u32 {
 
 impl Good {
     /// What the index takes in; `odd_name` is the file's name where it is not that of its id, `stat` is known of a file on the disk.
-    pub(super) fn arrival<'a>(&'a self, odd_name: Option<&'a str>, stat: Option<Stat>) -> Arrival<'a> {
+    pub(in crate::braid) fn arrival<'a>(&'a self, odd_name: Option<&'a str>, stat: Option<Stat>) -> Arrival<'a> {
         let events = self.events.iter().map(|event| ArrivalEvent {
             event_id: event.event_id,
             stream_id: &event.stream_id,
@@ -88,7 +88,7 @@ impl Good {
     }
 
     /// Whether another file says what this one says, whatever was healed of either.
-    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+    pub(in crate::braid) fn says_the_same(&self, other: &Self) -> bool {
         let parents = |good: &Self| good.header.parents.iter().copied().collect::<std::collections::BTreeSet<_>>();
         let (a, b) = (&self.header, &other.header);
         (a.transaction_id, a.replica_id, &a.created_at, &a.key) == (b.transaction_id, b.replica_id, &b.created_at, &b.key)
@@ -98,7 +98,7 @@ impl Good {
     }
 
     /// What is worth a report about a file that counts.
-    pub(super) fn findings(&self, file: &str) -> Vec<Finding> {
+    pub(in crate::braid) fn findings(&self, file: &str) -> Vec<Finding> {
         let id = self.header.transaction_id;
         let finding = |kind, severity, message: String, hint: String| Finding {
             kind,

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::braid::Shared;
-use crate::braid::intake::Look;
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::intake::Look;
 use crate::index::Touched;
 use crate::store::IngestionLog;
 

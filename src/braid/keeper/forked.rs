@@ -9,22 +9,22 @@ use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason, Transactio
 use crate::view::ReportContext;
 
 /// How many streams of a conflict, and how many conflicts, a message names.
-pub(super) const NAMED_MAX: usize = 5;
+pub(in crate::braid) const NAMED_MAX: usize = 5;
 /// How many streams the reports of a refusal have together.
 const REPORTED_STREAMS_MAX: usize = 10_000;
 
 /// A draft on its way to become a transaction, with what only a library user can ask for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proposal {
-    pub(super) draft: Draft,
+pub(in crate::braid) struct Proposal {
+    pub(in crate::braid) draft: Draft,
     /// The conflicts that it resolves.
-    pub(super) conflicts: Vec<String>,
+    pub(in crate::braid) conflicts: Vec<String>,
     /// Whether it also resolves provisional ones.
-    pub(super) force: bool,
+    pub(in crate::braid) force: bool,
     /// The heads that it joins, if it may join no others: see [`resolutions_that_met`].
-    pub(super) joins: Option<Vec<TransactionId>>,
+    pub(in crate::braid) joins: Option<Vec<TransactionId>>,
     /// The session whose recorder it comes from.
-    pub(super) session: Option<String>,
+    pub(in crate::braid) session: Option<String>,
 }
 
 impl From<Draft> for Proposal {
@@ -63,7 +63,7 @@ pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<
 
 /// The heads, if there are several, each of which only settles conflicts without an event, and nothing is open: several working copies
 /// settled at once.
-pub(super) fn resolutions_that_met(index: &Index) -> Option<Vec<TransactionId>> {
+pub(in crate::braid) fn resolutions_that_met(index: &Index) -> Option<Vec<TransactionId>> {
     let heads = index.transactions.heads();
     let only_settles = |&head: &TransactionId| {
         resolves(index, head).next().is_some() && index.transactions.find(head).is_some_and(|tx| index.transactions.events(tx).is_empty())

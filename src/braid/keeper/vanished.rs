@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::braid::eventless::{Eventless, file_of_transaction};
 use crate::braid::git::{Elsewhere, GitError, Oid, Program};
 use crate::braid::keeper::Keeper;
-use crate::braid::load;
-use crate::braid::roster::OddKind;
+use crate::braid::keeper::eventless::{Eventless, file_of_transaction};
+use crate::braid::keeper::load;
+use crate::braid::keeper::roster::OddKind;
 use crate::braid::{Failure, Shared};
 use crate::disk::{Stat, quoted_name};
 use crate::epoch::Epoch;
@@ -22,7 +22,7 @@ const LOOKED_INTO_MAX: usize = 100_000;
 
 /// What git has of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct InGit {
+pub(in crate::braid) struct InGit {
     /// The branch that brings an event by a merge, and the file that has it there.
     branches: BTreeMap<EventId, (String, String)>,
     /// The branch that brings a transaction without events by a merge.
@@ -35,27 +35,27 @@ pub(super) struct InGit {
 
 /// What is to be asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sought {
+pub(in crate::braid) struct Sought {
     events: Vec<EventId>,
     eventless: BTreeSet<TransactionId>,
 }
 
 impl Sought {
     /// What has vanished of an epoch, and nobody has acknowledged.
-    pub(super) fn of(epoch: &Epoch) -> Self {
+    pub(in crate::braid) fn of(epoch: &Epoch) -> Self {
         // Where it cannot be read what was forgotten, that is looked for too.
         let forgotten = epoch.store.forgotten().unwrap_or_default();
         Self { events: vanished_events(&epoch.index, &forgotten).into_keys().collect(), eventless: BTreeSet::clone(&epoch.eventless_gone) }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::braid) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.eventless.is_empty()
     }
 }
 
 /// What files of other branches have, so that no commit has all of them read again.
 #[derive(Default)]
-pub(super) struct LookedInto {
+pub(in crate::braid) struct LookedInto {
     /// The events that were looked for.
     sought: BTreeSet<EventId>,
     /// Which of them each file has.
@@ -64,7 +64,7 @@ pub(super) struct LookedInto {
 
 impl InGit {
     /// Asks git, by as many processes for one event as for many.
-    pub(super) fn ask(git: &Program, epoch: &Epoch, sought: &Sought, looked: &mut LookedInto) -> Result<Self, GitError> {
+    pub(in crate::braid) fn ask(git: &Program, epoch: &Epoch, sought: &Sought, looked: &mut LookedInto) -> Result<Self, GitError> {
         let mut in_git = Self::default();
         let (mut nameless, mut named, mut rest) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         for &id in &sought.events {
@@ -145,7 +145,7 @@ impl InGit {
 /// What is told of them.
 #[derive(Default)]
 pub(super) struct Vanished {
-    pub(super) findings: Vec<Finding>,
+    pub(in crate::braid) findings: Vec<Finding>,
     /// Which feed they were told of, how many files had come and gone, and how often those beside the index had changed.
     told: Option<(u32, usize, u64, u64)>,
     /// The events that they were told of, and of how many transactions it is known that they have none of those.
@@ -190,7 +190,7 @@ impl Keeper {
     }
 
     /// Takes over what git has of them.
-    pub(super) fn learn_vanished(&mut self, in_git: InGit) {
+    pub(in crate::braid) fn learn_vanished(&mut self, in_git: InGit) {
         if self.memory.vanished.in_git != in_git {
             self.memory.vanished.in_git = in_git;
             self.memory.vanished.told = None;
@@ -213,7 +213,7 @@ impl Keeper {
     }
 
     /// Remembers that these events are known to be gone, and tells no more of them.
-    pub(super) fn forget(
+    pub(in crate::braid) fn forget(
         &mut self,
         events: &BTreeSet<EventId>,
         eventless: &BTreeSet<TransactionId>,
@@ -241,7 +241,7 @@ impl Keeper {
 }
 
 /// The events that have a number and are not here, each with its numbers; without the numbers that are forgotten.
-pub(super) fn vanished_events(index: &Index, forgotten: &BTreeMap<u64, EventId>) -> BTreeMap<EventId, Vec<u64>> {
+pub(in crate::braid) fn vanished_events(index: &Index, forgotten: &BTreeMap<u64, EventId>) -> BTreeMap<EventId, Vec<u64>> {
     let feed = &index.feed;
     let mut vanished: BTreeMap<EventId, Vec<u64>> = BTreeMap::new();
     for seq in feed.gone_upto(feed.latest()) {
@@ -257,13 +257,13 @@ pub(super) fn vanished_events(index: &Index, forgotten: &BTreeMap<u64, EventId>)
 }
 
 /// The name of the file that had an event, and its transaction, as long as the index has not been read anew.
-pub(super) fn file_of(index: &Index, event: EventId) -> Option<(String, TransactionId)> {
+pub(in crate::braid) fn file_of(index: &Index, event: EventId) -> Option<(String, TransactionId)> {
     let transaction = index.events.transaction(index.events.find(event, &index.pack, |_| true)?);
     Some((index.transactions.file_name(transaction), index.transactions.id(transaction)))
 }
 
 /// Whether nothing stands under a name in `events/`.
-pub(super) fn is_gone(epoch: &Epoch, name: &str) -> bool {
+pub(in crate::braid) fn is_gone(epoch: &Epoch, name: &str) -> bool {
     epoch.store.stat(name).is_err()
 }
 

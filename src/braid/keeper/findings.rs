@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::braid::keeper::Keeper;
-use crate::braid::told::{FilesTold, Told};
+use crate::braid::keeper::told::{FilesTold, Told};
 use crate::dag::StaleRead;
 use crate::disk::quoted_name;
 use crate::epoch::Quarantined;
@@ -16,7 +16,7 @@ const WRITERS_TOLD_MAX: usize = 3;
 
 impl Keeper {
     /// Every finding, the gravest first.
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub(in crate::braid) fn findings(&self) -> Vec<Finding> {
         let mut findings = self.checkpoint_findings();
         findings.extend(self.projections.findings());
         findings.extend(self.shelf.findings());
@@ -167,7 +167,7 @@ fn told_once(kind: FindingKind) -> bool {
 }
 
 /// Transactions of which a parent is missing. `hint` is asked about those that are not here, unless all that are missing are refused.
-pub(super) fn dangling_findings(
+pub(in crate::braid) fn dangling_findings(
     index: &Index,
     is_refused: impl Fn(TransactionId) -> bool,
     hint: impl Fn(&[TransactionId]) -> String,

@@ -74,6 +74,6 @@ impl Keeper {
 }
 
 /// The name of the file that had it.
-pub(super) fn file_of_transaction(index: &Index, id: TransactionId) -> String {
+pub(in crate::braid) fn file_of_transaction(index: &Index, id: TransactionId) -> String {
     index.transactions.find(id).map_or_else(|| format!("{id}.jsonl"), |tx| index.transactions.file_name(tx))
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::field::Empty;
 
 use crate::braid::keeper::Keeper;
-use crate::braid::load::{Good, Loaded, load};
-use crate::braid::roster::{Odd, OddKind, claim_reason};
+use crate::braid::keeper::load::{Good, Loaded, load};
+use crate::braid::keeper::roster::{Odd, OddKind, claim_reason};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{EntryKind, Stat, mishap};
@@ -26,7 +26,7 @@ const WRITING: Duration = Duration::from_millis(80);
 
 /// What is to be looked at.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(in crate::braid) struct Look {
     /// These names in `events/`, also where a file was rewritten in place.
     names: BTreeSet<String>,
     /// The whole directory, where a file is known by its name and inode.
@@ -38,7 +38,7 @@ impl Look {
         Self { everything: true, ..Self::default() }
     }
 
-    pub(super) fn add(&mut self, name: String) {
+    pub(in crate::braid) fn add(&mut self, name: String) {
         self.names.insert(name);
     }
 
@@ -62,7 +62,7 @@ struct Round {
 impl Keeper {
     /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`. What the disk does not tell
     /// is looked for again.
-    pub(super) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
+    pub(in crate::braid) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
         self.hinted = None;
         let compared = self.compare(&look);
         let (came, went) = compared.inspect_err(|_| {

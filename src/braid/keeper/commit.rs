@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use uuid::Uuid;
 
-use crate::braid::check::{Verdict, bases, check, committed};
-use crate::braid::forked::Proposal;
 use crate::braid::keeper::Keeper;
-use crate::braid::load::{Good, Loaded, load};
+use crate::braid::keeper::check::{Verdict, bases, check, committed};
+use crate::braid::keeper::forked::Proposal;
+use crate::braid::keeper::load::{Good, Loaded, load};
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Shared};
 use crate::disk::{self, Stat};
@@ -118,7 +118,7 @@ impl Keeper {
         span.record("duration_us", micros(begun));
     }
 
-    pub(super) fn publish_if_dirty(&mut self, shared: &Shared) {
+    pub(in crate::braid) fn publish_if_dirty(&mut self, shared: &Shared) {
         if self.is_dirty() {
             self.publish(shared);
         }
@@ -133,7 +133,7 @@ impl Keeper {
     }
 
     /// The same for what writes no transaction, and so needs no identity.
-    pub(super) fn enter_quietly(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
+    pub(in crate::braid) fn enter_quietly(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
         if let WriterState::Failed(why) = &self.writer {
             let message = format!("writing has stopped since a sync failed: {why}; restart to write again");
             return Err(AppendError::Storage { errno: Errno::EROFS, message });
@@ -169,7 +169,7 @@ impl Keeper {
         Ok(lock)
     }
 
-    pub(super) fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
+    pub(in crate::braid) fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
         self.set_writer(WriterState::Failed(error.to_string()));
         AppendError::Storage { errno: Errno::EROFS, message: error.to_string() }
     }
@@ -305,6 +305,6 @@ impl Keeper {
     }
 }
 
-pub(super) fn storage(error: &disk::Error) -> AppendError {
+pub(in crate::braid) fn storage(error: &disk::Error) -> AppendError {
     AppendError::Storage { errno: error.errno(), message: format!("{error}; {}", error.hint()) }
 }

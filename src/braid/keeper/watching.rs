@@ -4,7 +4,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::braid::arrival::Hinted;
+use crate::braid::keeper::arrival::Hinted;
 use crate::braid::keeper::{Keeper, Request, SOON};
 use crate::disk::{Change, Watch};
 

@@ -14,7 +14,7 @@ const TOLD_MAX: usize = 100;
 
 /// A map that counts its changes.
 #[derive(Debug)]
-pub(super) struct Counted<K, V> {
+pub(in crate::braid) struct Counted<K, V> {
     map: BTreeMap<K, V>,
     changes: u64,
 }
@@ -60,7 +60,7 @@ pub(super) struct FilesTold {
     /// The refused files, by name.
     pub(super) quarantined: Arc<Vec<Quarantined>>,
     /// What was found about files.
-    pub(super) findings: Told,
+    pub(in crate::braid) findings: Told,
 }
 
 impl FilesTold {
