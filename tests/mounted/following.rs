@@ -178,7 +178,7 @@ fn files_that_come_one_after_the_other_are_shown_in_a_few_steps() {
     const FILES: usize = 300;
     let mut store = TestStore::new();
     store.transaction().event("a", "T", json!(0)).write();
-    let mount = Mount::options(&store.path()).env("BRAIDFS_LOG", "braidfs::braid::arrival=debug").start();
+    let mount = Mount::options(&store.path()).env("BRAIDFS_LOG", "braidfs::braid::keeper::arrival=debug").start();
     let epoch = || -> u64 {
         let metrics = mount.read("metrics");
         let published = metrics.lines().find_map(|line| line.strip_prefix("braidfs_published_epochs_total "));

@@ -24,7 +24,7 @@ impl<'a> Mounted<'a> {
 
     /// A writable mount that tells in a file what each arrival took.
     pub fn telling(plan: &'a Plan, store: &Path, name: &str, log: &Path) -> Self {
-        Self::with(plan, store, name, [OsStr::new("--log-file"), log.as_os_str()], Some("braidfs::braid::arrival=debug"))
+        Self::with(plan, store, name, [OsStr::new("--log-file"), log.as_os_str()], Some("braidfs::braid::keeper::arrival=debug"))
     }
 
     fn with<'o>(plan: &'a Plan, store: &Path, name: &str, options: impl IntoIterator<Item = &'o OsStr>, logged: Option<&str>) -> Self {
