@@ -158,6 +158,18 @@ impl World {
         self.pull(&from, &self.clones[clone].dir);
     }
 
+    /// What `braidfs sync` does with resolutions that met; gives whether there were any.
+    fn join(&mut self, clone: usize) -> bool {
+        let braid = self.open(clone);
+        if braid.join_resolutions().unwrap_or_else(|error| panic!("{error}: {:#?}", self.story)).is_none() {
+            return false;
+        }
+        self.tell(format!("{clone} joins resolutions"));
+        assert_eq!(braid.epoch().index.transactions.heads().len(), 1, "{:#?}", self.story);
+        assert_eq!(braid.forks(), [], "{:#?}", self.story);
+        true
+    }
+
     /// One pass on one working copy; every conflict but those that chance declines must be closed by it.
     fn reconcile(&mut self, clone: usize) {
         let braid = self.open(clone);
@@ -348,16 +360,25 @@ impl World {
         let settle = |_: &OpenConflict| Resolution::Events(Vec::new());
         // Without events several may do it at once.
         let others = self.dice.some(1..self.clones.len());
+        let mut settled = 0;
         for clone in others.into_iter().chain([0]) {
             let braid = self.open(clone);
             let pass = braid.reconcile(settle, &ReconcileOptions::default()).unwrap();
             self.tell(format!("{clone} settles {:?}", pass.resolved));
             assert!(braid.forks().is_empty(), "{:#?} {:#?}", braid.forks(), self.story);
             assert!(pass.committed.is_none() || braid.epoch().index.transactions.heads().len() == 1, "{:#?}", self.story);
+            settled += usize::from(pass.committed.is_some());
         }
         self.meet();
         self.assert_equal();
         assert!((0..self.clones.len()).all(|clone| self.open(clone).forks().is_empty()), "{:#?}", self.story);
+        // What several settled, the first who pushes after all have met makes one.
+        let joined = self.join(0);
+        assert_eq!(joined, settled > 1, "{settled} {:#?}", self.story);
+        self.meet();
+        self.assert_equal();
+        let heads = |world: &mut Self, clone: usize| world.open(clone).epoch().index.transactions.heads().len();
+        assert!(settled == 0 || (0..self.clones.len()).all(|clone| heads(self, clone) == 1), "{:#?}", self.story);
     }
 }
 
