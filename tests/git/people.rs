@@ -70,6 +70,9 @@ fn what_people_settle_at_once_is_one_head_after_they_have_synced() {
     }
     let first = braidfs(&ada.dir, &["--format", "json", "sync"]).ok().json();
     assert_eq!(first["joined"], serde_json::json!([]), "{first}");
+    // Without a push nothing says who is second.
+    let said = braidfs(&bo.dir, &["--format", "json", "sync", "--no-push"]).ok().json();
+    assert_eq!((&said["joined"], &said["brought"]), (&serde_json::json!([]), &1.into()), "{said}");
     for copy in [&bo, &cy] {
         let said = braidfs(&copy.dir, &["--format", "json", "sync"]).ok().json();
         assert_eq!(said["joined"].as_array().map(Vec::len), Some(1), "{said}");
