@@ -22,7 +22,7 @@ mod staging;
 mod temporary;
 
 pub use checkpoint::{CHECKPOINT_NAME_BYTES_MAX, Checkpoint, CheckpointError, Standing};
-pub use identity::{Identity, MintReason};
+pub use identity::{Followed, Identity, MintReason};
 pub use ingestion::{IngestionLog, LogError, LogProblem, Refreshed, position_of_seq_nr, seq_nr_of_position};
 pub use layout::Layout;
 pub use lock::{CommitLock, LockError};

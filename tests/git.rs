@@ -11,6 +11,8 @@ mod altered;
 mod claims;
 #[path = "git/cures.rs"]
 mod cures;
+#[path = "git/during.rs"]
+mod during;
 #[path = "git/edited.rs"]
 mod edited;
 #[path = "git/following.rs"]

@@ -104,6 +104,12 @@ impl GitError {
         message.contains("[rejected]") || (message.contains("[remote rejected]") && raced.iter().any(|words| message.contains(words)))
     }
 
+    /// Whether another git is at work in the same work tree, or was killed there.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Failed { message, .. } if message.contains("index.lock'") && message.contains("File exists"))
+    }
+
     /// What is wrong, in one line.
     #[must_use]
     pub fn reason(&self) -> String {

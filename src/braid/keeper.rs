@@ -1,6 +1,7 @@
 //! The thread that owns all change: what it is asked, what it notices, what it publishes.
 
 mod arrival;
+mod beginning;
 pub(super) mod check;
 pub(super) mod commit;
 pub(super) mod desk;
@@ -27,11 +28,9 @@ mod watching;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-
-use tracing::field::Empty;
 
 use crate::braid::clock::Clock;
 use crate::braid::keeper::arrival::Hinted;
@@ -49,7 +48,6 @@ use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::projections::Projections;
 use crate::braid::snapshots::Shelf;
-use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
 use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
@@ -82,6 +80,19 @@ pub(super) enum Request {
     /// Whatever else only the one who owns all change may do.
     Job(Job),
     Stop,
+}
+
+impl Request {
+    fn is_append(&self) -> bool {
+        matches!(self, Self::Append { .. })
+    }
+
+    /// Answers a commit that it is not made; whoever else asks is not answered.
+    fn refuse(self, error: &AppendError) {
+        if let Self::Append { reply, .. } = self {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
 }
 
 /// Something to be done on the keeper's thread.
@@ -275,7 +286,9 @@ impl Keeper {
 
     /// Serves at a desk until it is told to stop or nobody can ask any more.
     pub(super) fn run(desk: &Desk<Self>, shared: &Shared, inbox: &Receiver<Request>, to_self: Sender<Request>) {
+        let Some(early) = Self::wait_for_git(desk, inbox) else { return };
         desk.turn().begin_serving(shared, to_self);
+        early.into_iter().for_each(|request| desk.turn().survive(shared, |keeper| keeper.serve(request, shared)));
         desk.set_queues(false);
         let mut expected = 1;
         loop {
@@ -314,15 +327,6 @@ impl Keeper {
         keeper.end_numbers();
     }
 
-    fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>) {
-        if self.follow {
-            self.start_watching(to_self);
-        } else {
-            drop(to_self);
-        }
-        self.survive(shared, |keeper| keeper.first_look(shared));
-    }
-
     /// Commits on the thread of the one who asks; gives whether the keeper's thread must be told that it has something to look for.
     pub(super) fn commit_here(&mut self, proposal: Box<Proposal>, reply: Sender<Result<Committed, AppendError>>, shared: &Shared) -> bool {
         self.survive(shared, |keeper| keeper.commit_group(vec![(proposal, reply)], shared));
@@ -336,7 +340,7 @@ impl Keeper {
                 // A listing does not tell of what was rewritten in place; its hint does.
                 self.drain_hints();
                 self.pending.add_everything();
-                let result = self.look(shared, true);
+                let result = self.sit_git_out(Instant::now()).and_then(|()| self.look(shared, true));
                 let _ = reply.send(result);
             }
             Request::Look { taken } => {
@@ -396,50 +400,6 @@ impl Keeper {
         self.keep_base();
     }
 
-    fn first_look(&mut self, shared: &Shared) {
-        let begun = Instant::now();
-        let span = tracing::info_span!("load", transactions = Empty, events = Empty, duration_us = Empty).entered();
-        self.hold.forget_changes();
-        if self.follow {
-            self.probe_disk();
-            self.look_at_git_lock();
-        }
-        if let Err(failure) = self.first_take_in(shared) {
-            tracing::error!(%failure, "the store could not be read; it is tried again");
-            self.is_hurt = true;
-            let why = Failure { message: format!("the store's files cannot be read: {failure}"), ..failure };
-            *shared.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-            return self.give_up_waiting(shared);
-        }
-        self.counters.load.add(begun.elapsed());
-        span.record("transactions", count(self.index.transactions.valid_count()));
-        span.record("events", count(self.index.log.events.len()));
-        span.record("duration_us", micros(begun));
-        self.progress.ordered = true;
-        self.publish(shared);
-        // A start needs several times what stays: the rest goes back to the system.
-        heap::give_back();
-        self.mark_dirty();
-        if let Err(failure) = self.look(shared, true) {
-            tracing::error!(%failure, "the store could not be read");
-        }
-        if !self.progress.ready {
-            self.progress.finish();
-            self.publish(shared);
-        }
-        self.keep_base();
-    }
-
-    /// What was saved is taken over where a name and its inode are still there; the rest is read.
-    fn first_take_in(&mut self, shared: &Shared) -> Result<(), Failure> {
-        let (came, went) = self.begin(self.from_scratch)?;
-        self.take_in_these(came, went, Some(shared));
-        self.find_last();
-        self.look_for_left_out();
-        self.mark_dirty();
-        Ok(())
-    }
-
     /// Whether everything is to be known of the files before the store is ready, also of one that has just been written.
     fn verifies_first(&self) -> bool {
         self.verify && !self.progress.ready
@@ -459,7 +419,7 @@ impl Keeper {
     fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
         let mut arriving = None;
         if !self.pending.is_empty() {
-            if !now && self.hold.holds() {
+            if !now && self.is_held() {
                 return Ok(());
             }
             let look = std::mem::take(&mut self.pending);

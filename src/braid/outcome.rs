@@ -90,6 +90,11 @@ impl Failure {
         Self { errno: Errno::EIO, message: message.into(), hint: hint.into() }
     }
 
+    /// Somebody else is at work; it may be tried again.
+    pub(super) fn busy(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { errno: Errno::EBUSY, ..Self::new(message, hint) }
+    }
+
     /// The keeper has ended.
     pub(super) fn closed() -> Self {
         Self::new("the store was closed", "")
@@ -99,7 +104,8 @@ impl Failure {
 impl From<Failure> for AppendError {
     fn from(failure: Failure) -> Self {
         let Failure { errno, message, hint } = failure;
-        Self::Storage { errno, message: if hint.is_empty() { message } else { format!("{message}; {hint}") } }
+        let message = if hint.is_empty() { message } else { format!("{message}; {hint}") };
+        if errno == Errno::EBUSY { Self::Busy { message } } else { Self::Storage { errno, message } }
     }
 }
 

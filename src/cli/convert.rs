@@ -35,7 +35,8 @@ impl From<WriteError> for Failure {
 
 impl From<braid::Failure> for Failure {
     fn from(error: braid::Failure) -> Self {
-        Self::new(Kind::Failed, error.message).hint(error.hint)
+        let kind = if error.errno == Errno::EBUSY { Kind::Busy } else { Kind::Failed };
+        Self::new(kind, error.message).hint(error.hint)
     }
 }
 

@@ -11,7 +11,7 @@ use super::failure::{Failure, Kind, Result};
 use super::status::{render_finding, render_way};
 use super::{Session, locate, reader};
 use crate::braid::git::{Exchange, GitError, Program, State};
-use crate::braid::{Braid, Committable, difference};
+use crate::braid::{AppendError, Braid, Committable, Committed, difference};
 use crate::disk::{Disk, quoted_name};
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as};
@@ -29,7 +29,7 @@ const PUSHES_MAX: usize = 5;
 /// Commit to git, pull, report forks, push
 ///
 /// Git carries the store between machines; this only drives it. New transaction files are committed, what others pushed is
-/// merged, streams that the merge forked are told, and everything is pushed. What several people settled at once without events is
+/// merged, streams that the merge forked are told, and everything is pushed. What several people settled at once is
 /// joined by one more transaction before the push, which gives the order. Files that were changed or are gone are never
 /// committed, but for line ends that were mended: see `braidfs doctor`. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
 /// branch is checked out.
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     tell_left_out(session, &directory, commits.left_out.len(), &reasons)?;
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
     let mut pushed = false;
-    let mut joins = Vec::new();
+    let mut joins = Joins::default();
     if let Some(exchange) = &exchange {
         pull(&git, exchange, &commits.left_out)?;
         if !arguments.no_push {
@@ -79,6 +79,10 @@ fn say(session: &mut Session, text: &str) -> Result {
 }
 
 fn of_git(step: &str, error: &GitError) -> Failure {
+    if error.is_busy() {
+        let failure = Failure::new(Kind::Busy, format!("git could not {step}: another git is at work here"));
+        return failure.hint("try again when it is done: braidfs sync").hint("braidfs doctor tells of a lock that git has left behind");
+    }
     let failure = Failure::new(Kind::Failed, format!("git could not {step}")).because(error).hint(error.hint());
     let said = error.to_string();
     if said.contains("tell me who you are") {
@@ -158,16 +162,17 @@ fn hint_of_staged(git: &Program, left_out: &[String], failure: Failure) -> Failu
     }
 }
 
-/// Pushes, and joins before that what the pull brought together; gives the transactions that join.
-fn push(git: &Program, braid: &Braid, exchange: &Exchange, left_out: &[String]) -> Result<Vec<TransactionId>> {
-    let mut joins: Vec<TransactionId> = join(git, braid)?.into_iter().collect();
+/// Pushes, and joins before that what the pull brought together.
+fn push(git: &Program, braid: &Braid, exchange: &Exchange, left_out: &[String]) -> Result<Joins> {
+    let mut joins = Joins::default();
+    joins.join(git, braid)?;
     for _ in 1..PUSHES_MAX {
         match git.push(exchange) {
             Ok(()) => return Ok(joins),
             // Somebody pushed since: what they brought is merged, and then it is our turn again.
             Err(error) if error.is_overtaken() => {
                 pull(git, exchange, left_out)?;
-                joins.extend(join(git, braid)?);
+                joins.join(git, braid)?;
             }
             Err(error) => return Err(of_git("push", &error)),
         }
@@ -176,20 +181,30 @@ fn push(git: &Program, braid: &Braid, exchange: &Exchange, left_out: &[String]) 
     Ok(joins)
 }
 
-/// Joins resolutions that several people made at once. The remote takes one push after the other, so whoever comes second joins both.
-fn join(git: &Program, braid: &Braid) -> Result<Option<TransactionId>> {
-    braid.refresh()?;
-    let joined = match braid.join_resolutions() {
-        Ok(Some(committed)) => committed.transaction_id,
-        Ok(None) => return Ok(None),
-        // What is committed is pushed all the same; the next transaction joins them.
-        Err(error) => {
-            tracing::warn!(%error, "what several people settled at once could not be joined");
-            return Ok(None);
+/// Resolutions that several people made at once, joined. The remote takes one push after the other, so whoever comes second joins both.
+#[derive(Default)]
+struct Joins {
+    /// The transactions that did.
+    by: Vec<TransactionId>,
+    /// Why the last ones could not be. What is committed is pushed all the same, and the next transaction joins them.
+    failed: Option<AppendError>,
+}
+
+impl Joins {
+    fn join(&mut self, git: &Program, braid: &Braid) -> Result {
+        braid.refresh()?;
+        self.failed = None;
+        match braid.join_resolutions() {
+            Ok(None) => {}
+            Ok(Some(Committed { transaction_id, .. })) => {
+                let file = format!("{transaction_id}.jsonl");
+                git.commit_files(&[file], "events: 1 transaction").map_err(|error| of_git("commit", &error))?;
+                self.by.push(transaction_id);
+            }
+            Err(error) => self.failed = Some(error),
         }
-    };
-    git.commit_files(&[format!("{joined}.jsonl")], "events: 1 transaction").map_err(|error| of_git("commit", &error))?;
-    Ok(Some(joined))
+        Ok(())
+    }
 }
 
 struct Report<'a> {
@@ -199,8 +214,7 @@ struct Report<'a> {
     is_offline: bool,
     exchange: bool,
     pushed: bool,
-    /// The transactions that joined what several people settled at once.
-    joins: Vec<TransactionId>,
+    joins: Joins,
     braid: &'a Braid,
 }
 
@@ -208,12 +222,12 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     let open: Vec<&String> = after.index.forks().conflicts().iter().map(|conflict| &conflict.id).collect();
     let difference = difference(before, after);
     let (opened, closed): (Vec<&String>, Vec<&String>) = (difference.opened.keys().collect(), difference.closed.keys().collect());
-    let brought = difference.came.len().saturating_sub(report.joins.len());
+    let brought = difference.came.len().saturating_sub(report.joins.by.len());
     if session.out.is_json() {
         let forks = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
             "committed": report.commits.new.len(), "mended": report.commits.mended.len(), "left_out": report.commits.left_out.len(),
-            "reasons": report.reasons, "brought": brought, "joined": report.joins, "pushed": report.pushed, "forks": forks,
+            "reasons": report.reasons, "brought": brought, "joined": report.joins.by, "pushed": report.pushed, "forks": forks,
         }));
     }
     if report.exchange {
@@ -227,8 +241,11 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     } else {
         session.out.line("there is no remote to exchange with: git remote add origin URL")?;
     }
-    for id in &report.joins {
+    for id in &report.joins.by {
         session.out.line(format!("joined what was settled at once, by transaction {id}"))?;
+    }
+    if let Some(error) = &report.joins.failed {
+        session.out.line(format!("what was settled at once is several heads until the next transaction or sync joins them: {error}"))?;
     }
     for id in opened {
         session.out.line(format!("conflict {id} opened: see forks/{id}/README.md in a mount, or braidfs forks"))?;

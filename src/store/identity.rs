@@ -30,6 +30,17 @@ pub enum MintReason {
     LastTransactionGone,
 }
 
+/// What became of the replica id since it was last looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// It is still the one that is known.
+    Same,
+    /// Another program has made another one, which was taken over.
+    Another,
+    /// Somebody has taken it away, and nothing else: the next write is to make a new one.
+    TakenAway,
+}
+
 /// What this working copy knows of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -131,14 +142,18 @@ impl Store {
         }
     }
 
-    /// Takes on the replica id that another program has made here since `identity` was read or written; answers whether there is one.
+    /// Takes on the replica id that another program has made here since `identity` was read or written.
     ///
     /// Cheap if nothing has changed.
-    pub fn follow_identity(&self, identity: &mut Identity) -> disk::Result<bool> {
+    pub fn follow_identity(&self, identity: &mut Identity) -> disk::Result<Followed> {
         if identity.is_given || self.disk().stat_if_present(&self.layout().replica_id())? == identity.seen {
-            return Ok(false);
+            return Ok(Followed::Same);
         }
         let present = self.identity()?;
+        // The cure of a collision takes the id away, `git clean -fdx` all that is there.
+        if present.replica_id.is_none() && identity.replica_id.is_some() && self.disk().exists(&self.record_path()) {
+            return Ok(Followed::TakenAway);
+        }
         // An id is there before its fingerprint is: until then it is in doubt, and looked at again.
         let is_another = present.replica_id.is_some() && present.replica_id != identity.replica_id && present.is_own();
         if is_another {
@@ -146,7 +161,7 @@ impl Store {
         } else if present.replica_id == identity.replica_id {
             identity.seen = present.seen;
         }
-        Ok(is_another)
+        Ok(if is_another { Followed::Another } else { Followed::Same })
     }
 
     fn identity_as_recorded(&self, found: Identity, id: ReplicaId, record: &str, last: Option<String>) -> disk::Result<Identity> {

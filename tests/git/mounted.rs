@@ -173,6 +173,28 @@ fn a_mount_follows_the_replica_id_that_a_command_beside_it_made() {
     mount.unmount();
 }
 
+/// The cure of an identity collision, while the store is mounted.
+#[test]
+fn a_mount_whose_replica_id_is_taken_away_makes_a_new_one() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let copy = repository(&dir);
+    copy.commit("a", 1);
+    drop(copy);
+    let mount = Mount::start(&dir);
+    drop_file(&mount, "one.jsonl");
+    let present = || fs::read_to_string(dir.join(".eventcore/replica_id")).unwrap();
+    let before = present();
+    fs::remove_file(dir.join(".eventcore/replica_id")).unwrap();
+    drop_file(&mount, "two.jsonl");
+    assert_ne!(present(), before);
+    let made = present();
+    drop_file(&mount, "three.jsonl");
+    assert_eq!(present(), made, "one id, not one more");
+    assert_eq!(mount.read_json("status.json")["replica_id"], made);
+    mount.unmount();
+}
+
 /// It takes what is ours and git ignores: the staging area, the identity, the daemon's lock, the index.
 #[test]
 fn a_clean_of_everything_that_git_ignores_leaves_the_mount_at_work() {

@@ -45,6 +45,31 @@ fn two_people_meet_by_sync_and_are_told_of_the_fork() {
     assert_eq!((&nothing["committed"], &nothing["brought"]), (&0.into(), &0.into()), "{nothing}");
 }
 
+/// What others hold the lock for needs no join to be pushed: it is told, and the next sync joins.
+#[test]
+fn sync_says_that_it_could_not_join() {
+    let home = tempfile::tempdir().unwrap();
+    let (remote, ada) = remote_of_ada(home.path());
+    braidfs(&ada.dir, &["sync"]).ok();
+    let bo = clone(&remote, &home.path().join("bo"));
+    for (n, copy) in [&ada, &bo].iter().enumerate() {
+        copy.append("a", n as u64);
+        braidfs(&copy.dir, &["sync"]).ok();
+    }
+    braidfs(&ada.dir, &["sync"]).ok();
+    braidfs(&ada.dir, &["reconcile", "--accept"]).ok();
+    braidfs(&bo.dir, &["reconcile", "--accept"]).ok();
+    braidfs(&ada.dir, &["sync"]).ok();
+    let held = fs::File::open(bo.dir.join(".lock")).unwrap();
+    held.lock().unwrap();
+    let said = braidfs(&bo.dir, &["sync"]).ok();
+    assert!(said.out.contains("is several heads until the next transaction or sync joins them: "), "{}", said.out);
+    assert!(said.out.contains("everything is pushed"), "{}", said.out);
+    held.unlock().unwrap();
+    let said = braidfs(&bo.dir, &["sync"]).ok();
+    assert!(said.out.contains("joined what was settled at once"), "{}", said.out);
+}
+
 /// Whoever pushes second has both resolutions, and joins them before that; then all have one head, also three.
 #[test]
 fn what_people_settle_at_once_is_one_head_after_they_have_synced() {
@@ -99,6 +124,23 @@ fn sync_without_a_remote_commits() {
     assert_eq!(git(&copy.dir, ["status", "--porcelain"]).out, "");
     // Who wants no exchange is not told how to get one.
     assert_eq!(braidfs(&copy.dir, &["sync", "--offline"]).ok().out, "committed 0 transaction files\nnothing was pulled or pushed\n");
+}
+
+#[test]
+fn sync_says_what_keeps_git_from_its_work() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.append("a", 1);
+    fs::write(copy.dir.join(".git/index.lock"), "").unwrap();
+    let busy = braidfs(&copy.dir, &["sync"]).code(3);
+    assert!(busy.err.contains("another git is at work here") && busy.err.contains("try again"), "{}", busy.err);
+    fs::remove_file(copy.dir.join(".git/index.lock")).unwrap();
+    braidfs(&copy.dir, &["sync"]).ok();
+    let outside = home.path().join("outside");
+    run_with(braidfs_command().arg("init").arg(&outside), b"").ok();
+    let refused = braidfs(&outside, &["sync"]).code(4);
+    assert!(refused.err.contains("lies in no git repository") && refused.err.contains("hint: git init"), "{}", refused.err);
+    assert!(refused.err.lines().count() < 6, "{}", refused.err);
 }
 
 /// As the doctor says it, to which it points: what another branch has is no fault, what is gone is one.

@@ -41,8 +41,10 @@ impl Program {
     /// # Errors
     /// If git cannot be run or the store lies in no repository.
     pub fn unfinished(&self) -> Result<Option<Unfinished>, GitError> {
+        // First, since it says so where there is no repository; `git diff` is another command there.
+        let begun = self.begun()?;
         let conflicts = !self.run(&["diff", "--cached", "--name-only", "--diff-filter=U", "--no-ext-diff"])?.is_empty();
-        let begun = self.begun()?.or(conflicts.then_some(Operation::Conflicts));
+        let begun = begun.or(conflicts.then_some(Operation::Conflicts));
         let begun =
             if begun.is_none() && !self.succeeds(&["symbolic-ref", "--quiet", "HEAD"])? { Some(Operation::Detached) } else { begun };
         Ok(begun.map(|operation| Unfinished { operation, conflicts }))

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::braid::keeper::forked::{Proposal, forked, reports, resolved};
 use crate::braid::{Committed, CommittedEvent};
 use crate::index::Index;
+use crate::index::forks::ClosedConflicts;
 use crate::model::{Draft, DraftEvent, Errno, Expectation, Reason, Rejection};
 use crate::view::{ReportContext, with_line};
 
@@ -21,7 +22,7 @@ pub(super) fn check(context: ReportContext<'_>, proposal: &Proposal) -> Result<V
     let index = context.index;
     let draft = &proposal.draft;
     if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
-        return repeated(index, draft, tx);
+        return repeated(index, proposal, tx);
     }
     let known: BTreeSet<u32> = draft.events.iter().filter_map(|event| index.find_event(event.event_id?)).collect();
     let reasons = if known.is_empty() { Vec::new() } else { known_events(index, draft) };
@@ -55,7 +56,8 @@ fn check_streams(context: ReportContext<'_>, proposal: &Proposal, mut reasons: V
 pub(in crate::braid) fn check_expectations(context: ReportContext<'_>, draft: &Draft) -> Result<(), Rejection> {
     let index = context.index;
     if let Some(tx) = draft.key.as_deref().and_then(|key| index.transactions.find_key(key)) {
-        return if begins_like(index, draft, tx) { Ok(()) } else { Err(other_content(index, draft, tx)) };
+        let is_same = begins_like(index, draft, tx) && settles_the_same(index, draft.resolve.iter().map(|resolve| &*resolve.conflict), tx);
+        return if is_same { Ok(()) } else { Err(other_content(index, draft, tx)) };
     }
     if draft.events.iter().any(|event| event.event_id.is_some_and(|id| index.find_event(id).is_some())) {
         return refused_for(known_events(index, draft));
@@ -91,8 +93,12 @@ fn expectations(index: &Index, draft: &Draft) -> Vec<Reason> {
 }
 
 /// A retry by `key`: the same content is a success, any other is refused.
-fn repeated(index: &Index, draft: &Draft, tx: u32) -> Result<Verdict, Rejection> {
-    if index.transactions.events(tx).len() == draft.events.len() && begins_like(index, draft, tx) {
+fn repeated(index: &Index, proposal: &Proposal, tx: u32) -> Result<Verdict, Rejection> {
+    let draft = &proposal.draft;
+    let is_same = index.transactions.events(tx).len() == draft.events.len()
+        && begins_like(index, draft, tx)
+        && settles_the_same(index, proposal.conflicts.iter().map(String::as_str), tx);
+    if is_same {
         return Ok(Verdict::Repeated(committed(index, tx, true)));
     }
     Err(other_content(index, draft, tx))
@@ -102,6 +108,17 @@ fn repeated(index: &Index, draft: &Draft, tx: u32) -> Result<Verdict, Rejection>
 fn begins_like(index: &Index, draft: &Draft, tx: u32) -> bool {
     let range = index.transactions.events(tx);
     range.len() >= draft.events.len() && range.zip(&draft.events).all(|(event, drafted)| is_same(index, event, drafted))
+}
+
+/// Whether a transaction settled these conflicts and no others, as who wrote it found them.
+fn settles_the_same<'a>(index: &Index, conflicts: impl IntoIterator<Item = &'a str>, tx: u32) -> bool {
+    let asked: BTreeSet<String> = conflicts.into_iter().map(str::to_owned).collect();
+    let streams = index.transactions.details(tx).map_or(&[][..], |details| &details.resolves);
+    if asked.is_empty() || streams.is_empty() {
+        return asked.is_empty() && streams.is_empty();
+    }
+    let mut closed = ClosedConflicts::of(index);
+    asked == streams.iter().filter_map(|&stream| closed.id(stream, tx).map(str::to_owned)).collect()
 }
 
 fn other_content(index: &Index, draft: &Draft, tx: u32) -> Rejection {

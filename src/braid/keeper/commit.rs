@@ -22,7 +22,7 @@ use crate::model::{Draft, Errno, EventId, Header, TransactionId};
 use crate::store::{CommitLock, Group, LockError, Published, WriteError};
 
 /// How long a commit waits for the lock and for git.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 type Reply = Sender<Result<Committed, AppendError>>;
 
@@ -138,7 +138,7 @@ impl Keeper {
             let message = format!("writing has stopped since a sync failed: {why}; restart to write again");
             return Err(AppendError::Storage { errno: Errno::EROFS, message });
         }
-        let start = Instant::now();
+        let begun = Instant::now();
         let lock = self.store.lock(LOCK_WAIT).map_err(|error| {
             self.note_lock_error(&error);
             match error {
@@ -151,19 +151,14 @@ impl Keeper {
         self.is_at_home()?;
         self.set_writer(WriterState::Ready);
         self.drain_hints();
-        while self.hold.holds() {
-            if start.elapsed() > LOCK_WAIT {
-                return Err(AppendError::Busy { message: "git is changing the store for over 5 s".to_owned() });
+        self.sit_git_out(begun)?;
+        if self.is_watching() {
+            if !self.pending.is_empty() {
+                let look = std::mem::take(&mut self.pending);
+                self.take_in(look, Some(shared))?;
             }
-            std::thread::sleep(Duration::from_millis(10));
-            self.drain_hints();
-        }
-        if !self.is_watching() {
-            self.pending.add_everything();
-        }
-        if !self.pending.is_empty() {
-            let look = std::mem::take(&mut self.pending);
-            self.take_in(look, Some(shared))?;
+        } else {
+            self.take_in_unwatched(begun, shared)?;
         }
         self.number_under(&lock);
         Ok(lock)

@@ -61,14 +61,11 @@ pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<
     (streams.into_iter().collect(), reasons)
 }
 
-/// The heads, if there are several, each of which only settles conflicts without an event, and nothing is open: several working copies
-/// settled at once.
+/// The heads, if there are several, each of which settles conflicts, and nothing is open: several working copies settled at once.
 pub(in crate::braid) fn resolutions_that_met(index: &Index) -> Option<Vec<TransactionId>> {
     let heads = index.transactions.heads();
-    let only_settles = |&head: &TransactionId| {
-        resolves(index, head).next().is_some() && index.transactions.find(head).is_some_and(|tx| index.transactions.events(tx).is_empty())
-    };
-    (heads.len() > 1 && index.forks().conflicts().is_empty() && heads.iter().all(only_settles)).then_some(heads)
+    let settles = |&head: &TransactionId| resolves(index, head).next().is_some();
+    (heads.len() > 1 && index.forks().conflicts().is_empty() && heads.iter().all(settles)).then_some(heads)
 }
 
 /// The streams whose forks a transaction closes.

@@ -1,13 +1,17 @@
 //! Whether git is changing `events/` right now: then nothing is published, so that no half-done checkout shows.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::disk::Stat;
 use crate::store::Store;
 use crate::store::git::Git;
 
 /// For how long after a change in `events/` git's lock holds everything up.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// Older than this, git's lock is one that nobody holds any more.
+pub(super) const GIT_LOCK_AGE: Duration = Duration::from_secs(600);
 
 /// How soon a repository that was not there is looked for again: nobody makes one and checks a store out into it within that time.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -58,12 +62,40 @@ impl Hold {
     }
 
     fn holds_at(&mut self, now: Instant) -> bool {
-        if self.last_change.is_none_or(|at| now.duration_since(at) >= QUIET) {
-            return false;
-        }
-        self.find_git();
-        self.git.as_ref().is_some_and(|git| self.store.disk().exists(&git.index_lock()))
+        self.last_change.is_some_and(|at| now.duration_since(at) < QUIET) && self.lock().is_some()
     }
+
+    /// The same where nobody is told of changes: by the time of `events/`, which whatever comes or goes there sets.
+    pub(super) fn holds_unwatched(&mut self) -> bool {
+        self.lock().is_some() && self.has_changed(SystemTime::now())
+    }
+
+    /// Whether it holds, and git is not killed: its lock is no older than what a finding tells of.
+    pub(super) fn holds_for_now(&mut self) -> bool {
+        self.lock().is_some_and(|lock| age(&lock, SystemTime::now()) < GIT_LOCK_AGE) && self.has_changed(SystemTime::now())
+    }
+
+    /// The time of `events/`; none where no git can be at it.
+    pub(super) fn changed(&mut self) -> Option<SystemTime> {
+        self.find_git();
+        self.git.as_ref()?;
+        self.store.disk().stat(&self.store.layout().events()).ok().map(|stat| stat.modified())
+    }
+
+    fn has_changed(&mut self, now: SystemTime) -> bool {
+        // A clock that was set back says nothing.
+        self.changed().is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < QUIET))
+    }
+
+    fn lock(&mut self) -> Option<Stat> {
+        self.find_git();
+        self.git.as_ref().and_then(|git| self.store.git_index_lock(git).ok().flatten())
+    }
+}
+
+/// How long ago something changed; nothing if that lies ahead.
+pub(super) fn age(stat: &Stat, now: SystemTime) -> Duration {
+    now.duration_since(stat.modified()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,15 +10,16 @@ use crate::braid::keeper::Keeper;
 use crate::braid::keeper::commit::storage;
 use crate::epoch::WriterState;
 use crate::model::{ReplicaId, TransactionId};
-use crate::store::CommitLock;
+use crate::store::{CommitLock, Followed, MintReason};
 
 impl Keeper {
     /// Makes sure that our last transaction is in the past of the next one, or mints a new replica id.
     pub(super) fn ensure_identity(&mut self, lock: &CommitLock) -> Result<(), AppendError> {
-        self.follow_identity();
+        let is_taken_away = self.follow_identity();
         // The parents are all heads, so every transaction in the views is in the past.
         let transactions = &self.index.transactions;
-        let Some(reason) = self.identity.must_mint(|id| transactions.find_valid(id).is_some()) else {
+        let taken_away = is_taken_away.then_some(MintReason::First);
+        let Some(reason) = taken_away.or_else(|| self.identity.must_mint(|id| transactions.find_valid(id).is_some())) else {
             return Ok(());
         };
         self.log.sync().map_err(|error| self.sync_failed(&error))?;
@@ -48,20 +49,23 @@ impl Keeper {
         }
     }
 
-    /// Another program may have made a replica id here: the first one, or, after a copy or a branch switch, another than ours.
-    pub(super) fn follow_identity(&mut self) {
+    /// Another program may have made a replica id here: the first one, or, after a copy or a branch switch, another than ours. Gives
+    /// whether ours was taken away.
+    pub(super) fn follow_identity(&mut self) -> bool {
         if self.index.transactions.is_empty() {
-            return;
+            return false;
         }
         match self.store.follow_identity(&mut self.identity) {
-            Ok(true) => {
+            Ok(Followed::Another) => {
                 self.owes_last = false;
                 self.find_last();
                 self.mark_dirty();
             }
-            Ok(false) => {}
+            Ok(Followed::Same) => {}
+            Ok(Followed::TakenAway) => return true,
             Err(error) => tracing::warn!(%error, "the replica id cannot be read"),
         }
+        false
     }
 
     /// Another program may have written under our replica id, or we, before we were killed: the chain goes on from there.

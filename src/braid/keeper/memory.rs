@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::hold::{GIT_LOCK_AGE, age};
 use crate::braid::keeper::load::Good;
 use crate::braid::keeper::vanished::Vanished;
 use crate::braid::parents::ParentsInGit;
@@ -17,9 +18,6 @@ use crate::index::saved::Record;
 use crate::model::{Declined, Finding, FindingKind, Origin, Severity, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::ReportContext;
-
-/// How old git's lock must be before it is taken for a dead process's.
-pub(super) const GIT_LOCK_AGE: Duration = Duration::from_secs(600);
 
 /// The digest of what a file said when it was first taken in, or in the oldest commit that has it whole.
 pub(in crate::braid) type FirstSaid = [u8; 32];
@@ -141,7 +139,7 @@ impl Keeper {
 /// The finding about a lock of git that nobody holds any more.
 fn git_lock(store: &Store, path: &std::path::Path) -> Option<Finding> {
     let stat = store.disk().stat_if_present(path).ok().flatten()?;
-    let age = SystemTime::now().duration_since(stat.modified()).unwrap_or_default();
+    let age = age(&stat, SystemTime::now());
     (age >= GIT_LOCK_AGE).then(|| Finding {
         kind: FindingKind::GitLock,
         severity: Severity::Warning,

@@ -389,7 +389,7 @@ fn resolutions_that_met_are_joined_by_a_transaction_that_names_their_streams() {
 }
 
 #[test]
-fn heads_with_events_and_open_forks_are_left_to_who_writes_next() {
+fn heads_that_settle_nothing_and_open_forks_are_left_to_who_writes_next() {
     let clones = Clones::forked();
     clones.append(1, &event("t", 1));
     assert_eq!(clones.open(0).join_resolutions().unwrap(), None, "a fork is open");
@@ -397,7 +397,19 @@ fn heads_with_events_and_open_forks_are_left_to_who_writes_next() {
     clones.meet(0, 1);
     let braid = clones.open(0);
     assert_eq!((braid.forks().len(), braid.epoch().index.transactions.heads().len()), (0, 2));
-    assert_eq!(braid.join_resolutions().unwrap(), None, "one head has an event");
+    assert_eq!(braid.join_resolutions().unwrap(), None, "one head settles nothing");
+}
+
+#[test]
+fn one_clone_settles_with_events_and_another_without_and_they_are_joined() {
+    let clones = Clones::forked();
+    clones.reconcile(0, settle);
+    clones.reconcile(1, settle_with(10));
+    clones.meet(0, 1);
+    assert_eq!(clones.open(1).epoch().index.transactions.heads().len(), 2);
+    clones.open(1).join_resolutions().unwrap().expect("two heads are joined");
+    clones.meet(0, 1);
+    clones.are_one();
 }
 
 #[test]
@@ -413,6 +425,34 @@ fn resolved_on_two_clones_at_once_with_events_it_is_a_fork_that_ends() {
     clones.reconcile(1, settle_with(13));
     clones.meet(0, 1);
     clones.are_one();
+}
+
+#[test]
+fn a_key_is_of_one_resolution_and_of_no_other_conflicts() {
+    let clones = Clones::new(2);
+    for clone in [0, 1] {
+        for stream in ["a", "b"] {
+            clones.append(clone, &event(stream, clone as u32));
+        }
+    }
+    clones.meet(0, 1);
+    let braid = clones.open(0);
+    let ids: Vec<String> = braid.forks().into_iter().map(|conflict| conflict.conflict).collect();
+    let resolve = |n: usize| draft(&format!("{{\"resolve\":\"{}\",\"key\":\"k\"}}\n", ids[n]));
+    let first = braid.append(resolve(0)).unwrap();
+    let again = braid.append(resolve(0)).unwrap();
+    assert_eq!((again.transaction_id, again.repeated), (first.transaction_id, true));
+    let other = refusal(braid.append(resolve(1)));
+    assert_eq!(other.errno(), Errno::EEXIST, "{other}");
+    assert_eq!(braid.check(&resolve(1)).unwrap_err().errno(), Errno::EEXIST);
+    assert_eq!(braid.check(&resolve(0)), Ok(()));
+    assert_eq!(braid.forks().len(), 1);
+    // Nor is a plain draft of the same events the same.
+    let settled = format!("{{\"resolve\":\"{}\",\"key\":\"e\"}}\n{}", ids[1], event("b", 7));
+    braid.append(draft(&settled)).unwrap();
+    assert!(braid.append(draft(&settled)).unwrap().repeated);
+    let plain = refusal(braid.append(draft(&format!("{{\"key\":\"e\"}}\n{}", event("b", 7)))));
+    assert_eq!(plain.errno(), Errno::EEXIST, "{plain}");
 }
 
 #[test]
