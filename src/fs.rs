@@ -5,6 +5,7 @@
 mod attr;
 mod checkpoints;
 mod decisions;
+mod learned;
 mod ledger;
 mod listing;
 mod locks;
@@ -29,13 +30,14 @@ pub use ledger::{Failure, Ledger};
 pub use listing::Child;
 pub use locks::{Granted, Lock, LockKind};
 pub use nodes::ROOT;
-pub use publish::Notice;
+pub use publish::{Again, Notice};
 pub use refuse::Caller;
 pub use source::{Content, Entry, Node, Tree};
 pub use staging::{Release, Staged, Staging, Unfinished};
 pub use writes::{Changes, Opened};
 
 use decisions::Decisions;
+use learned::Learned;
 use listing::Listings;
 use locks::Locks;
 use nodes::Nodes;
@@ -66,6 +68,7 @@ pub struct Fs {
     locks: Mutex<Locks>,
     checkpoints: Option<Arc<Checkpoints>>,
     decisions: Decisions,
+    learned: Mutex<Learned>,
     /// The newest inode when the tree before this one was published.
     newest: AtomicU64,
 }
@@ -93,6 +96,7 @@ impl Fs {
             locks: Mutex::default(),
             checkpoints: None,
             decisions: Decisions::default(),
+            learned: Mutex::default(),
             newest: AtomicU64::new(0),
         }
     }

@@ -38,6 +38,15 @@ pub enum Notice {
     },
 }
 
+/// What is to be told once more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// When the replies that were on their way have arrived: the kernel knows no inode before the reply that brings it.
+    pub arrived: Vec<Notice>,
+    /// When who learned a size a moment ago has made use of it.
+    pub learned: Vec<Notice>,
+}
+
 /// How a held inode fares from one tree to the next.
 enum Fate {
     Same,
@@ -97,8 +106,7 @@ impl Listings {
 }
 
 impl Fs {
-    /// Shows another tree from now on; only one thread publishes. Returns what is to be told once more when the replies that were on
-    /// their way have arrived: the kernel knows no inode before the reply that brings it.
+    /// Shows another tree from now on; only one thread publishes. Returns what is to be told once more.
     ///
     /// Where a file has grown the kernel first drops the page that held the old end, while the size is still the old one: so no reader
     /// sees the zeros with which the kernel fills that page. Then the sizes change, all at once, and the kernel is told.
@@ -106,7 +114,7 @@ impl Fs {
     /// `shown` is called as soon as readers get the new sizes, before the kernel is told of them.
     ///
     /// `changed` are the paths that differ ([`Tree::changed`]), also those of trees that were never shown.
-    pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Vec<Notice> {
+    pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Again {
         let old = self.shown();
         let (mut held, newest, is_first) = locked(&self.nodes).begin_publication();
         let listings = Listings::between(&*old.sizes, &*tree, changed, is_first || !self.manner.read_only);
@@ -134,7 +142,16 @@ impl Fs {
         }
         shown();
         let previous = self.newest.swap(newest, Ordering::Relaxed);
-        self.tell_changes(&changes, previous, newest, tell)
+        let arrived = self.tell_changes(&changes, previous, newest, tell);
+        Again { arrived, learned: self.learned_lately(&changes) }
+    }
+
+    /// The ends of files that have grown right after the kernel learned of them.
+    fn learned_lately(&self, changes: &[Change]) -> Vec<Notice> {
+        let mut learned = locked(&self.learned);
+        learned.forget_old();
+        let grown = changes.iter().filter(|change| matches!(change.fate, Fate::Grown { .. }));
+        grown.filter_map(|Change { ino, .. }| Some(Notice::Bytes { ino: *ino, from: learned.lately(*ino)? })).collect()
     }
 
     /// The inode of a path's file, if the kernel holds it.

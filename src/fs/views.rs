@@ -41,6 +41,8 @@ impl Fs {
             }
             let ttl = view_ttl(&path, &node, shown.sizes.is_ready() && !self.decisions.is_open());
             let ino = nodes.look_up(identity);
+            drop(nodes);
+            self.note_learned(ino, &node);
             return Ok((Found { attr: Attr::of_view(ino, &node), attr_ttl: ttl, entry_ttl: ttl }, shown.serial));
         }
     }
@@ -91,7 +93,15 @@ impl Fs {
         }
         let held = self.held(ino)?;
         let node = self.node(&held)?;
+        self.note_learned(ino, &node);
         Ok((Attr::of_view(ino, &node), view_ttl(&held.identity.path, &node, self.is_ready())))
+    }
+
+    /// Notes that an answer tells the kernel the size of a file.
+    fn note_learned(&self, ino: u64, node: &Node) {
+        if let Node::File(file) = node {
+            locked(&self.learned).note(ino, file.size());
+        }
     }
 
     /// Reads at most `len` bytes of a file.

@@ -378,6 +378,19 @@ impl Fs {
         undecided || !(settled || is_at_once(&held.identity.path))
     }
 
+    /// Whether this is no view, but where something is written or told of that.
+    #[must_use]
+    pub fn is_own(&self, ino: u64) -> bool {
+        self.held(ino).is_ok_and(|held| self.is_own_path(&held.identity.path))
+    }
+
+    /// Whether this is one of the views that change together.
+    #[must_use]
+    pub fn changes_together(&self, ino: u64) -> bool {
+        let is_view = |path: &str| !self.is_own_path(path) && !is_at_once(path);
+        ino != ROOT && self.held(ino).is_ok_and(|held| is_view(&held.identity.path))
+    }
+
     /// Whether who lists a directory, or looks for a name in it that is not there, is to wait.
     #[must_use]
     pub fn waits_in(&self, parent: u64, name: Option<&str>) -> bool {

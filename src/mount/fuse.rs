@@ -19,7 +19,7 @@ use crate::model::Errno;
 use crate::mount::convert::{attr, caller, errno, lock_kind, lock_type, name, ttl};
 use crate::mount::listing;
 use crate::mount::notify::Queue;
-use crate::mount::shell::{SETTLE_LIMIT, Shell, guarded, settle};
+use crate::mount::shell::{SETTLE_LIMIT, Shell, TOLD_SOON, guarded, look_up, settle};
 
 /// Requests that the kernel may send without waiting for each: read-ahead and RELEASE; fewer delay a RELEASE, and so a commit.
 const BACKGROUND_MAX: u16 = 256;
@@ -103,12 +103,22 @@ impl Filesystem for Shell {
         }
         guarded("lookup", || {
             let child = name(child);
-            let found = self.fs.look_up(parent.0, &child);
+            if self.must_wait_in(parent) {
+                return self.wait("lookup", move |fs, queue| {
+                    let mut found = look_up(fs, queue, parent, &child);
+                    if found.is_err() && parent != INodeNo::ROOT {
+                        fs.wait_decided();
+                        found = look_up(fs, queue, parent, &child);
+                    }
+                    entry(fs, queue, found, reply);
+                });
+            }
+            let found = look_up(&self.fs, &self.queue, parent, &child);
             // What is not there may be about to come. A waiting lookup in the root and one notice for a name there would stop everything.
             if found.is_ok() || parent == INodeNo::ROOT || !self.fs.waits_in(parent.0, Some(&child)) {
                 return entry(&self.fs, &self.queue, found, reply);
             }
-            self.park("lookup", move |fs, queue| entry(fs, queue, fs.look_up(parent.0, &child), reply));
+            self.park("lookup", move |fs, queue| entry(fs, queue, look_up(fs, queue, parent, &child), reply));
         });
     }
 
@@ -119,9 +129,22 @@ impl Filesystem for Shell {
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         self.begin_in_turn(request);
-        self.reading("getattr", ino, move |fs, _| {
-            answer!(reply, fs.attributes(ino.0), (found, how_long) => reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner())));
-        });
+        let answer = move |fs: &Fs, queue: &Queue, limit: Duration| {
+            let mut found = fs.attributes(ino.0);
+            // The flag is up before there are new sizes: what was found is either old, or to be kept back until all are in doubt.
+            if queue.is_telling() && fs.changes_together(ino.0) {
+                queue.wait_told(limit);
+                found = fs.attributes(ino.0);
+            }
+            answer!(reply, found, (found, how_long) => reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner())));
+        };
+        if self.queue.is_telling() && self.fs.changes_together(ino.0) {
+            return self.wait("getattr", move |fs, queue| {
+                fs.wait_decided();
+                answer(fs, queue, SETTLE_LIMIT);
+            });
+        }
+        self.reading("getattr", ino, move |fs, queue| answer(fs, queue, TOLD_SOON));
     }
 
     fn setattr(
@@ -339,7 +362,14 @@ impl Filesystem for Shell {
 
     fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         self.begin_in_turn(request);
-        self.listing("readdirplus", ino, move |fs, queue| listing::inodes(fs, queue, ino, handle, offset, reply));
+        let list = move |fs: &Fs, queue: &Queue| listing::inodes(fs, queue, ino, handle, offset, reply);
+        if self.must_wait_in(ino) {
+            return self.wait("readdirplus", move |fs, queue| {
+                fs.wait_decided();
+                list(fs, queue);
+            });
+        }
+        self.listing("readdirplus", ino, list);
     }
 
     fn releasedir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {

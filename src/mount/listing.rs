@@ -6,7 +6,7 @@ use crate::fs::{Attr, Child, Fs, Ttl};
 use crate::model::Errno;
 use crate::mount::convert::{attr, errno, kind, os_name, ttl};
 use crate::mount::notify::Queue;
-use crate::mount::shell::settle;
+use crate::mount::shell::{look_up, settle};
 
 /// What a reply is offered.
 enum Offer<'a> {
@@ -55,7 +55,7 @@ pub fn inodes(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: 
             Outcome::of(reply.add(INodeNo(number), cookie, dot, &ttl(Ttl::Ask, fs.manner()), &shown, Generation(0)))
         }
         Offer::Child(Child { cookie, entry }) => {
-            let Ok((found, serial)) = fs.look_up(ino.0, &entry.name) else { return Outcome::Gone };
+            let Ok((found, serial)) = look_up(fs, queue, ino, &entry.name) else { return Outcome::Gone };
             let shown = attr(&found.attr, fs.manner());
             if reply.add(shown.ino, *cookie, os_name(&entry.name), &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
                 fs.forget(found.attr.ino, 1);

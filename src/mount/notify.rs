@@ -1,16 +1,20 @@
 //! The one thread that tells the kernel what to drop; it holds no lock while it does.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use fuser::{INodeNo, Notifier};
 
-use crate::fs::{Fs, Notice, Tree};
+use crate::fs::{Again, Fs, Notice, Tree};
 use crate::mount::convert::os_name;
 
 /// After this the replies that were on their way when a tree was published have reached the kernel.
 const ECHO: Duration = Duration::from_millis(50);
+
+/// After this who learned a size right before a tree was published has made use of it.
+const LEARNED: Duration = Duration::from_millis(100);
 
 /// What the thread has to do; handed in by any thread, never waited for under a lock.
 #[derive(Default)]
@@ -19,6 +23,10 @@ pub struct Queue {
     changed: Condvar,
     /// Set before the first request is served.
     notifier: OnceLock<Notifier>,
+    /// Whether a tree is on its way: its bytes may be read, and its sizes are not shown.
+    coming: AtomicBool,
+    /// Whether a tree is on its way, or shown and not yet told of in whole.
+    telling: AtomicBool,
 }
 
 #[derive(Default)]
@@ -29,14 +37,35 @@ struct State {
     was_ready: bool,
     notices: VecDeque<Notice>,
     echoes: VecDeque<(Instant, Vec<Notice>)>,
+    ends: VecDeque<(Instant, Vec<Notice>)>,
     asked: u64,
     /// Up to which everything has been shown.
     shown: u64,
-    /// Whether a tree is on its way from the queue to the readers.
-    coming: bool,
     /// Up to which everything has been told.
     done: u64,
     ended: bool,
+}
+
+impl State {
+    fn repeat(&mut self, again: Again) {
+        for (queue, notices, pause) in [(&mut self.echoes, again.arrived, ECHO), (&mut self.ends, again.learned, LEARNED)] {
+            if !notices.is_empty() {
+                queue.push_back((Instant::now() + pause, notices));
+            }
+        }
+    }
+
+    /// When something is due to be told once more.
+    fn due(&self) -> Option<Instant> {
+        self.echoes.front().into_iter().chain(self.ends.front()).map(|(due, _)| *due).min()
+    }
+
+    /// What is due first.
+    fn take_due(&mut self) -> Vec<Notice> {
+        let first = self.due();
+        let queue = if self.echoes.front().map(|(due, _)| *due) == first { &mut self.echoes } else { &mut self.ends };
+        queue.pop_front().map(|(_, notices)| notices).unwrap_or_default()
+    }
 }
 
 enum Work {
@@ -87,9 +116,32 @@ impl Queue {
         let state = self.lock();
         let ticket = state.asked;
         drop(
-            self.changed
-                .wait_timeout_while(state, limit, |state| (state.tree.is_some() || state.coming) && state.shown < ticket && !state.ended),
+            self.changed.wait_timeout_while(state, limit, |state| {
+                (state.tree.is_some() || self.is_coming()) && state.shown < ticket && !state.ended
+            }),
         );
+    }
+
+    /// Whether some views may be known anew to the kernel and others not yet.
+    pub fn is_telling(&self) -> bool {
+        self.telling.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the kernel has been told of all that is shown, for `limit` at most: who learns a view's new size before may find the
+    /// others as they were.
+    pub fn wait_told(&self, limit: Duration) {
+        drop(self.changed.wait_timeout_while(self.lock(), limit, |state| self.is_telling() && !state.ended));
+    }
+
+    /// Whether the sizes of a tree are not yet shown that can be read.
+    pub fn is_coming(&self) -> bool {
+        self.coming.load(Ordering::SeqCst)
+    }
+
+    /// Waits until sizes and bytes are of one tree, for `limit` at most. A size of before that the kernel learns meanwhile would make zeros
+    /// of what it has read behind it.
+    pub fn wait_come(&self, limit: Duration) {
+        drop(self.changed.wait_timeout_while(self.lock(), limit, |state| self.is_coming() && !state.ended));
     }
 
     /// Waits until everything handed in before is out, for `limit` at most; says whether it is.
@@ -117,16 +169,15 @@ impl Queue {
                 Work::Publish(tree, changed) => {
                     let again = fs.publish(tree, &changed, &|notice| send(fs, notifier, notice), &|| {
                         let mut state = self.lock();
-                        state.coming = false;
+                        self.coming.store(false, Ordering::SeqCst);
                         state.shown = ticket;
                         self.changed.notify_all();
                     });
-                    if !again.is_empty() {
-                        self.lock().echoes.push_back((Instant::now() + ECHO, again));
-                    }
+                    self.lock().repeat(again);
                 }
             }
             let mut state = self.lock();
+            self.telling.store(false, Ordering::SeqCst);
             state.done = state.done.max(ticket);
             self.changed.notify_all();
         }
@@ -145,15 +196,12 @@ impl Queue {
                 return (Work::Tell(state.notices.drain(..).collect()), ticket);
             }
             if let Some(tree) = state.tree.take() {
-                state.coming = true;
+                self.coming.store(true, Ordering::SeqCst);
+                self.telling.store(true, Ordering::SeqCst);
                 return (Work::Publish(tree, std::mem::take(&mut state.changed)), state.asked);
             }
-            let due = state.echoes.front().map(|(due, _)| *due);
-            match due {
-                Some(due) if due <= now => {
-                    let echo = state.echoes.pop_front().map(|(_, notices)| notices).unwrap_or_default();
-                    return (Work::Tell(echo), state.done);
-                }
+            match state.due() {
+                Some(due) if due <= now => return (Work::Tell(state.take_due()), state.done),
                 Some(due) => {
                     let waited = self.changed.wait_timeout(state, due - now);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;

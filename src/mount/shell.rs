@@ -9,13 +9,17 @@ use std::time::Duration;
 use fuser::{INodeNo, Request};
 
 use crate::disk::mishap;
-use crate::fs::Fs;
+use crate::fs::{Found, Fs};
+use crate::model::Errno;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
 
 /// For how long an answer to a commit waits for the notices of its views.
 pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// For how long a thread that serves the kernel waits for notices, which may need that it serves.
+pub(super) const TOLD_SOON: Duration = Duration::from_millis(50);
 
 /// What the kernel's requests reach.
 pub struct Shell {
@@ -95,6 +99,12 @@ impl Shell {
         if self.fs.waits(ino.0) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
     }
 
+    /// Whether names of a directory of views are to be answered by a thread that may wait, since sizes are about to change: those that
+    /// serve the kernel may be needed for that.
+    pub(super) fn must_wait_in(&self, directory: INodeNo) -> bool {
+        self.queue.is_coming() && (directory == INodeNo::ROOT || self.fs.changes_together(directory.0))
+    }
+
     /// Runs a handler that lists a directory.
     pub(super) fn listing(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         if self.fs.folds_in(ino.0) {
@@ -108,6 +118,19 @@ impl Shell {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
         self.parking.park(Box::new(move || guarded(what, || work(&fs, &queue))));
     }
+}
+
+/// What has a name, with a size that fits the bytes that can be read.
+pub(super) fn look_up(fs: &Fs, queue: &Queue, parent: INodeNo, child: &str) -> Result<(Found, u64), Errno> {
+    let found = fs.look_up(parent.0, child);
+    if !queue.is_coming() || fs.is_own(parent.0) {
+        return found;
+    }
+    if let Ok((found, _)) = &found {
+        fs.forget(found.attr.ino, 1);
+    }
+    queue.wait_come(TOLD_SOON);
+    fs.look_up(parent.0, child)
 }
 
 /// Returns once the kernel knows what was published before.
