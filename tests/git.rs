@@ -11,6 +11,8 @@ mod altered;
 mod claims;
 #[path = "git/cures.rs"]
 mod cures;
+#[path = "git/dozens.rs"]
+mod dozens;
 #[path = "git/during.rs"]
 mod during;
 #[path = "git/edited.rs"]

@@ -13,6 +13,7 @@ mod stash;
 mod status;
 mod unfinished;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -25,7 +26,7 @@ use crate::format::text::quoted_path;
 
 pub use elsewhere::Elsewhere;
 pub use exchange::Exchange;
-pub use history::LastSaid;
+pub use history::Said;
 pub use setup::{Lacks, Overruled, SETTINGS, Setting};
 pub use sparse::LeftOut;
 pub use stamp::GitStamp;
@@ -236,42 +237,6 @@ impl Program {
         self.run_command(self.command().args(arguments), arguments)
     }
 
-    /// Whether a file in `events/` has the bytes with which git first got it; false if git never had it.
-    ///
-    /// # Errors
-    /// If git cannot be run.
-    pub fn is_original(&self, name: &str) -> Result<bool, GitError> {
-        let path = events_file(name);
-        let words = ["log", "--all", "--no-renames", "--diff-filter=A", "--raw", "-c", "--no-abbrev", "--format=", "--"];
-        let added = self.run_command(self.command().args(words).arg(&path), &words)?;
-        let added = String::from_utf8_lossy(&added);
-        // ":000000 100644 <nothing> <blob> A", a tab and the path, the oldest last; of a merge there is more before the blob.
-        let facts = added.lines().last().and_then(|line| line.split('\t').next());
-        let Some(first) = facts.and_then(|facts| facts.rsplit(' ').nth(1)) else { return Ok(false) };
-        Ok(String::from_utf8_lossy(&self.hash_now(name)?).trim_end() == first)
-    }
-
-    /// Whether a file in `events/` has the bytes of the last commit, whatever git remembers of its size.
-    ///
-    /// # Errors
-    /// If git cannot be run.
-    pub fn is_as_committed(&self, name: &str) -> Result<bool, GitError> {
-        let mut object = OsString::from("HEAD:./");
-        object.push(events_file(name));
-        let words = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
-        match self.run_unless_no(self.command().args(words).arg(object), &words)? {
-            Some(committed) => Ok(committed == self.hash_now(name)?),
-            None => Ok(false),
-        }
-    }
-
-    /// The name that git would give to a file in `events/` as it is, with a line end.
-    fn hash_now(&self, name: &str) -> Result<Vec<u8>, GitError> {
-        let path = events_file(name);
-        let words = ["hash-object", "--"];
-        self.run_command(self.command().args(words).arg(&path), &words)
-    }
-
     fn run_command<S: AsRef<OsStr>>(&self, command: &mut Command, arguments: &[S]) -> Result<Vec<u8>, GitError> {
         let output = command.output().map_err(of_spawn)?;
         if output.status.success() {
@@ -341,6 +306,19 @@ impl Program {
         }
     }
 
+    /// What the last commit has of the transaction files in `events/`, by name; nothing before the first commit.
+    ///
+    /// # Errors
+    /// If git cannot be run.
+    pub fn committed(&self) -> Result<BTreeMap<String, Oid>, GitError> {
+        let head = match self.commit("HEAD") {
+            Err(GitError::UnknownRevision(_)) => return Ok(BTreeMap::new()),
+            head => head?,
+        };
+        let Some(tree) = self.events_tree(&head)? else { return Ok(BTreeMap::new()) };
+        Ok(self.transaction_files(&tree)?.into_iter().map(|file| (file.name, file.oid)).collect())
+    }
+
     /// The regular files of a tree whose names end in `.jsonl`.
     ///
     /// # Errors
@@ -361,16 +339,6 @@ impl Program {
             }
         }
         Ok(files)
-    }
-
-    /// The bytes of a file of `events/` in a commit.
-    ///
-    /// # Errors
-    /// If that commit has no such file.
-    pub fn file_in(&self, commit: &str, name: &str) -> Result<Vec<u8>, GitError> {
-        let mut object = OsString::from(format!("{commit}:./"));
-        object.push(events_file(name));
-        self.run(&["cat-file".into(), "blob".into(), object])
     }
 }
 

@@ -46,29 +46,27 @@ impl Braid {
     }
 
     fn mend_line_ends(&self) -> Result<Vec<String>, Failure> {
+        self.refresh()?;
+        // An epoch tells only so many of them.
+        let healed = self.at_keeper(|keeper, _| {
+            let findings = keeper.roster.findings.values().flatten();
+            findings.filter(|finding| finding.kind == FindingKind::Healed).filter_map(|finding| finding.file.clone()).collect::<Vec<_>>()
+        });
+        let store = &self.inner.store;
+        let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
         let mut done = Vec::new();
-        loop {
-            let epoch = self.refresh()?;
-            let healed = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Healed);
-            let names: Vec<String> = healed.filter_map(|finding| finding.file.clone()).collect();
-            let before = done.len();
-            let store = &self.inner.store;
-            let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
-            for name in names {
-                let (bytes, _) = store.load(&name)?;
-                if let Ok(normal) = normalize(&bytes)
-                    && let Some(healing) = &normal.healing
-                {
-                    store.replace(&lock, &name, normal.text.as_bytes())?;
-                    done.push(format!("gave file \"{name}\" its bytes back ({healing})"));
-                }
-            }
-            drop(lock);
-            // Only so many findings are told at a time.
-            if done.len() == before {
-                return Ok(done);
+        for name in healed.ok_or_else(Failure::closed)? {
+            let (bytes, _) = store.load(&name)?;
+            if let Ok(normal) = normalize(&bytes)
+                && let Some(healing) = &normal.healing
+            {
+                store.replace(&lock, &name, normal.text.as_bytes())?;
+                done.push(format!("gave file \"{name}\" its bytes back ({healing})"));
             }
         }
+        drop(lock);
+        self.refresh()?;
+        Ok(done)
     }
 
     /// Writes the ingestion log anew where it is damaged; every number that it still tells stays what it is.

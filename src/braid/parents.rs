@@ -24,7 +24,7 @@ impl ParentsInGit {
         Ok(Self::Asked(missing.into_iter().map(|parent| (parent, held.remove(&file(parent)).map(|last| last.commit))).collect()))
     }
 
-    /// What brings these parents back; git is asked about no more than some, and `braidfs restore` says itself what it does not have.
+    /// What brings these parents back; `braidfs restore` says itself what git does not have.
     pub(super) fn hint(&self, parents: &[TransactionId]) -> String {
         let names: Vec<String> = parents.iter().map(|&parent| file(parent)).collect();
         let of_restore = format!("braidfs restore {}", names.join(" "));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use crate::braid::git::{Commit, GitError, LastSaid, Oid, Program, State};
+use crate::braid::git::{Commit, GitError, Oid, Program, Said, State};
 use crate::braid::keeper::eventless::file_of_transaction;
 use crate::braid::keeper::load;
 use crate::braid::keeper::vanished::{is_gone, vanished_events};
@@ -75,7 +75,7 @@ fn find(git: &Program, epoch: &Epoch, missing: BTreeSet<String>) -> Result<(Rest
     while !next.is_empty() {
         let (mut round, mut blobs) = (Vec::new(), Vec::new());
         for name in next {
-            if let Some(LastSaid { commit, blob }) = known.remove(&name) {
+            if let Some(Said { commit, blob }) = known.remove(&name) {
                 round.push(Restored { name, commit });
                 blobs.push(blob);
             } else {

@@ -1,5 +1,6 @@
 //! What only git or a longer look can tell; done beside the keeper, never in a commit's way.
 
+mod cures;
 mod status;
 
 pub(super) use status::restored_line_ends;
@@ -16,7 +17,8 @@ use crate::braid::keeper::vanished::{InGit, LookedInto, Sought};
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::left_out::left_out;
 use crate::braid::parents::ParentsInGit;
-use crate::braid::survey::status::{ask_git, cures, unanswered};
+use crate::braid::survey::cures::{cures, wrong};
+use crate::braid::survey::status::{ask_git, unanswered};
 use crate::braid::{Braid, Failure, Shared};
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;
@@ -32,10 +34,6 @@ const SHARE: u32 = 20;
 const SHARE_OF_GIT: u32 = 4;
 /// How often it is looked whether git has done something or the store was closed.
 const WAKE_UP: Duration = Duration::from_millis(250);
-/// For how many missing parents git is asked.
-const PARENTS_ASKED_MAX: usize = 20;
-/// For how many changed files git is asked.
-const FILES_ASKED_MAX: usize = 20;
 /// How long git may look through its history for files that were changed.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -214,7 +212,6 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     surveyed.findings.extend(left_out(store, &epoch.index).ok().flatten());
     let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));
     surveyed.first_said = Arc::clone(&asked.first_said);
-    surveyed.cures = cures(store, git.as_ref(), epoch, &surveyed.first_said);
     if let Some(git) = git {
         if let Err(error) = ask_git(&git, epoch, &mut surveyed) {
             surveyed.note_unanswered(&error);
@@ -224,7 +221,10 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
             Err(error) => surveyed.note_unanswered(&error),
         }
         surveyed.origins = ask_origins(store, &git, epoch, asked);
-    } else if let Ok(Some(path)) = store.broken_git() {
+        return surveyed;
+    }
+    surveyed.cures = cures(store, None, &wrong(epoch, &surveyed.first_said));
+    if let Ok(Some(path)) = store.broken_git() {
         surveyed.is_unanswered = true;
         let reason = format!("\"{}\" is no repository any more: it has no \"HEAD\", or names a directory that is gone", path.display());
         surveyed

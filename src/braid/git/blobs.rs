@@ -5,7 +5,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{ChildStdout, Stdio};
 
 use super::{GitError, Oid, Program, of_spawn};
-use crate::model::TransactionId;
 
 impl Program {
     /// Gives each object's bytes to `take`, in their order; an object that is not here is none.
@@ -16,19 +15,6 @@ impl Program {
     /// If git cannot be run, what it answers makes no sense, or `take` has enough.
     pub fn read_blobs<E: From<GitError>>(&self, oids: &[Oid], take: impl FnMut(usize, Option<Vec<u8>>) -> Result<(), E>) -> Result<(), E> {
         self.read_objects("blob", oids, take)
-    }
-
-    /// Gives the bytes that the last commit has of each of these files in `events/`, in their order; none where it has no such file.
-    ///
-    /// # Errors
-    /// As [`Program::read_blobs`].
-    pub fn read_committed<E: From<GitError>>(
-        &self,
-        names: &[TransactionId],
-        take: impl FnMut(usize, Option<Vec<u8>>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let objects: Vec<String> = names.iter().map(|id| format!("HEAD:./events/{id}.jsonl")).collect();
-        self.read_objects("blob", &objects, take)
     }
 
     /// The same for objects of any kind, by names without a space; one of another kind is none.

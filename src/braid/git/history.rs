@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{BufReader, Read as _, Write as _};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ pub(super) const PATHS_MAX: usize = 20;
 /// What a reset, an amended commit or an aborted rebase took, and what a fetch brought that names no branch to keep it.
 const NO_BRANCH_HAS: [&str; 5] = ["--ignore-missing", "--reflog", "FETCH_HEAD", "--not", "--all"];
 
-/// What a file of `events/` said last.
+/// What a file of `events/` said in a commit that added or changed it; in a merge only if no parent has the file like that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastSaid {
-    /// The newest commit that added or changed it. A merge only if no parent has the file like that.
+pub struct Said {
+    /// That commit.
     pub commit: Commit,
     /// What it has there.
     pub blob: Oid,
@@ -51,38 +51,61 @@ impl Program {
         if tips.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let mut log = self.command();
+        // A commit that was seen may be gone since.
+        log.args(["log", "--ignore-missing", "--topo-order"]).args(RAW).arg("-c").args(["--format=", "--stdin", "--", "events"]);
+        let revisions: String = tips.iter().map(|tip| format!("{tip}\n")).chain(seen.iter().map(|tip| format!("^{tip}\n"))).collect();
+        // Nearly all of a history is files that were added, and these are not kept.
+        let changes = self.walk(log, &revisions, patience, |_, change| (!change.before.is_empty()).then_some(change))?;
+        Ok(versions(changes))
+    }
+
+    /// With what git first got these files of `events/`: the oldest commit, of any branch, that added each, by name.
+    ///
+    /// One walk through the history.
+    ///
+    /// # Errors
+    /// As [`Program::rewritten`].
+    pub fn first_said(&self, names: BTreeSet<String>, patience: Duration) -> Result<BTreeMap<String, Said>, GitError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut log = self.command();
+        log.args(["log", "--all", COMMIT]).args(RAW).args(["-c", "--"]).args(paths(&names));
+        let added = self.walk(log, "", patience, move |commit, change| {
+            let said = Said { commit: commit?.clone(), blob: change.after? };
+            (change.before.is_empty() && names.contains(&change.name)).then_some((change.name, said))
+        })?;
+        // The newest comes first, so the oldest is what stays.
+        Ok(added.into_iter().collect())
+    }
+
+    /// Runs a log to its end, with these revisions at its standard input, and gives what `keep` makes of its changes, the newest first.
+    fn walk<T: Send + 'static>(
+        &self,
+        mut log: Command,
+        revisions: &str,
+        patience: Duration,
+        keep: impl Fn(Option<&Commit>, FileChange) -> Option<T> + Send + 'static,
+    ) -> Result<Vec<T>, GitError> {
         let events = self.events_path()?;
-        let mut command = self.command();
-        command
-            // A commit that was seen may be gone since.
-            .args(["log", "--ignore-missing", "--topo-order"])
-            .args(RAW)
-            .arg("-c")
-            .args(["--format=", "--stdin", "--", "events"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().map_err(of_spawn)?;
+        let mut child = log.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(of_spawn)?;
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(GitError::Unexpected("log"));
         };
-        let revisions: String = tips.iter().map(|tip| format!("{tip}\n")).chain(seen.iter().map(|tip| format!("^{tip}\n"))).collect();
         // Git reads all of it before it answers.
         let asked = stdin.write_all(revisions.as_bytes());
         drop(stdin);
         let (end, ended) = channel();
         std::thread::spawn(move || {
-            let mut changes = Vec::new();
-            let read = read_changes(BufReader::new(stdout), &events, |_, change| {
-                // Nearly all of a history is files that were added, and these are not kept.
-                if !change.before.is_empty() {
-                    changes.push(change);
-                }
+            let mut kept = Vec::new();
+            let read = read_changes(BufReader::new(stdout), &events, |commit, change| {
+                kept.extend(keep(commit, change));
                 true
             });
-            let _ = end.send(read.map(|_| changes));
+            let _ = end.send(read.map(|_| kept));
         });
-        let Ok(changes) = ended.recv_timeout(patience) else {
+        let Ok(kept) = ended.recv_timeout(patience) else {
             let _ = child.kill();
             let _ = child.wait();
             return Err(GitError::Impatient("log"));
@@ -91,21 +114,18 @@ impl Program {
             return Err(GitError::Unexpected("log"));
         }
         asked?;
-        Ok(versions(changes?))
+        Ok(kept?)
     }
 
     /// What these files of `events/` said last, by name; what git knows no commit with is not among it.
     ///
     /// # Errors
     /// As [`Program::last_said`].
-    pub fn last_said_by(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, LastSaid>, GitError> {
+    pub fn last_said_by(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Said>, GitError> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        // Git compares each path with each entry of each tree.
-        let is_few = names.len() <= PATHS_MAX;
-        let paths = if is_few { names.iter().map(|name| events_file(name)).collect() } else { vec!["events".into()] };
-        self.read_last_said(&paths, |name| names.contains(name), names.len())
+        self.read_last_said(&paths(names), |name| names.contains(name), names.len())
     }
 
     /// What files of `events/` said last in the newest commit, of any branch, that added or changed them; of all that are wanted, by name.
@@ -115,7 +135,7 @@ impl Program {
     ///
     /// # Errors
     /// If git cannot be run, or what it says.
-    pub fn last_said(&self, is_wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, LastSaid>, GitError> {
+    pub fn last_said(&self, is_wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Said>, GitError> {
         self.read_last_said(&["events".into()], is_wanted, usize::MAX)
     }
 
@@ -125,7 +145,7 @@ impl Program {
         paths: &[OsString],
         is_wanted: impl Fn(&str) -> bool,
         enough: usize,
-    ) -> Result<BTreeMap<String, LastSaid>, GitError> {
+    ) -> Result<BTreeMap<String, Said>, GitError> {
         let mut found = BTreeMap::new();
         self.walk_last_said(&["--all"], paths, &is_wanted, enough, &mut found)?;
         // Apart, since what a branch has is right though it be older than what was given up.
@@ -142,7 +162,7 @@ impl Program {
         paths: &[OsString],
         is_wanted: impl Fn(&str) -> bool,
         enough: usize,
-        found: &mut BTreeMap<String, LastSaid>,
+        found: &mut BTreeMap<String, Said>,
     ) -> Result<(), GitError> {
         let events = self.events_path()?;
         let words = [&["log", COMMIT], revisions].concat();
@@ -164,7 +184,7 @@ impl Program {
                 && !found.contains_key(&change.name)
                 && is_wanted(&change.name)
             {
-                found.insert(change.name, LastSaid { commit: commit.clone(), blob });
+                found.insert(change.name, Said { commit: commit.clone(), blob });
             }
             found.len() < enough
         });
@@ -175,6 +195,11 @@ impl Program {
         }
         if child.wait()?.success() { Ok(()) } else { Err(self.failed(&words, &said.join().unwrap_or_default())) }
     }
+}
+
+/// The paths of these files, or of all where they are many: git compares each path with each entry of each tree.
+fn paths(names: &BTreeSet<String>) -> Vec<OsString> {
+    if names.len() <= PATHS_MAX { names.iter().map(|name| events_file(name)).collect() } else { vec!["events".into()] }
 }
 
 /// What each file had, the oldest first, by its changes, the newest first.

@@ -15,8 +15,6 @@ use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
 
-/// For how many files git is asked whether any commit has them.
-const FILES_ASKED_MAX: usize = 20;
 /// Of how many files of other branches it is remembered what they have.
 const LOOKED_INTO_MAX: usize = 100_000;
 
@@ -98,9 +96,8 @@ impl InGit {
             let stashed = git.stashed()?;
             (in_git.stashed, rest) = rest.into_iter().partition(|file| stashed.contains(file));
         }
-        let asked: BTreeSet<String> = rest.into_iter().take(FILES_ASKED_MAX).collect();
-        let held = git.last_said_by(&asked)?;
-        in_git.nowhere = asked.into_iter().filter(|file| !held.contains_key(file)).collect();
+        let held = git.last_said_by(&rest)?;
+        in_git.nowhere = rest.into_iter().filter(|file| !held.contains_key(file)).collect();
         Ok(in_git)
     }
 

@@ -1,100 +1,65 @@
-//! What git says of the files as they are now, and what brings them in order.
+//! What git says of the files as they are now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FILES_ASKED_MAX, ORIGINS_PATIENCE, PARENTS_ASKED_MAX, Surveyed};
-use crate::braid::git::{GitError, Program, State, Unfinished};
+use super::Surveyed;
+use super::cures::{InGit, ask_first, cures, is_denied, wrong};
+use crate::braid::git::{GitError, Oid, Program, State, Unfinished};
 use crate::braid::keeper::load;
-use crate::braid::keeper::memory::{FirstSaid, changed_since, edited, good_digest};
-use crate::braid::keeper::roster::is_claim;
+use crate::braid::keeper::memory::{edited, good_digest};
 use crate::braid::parents::ParentsInGit;
 use crate::disk::quoted_name;
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;
-use crate::model::{Errno, Finding, FindingKind, Severity, TransactionId};
+use crate::model::{Finding, FindingKind, Severity};
 use crate::store::Store;
-
-/// Whether a file may not be read: then neither we nor git know what it says, and the finding that it is refused tells what helps.
-fn is_denied(store: &Store, name: &str) -> bool {
-    store.load(name).is_err_and(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM))
-}
-
-/// What brings files in order that are refused or were changed: the bytes with which git first got them, where these make
-/// sense; a refused one that git never had whole is out of the way elsewhere, as no view has it. One that is whole, and refused
-/// since another file claims its id, stays.
-pub(super) fn cures(
-    store: &Store,
-    git: Option<&Program>,
-    epoch: &Epoch,
-    first_said: &BTreeMap<String, FirstSaid>,
-) -> BTreeMap<String, String> {
-    let is_wrong = |finding: &&Finding| matches!(finding.kind, FindingKind::Quarantined | FindingKind::Edited);
-    let told = epoch.findings.iter().filter(is_wrong).cloned();
-    // These are told once this survey is taken over.
-    let learned = changed_since(&epoch.index, first_said).into_iter().map(|(name, _)| edited(&name));
-    let wrong: Vec<Finding> = told.chain(learned).take(FILES_ASKED_MAX).collect();
-    let ids: BTreeSet<TransactionId> = wrong.iter().filter_map(|finding| finding.transaction_id).collect();
-    let origins = git.and_then(|git| git.origins(&ids, ORIGINS_PATIENCE).ok()).unwrap_or_default();
-    let original = |id: TransactionId, name: &str| {
-        let commit = &origins.get(&id)?.commit;
-        let bytes = git?.file_in(commit, name).ok()?;
-        let is_whole = load::read(&bytes).is_ok_and(|good| good.header.transaction_id == id);
-        is_whole.then_some((commit, bytes))
-    };
-    let mut cures = BTreeMap::new();
-    for finding in &wrong {
-        let Some(name) = &finding.file else { continue };
-        if is_denied(store, name) {
-            continue;
-        }
-        if let Some((commit, bytes)) = finding.transaction_id.and_then(|id| original(id, name)) {
-            if store.load(name).is_ok_and(|(now, _)| now != bytes) {
-                let commit: String = commit.chars().take(12).collect();
-                cures.insert(name.clone(), format!("git checkout {commit} -- events/{}", quoted_name(name)));
-            }
-        } else if finding.kind == FindingKind::Quarantined && !is_claim(&finding.message) {
-            let cure = format!("mv events/{} .   # git never had it whole; keep it for whoever can mend it", quoted_name(name));
-            cures.insert(name.clone(), cure);
-        } else if finding.kind == FindingKind::Edited {
-            cures.extend(cure_without_git(git, name).map(|cure| (name.clone(), cure)));
-        }
-    }
-    cures
-}
-
-/// What gives an edited file its bytes back that no commit was found to have whole; none where the last commit has it.
-fn cure_without_git(git: Option<&Program>, name: &str) -> Option<String> {
-    if git.is_some_and(|git| git.file_in("HEAD", name).is_ok()) {
-        return None;
-    }
-    let path = format!("events/{}", quoted_name(name));
-    let copy = format!("cp BACKUP/{path} {path}   # from a clone or a backup");
-    let keep = format!("git never had it; or keep it as it is now: git add {path} && git commit -m edited -- {path}");
-    Some(if git.is_none() { copy } else { format!("{copy}: {keep}") })
-}
 
 /// Those of these files that have the bytes again that their writers wrote, where the last commit has the same with line ends changed: the
 /// hash proves which of both was written.
 pub(in crate::braid) fn restored_line_ends(store: &Store, git: &Program, names: &[&str]) -> Result<BTreeSet<String>, GitError> {
-    let whole = names.iter().filter_map(|name| {
-        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
-        let good = load::read(&store.load(name).ok()?.0).ok()?;
-        (id.is_file_name(name) && good.healing.is_none()).then(|| (id, (*name).to_owned(), good_digest(&good)))
-    });
-    let whole: Vec<(TransactionId, String, FirstSaid)> = whole.collect();
-    let ids: Vec<TransactionId> = whole.iter().map(|(id, ..)| *id).collect();
-    let mut restored = BTreeSet::new();
-    git.read_committed(&ids, |n, bytes| {
-        let committed = bytes.and_then(|bytes| load::read(&bytes).ok());
-        if let (Some((_, name, digest)), Some(committed)) = (whole.get(n), committed)
-            && committed.healing.is_some()
-            && good_digest(&committed) == *digest
-        {
-            restored.insert(name.clone());
-        }
-        Ok::<(), GitError>(())
-    })?;
-    Ok(restored)
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    Ok(Compared::with(&git.committed()?, store, git, names)?.restored)
+}
+
+/// How files stand to the last commit that git calls changed.
+#[derive(Default)]
+struct Compared {
+    /// Those that have its bytes: git goes by the size that it remembers.
+    same: BTreeSet<String>,
+    /// Those that have the line ends again that their writers wrote.
+    restored: BTreeSet<String>,
+}
+
+impl Compared {
+    fn with(committed: &BTreeMap<String, Oid>, store: &Store, git: &Program, names: &[&str]) -> Result<Self, GitError> {
+        let (names, blobs): (Vec<&str>, Vec<Oid>) = names.iter().filter_map(|&name| Some((name, committed.get(name)?.clone()))).unzip();
+        let mut compared = Self::default();
+        git.read_blobs(&blobs, |n, bytes| {
+            if let (Some(&name), Some(bytes)) = (names.get(n), bytes)
+                && let Ok((now, _)) = store.load(name)
+            {
+                if now == bytes {
+                    compared.same.insert(name.to_owned());
+                } else if has_line_ends_again(name, &now, &bytes) {
+                    compared.restored.insert(name.to_owned());
+                }
+            }
+            Ok::<(), GitError>(())
+        })?;
+        Ok(compared)
+    }
+}
+
+fn has_line_ends_again(name: &str, now: &[u8], committed: &[u8]) -> bool {
+    let (Ok(now), Ok(committed)) = (load::read(now), load::read(committed)) else { return false };
+    let is_whole = now.header.transaction_id.is_file_name(name) && now.healing.is_none();
+    is_whole && committed.healing.is_some() && good_digest(&committed) == good_digest(&now)
+}
+
+fn is_healed(store: &Store, name: &str) -> bool {
+    store.load(name).is_ok_and(|(now, _)| load::read(&now).is_ok_and(|good| good.healing.is_some()))
 }
 
 pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> Result<(), GitError> {
@@ -109,40 +74,35 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
     let mut new: Vec<&str> = in_state(&[State::Untracked, State::Added]);
     // What has another name, stands beside the views for another reason, or is not as it was written is told as that.
     new.retain(|name| epoch.shows_file(name) && !healed.contains(name) && !edits.contains(name));
+    let (store, wrong) = (&epoch.store, wrong(epoch, &surveyed.first_said));
     let mut changed: Vec<&str> = in_state(&[State::Modified, State::Unmerged]);
-    let restored = restored_line_ends(&epoch.store, git, &in_state(&[State::Modified]))?;
-    changed.retain(|name| !restored.contains(*name));
-    new.extend(restored.iter().map(String::as_str).filter(|name| !edits.contains(name)));
+    let committed = if changed.is_empty() && wrong.is_empty() { BTreeMap::new() } else { git.committed()? };
+    let mut compared = Compared::with(&committed, store, git, &changed)?;
+    let unmerged = in_state(&[State::Unmerged]);
+    compared.restored.retain(|name| !unmerged.contains(&name.as_str()));
+    changed.retain(|name| !compared.same.contains(*name) && !compared.restored.contains(*name));
+    // What was healed is told as that.
+    changed.retain(|name| !is_denied(store, name) && !is_healed(store, name));
+    new.extend(compared.restored.iter().map(String::as_str).filter(|name| !edits.contains(name)));
     if !new.is_empty() {
         surveyed.findings.extend(uncommitted(&new, git.unfinished()?));
     }
-    let mut back = Vec::new();
-    for name in changed.iter().copied().take(FILES_ASKED_MAX).collect::<Vec<_>>() {
-        // Git also calls changed what was given its bytes back and has another size than git remembers.
-        if is_denied(&epoch.store, name) || git.is_as_committed(name)? {
-            changed.retain(|other| *other != name);
-        } else if git.is_original(name)? {
-            // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
-            changed.retain(|other| *other != name);
-            back.push(name);
-        }
-    }
+    let names = wrong.iter().filter_map(|finding| finding.file.as_deref()).chain(changed.iter().copied());
+    let first = ask_first(store, git, names.map(str::to_owned).collect());
+    let has_first = |name: &str| first.as_ref().and_then(|first| first.get(name)).is_some_and(|first| first.is_now);
+    surveyed.cures = cures(store, Some(&InGit { committed: &committed, first: first.as_ref() }), &wrong);
+    // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
+    let (back, changed): (Vec<&str>, Vec<&str>) = changed.into_iter().partition(|name| has_first(name));
     if !back.is_empty() {
         let git_is_at_it = git.unfinished()?.is_some();
         surveyed.findings.extend(back.into_iter().map(|name| brought_back(name, git_is_at_it)));
     }
-    let remembered = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::Edited);
-    for name in remembered.filter_map(|finding| finding.file.as_deref()).take(FILES_ASKED_MAX) {
-        if !is_denied(&epoch.store, name) && git.is_original(name)? {
-            surveyed.originals.push(name.to_owned());
-        }
-    }
-    // What was healed is told as that.
-    surveyed.findings.extend(changed.into_iter().filter(|name| !healed.contains(name)).map(edited));
+    surveyed.originals.extend(edits.iter().filter(|name| has_first(name)).map(|&name| name.to_owned()));
+    surveyed.findings.extend(changed.into_iter().map(edited));
     let deleted: Vec<&str> = in_state(&[State::Deleted]);
     surveyed.findings.extend(deleted.into_iter().map(deleted_finding));
     let transactions = &epoch.index.transactions;
-    let missing = transactions.missing().keys().take(PARENTS_ASKED_MAX).map(|&parent| transactions.id(parent));
+    let missing = transactions.missing().keys().map(|&parent| transactions.id(parent));
     surveyed.parents = ParentsInGit::ask(git, missing.collect())?;
     let lacks = git.lacks()?;
     let lacking = lacks.sentences().map(|lack| (lack, "braidfs git setup".to_owned()));

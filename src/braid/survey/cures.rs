@@ -1,0 +1,106 @@
+//! What brings files in order that are refused or were changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::braid::git::{GitError, Oid, Program, Said};
+use crate::braid::keeper::load;
+use crate::braid::keeper::memory::{FirstSaid, changed_since, edited};
+use crate::braid::keeper::roster::is_claim;
+use crate::disk::quoted_name;
+use crate::epoch::Epoch;
+use crate::model::{Errno, Finding, FindingKind};
+use crate::store::Store;
+
+/// How long git may look for what files said first.
+const FIRST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What git first got of a file.
+pub(super) struct First {
+    commit: Oid,
+    /// Whether that is a transaction as it was written.
+    is_whole: bool,
+    /// Whether the file has these bytes now.
+    pub(super) is_now: bool,
+}
+
+/// What git has of files that are not as they were.
+pub(super) struct InGit<'a> {
+    /// What the last commit has of all.
+    pub(super) committed: &'a BTreeMap<String, Oid>,
+    /// With what git first got them; none where it did not tell.
+    pub(super) first: Option<&'a BTreeMap<String, First>>,
+}
+
+/// With what git first got these files, as far as it has them; none where it does not tell.
+pub(super) fn ask_first(store: &Store, git: &Program, names: BTreeSet<String>) -> Option<BTreeMap<String, First>> {
+    let ask = || {
+        let said: Vec<(String, Said)> = git.first_said(names, FIRST_PATIENCE)?.into_iter().collect();
+        let blobs: Vec<Oid> = said.iter().map(|(_, said)| said.blob.clone()).collect();
+        let mut first = BTreeMap::new();
+        git.read_blobs(&blobs, |n, bytes| {
+            if let (Some((name, said)), Some(bytes)) = (said.get(n), bytes) {
+                let is_whole = load::read(&bytes).is_ok_and(|good| good.header.transaction_id.is_file_name(name));
+                let is_now = store.load(name).is_ok_and(|(now, _)| now == bytes);
+                first.insert(name.clone(), First { commit: said.commit.oid.clone(), is_whole, is_now });
+            }
+            Ok::<(), GitError>(())
+        })?;
+        Ok::<_, GitError>(first)
+    };
+    ask().inspect_err(|error| tracing::debug!(%error, "git does not tell what files said first")).ok()
+}
+
+/// Whether a file may not be read: then neither we nor git know what it says, and the finding that it is refused tells what helps.
+pub(super) fn is_denied(store: &Store, name: &str) -> bool {
+    store.load(name).is_err_and(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM))
+}
+
+/// What is told of files that are refused or were changed, also what is told only once this survey is taken over.
+pub(super) fn wrong(epoch: &Epoch, first_said: &BTreeMap<String, FirstSaid>) -> Vec<Finding> {
+    let is_wrong = |finding: &&Finding| matches!(finding.kind, FindingKind::Quarantined | FindingKind::Edited);
+    let told = epoch.findings.iter().filter(is_wrong).cloned();
+    told.chain(changed_since(&epoch.index, first_said).into_iter().map(|(name, _)| edited(&name))).collect()
+}
+
+/// What brings these in order: the bytes with which git first got them, where these make sense; a refused one that git never had
+/// whole is out of the way elsewhere, as no view has it. One that is whole, and refused since another file claims its id, stays.
+pub(super) fn cures(store: &Store, git: Option<&InGit<'_>>, wrong: &[Finding]) -> BTreeMap<String, String> {
+    let mut cures = BTreeMap::new();
+    // The gravest comes first: that a refused file was changed as well needs nothing else.
+    for finding in wrong {
+        if let Some(name) = &finding.file
+            && !cures.contains_key(name)
+            && !is_denied(store, name)
+            && let Some(cure) = cure(git, finding, name)
+        {
+            cures.insert(name.clone(), cure);
+        }
+    }
+    cures
+}
+
+fn cure(git: Option<&InGit<'_>>, finding: &Finding, name: &str) -> Option<String> {
+    let path = format!("events/{}", quoted_name(name));
+    let first = match git.map(|git| git.first) {
+        Some(None) => {
+            let look = || format!("git log --oneline -- {path}   # and restore the version that was committed first");
+            return (finding.kind == FindingKind::Edited).then(look);
+        }
+        Some(Some(first)) => first.get(name).filter(|first| first.is_whole),
+        None => None,
+    };
+    match first {
+        Some(First { is_now: true, .. }) => None,
+        Some(First { commit, .. }) => Some(format!("git checkout {} -- {path}", commit.short())),
+        None if finding.kind == FindingKind::Quarantined => {
+            (!is_claim(&finding.message)).then(|| format!("mv {path} .   # git never had it whole; keep it for whoever can mend it"))
+        }
+        None if git.is_some_and(|git| git.committed.contains_key(name)) => None,
+        None => {
+            let copy = format!("cp BACKUP/{path} {path}   # from a clone or a backup");
+            let keep = format!("git never had it; or keep it as it is now: git add {path} && git commit -m edited -- {path}");
+            Some(if git.is_none() { copy } else { format!("{copy}: {keep}") })
+        }
+    }
+}
