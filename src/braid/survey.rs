@@ -223,6 +223,7 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
         surveyed.origins = ask_origins(store, &git, epoch, asked);
         return surveyed;
     }
+    surveyed.vanished = InGit::nothing();
     surveyed.cures = cures(store, None, &wrong(epoch, &surveyed.first_said));
     if let Ok(Some(path)) = store.broken_git() {
         surveyed.is_unanswered = true;

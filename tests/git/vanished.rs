@@ -242,8 +242,8 @@ fn what_was_removed_by_a_branch_that_another_one_merged_is_on_neither() {
     let mut told = all_told(&copy);
     told.sort_by_key(|(severity, _)| *severity == Severity::Warning);
     assert_eq!(told, [on_branch(&kept, "b2"), lost(&removed)].concat());
-    // Whoever looks anew knows no names of what is not here.
-    assert!(braidfs(&copy.dir, &["doctor"]).code(1).out.contains("1 event that this replica has seen is gone"));
+    // Whoever looks anew knows no names of what is not here, and finds them in git's past.
+    assert!(braidfs(&copy.dir, &["doctor"]).code(1).out.contains(&lost(&removed)[0].1));
 }
 
 #[test]
@@ -483,6 +483,15 @@ fn what_a_stash_took_is_brought_back_by_popping_it() {
         let pop = "git stash pop   # brings back all that the newest stash took";
         let restore = format!("braidfs restore {kept}");
         assert_eq!(hints(), [restore.as_str(), pop, pop]);
+        // Whoever looks anew knows no names of what is not here, and says the same.
+        forget_index(&dir);
+        let status = braidfs(&dir, &["status"]).ok().out;
+        assert!(status.contains("    hint: braidfs doctor   # asks git, and names what brings it back\n"), "{status}");
+        let found = braidfs(&dir, &["--format", "json", "doctor"]).code(1).json();
+        let told = found["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "vanished");
+        let mut anew: Vec<&str> = told.map(|finding| finding["hint"].as_str().unwrap()).collect();
+        anew.sort_unstable();
+        assert_eq!(anew, [restore.as_str(), pop, pop]);
         braidfs(&dir, &["restore", &kept]).ok();
         run_with(Command::new("bash").arg("-ec").arg(pop).current_dir(&dir), b"").ok();
         eventually("all is back", || copy.text("log.jsonl") == whole);

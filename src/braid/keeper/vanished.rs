@@ -15,16 +15,20 @@ use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
 
-/// Of how many files of other branches it is remembered what they have.
+/// Of how many files of git it is remembered what they have.
 const LOOKED_INTO_MAX: usize = 100_000;
 
 /// What git has of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::braid) struct InGit {
+    /// Whether it was asked, or there is none.
+    is_asked: bool,
     /// The branch that brings an event by a merge, and the file that has it there.
     branches: BTreeMap<EventId, (String, String)>,
     /// The branch that brings a transaction without events by a merge.
     eventless: BTreeMap<TransactionId, String>,
+    /// The file that had an event of which this replica knows no file any more.
+    files: BTreeMap<EventId, String>,
     /// Files that no commit has.
     nowhere: BTreeSet<String>,
     /// Files that the newest stash took.
@@ -51,7 +55,7 @@ impl Sought {
     }
 }
 
-/// What files of other branches have, so that no commit has all of them read again.
+/// What files of git have, so that no commit has all of them read again.
 #[derive(Default)]
 pub(in crate::braid) struct LookedInto {
     /// The events that were looked for.
@@ -61,9 +65,14 @@ pub(in crate::braid) struct LookedInto {
 }
 
 impl InGit {
+    /// What no git has.
+    pub(in crate::braid) fn nothing() -> Self {
+        Self { is_asked: true, ..Self::default() }
+    }
+
     /// Asks git, by as many processes for one event as for many.
     pub(in crate::braid) fn ask(git: &Program, epoch: &Epoch, sought: &Sought, looked: &mut LookedInto) -> Result<Self, GitError> {
-        let mut in_git = Self::default();
+        let mut in_git = Self::nothing();
         let (mut nameless, mut named, mut rest) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         for &id in &sought.events {
             match file_of(&epoch.index, id) {
@@ -90,6 +99,7 @@ impl InGit {
         }
         if !nameless.is_empty() {
             in_git.find_nameless(git, epoch, nameless, &elsewhere, looked)?;
+            rest.extend(in_git.files.values().cloned());
         }
         rest.retain(|file| is_gone(epoch, file));
         if !rest.is_empty() {
@@ -101,37 +111,58 @@ impl InGit {
         Ok(in_git)
     }
 
-    /// Looks for events into the files of other branches.
+    /// Looks for events into the files of other branches, and for the rest into all that git ever had, also in its stash.
     fn find_nameless(
         &mut self,
         git: &Program,
         epoch: &Epoch,
-        nameless: BTreeSet<EventId>,
+        mut nameless: BTreeSet<EventId>,
         elsewhere: &BTreeMap<String, Elsewhere>,
         looked: &mut LookedInto,
     ) -> Result<(), GitError> {
-        let files: Vec<(&String, &Elsewhere)> = elsewhere.iter().filter(|(file, _)| is_gone(epoch, file)).collect();
         if !nameless.is_subset(&looked.sought) {
             *looked = LookedInto { sought: nameless.clone(), found: HashMap::new() };
         }
-        let blobs: HashSet<&Oid> = files.iter().map(|(_, held)| &held.blob).collect();
-        looked.found.retain(|blob, _| blobs.contains(blob));
-        let (known, new): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, held)| looked.found.contains_key(&held.blob));
-        let mut take = |file: &String, held: &Elsewhere, events: &[EventId]| {
+        let files: Vec<(&String, &Elsewhere)> = elsewhere.iter().filter(|(file, _)| is_gone(epoch, file)).collect();
+        looked.read(git, files.iter().map(|(_, held)| &held.blob), |n, events| {
+            let Some((file, held)) = files.get(n) else { return };
             let wanted = events.iter().filter(|id| nameless.contains(id));
-            self.branches.extend(wanted.map(|&id| (id, (held.branch.clone(), file.clone()))));
-        };
-        for (file, held) in known {
-            take(file, held, looked.found.get(&held.blob).map_or(&[], Vec::as_slice));
+            self.branches.extend(wanted.map(|&id| (id, (held.branch.clone(), (*file).clone()))));
+        })?;
+        nameless.retain(|id| !self.branches.contains_key(id));
+        if nameless.is_empty() {
+            return Ok(());
         }
-        let blobs: Vec<Oid> = new.iter().map(|(_, held)| held.blob.clone()).collect();
-        git.read_blobs(&blobs, |n, bytes| {
-            if let (Some(bytes), Some((file, held))) = (bytes, new.get(n)) {
+        let is_refused = |file: &str| epoch.quarantined.iter().any(|refused| refused.file == file);
+        let past = git.last_said(|file| file.ends_with(".jsonl") && (is_gone(epoch, file) || is_refused(file)))?;
+        let files: Vec<&String> = past.keys().collect();
+        looked.read(git, past.values().map(|said| &said.blob), |n, events| {
+            let Some(&file) = files.get(n) else { return };
+            self.files.extend(events.iter().filter(|id| nameless.contains(id)).map(|&id| (id, file.clone())));
+        })
+    }
+}
+
+impl LookedInto {
+    /// Gives to `take` which of the events that are looked for each of these files has, as far as it has any.
+    fn read<'a>(
+        &mut self,
+        git: &Program,
+        blobs: impl Iterator<Item = &'a Oid>,
+        mut take: impl FnMut(usize, &[EventId]),
+    ) -> Result<(), GitError> {
+        let (known, new): (Vec<_>, Vec<_>) = blobs.enumerate().partition(|(_, blob)| self.found.contains_key(blob));
+        for (n, blob) in known {
+            take(n, self.found.get(blob).map_or(&[], Vec::as_slice));
+        }
+        let (numbers, blobs): (Vec<usize>, Vec<Oid>) = new.into_iter().map(|(n, blob)| (n, blob.clone())).unzip();
+        git.read_blobs(&blobs, |at, bytes| {
+            if let (Some(bytes), Some(&n), Some(blob)) = (bytes, numbers.get(at), blobs.get(at)) {
                 let events = load::read(&bytes).map(|good| good.events).unwrap_or_default();
-                let sought: Vec<EventId> = events.iter().map(|event| event.event_id).filter(|id| looked.sought.contains(id)).collect();
-                take(file, held, &sought);
-                if looked.found.len() < LOOKED_INTO_MAX {
-                    looked.found.insert(held.blob.clone(), sought);
+                let sought: Vec<EventId> = events.iter().map(|event| event.event_id).filter(|id| self.sought.contains(id)).collect();
+                take(n, &sought);
+                if self.found.len() < LOOKED_INTO_MAX {
+                    self.found.insert(blob.clone(), sought);
                 }
             }
             Ok(())
@@ -271,14 +302,14 @@ fn findings(
     in_git: &InGit,
     is_refused: impl Fn(&str) -> bool,
 ) -> Vec<Finding> {
-    let mut by_file: BTreeMap<String, (TransactionId, usize)> = BTreeMap::new();
+    let mut by_file: BTreeMap<String, (Option<TransactionId>, usize)> = BTreeMap::new();
     let mut by_branch: BTreeMap<&str, (BTreeSet<&str>, usize)> = BTreeMap::new();
     let mut nameless = 0usize;
     let eventless: Vec<(TransactionId, String)> = eventless.iter().map(|&id| (id, file_of_transaction(index, id))).collect();
     for (id, file) in &eventless {
         match in_git.eventless.get(id) {
             Some(branch) => drop(by_branch.entry(branch).or_default().0.insert(file)),
-            None => drop(by_file.insert(file.clone(), (*id, 0))),
+            None => drop(by_file.insert(file.clone(), (Some(*id), 0))),
         }
     }
     for &id in vanished.keys() {
@@ -288,7 +319,8 @@ fn findings(
             *events += 1;
             continue;
         }
-        match file_of(index, id) {
+        let file = file_of(index, id).map(|(file, transaction)| (file, Some(transaction)));
+        match file.or_else(|| in_git.files.get(&id).map(|file| (file.clone(), id_of_name(file)))) {
             Some((file, transaction)) => by_file.entry(file).or_insert((transaction, 0)).1 += 1,
             None => nameless += 1,
         }
@@ -309,14 +341,22 @@ fn findings(
         } else {
             format!("braidfs restore {}", quoted_name(&file))
         };
-        Finding { file: Some(file), transaction_id: Some(id), ..finding(Severity::Warning, message, hint) }
+        Finding { file: Some(file), transaction_id: id, ..finding(Severity::Warning, message, hint) }
     }));
     if nameless > 0 {
         let message = counted_as(nameless, "event that this replica has seen is gone", "events that this replica has seen are gone");
-        let hint = "braidfs restore   # of what it does not find: braidfs restore --forget --all".to_owned();
-        findings.push(finding(Severity::Warning, message, hint));
+        let hint = if in_git.is_asked {
+            "braidfs restore   # of what it does not find: braidfs restore --forget --all"
+        } else {
+            "braidfs doctor   # asks git, and names what brings it back"
+        };
+        findings.push(finding(Severity::Warning, message, hint.to_owned()));
     }
     findings
+}
+
+fn id_of_name(file: &str) -> Option<TransactionId> {
+    file.strip_suffix(".jsonl")?.parse().ok()
 }
 
 /// What another branch has is not lost, and it is no fault to have that branch not checked out.
@@ -330,7 +370,7 @@ fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize) -> Finding {
     match (files_of.next(), files_of.next()) {
         (Some(file), None) => Finding {
             file: Some((*file).to_owned()),
-            transaction_id: file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+            transaction_id: id_of_name(file),
             ..finding(
                 Severity::Info,
                 format!("file \"{file}\" was here and is {now}"),
