@@ -104,6 +104,31 @@ fn an_edit_that_git_never_had_otherwise_may_be_kept() {
     told(&dir, &[]);
 }
 
+/// To commit it would leave it refused, and make it so for everybody.
+#[test]
+fn what_was_torn_before_git_had_it_is_put_aside_or_brought_again() {
+    for is_brought in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("store");
+        let (copy, [_, torn]) = two_new(&dir);
+        let before = rewrite(&dir, &torn, |text| text[..text.len() - 5].to_owned());
+        eventually_eq(&1, || copy.braid.refresh().unwrap().quarantined.len());
+        drop(copy);
+        let (of_refused, rest): (Vec<_>, Vec<_>) = found(&dir).into_iter().partition(|(kind, _)| kind == "quarantined");
+        let (aside, copy) = of_refused[0].1.split_once("   # git never had it whole; or, from a clone or a backup: ").unwrap();
+        assert!(rest.iter().all(|(_, hint)| !hint.contains(&torn) || *hint == of_refused[0].1), "{rest:?}");
+        if is_brought {
+            fs::create_dir_all(home.path().join("backup/events")).unwrap();
+            fs::write(home.path().join("backup/events").join(&torn), before).unwrap();
+            as_it_stands(&dir, &copy.replace("BACKUP", "../backup"));
+            told(&dir, &["uncommitted"]);
+        } else {
+            as_it_stands(&dir, aside);
+            told(&dir, &["vanished", "uncommitted"]);
+        }
+    }
+}
+
 #[test]
 fn no_git_helps_where_none_is() {
     let home = tempfile::tempdir().unwrap();

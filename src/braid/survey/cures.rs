@@ -94,7 +94,8 @@ fn cure(git: Option<&InGit<'_>>, finding: &Finding, name: &str) -> Option<String
         Some(First { is_now: true, .. }) => None,
         Some(First { commit, .. }) => Some(format!("git checkout {} -- {path}", commit.short())),
         None if finding.kind == FindingKind::Quarantined => {
-            (!is_claim(&finding.message)).then(|| format!("mv {path} .   # git never had it whole; keep it for whoever can mend it"))
+            let aside = || format!("mv {path} .   # git never had it whole; or, from a clone or a backup: cp BACKUP/{path} {path}");
+            (!is_claim(&finding.message)).then(aside)
         }
         None if git.is_some_and(|git| git.committed.contains_key(name)) => None,
         None => {
