@@ -200,6 +200,32 @@ fn line_ends_that_git_has_changed_are_mended_once() {
     }
 }
 
+/// What the last line says is of the files that the pull left, also where they have the inodes of before.
+#[test]
+fn what_a_pull_changes_in_place_is_told_by_the_same_sync() {
+    let home = tempfile::tempdir().unwrap();
+    let remote = home.path().join("remote.git");
+    git(home.path(), ["init", "-q", "--bare", remote.to_str().unwrap()]);
+    let copy = repository(&home.path().join("ada"));
+    let damaged = copy.commit("a", 1);
+    let ada = copy.dir.clone();
+    drop(copy);
+    git(&ada, ["remote", "add", "origin", remote.to_str().unwrap()]);
+    git(&ada, ["push", "-q", "-u", "origin", "HEAD"]);
+    let bo = clone(&remote, &home.path().join("bo")).dir.clone();
+    let before = rewrite(&ada, &damaged, |text| text.replace('\n', "\r\n"));
+    git(&ada, ["commit", "-q", "-a", "-m", "by hand"]);
+    braidfs(&ada, &["sync"]).ok();
+    let said = braidfs(&bo, &["sync"]).ok().out;
+    assert!(said.ends_with("1 thing should be mended: braidfs doctor\n"), "{said}");
+    told(&bo, &["healed"]);
+    rewrite(&ada, &damaged, |_| before);
+    braidfs(&ada, &["sync"]).ok();
+    let said = braidfs(&bo, &["sync"]).ok().out;
+    assert!(!said.contains("should be mended"), "{said}");
+    told(&bo, &[]);
+}
+
 /// Line ends are no excuse: what was edited as well stays out, as new and as changed.
 #[test]
 fn an_edit_beside_changed_line_ends_is_not_committed() {

@@ -442,6 +442,19 @@ impl Keeper {
         }
     }
 
+    /// Looks for files of another size or time than they were taken in with, where no hint tells of them; one that stands beside the
+    /// index is read again.
+    pub(in crate::braid) fn look_for_rewritten(&mut self) {
+        if self.follows() {
+            return;
+        }
+        self.saving.unverified = 0..self.index.transactions.len();
+        while self.saving.has_unverified() {
+            self.verify_some();
+        }
+        self.roster.odd.keys().for_each(|name| self.pending.add(name.clone()));
+    }
+
     fn read_some(&mut self) {
         for _ in 0..READ_STEP {
             let Some(number) = self.saving.unread.next() else { return };

@@ -72,6 +72,23 @@ fn one_bad_file_of_each_kind_is_reported_and_the_rest_works() {
     assert_eq!(of_files(&again), findings);
 }
 
+/// Git makes a file anew, and it gets the inode that it had; no hint tells a store that is not followed.
+#[test]
+fn what_was_rewritten_under_its_inode_is_seen_by_a_refresh_of_a_store_that_is_not_followed() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let path = dir.join(format!("events/{}.jsonl", append(&braid, &event("s", 1)).transaction_id));
+    let whole = fs::read_to_string(&path).unwrap();
+    for (text, kind) in [(whole.replace('\n', "\r\n"), FindingKind::Healed), (whole.replace(":1}", ":7}"), FindingKind::Quarantined)] {
+        fs::write(&path, text).unwrap();
+        braid.refresh().unwrap();
+        assert!(kinds(&braid).contains(&kind), "{:?}", kinds(&braid));
+        fs::write(&path, &whole).unwrap();
+        braid.refresh().unwrap();
+        assert_eq!(kinds(&braid), []);
+    }
+}
+
 #[test]
 fn two_files_of_different_bytes_for_one_id_are_both_refused_until_one_goes() {
     let (_temp, dir) = store();
