@@ -29,6 +29,17 @@ impl Disk {
     }
 }
 
+/// Whether this process was started with SIGHUP ignored, as by `nohup`.
+#[must_use]
+pub fn ignores_hangup() -> bool {
+    const SIGHUP_BIT: u64 = 1;
+    let mask = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?.trim().to_owned();
+        u64::from_str_radix(&line, 16).ok()
+    };
+    fs::read_to_string("/proc/self/status").ok().and_then(mask).is_some_and(|ignored| ignored & SIGHUP_BIT != 0)
+}
+
 /// The CPU time of this process till now, of all its threads.
 #[must_use]
 pub fn cpu_time() -> Duration {

@@ -2,7 +2,8 @@
 //!
 //! Where a file has grown, the kernel takes the new size first and then makes zeros of what it holds behind it. A process that is put
 //! aside between the two does that when it runs again: also with bytes that came, and were read, meanwhile, and that stay zeros
-//! then. So what is behind a size that was learned a moment before the file grew again is dropped once more a moment later.
+//! then. So what is behind a size is dropped once more a moment later, where the file grew again before who had asked for that
+//! size has asked for anything else.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,38 +14,53 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// So many may be too old before it is looked.
 const CROWD_MIN: usize = 1024;
 
-/// The smallest size of each inode that was told within the last moment, and when one was told last.
+/// The sizes that the last answer to each thread told.
 #[derive(Default)]
 pub(super) struct Learned {
-    told: HashMap<u64, (u64, Instant)>,
-    /// At how many it is looked next whether some are too old.
+    by_thread: HashMap<u32, Answer>,
+    /// At how many threads it is looked next whether some answers are too old.
     crowd: usize,
 }
 
+struct Answer {
+    at: Instant,
+    /// Inodes with their sizes.
+    told: Vec<(u64, u64)>,
+}
+
 impl Learned {
-    /// Notes that an answer tells a size.
-    pub(super) fn note(&mut self, ino: u64, size: u64) {
-        self.note_at(ino, size, Instant::now());
-    }
-
-    fn note_at(&mut self, ino: u64, size: u64, now: Instant) {
-        if self.told.len() >= self.crowd {
-            self.forget_old();
+    /// Notes that an answer to a thread tells an inode's size.
+    pub(super) fn note(&mut self, thread: u32, ino: u64, size: u64) {
+        let now = Instant::now();
+        if self.by_thread.len() >= self.crowd {
+            self.forget_old(now);
         }
-        let told = self.told.entry(ino).or_insert((size, now));
-        let is_of_before = now.duration_since(told.1) >= MOMENT;
-        *told = (if is_of_before { size } else { told.0.min(size) }, now);
+        let answer = self.by_thread.entry(thread).or_insert_with(|| Answer { at: now, told: Vec::new() });
+        answer.at = now;
+        answer.told.push((ino, size));
     }
 
-    /// Forgets what was told longer ago.
-    pub(super) fn forget_old(&mut self) {
-        self.told.retain(|_, (_, at)| at.elapsed() < MOMENT);
-        self.crowd = CROWD_MIN.max(2 * self.told.len());
+    /// Notes that a thread asks for something: it has made use of what it was told.
+    pub(super) fn asks(&mut self, thread: u32) {
+        // From another namespace of processes all have the number 0.
+        if thread != 0 {
+            self.by_thread.remove(&thread);
+        }
     }
 
-    /// The smallest size that was told of an inode within the last moment.
-    pub(super) fn lately(&self, ino: u64) -> Option<u64> {
-        self.told.get(&ino).filter(|(_, at)| at.elapsed() < MOMENT).map(|(size, _)| *size)
+    /// The smallest size of each inode that somebody may still make use of.
+    pub(super) fn unused(&mut self) -> HashMap<u64, u64> {
+        self.forget_old(Instant::now());
+        let mut unused = HashMap::new();
+        for (ino, size) in self.by_thread.values().flat_map(|answer| &answer.told) {
+            unused.entry(*ino).and_modify(|smallest: &mut u64| *smallest = (*smallest).min(*size)).or_insert(*size);
+        }
+        unused
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        self.by_thread.retain(|_, answer| now.duration_since(answer.at) < MOMENT);
+        self.crowd = CROWD_MIN.max(2 * self.by_thread.len());
     }
 }
 
@@ -53,14 +69,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smallest_size_of_the_last_moment_counts() {
+    fn what_a_thread_was_told_counts_until_it_asks_again() {
         let mut learned = Learned::default();
-        let now = Instant::now();
-        learned.note_at(1, 10, now);
-        learned.note_at(1, 30, now);
-        learned.note_at(2, 5, now);
-        assert_eq!((learned.lately(1), learned.lately(2), learned.lately(3)), (Some(10), Some(5), None));
-        learned.note_at(1, 40, now + MOMENT);
-        assert_eq!(learned.lately(1), Some(40), "what was told before is learned by now");
+        learned.note(7, 1, 30);
+        learned.note(8, 1, 10);
+        learned.note(8, 2, 5);
+        learned.note(0, 3, 1);
+        assert_eq!(learned.unused(), HashMap::from([(1, 10), (2, 5), (3, 1)]));
+        learned.asks(8);
+        learned.asks(0);
+        assert_eq!(learned.unused(), HashMap::from([(1, 30), (3, 1)]));
+        learned.forget_old(Instant::now() + MOMENT);
+        assert_eq!(learned.unused(), HashMap::new());
     }
 }

@@ -143,15 +143,14 @@ impl Fs {
         shown();
         let previous = self.newest.swap(newest, Ordering::Relaxed);
         let arrived = self.tell_changes(&changes, previous, newest, tell);
-        Again { arrived, learned: self.learned_lately(&changes) }
+        Again { arrived, learned: self.unused_ends(&changes) }
     }
 
-    /// The ends of files that have grown right after the kernel learned of them.
-    fn learned_lately(&self, changes: &[Change]) -> Vec<Notice> {
-        let mut learned = locked(&self.learned);
-        learned.forget_old();
+    /// The ends of files that have grown before who learned of them has made use of that.
+    fn unused_ends(&self, changes: &[Change]) -> Vec<Notice> {
+        let unused = locked(&self.learned).unused();
         let grown = changes.iter().filter(|change| matches!(change.fate, Fate::Grown { .. }));
-        grown.filter_map(|Change { ino, .. }| Some(Notice::Bytes { ino: *ino, from: learned.lately(*ino)? })).collect()
+        grown.filter_map(|Change { ino, .. }| Some(Notice::Bytes { ino: *ino, from: *unused.get(ino)? })).collect()
     }
 
     /// The inode of a path's file, if the kernel holds it.

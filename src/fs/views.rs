@@ -41,8 +41,6 @@ impl Fs {
             }
             let ttl = view_ttl(&path, &node, shown.sizes.is_ready() && !self.decisions.is_open());
             let ino = nodes.look_up(identity);
-            drop(nodes);
-            self.note_learned(ino, &node);
             return Ok((Found { attr: Attr::of_view(ino, &node), attr_ttl: ttl, entry_ttl: ttl }, shown.serial));
         }
     }
@@ -93,15 +91,19 @@ impl Fs {
         }
         let held = self.held(ino)?;
         let node = self.node(&held)?;
-        self.note_learned(ino, &node);
         Ok((Attr::of_view(ino, &node), view_ttl(&held.identity.path, &node, self.is_ready())))
     }
 
-    /// Notes that an answer tells the kernel the size of a file.
-    fn note_learned(&self, ino: u64, node: &Node) {
-        if let Node::File(file) = node {
-            locked(&self.learned).note(ino, file.size());
+    /// Notes that an answer tells a thread of the kernel the size of a file.
+    pub fn note_told(&self, thread: u32, attr: &Attr) {
+        if !attr.directory {
+            locked(&self.learned).note(thread, attr.ino, attr.size);
         }
+    }
+
+    /// Notes that a thread asks for something, so that what it was told before has had its effect.
+    pub fn note_asked(&self, thread: u32) {
+        locked(&self.learned).asks(thread);
     }
 
     /// Reads at most `len` bytes of a file.

@@ -67,18 +67,18 @@ fn a_publication_looks_through_no_past_but_drops_its_listings_where_the_kernel_k
 }
 
 #[test]
-fn the_end_that_was_learned_a_moment_before_a_file_grew_is_dropped_once_more() {
+fn the_end_that_was_learned_right_before_a_file_grew_is_dropped_once_more() {
     let file = |text: &str| Memory::default().with("a", 1, text);
     let fs = fs(&file("one\n"));
-    let ino = walk(&fs, "a").unwrap().ino;
-    let grow = |text: &str| fs.publish(file(text).shown(), &[], &|_| (), &|| ());
-    assert_eq!(grow("one\ntwo\n").learned, [Notice::Bytes { ino, from: 4 }]);
-    // Nobody has asked since, but who asked may still be at it.
-    assert_eq!(grow("one\ntwo\nthree\n").learned, [Notice::Bytes { ino, from: 4 }]);
-    std::thread::sleep(std::time::Duration::from_millis(150));
-    assert_eq!(grow("one\ntwo\nthree\nfour\n").learned, []);
-    fs.attributes(ino).unwrap();
-    assert_eq!(grow("one\ntwo\nthree\nfour\nfive\n").learned, [Notice::Bytes { ino, from: 19 }]);
+    let attr = walk(&fs, "a").unwrap();
+    let ino = attr.ino;
+    fs.note_told(7, &attr);
+    let grow = |text: &str| fs.publish(file(text).shown(), &[], &|_| (), &|| ()).learned;
+    assert_eq!(grow("one\ntwo\n"), [Notice::Bytes { ino, from: 4 }]);
+    // Whoever was told may still be at it.
+    assert_eq!(grow("one\ntwo\nthree\n"), [Notice::Bytes { ino, from: 4 }]);
+    fs.note_asked(7);
+    assert_eq!(grow("one\ntwo\nthree\nfour\n"), []);
 }
 
 #[test]

@@ -41,6 +41,11 @@ const ROOT_VIEWS: [&str; 5] = ["log.jsonl", "feed.jsonl", "status.json", "metric
 /// What answers while the index catches up, and all that is below it.
 const AT_ONCE: [&str; 5] = ["README.md", ".ignore", "status.json", "metrics", "transactions"];
 
+/// What `ESTALE` makes of an open(2): the kernel looks for the name once more, and makes the file if that is wanted.
+fn looked_up_anew(error: Errno) -> Errno {
+    if error == Errno::ENOENT { Errno::ESTALE } else { error }
+}
+
 pub(super) fn is_at_once(path: &str) -> bool {
     path.is_empty() || AT_ONCE.contains(&path.split_once('/').map_or(path, |(first, _)| first))
 }
@@ -66,7 +71,8 @@ impl Fs {
         let staging = self.staging()?;
         let handle = match own {
             Own::Append => staging.open_append(),
-            Own::Staged(id) => staging.open(&staging.find_id(id).ok_or(Errno::ESTALE)?, flags)?,
+            // Where the name went while its verdict was waited for, as after a second save of the same, the kernel looks it up anew.
+            Own::Staged(id) => staging.open(&staging.find_id(id).ok_or(Errno::ESTALE)?, flags).map_err(looked_up_anew)?,
             Own::Error(of) => staging.open_text(staging.words(&of).ok_or(Errno::ENOENT)?.0.into_bytes()),
             Own::Receipt(of) => {
                 staging.wait_verdict(&of);

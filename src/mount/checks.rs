@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Stat};
 use crate::format::text::quoted_path;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::table;
@@ -33,21 +33,27 @@ impl Place {
             Error { kind, ..Error::new(error.to_string(), format!("make the mount point: mkdir {}", quoted_path(point))) }
         })?;
         let place = Self { store, point };
-        place.check_overlap()?;
+        place.check_overlap(&disk)?;
         place.check_free(&mount_table(&disk))?;
         Ok(place)
     }
 
-    fn check_overlap(&self) -> Result<(), Error> {
+    fn check_overlap(&self, disk: &Disk) -> Result<(), Error> {
+        // The same directories by other ways, which bind mounts make: what lies above the one is compared with the other.
+        let is_within = |inner: &Path, outer: &Path| {
+            let same = |stat: Stat| (stat.device, stat.inode);
+            let outer = disk.stat(outer).ok().map(same);
+            outer.is_some() && inner.ancestors().any(|above| disk.stat(above).ok().map(same) == outer)
+        };
         let (store, point) = (self.store.display(), self.point.display());
         let hint = "choose a mount point beside the store";
-        if self.point == self.store {
+        if self.point == self.store || (is_within(&self.point, &self.store) && is_within(&self.store, &self.point)) {
             return Err(Error::refused(format!("mount point '{point}' is the store itself"), hint));
         }
-        if self.point.starts_with(&self.store) {
+        if self.point.starts_with(&self.store) || is_within(&self.point, &self.store) {
             return Err(Error::refused(format!("mount point '{point}' lies in its store '{store}'"), hint));
         }
-        if self.store.starts_with(&self.point) {
+        if self.store.starts_with(&self.point) || is_within(&self.store, &self.point) {
             return Err(Error::refused(format!("mount point '{point}' would hide its store '{store}'"), hint));
         }
         Ok(())
@@ -116,7 +122,7 @@ mod tests {
 
     fn refusal(store: &str, point: &str) -> String {
         let place = Place { store: store.into(), point: point.into() };
-        place.check_overlap().err().map(|error| error.message).unwrap_or_default()
+        place.check_overlap(&Disk::real()).err().map(|error| error.message).unwrap_or_default()
     }
 
     #[test]

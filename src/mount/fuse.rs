@@ -50,8 +50,9 @@ impl Shell {
 }
 
 /// Answers with an inode; the kernel may have been told of a change before it knew the inode that this reply brings.
-fn entry(fs: &Fs, queue: &Queue, result: Result<(Found, u64), Errno>, reply: ReplyEntry) {
+fn entry(fs: &Fs, queue: &Queue, thread: u32, result: Result<(Found, u64), Errno>, reply: ReplyEntry) {
     answer!(reply, result, (found, serial) => {
+        fs.note_told(thread, &found.attr);
         let shown = attr(&found.attr, fs.manner());
         reply.entry_with_ttls(&ttl(found.attr_ttl, fs.manner()), &ttl(found.entry_ttl, fs.manner()), &shown, Generation(0));
         queue.tell(fs.overtaken(serial, found.attr.ino));
@@ -97,9 +98,10 @@ impl Filesystem for Shell {
 
     fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
         self.begin_in_turn(request);
+        let thread = request.pid();
         if self.fs.folds_in(parent.0) {
             let child = name(child);
-            return self.fold("lookup", move |fs, queue| entry(fs, queue, fs.look_up(parent.0, &child), reply));
+            return self.fold("lookup", move |fs, queue| entry(fs, queue, thread, fs.look_up(parent.0, &child), reply));
         }
         guarded("lookup", || {
             let child = name(child);
@@ -110,15 +112,15 @@ impl Filesystem for Shell {
                         fs.wait_decided();
                         found = look_up(fs, queue, parent, &child);
                     }
-                    entry(fs, queue, found, reply);
+                    entry(fs, queue, thread, found, reply);
                 });
             }
             let found = look_up(&self.fs, &self.queue, parent, &child);
             // What is not there may be about to come. A waiting lookup in the root and one notice for a name there would stop everything.
             if found.is_ok() || parent == INodeNo::ROOT || !self.fs.waits_in(parent.0, Some(&child)) {
-                return entry(&self.fs, &self.queue, found, reply);
+                return entry(&self.fs, &self.queue, thread, found, reply);
             }
-            self.park("lookup", move |fs, queue| entry(fs, queue, look_up(fs, queue, parent, &child), reply));
+            self.park("lookup", move |fs, queue| entry(fs, queue, thread, look_up(fs, queue, parent, &child), reply));
         });
     }
 
@@ -129,6 +131,7 @@ impl Filesystem for Shell {
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         self.begin_in_turn(request);
+        let thread = request.pid();
         let answer = move |fs: &Fs, queue: &Queue, limit: Duration| {
             let mut found = fs.attributes(ino.0);
             // The flag is up before there are new sizes: what was found is either old, or to be kept back until all are in doubt.
@@ -136,7 +139,10 @@ impl Filesystem for Shell {
                 queue.wait_told(limit);
                 found = fs.attributes(ino.0);
             }
-            answer!(reply, found, (found, how_long) => reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner())));
+            answer!(reply, found, (found, how_long) => {
+                fs.note_told(thread, &found);
+                reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner()));
+            });
         };
         if self.queue.is_telling() && self.fs.changes_together(ino.0) {
             return self.wait("getattr", move |fs, queue| {
@@ -185,7 +191,7 @@ impl Filesystem for Shell {
         let caller = caller(request);
         guarded("mknod", || {
             let made = self.fs.make_node(parent.0, &name(child), mode, caller);
-            entry(&self.fs, &self.queue, made, reply);
+            entry(&self.fs, &self.queue, request.pid(), made, reply);
         });
     }
 
@@ -267,6 +273,7 @@ impl Filesystem for Shell {
         reply: ReplyData,
     ) {
         self.begin(request);
+        self.fs.note_asked(request.pid());
         if self.fs.folds(ino.0) {
             return self.fold("read", move |fs, _| {
                 answer!(reply, fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes));
@@ -362,7 +369,8 @@ impl Filesystem for Shell {
 
     fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         self.begin_in_turn(request);
-        let list = move |fs: &Fs, queue: &Queue| listing::inodes(fs, queue, ino, handle, offset, reply);
+        let thread = request.pid();
+        let list = move |fs: &Fs, queue: &Queue| listing::inodes(fs, queue, thread, ino, handle, offset, reply);
         if self.must_wait_in(ino) {
             return self.wait("readdirplus", move |fs, queue| {
                 fs.wait_decided();

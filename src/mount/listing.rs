@@ -46,7 +46,7 @@ pub fn names(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: u
 }
 
 /// Answers with the names behind an offset and counts a lookup of each.
-pub fn inodes(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+pub fn inodes(fs: &Fs, queue: &Queue, thread: u32, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
     let mut given = Vec::new();
     let offered = offer(fs, queue, ino, handle, offset, |offer| match offer {
         Offer::Dot(cookie, dot, number) => {
@@ -61,6 +61,7 @@ pub fn inodes(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: 
                 fs.forget(found.attr.ino, 1);
                 return Outcome::Full;
             }
+            fs.note_told(thread, &found.attr);
             given.push((serial, found.attr.ino));
             Outcome::Added
         }

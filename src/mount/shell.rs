@@ -62,6 +62,7 @@ impl Shell {
 
     /// The same for one that shows views: while a file may have been closed for the last time, it begins after what came before it.
     pub(super) fn begin_in_turn(&self, request: &Request) {
+        self.fs.note_asked(request.pid());
         self.begin(request);
         if self.fs.is_closing() {
             self.arrivals.wait_before(request.unique().0);

@@ -5,9 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::disk::ignores_hangup;
 use crate::mount::Error;
 
-/// SIGINT and SIGTERM, held back from every thread that is started after this.
+/// SIGINT, SIGTERM and, unless it is ignored, SIGHUP, held back from every thread that is started after this.
 pub struct Signals {
     set: SigSet,
     waiting: SignalFd,
@@ -19,6 +20,10 @@ impl Signals {
         let mut set = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM] {
             set.add(signal);
+        }
+        // A terminal that is closed takes what stays in its foreground with it, unless that was asked to stay.
+        if !ignores_hangup() {
+            set.add(Signal::SIGHUP);
         }
         let failed = |errno: nix::errno::Errno| Error::new(format!("signals cannot be held: {}", errno.desc()), "");
         set.thread_block().map_err(failed)?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::mount::{Mount, User, is_mounted};
+use crate::support::mount::{Mount, User, is_mounted, is_root};
 use crate::support::run::{bash, bash_as_nobody, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
@@ -42,6 +42,28 @@ fn the_command_returns_once_the_mount_answers() {
     assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 5);
     eventually("the log tells the end", || fs::read_to_string(&log).unwrap().contains("unmounted"));
     assert!(braidfs(["umount", text(&point)]).code(1).err.contains("nothing of braidfs"));
+}
+
+/// A bind mount is another way to the same directory.
+#[test]
+fn a_mount_point_that_overlaps_its_store_by_another_way_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    let way = store.home().join("way");
+    fs::create_dir(&way).unwrap();
+    let refused = |point: &Path| braidfs(["mount", text(&store.path()), text(point)]).code(1).err;
+    for (of, point, words) in [
+        (store.path(), way.clone(), "is the store itself"),
+        (store.path(), way.join("events"), "lies in its store"),
+        (store.path().parent().unwrap().to_owned(), way.clone(), "would hide its store"),
+    ] {
+        run("mount", ["--bind", text(&of), text(&way)]).ok();
+        let said = refused(&point);
+        run("umount", [text(&way)]).ok();
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]
@@ -106,7 +128,7 @@ fn a_mount_point_that_a_crash_left_dead_is_recovered() {
 
 #[test]
 fn signals_and_unmounts_end_it_cleanly() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let store = TestStore::new();
         let mut mount = Mount::start(&store.path());
         fs::write(mount.join("staging/x.jsonl"), EVENT).unwrap();

@@ -173,6 +173,23 @@ fn watch_goes_on_over_mounts_that_end_and_come_back() {
     mount.unmount();
 }
 
+/// They touch no view, and are told of all the same: one that is its own parent, and what stands behind it.
+#[test]
+fn what_stands_in_a_cycle_of_parents_is_told_of_when_it_comes_alone() {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", json!(0)).write();
+    let mount = Mount::start(&store.path());
+    assert_eq!(mount.count("log.jsonl"), 1);
+    let own_parent = uuid::Uuid::now_v7();
+    store.transaction().id(own_parent).parents([own_parent]).event("a", "T", json!(1)).write();
+    eventually("it is refused", || mount.list("quarantine").contains(&format!("{own_parent}.jsonl")));
+    let behind = store.transaction().parents([own_parent]).event("a", "T", json!(2)).write();
+    eventually("what is behind it as well", || mount.list("quarantine").contains(&format!("{behind}.jsonl")));
+    assert_eq!(mount.read_json("status.json")["findings"].as_array().map(Vec::len), Some(2));
+    assert_eq!(mount.count("log.jsonl"), 1);
+    mount.unmount();
+}
+
 #[test]
 fn files_that_come_one_after_the_other_are_shown_in_a_few_steps() {
     const FILES: usize = 300;

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
+use crate::support::draft::event;
 use crate::support::mount::Mount;
 use crate::support::run::{bash, run};
 use crate::support::store::TestStore;
@@ -155,6 +156,26 @@ fn a_second_save_is_told_and_makes_nothing() {
     }
     bash(mount.path(), "cp ../other.jsonl staging/x.jsonl").ok();
     assert_eq!(mount.count("log.jsonl"), 3);
+    mount.unmount();
+}
+
+/// The kernel still knows the file that went with the refusal.
+#[test]
+fn what_is_saved_right_after_a_refused_second_save_is_a_file_of_its_own() {
+    let (_store, mount) = desk();
+    let save = |file: &str, n: usize| {
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(mount.join("staging").join(file)).and_then(|mut file| {
+            std::io::Write::write_all(&mut file, event("a", n).as_bytes())?;
+            nix::unistd::close(file).map_err(Into::into)
+        })
+    };
+    for round in 0..20 {
+        let name = format!("r{round}.jsonl");
+        save(&name, round).unwrap();
+        assert_eq!(save(&name, round).unwrap_err().raw_os_error(), Some(libc::EEXIST));
+        save(&name, 100 + round).unwrap_or_else(|error| panic!("{round}: {error}"));
+    }
+    assert_eq!(mount.count("log.jsonl"), 41);
     mount.unmount();
 }
 

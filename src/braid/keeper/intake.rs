@@ -103,6 +103,10 @@ impl Keeper {
             self.note_delivered_twice(&linked.shown);
             self.tell_anew();
             self.forget_hidden(&linked.hidden);
+            if linked.shown.len() < round.entered.len() {
+                // What stands in a cycle of parents touches no view, and is told of as refused.
+                self.mark_dirty();
+            }
             self.touched.extend(linked.touched);
             came = round.again.into_iter().collect();
         }
