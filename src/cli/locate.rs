@@ -13,10 +13,8 @@ const MOUNT_TYPE: &str = "fuse.braidfs";
 
 /// The store that the session names, else the one that the current directory lies in, or whose mount it lies in.
 pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> {
-    if let Some(named) = &session.store {
-        let mounts = disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
-        let real = disk.canonical(named).unwrap_or_else(|_| named.clone());
-        return Ok(store_of_mount(&String::from_utf8_lossy(&mounts), &real).unwrap_or_else(|| named.clone()));
+    if let Some(directory) = &session.store {
+        return Ok(named(directory, disk));
     }
     let here =
         std::env::current_dir().map_err(|error| Failure::new(Kind::Failed, "the current directory cannot be found").because(&error))?;
@@ -29,6 +27,13 @@ pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> 
             .hint("name one: --store DIR, or BRAIDFS_STORE=DIR in the environment")
             .hint("make one: braidfs init DIR")
     })
+}
+
+/// The store that a directory is, or whose mount it lies in.
+pub(super) fn named(directory: &Path, disk: &Disk) -> PathBuf {
+    let mounts = disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let real = disk.canonical(directory).unwrap_or_else(|_| directory.to_path_buf());
+    store_of_mount(&String::from_utf8_lossy(&mounts), &real).unwrap_or_else(|| directory.to_path_buf())
 }
 
 /// What leads to the store's directory, whose commands hints are; none for who is there.

@@ -18,17 +18,20 @@ use crate::model::Severity;
 /// Ends with 1 if anything should be mended; what is only worth knowing is reported and ends with 0.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The store
+    /// The store, or a mount of it
     #[arg(value_name = "STORE")]
     directory: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let directory = match &arguments.directory {
-        Some(directory) => directory.clone(),
+        Some(directory) => locate::named(directory, &Disk::real()),
         None => locate::named_or_found(session, &Disk::real())?,
     };
-    let (_, epoch) = reader::open_by(session, &directory, &OpenOptions { read_only: true, from_scratch: true, ..OpenOptions::default() })?;
+    let options = OpenOptions { read_only: true, from_scratch: true, ..OpenOptions::default() };
+    let (braid, _) = reader::open_by(session, &directory, &options)?;
+    braid.check_projections();
+    let epoch = braid.survey()?;
     let findings = &*epoch.findings;
     let index = &epoch.index;
     let (transactions, events) = (index.transactions.valid_count(), index.log.events.len());

@@ -1,5 +1,7 @@
 //! What the index knows of each event, as columns.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use uuid::Uuid;
 
 use crate::dag::column::Column;
@@ -23,10 +25,12 @@ pub struct Events {
     version: Column<u32>,
     seq: Column<u32>,
     table: Table,
+    /// Events whose id an earlier one has, also where either is gone.
+    again: Column<u32>,
     /// Where the last line ends.
     end: u64,
 }
-binary_fields!(Events { offset, transaction, stream, event_type, version, seq, table, end });
+binary_fields!(Events { offset, transaction, stream, event_type, version, seq, table, again, end });
 
 /// An event as it is entered.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,6 +119,22 @@ impl Events {
         self.table.find(self.table.hash(id.as_bytes()), |event| self.id(event, pack) == id && is(event))
     }
 
+    /// The events that `is` true of (that are here, say) and that share their id with another such, by that id.
+    pub fn shared(&self, pack: &Pack, is: impl Fn(u32) -> bool) -> BTreeMap<EventId, Vec<u32>> {
+        let mut shared = BTreeMap::new();
+        for id in self.again.iter().map(|&event| self.id(event, pack)).collect::<BTreeSet<EventId>>() {
+            let mut events = Vec::new();
+            self.find(id, pack, |event| {
+                events.extend(is(event).then_some(event));
+                false
+            });
+            if events.len() > 1 {
+                shared.insert(id, events);
+            }
+        }
+        shared
+    }
+
     /// Makes room for so many events, before the first is entered.
     pub(crate) fn reserve(&mut self, events: usize) {
         if self.is_empty() {
@@ -126,8 +146,11 @@ impl Events {
     pub(crate) fn enter(&mut self, id: EventId, entry: Entry, pack: &Pack) -> u32 {
         let event = self.push(entry);
         self.end = entry.offset + entry.line_len;
-        let Self { offset, table, .. } = self;
+        let Self { offset, table, again, .. } = self;
         let hash = table.hash(id.as_bytes());
+        if table.find(hash, |held| id_at(offset.at(held), pack) == id).is_some() {
+            again.push(event);
+        }
         table.insert(hash, event, |table, held| table.hash(id_at(offset.at(held), pack).as_bytes()));
         event
     }

@@ -164,6 +164,46 @@ fn verify_trusts_nothing_that_was_saved() {
     assert_eq!(on(&store, &["verify", "--format", "json"]).code(1).json()["findings"][0]["kind"], "quarantined");
 }
 
+fn kinds(findings: &Value) -> Vec<&str> {
+    findings["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap()).collect()
+}
+
+/// Story: it was noted where numbers are given, so only who wrote the ingestion log told it, until it ended.
+#[test]
+fn one_event_id_in_two_transactions_is_told_by_every_command_that_tells_findings() {
+    let mut store = TestStore::new();
+    let root = store.transaction().event("a", "T", json!(1)).write();
+    let first = store.transaction().parents([root]).event("a", "T", json!(2)).write();
+    let event = json_lines(&on(&store, &["log", "--format", "json"]).ok())[1]["event_id"].as_str().unwrap().to_owned();
+    let other = store.transaction().replica(2).parents([root]).event_with_id(event.parse().unwrap(), "b", "T", json!(2)).write();
+    for _ in 0..2 {
+        for (command, code) in [("status", 0), ("verify", 1), ("doctor", 1)] {
+            let told = on(&store, &[command, "--format", "json"]).code(code).json();
+            assert_eq!(kinds(&told), ["duplicate-event"], "{command}: {told}");
+            assert_eq!(told["findings"][0]["transaction_id"], other.to_string());
+            let message = told["findings"][0]["message"].as_str().unwrap();
+            assert!(message.contains(&event) && message.contains(&first.to_string()), "{message}");
+        }
+        // The second time it is known from the saved index.
+        assert_eq!(json_lines(&on(&store, &["feed", "--format", "json"]).ok()).len(), 2);
+    }
+    fs::remove_file(store.events_dir().join(format!("{first}.jsonl"))).unwrap();
+    assert!(!kinds(&on(&store, &["status", "--format", "json"]).ok().json()).contains(&"duplicate-event"));
+}
+
+/// Story: `verify` left out what it takes a longer look for, though it looks at everything.
+#[test]
+fn verify_tells_of_two_working_copies_with_one_replica_id() {
+    let mut store = TestStore::new();
+    let root = store.transaction().event("a", "T", json!(1)).write();
+    store.transaction().parents([root]).event("a", "T", json!(2)).write();
+    store.transaction().parents([root]).event("b", "T", json!(3)).write();
+    for command in ["verify", "doctor"] {
+        let told = on(&store, &[command, "--format", "json"]).code(1).json();
+        assert_eq!(kinds(&told), ["identity-collision"], "{command}: {told}");
+    }
+}
+
 #[test]
 fn names_of_other_people_do_not_reach_the_terminal() {
     let mut store = TestStore::new();

@@ -241,8 +241,13 @@ impl TransactionBuilder<'_> {
     }
 
     /// With one more event.
-    pub fn event(mut self, stream: &str, event_type: &str, data: Value) -> Self {
+    pub fn event(self, stream: &str, event_type: &str, data: Value) -> Self {
         let id = uuid7(1_790_000_000_000 + self.store.next * 1000, 2, (self.store.next << 20) + self.events.len() as u64);
+        self.event_with_id(id, stream, event_type, data)
+    }
+
+    /// With one more event of this id, whoever else has it.
+    pub fn event_with_id(mut self, id: Uuid, stream: &str, event_type: &str, data: Value) -> Self {
         self.events.push((id, stream.to_owned(), event_type.to_owned(), data));
         self
     }

@@ -33,6 +33,7 @@ impl Keeper {
             return told.clone();
         }
         let mut findings = self.delivered_twice_findings();
+        findings.extend(self.duplicate_event_findings());
         findings.extend(self.stale_read_findings());
         findings.extend(self.dangling_findings(&files));
         findings.extend(self.edited_findings());
@@ -156,6 +157,28 @@ impl Keeper {
                     key.escape_debug()
                 ),
                 hint: "both count for good; append an event that takes back what happened twice, if that is wrong".to_owned(),
+            }));
+        }
+        findings
+    }
+
+    fn duplicate_event_findings(&self) -> Vec<Finding> {
+        let Index { transactions, events, pack, .. } = &self.index;
+        let mut findings = Vec::new();
+        for (id, shared) in events.shared(pack, |event| self.index.is_shown(event)) {
+            let mut shared: Vec<u32> = shared.into_iter().map(|event| events.transaction(event)).collect();
+            shared.sort_by(|&a, &b| transactions.compare(a, b));
+            let first = shared.first().map(|&tx| transactions.id(tx).to_string()).unwrap_or_default();
+            findings.extend(shared.iter().skip(1).map(|&tx| Finding {
+                kind: FindingKind::DuplicateEvent,
+                severity: Severity::Warning,
+                file: Some(transactions.file_name(tx)),
+                transaction_id: Some(transactions.id(tx)),
+                message: format!(
+                    "transaction \"{}\" has the event \"{id}\" of transaction \"{first}\"; the feed has it once",
+                    transactions.id(tx)
+                ),
+                hint: "mend the program that wrote it twice; both stay in the ordered views".to_owned(),
             }));
         }
         findings

@@ -243,7 +243,6 @@ impl Keeper {
             let other = |other: u32| other != event && self.index.events.seq_nr(other) != 0 && self.index.is_shown(other);
             // One id in two transactions: the feed has it once.
             if !fresh.insert(id) || self.index.events.find(id, &self.index.pack, other).is_some() {
-                self.note_duplicate_event(event, id);
                 continue;
             }
             events.push(Slot::Event(event));
@@ -268,22 +267,6 @@ impl Keeper {
         true
     }
 
-    fn note_duplicate_event(&mut self, event: u32, id: EventId) {
-        let tx = self.index.events.transaction(event);
-        let finding = Finding {
-            kind: FindingKind::DuplicateEvent,
-            severity: Severity::Warning,
-            file: Some(self.index.transactions.file_name(tx)),
-            transaction_id: Some(self.index.transactions.id(tx)),
-            message: format!("event \"{id}\" stands in more than one transaction; feed.jsonl has it once"),
-            hint: "mend the program that wrote it twice; both stay in the ordered views".to_owned(),
-        };
-        if !self.log_findings.contains(&finding) {
-            self.log_findings.push(finding);
-            self.mark_dirty();
-        }
-    }
-
     /// Writes a damaged log anew; answers what was wrong with it.
     pub(in crate::braid) fn mend_log(&mut self, lock: &CommitLock) -> Result<Vec<LogProblem>, Failure> {
         self.follow_log();
@@ -299,7 +282,7 @@ impl Keeper {
 
     fn note_log_problems(&mut self) {
         self.tell_anew();
-        self.log_findings.retain(|finding| finding.kind == FindingKind::DuplicateEvent);
+        self.log_findings.clear();
         let told = |problem: &LogProblem| match problem {
             LogProblem::Unreadable { seq_nr } => format!("index/ingestion.log has a line before number {seq_nr} that is none"),
             LogProblem::Skipped { seq_nr, .. } => format!("index/ingestion.log skips numbers before {seq_nr}"),
