@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::failure::{Failure, Kind, Result};
-use super::progress::bar;
+use super::progress::{advance, bar};
 use super::{Session, locate};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::Disk;
@@ -15,8 +15,8 @@ use crate::epoch::Epoch;
 use crate::store::{Mode, Store};
 use crate::view::Tree;
 
-/// How often the progress is looked at; the end is noticed at once.
-const LOOK: Duration = Duration::from_millis(100);
+/// What takes no longer shows no progress.
+const UNSEEN: Duration = Duration::from_millis(100);
 
 /// Which state a command reads.
 #[derive(Args)]
@@ -67,17 +67,20 @@ pub(super) fn open_by(session: &Session, directory: &Path, options: &OpenOptions
     // Asked first, because it tells what is no store from what cannot be read.
     Store::open(directory, &Disk::real(), Mode::ReadOnly)?;
     let braid = Braid::open(directory, options)?;
-    let progress = bar(session.format, "reading transactions", Some(0));
-    while braid.wait(|epoch| epoch.progress.ready || epoch.progress.failed, LOOK).is_none() {
-        let now = braid.epoch().progress;
-        progress.set_length(now.of);
-        progress.set_position(now.done);
-        if now.of == 0 {
-            // Nothing to show yet, or the keeper has ended: this waits for either.
-            break;
-        }
+    let is_over = |epoch: &Epoch| epoch.progress.ready || epoch.progress.failed;
+    if braid.wait(is_over, UNSEEN).is_none() {
+        let progress = bar(session.format, "reading transactions", None);
+        let (shown, now) = (progress.clone(), braid.epoch().progress);
+        advance(&shown, now.done, now.of);
+        braid.on_publish(Box::new(move |_, epoch| {
+            if !is_over(epoch) {
+                advance(&shown, epoch.progress.done, epoch.progress.of);
+            }
+        }));
+        // Why it is over is asked below.
+        drop(braid.wait_ready());
+        progress.finish_and_clear();
     }
     let epoch = braid.wait_ready()?;
-    progress.finish_and_clear();
     Ok((braid, epoch))
 }

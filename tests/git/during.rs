@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::stage::repository;
 use crate::support::git::{git, git_command};
 use crate::support::mount::Mount;
-use crate::support::run::braidfs_on;
+use crate::support::run::{bash, braidfs_on};
 use crate::support::wait::eventually;
 
 /// A repository whose checkouts write a file each `pause` seconds: `main` has one transaction, `many` so many more.
@@ -85,6 +85,19 @@ fn commands_that_begin_during_a_checkout_wait_until_it_is_whole() {
     if checkout.end() {
         assert!(committed.out.contains("s v22"), "{}", committed.out);
         assert_eq!(braidfs_on(&dir, &["forks"], "").ok().out, "no stream is forked\n");
+    }
+}
+
+/// Story: of nothing that was known to be there yet, everything seemed to be read: the bar was full from the start.
+#[test]
+fn progress_is_not_full_before_anything_is_known() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    slow_repository(&dir, 20, "0.03");
+    let checkout = Checkout::begin(&dir);
+    let shown = bash(&dir, &format!("TERM=xterm script -qec '{} status' /dev/null", env!("CARGO_BIN_EXE_braidfs"))).ok().out;
+    if checkout.end() {
+        assert!(shown.contains("reading transactions") && !shown.contains("0/0"), "{shown}");
     }
 }
 
