@@ -67,8 +67,8 @@ a mount of a store counts as that store.";
 #[derive(Parser)]
 #[command(name = "braidfs", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 struct Cli {
-    /// The store's directory
-    #[arg(long, global = true, value_name = "DIR", env = "BRAIDFS_STORE", hide_env_values = true)]
+    /// The store's directory [env: BRAIDFS_STORE]
+    #[arg(long, global = true, value_name = "DIR")]
     store: Option<PathBuf>,
     /// Whom the output is for
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
@@ -136,13 +136,18 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let format = cli.format;
-    let mut session = Session { out: Output::stdout(format), format, store: cli.store };
+    let mut session = Session { out: Output::stdout(format), format, store: cli.store.or_else(store_of_environment) };
     let done = dispatch(cli.command, &mut session);
     let flushed = session.out.finish();
     match done.and(flushed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&with_way(failure, &session), format),
     }
+}
+
+/// The store that the environment names; an empty name is none.
+fn store_of_environment() -> Option<PathBuf> {
+    std::env::var_os("BRAIDFS_STORE").filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
 fn dispatch(command: Command, session: &mut Session) -> Result {

@@ -30,6 +30,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         title = format!("{title}-{name}");
     }
     let mut text = Vec::new();
-    Man::new(page).title(&title).manual("braidfs").render(&mut text)?;
+    let source = concat!("braidfs ", env!("CARGO_PKG_VERSION"));
+    Man::new(page).title(&title).source(source).manual("braidfs").render(&mut text)?;
     session.out.bytes(&text)
 }

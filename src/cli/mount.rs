@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, Kind, Result};
 use crate::mount;
@@ -39,6 +41,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result {
+    check_log_filter(&std::env::var(mount::LOG_VARIABLE).unwrap_or_default())?;
     let options = mount::Options {
         store: arguments.directory.clone(),
         mount_point: arguments.mount_point.clone(),
@@ -50,6 +53,19 @@ pub(super) fn run(arguments: &Arguments) -> Result {
         collector: arguments.otlp.as_deref().map(mount::Collector::parse).transpose().map_err(unusable)?,
     };
     mount::start(&options).map_err(failure)
+}
+
+/// Refuses a filter of which the log would be silent, or not as was asked: one that makes no sense, or a word that is no level and so
+/// stands for a module, but for none of ours.
+fn check_log_filter(filter: &str) -> Result {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_foreign = |word: &str| !word.contains(['=', '[']) && !word.starts_with(env!("CARGO_PKG_NAME")) && !is_level(word);
+    let mut words = filter.split(',').map(str::trim).filter(|word| !word.is_empty());
+    if EnvFilter::builder().parse(filter).is_ok() && !words.any(is_foreign) {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Usage, format!("{} is \"{}\", which is no filter", mount::LOG_VARIABLE, filter.escape_debug()))
+        .hint("off, error, warn, info, debug or trace; or for a module alone, as in warn,braidfs::mount=debug"))
 }
 
 fn unusable(error: mount::Error) -> Failure {

@@ -115,8 +115,8 @@ impl CheckpointError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Beyond { .. } | Self::Name(_) | Self::Disk(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
-            Self::Behind { .. } => "save it with force to read those events again",
-            Self::Orphaned { .. } | Self::Unreadable(_) => "remove it and read from the start, or save it with force",
+            Self::Behind { .. } => "add --force to read those events again",
+            Self::Orphaned { .. } | Self::Unreadable(_) => "forget it and read from the start, or set it with --force",
             Self::Busy(_) => "try again",
         }
     }

@@ -13,6 +13,16 @@ fn commands() -> Vec<String> {
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
+/// Story: a command's page had its name in the place of the version.
+#[test]
+fn every_manual_page_names_the_version() {
+    for page in [&["man"][..], &["man", "append"], &["man", "import", "git"]] {
+        let text = braidfs(page).ok().out;
+        let title = text.lines().find(|line| line.starts_with(".TH")).unwrap().to_owned();
+        assert!(title.contains(concat!("\"braidfs ", env!("CARGO_PKG_VERSION"), "\"")), "{title}");
+    }
+}
+
 #[test]
 fn help_names_the_commands_and_the_exit_codes() {
     let help = braidfs(["--help"]).ok().out;

@@ -1,6 +1,7 @@
 //! `mount` and `umount`, and every other command while a store is mounted.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -78,6 +79,26 @@ fn a_directory_in_a_mount_lies_in_its_store() {
     for inside in ["", "streams", "staging"] {
         let ran = run_with(braidfs_command().arg("streams").current_dir(mount.join(inside)), b"").ok();
         assert_eq!(ran.out, braidfs_on(&store.path(), &["streams"], "").ok().out);
+    }
+    // Story: the one command that takes it as an argument made nothing of it.
+    let verified = braidfs([Path::new("verify"), mount.path()]).ok();
+    assert_eq!(verified.out, braidfs_on(&store.path(), &["verify"], "").ok().out);
+}
+
+/// Story: what nothing is understood of silenced the log without a word.
+#[test]
+fn a_mount_says_what_it_does_not_understand_of_what_is_to_be_logged() {
+    let (store, _) = TestStore::forked();
+    let (from, to) = (store.path(), store.home().join("mnt"));
+    fs::create_dir(&to).unwrap();
+    let _guard = PointGuard::new(&to);
+    for wrong in ["verbose", "braidfs=nolevel", "x=[["] {
+        let refused = run_with(braidfs_command().arg("mount").args([&from, &to]).env("BRAIDFS_LOG", wrong), b"").code(2);
+        assert!(refused.err.contains(&format!("BRAIDFS_LOG is \"{wrong}\"")) && refused.err.contains("hint: "), "{}", refused.err);
+    }
+    for right in ["", "off", "debug", "WARN", "warn,braidfs::mount=trace"] {
+        run_with(braidfs_command().arg("mount").args([&from, &to]).env("BRAIDFS_LOG", right), b"").ok();
+        braidfs([Path::new("umount"), &to]).ok();
     }
 }
 
