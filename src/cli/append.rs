@@ -93,7 +93,12 @@ fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recor
         None => braid.append(draft),
     };
     let committed = committed.map_err(|error| with_origins(braid, Failure::from(error)).about(&format!("draft '{name}'")))?;
-    session.out.either(&to_json(&name, &committed), |_| to_text(&committed))
+    let said = session.out.either(&to_json(&name, &committed), |_| to_text(&committed)).and_then(|()| session.out.finish());
+    // Who knew of no commit would try again.
+    said.map_err(|failure| match failure.kind {
+        Kind::Closed => failure,
+        _ => Failure { message: format!("draft '{name}': {}, but {}", to_text(&committed), failure.message), ..failure },
+    })
 }
 
 /// A failure whose reports say who brought the branches to git.

@@ -17,6 +17,9 @@ pub(super) fn read(disk: &Disk, file: &Path, what: &str, len_max: usize) -> Resu
         read.map_err(|error| Failure::new(Kind::Failed, "standard input cannot be read").because(&error))?;
         return Ok(bytes);
     }
-    let cannot = |error: disk::Error| Failure::new(Kind::Refused, format!("{what} '{}' cannot be read", file.display())).because(&error);
+    let cannot = |error: disk::Error| {
+        let hint = if error.is_not_found() { "name a file that is there, or - for standard input".to_owned() } else { error.hint() };
+        Failure::new(Kind::Refused, format!("{what} '{}' cannot be read", file.display())).because(&error).hint(hint)
+    };
     disk.read_up_to(file, len_max + 1).map_err(cannot)
 }

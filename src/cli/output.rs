@@ -67,7 +67,7 @@ impl Output {
         if self.is_terminal { self.writer.write_all(&harmless_json(bytes)) } else { self.writer.write_all(bytes) }
     }
 
-    /// Hands everything over; must be called last, for an error to be seen.
+    /// Hands everything over, for an error to be seen; must be called last.
     pub(crate) fn finish(&mut self) -> Result {
         self.writer.flush()?;
         Ok(())

@@ -1,11 +1,13 @@
 //! The commands that write: `append`, and `draft` that prepares it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::run::{braidfs_on, run_with};
+use crate::support::mount::is_root;
+use crate::support::run::{bash, bash_as_nobody, braidfs_on, run_with};
 use crate::support::store::TestStore;
 
 fn events(store: &TestStore, stream: &str) -> Vec<Value> {
@@ -24,6 +26,45 @@ fn standard_input_becomes_one_transaction() {
     let text = braidfs_on(&store.path(), &["append", "-"], "{\"stream\":\"a\",\"type\":\"T\",\"data\":null}").ok().out;
     assert!(text.starts_with("committed ") && text.ends_with(": a v2\n"), "{text}");
     assert_eq!(events(&store, "a")[1]["event_data"], Value::Null);
+}
+
+/// Story: that the ingestion log may not be opened for writing was taken for a failed sync, after which nothing may be written.
+#[test]
+fn an_append_to_the_store_of_another_user_says_what_is_denied() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    let draft = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}";
+    braidfs_on(&store.path(), &["append"], draft).ok();
+    fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_braidfs"), store.home().join("braidfs")).unwrap();
+    let refused = bash_as_nobody(store.home(), &format!("echo '{draft}' | ./braidfs --store store append")).code(4);
+    for part in [".lock\" cannot be locked: Permission denied", "chmod u+rw ", "(EACCES)"] {
+        assert!(refused.err.contains(part), "{part}: {}", refused.err);
+    }
+    assert!(!refused.err.contains("sync"), "{}", refused.err);
+}
+
+/// Story: who had no room for the answer took it for a refusal, tried again, and committed twice.
+#[test]
+fn what_was_committed_is_said_where_standard_output_takes_nothing() {
+    let store = TestStore::new();
+    let script =
+        format!("echo '{{\"stream\":\"a\",\"type\":\"T\",\"data\":1}}' | {} --store . append > /dev/full", env!("CARGO_BIN_EXE_braidfs"));
+    let failed = bash(&store.path(), &script).code(4);
+    let committed = fs::read_dir(store.events_dir()).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    let said = format!("draft '-': committed {}: a v1, but standard output cannot be written", committed.trim_end_matches(".jsonl"));
+    assert!(failed.err.contains(&said), "{}", failed.err);
+}
+
+#[test]
+fn what_is_wrong_with_a_draft_comes_with_what_helps() {
+    let store = TestStore::new();
+    for (arguments, input) in [(&["append", "nosuch.jsonl"][..], ""), (&["append"], "{\"stream\":"), (&["append"], "{,}")] {
+        let refused = braidfs_on(&store.path(), arguments, input).code(1);
+        assert!(refused.err.contains("hint: "), "{}", refused.err);
+    }
 }
 
 #[test]

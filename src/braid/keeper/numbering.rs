@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use crate::braid::Failure;
 use crate::braid::keeper::Keeper;
+use crate::disk;
 use crate::epoch::WriterState;
 use crate::index::Index;
 use crate::index::feed::{Feed, Slot};
 use crate::model::{Errno, EventId, Finding, FindingKind, ReplicaId, Severity};
 use crate::store::{CommitLock, LockError, LogError, LogProblem, Refreshed};
+
+/// Whether this user, or the disk, lets nobody write there: no sync has failed then.
+fn is_denied(error: &disk::Error) -> bool {
+    !error.op.is_sync() && matches!(error.errno(), Errno::EROFS | Errno::EACCES | Errno::EPERM)
+}
 
 impl Keeper {
     /// Follows what other programs appended to the log, and gives numbers to what has none, if the lock is free.
@@ -186,8 +192,8 @@ impl Keeper {
     fn show_certain(&mut self) {
         match self.log.sync() {
             Ok(()) => self.show_all(),
-            // A disk that takes no sync takes no loss either; what was read stays.
-            Err(error) if self.writer == WriterState::ReadOnly || (error.errno() == Errno::EROFS && !error.op.is_sync()) => {
+            // Where it may not be opened for writing, nothing of ours waits to be synced; what was read stays.
+            Err(error) if self.writer == WriterState::ReadOnly || is_denied(&error) => {
                 tracing::debug!(%error, "the ingestion log cannot be synced");
                 self.show_all();
             }

@@ -42,7 +42,8 @@ impl Builder {
         let whole = source.whole();
         if let Err(error) = serde_json::from_str::<&RawValue>(source.get(whole)) {
             let at = place_of(source.get(whole), &error);
-            return self.refuse(source, whole.at + at, syntax(&error), "");
+            let hint = if may_be_array { WHOLE } else { WHOLE_LINES };
+            return self.refuse(source, whole.at + at, syntax(&error), hint);
         }
         match source.byte(whole.at) {
             b'{' => self.add_object(source, whole),
@@ -215,6 +216,9 @@ impl Builder {
         (self.events, self.started, self.more) = (mark.events, mark.started, mark.more);
     }
 }
+
+const WHOLE: &str = "write one whole JSON value, and nothing behind it";
+const WHOLE_LINES: &str = "write one whole JSON object a line; a document of several lines is named *.json";
 
 /// The offset that serde_json's line and column stand for.
 fn place_of(text: &str, error: &serde_json::Error) -> usize {
