@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::unistd::{AccessFlags, eaccess};
 
 use super::error::Context as _;
 use super::{Disk, Error, Op, Result};
@@ -183,6 +184,12 @@ impl Disk {
     #[must_use]
     pub fn exists(&self, path: &Path) -> bool {
         self.stat(path).is_ok()
+    }
+
+    /// Whether this user may read what the path leads to.
+    #[must_use]
+    pub fn may_read(&self, path: &Path) -> bool {
+        self.admit(Op::Read, path).is_ok() && eaccess(path, AccessFlags::R_OK).is_ok()
     }
 
     /// When the file was made, if its file system remembers.

@@ -119,6 +119,11 @@ impl Store {
         self.disk().stat(&Disk::entry_path(&self.layout().events(), name))
     }
 
+    /// Whether this user may read a file in `events/`.
+    pub fn may_read(&self, name: &str) -> bool {
+        self.disk().may_read(&Disk::entry_path(&self.layout().events(), name))
+    }
+
     /// Reads files in `events/` on `threads` threads and makes something of each; answers in the order of `names`.
     ///
     /// `make` gets the index in `names` and the bytes, in a buffer that is used again, or why they cannot be read.

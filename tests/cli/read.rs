@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::support::mount::is_root;
 use crate::support::run::{Ran, braidfs, braidfs_command, braidfs_on, run_with};
@@ -204,6 +205,35 @@ fn verify_tells_of_two_working_copies_with_one_replica_id() {
     }
 }
 
+/// Changes what an event of a file says, and no id or hash in it.
+fn change(store: &TestStore, id: Uuid) {
+    let path = store.events_dir().join(format!("{id}.jsonl"));
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"amount\":50", "\"amount\":51")).unwrap();
+}
+
+/// Story: who reads everything anew knows no file of the events that a refused one holds, and told them as gone besides.
+#[test]
+fn what_is_refused_is_not_told_as_gone_by_who_reads_everything_anew() {
+    let (store, forked) = TestStore::forked();
+    on(&store, &["feed"]).ok();
+    change(&store, forked.ours);
+    let verify = || on(&store, &["verify", "--format", "json"]).code(1).json();
+    assert_eq!(kinds(&verify()), ["quarantined"]);
+    fs::remove_file(store.events_dir().join(format!("{}.jsonl", forked.theirs[1]))).unwrap();
+    assert_eq!(kinds(&verify()), ["quarantined", "vanished"]);
+}
+
+/// Story: every hint was one of git.
+#[test]
+fn no_hint_about_a_file_names_git_where_the_store_lies_in_no_repository() {
+    let (store, forked) = TestStore::forked();
+    on(&store, &["feed"]).ok();
+    change(&store, forked.ours);
+    on(&store, &["doctor", "--fix"]).code(1);
+    let told = on(&store, &["status"]).ok().out;
+    assert!(told.contains("edited: ") && told.matches("hint: cp BACKUP/").count() == 2 && !told.contains("git "), "{told}");
+}
+
 #[test]
 fn names_of_other_people_do_not_reach_the_terminal() {
     let mut store = TestStore::new();
@@ -221,6 +251,9 @@ fn the_store_is_found_from_within_and_from_the_environment() {
     let within = run_with(braidfs_command().arg("streams").current_dir(store.events_dir()), b"").ok();
     let named = run_with(braidfs_command().arg("streams").current_dir("/").env("BRAIDFS_STORE", store.path()), b"").ok();
     assert_eq!(within.out, named.out);
+    // Story: an empty one was told as a value that is missing.
+    let empty = run_with(braidfs_command().arg("streams").current_dir(store.events_dir()).env("BRAIDFS_STORE", ""), b"").ok();
+    assert_eq!(empty.out, named.out);
     let none = braidfs(["--store", "/nonexistent/store", "log"]).code(1);
     assert!(none.err.contains("does not exist") && none.err.contains("braidfs init"), "{}", none.err);
 }

@@ -260,6 +260,30 @@ fn quarantined_since_it_may_not_be_read() {
     assert_eq!(Copy::open(&dir).text("log.jsonl"), whole);
 }
 
+/// Story: sizes and times tell nothing of it, so `doctor` found nothing wrong; and what cannot be read was called an edit.
+#[test]
+fn quarantined_since_it_may_not_be_read_any_more() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.commit("a", 1);
+    let name = copy.commit("a", 2);
+    let dir = copy.dir.clone();
+    drop(copy);
+    // Root reads everything.
+    let ordinary = || if is_root() { braidfs_as_nobody(&dir, home.path()) } else { braidfs_command() };
+    let doctor = || {
+        let mut braidfs = ordinary();
+        braidfs.arg("--store").arg(&dir).args(["--format", "json", "doctor"]).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        run_with(&mut braidfs, b"").json()["findings"].as_array().unwrap().clone()
+    };
+    assert!(doctor().is_empty(), "{:?}", doctor());
+    fs::set_permissions(dir.join("events").join(&name), fs::Permissions::from_mode(0o000)).unwrap();
+    let found = doctor();
+    assert_eq!(found.iter().map(|finding| &finding["kind"]).collect::<Vec<_>>(), ["quarantined"], "{found:?}");
+    as_it_stands(&dir, found[0]["hint"].as_str().unwrap());
+    assert!(doctor().is_empty(), "{:?}", doctor());
+}
+
 /// Both are refused; the one that git first got stays.
 #[test]
 fn quarantined_since_two_files_claim_one_id() {
@@ -305,6 +329,19 @@ fn misnamed() {
     cured("misnamed", |copy, names| {
         git(&copy.dir, ["mv", &format!("events/{}", names[1]), "events/odd name.jsonl"]);
     });
+}
+
+/// Story: what git has under the other name was told as gone, though it counts.
+#[test]
+fn misnamed_is_not_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let events = copy.dir.join("events");
+    fs::rename(events.join(copy.commit("a", 1)), events.join("odd name.jsonl")).unwrap();
+    let dir = copy.dir.clone();
+    drop(copy);
+    let found = findings(&dir);
+    assert_eq!(found.iter().map(|finding| &finding["kind"]).collect::<Vec<_>>(), ["misnamed"], "{found:?}");
 }
 
 #[test]

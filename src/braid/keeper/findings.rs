@@ -1,16 +1,19 @@
 //! What is worth a report, put together for an epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::told::{FilesTold, Told};
+use crate::braid::keeper::vanished::{file_of, vanished_events};
 use crate::dag::StaleRead;
 use crate::disk::quoted_name;
 use crate::epoch::Quarantined;
 use crate::index::Index;
-use crate::model::{Finding, FindingKind, Severity, TransactionId};
+use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
 
+/// How many refused files are looked into for events that have gone.
+const REFUSED_READ_MAX: usize = 100;
 /// How many writers of a stream that was read a finding names.
 const WRITERS_TOLD_MAX: usize = 3;
 
@@ -39,14 +42,23 @@ impl Keeper {
         findings.extend(self.edited_findings());
         findings.extend(self.memory.findings());
         findings.extend(self.log_findings.iter().cloned());
-        // Git was asked a while ago; what is back by now is known at once.
         let is_refused = |finding: &Finding| finding.file.as_ref().is_some_and(|file| files.is_refused(file));
-        findings.retain(|finding| finding.kind != FindingKind::Vanished || !(self.is_here(finding) || is_refused(finding)));
+        let holds_nameless = !files.quarantined.is_empty() && findings.iter().any(is_nameless) && self.is_nameless_refused(&files);
+        findings.retain(|finding| match finding.kind {
+            // Git was asked a while ago; what is back by now is known at once.
+            FindingKind::Vanished => !(self.is_here(finding) || is_refused(finding) || (holds_nameless && is_nameless(finding))),
+            // What cannot be read may say what it said first.
+            FindingKind::Edited => finding.file.as_ref().is_none_or(|file| self.roster.cure_of_denied(file).is_none()),
+            _ => true,
+        });
+        let is_versioned = self.memory.edited.is_empty() || self.is_versioned();
         let told = files.findings.clone().with(findings, |findings| {
             for finding in findings.iter_mut() {
-                let cure = finding.file.as_ref().and_then(|file| self.memory.cures.get(file));
-                if let (FindingKind::Quarantined | FindingKind::Edited, Some(cure)) = (finding.kind, cure) {
-                    finding.hint.clone_from(cure);
+                let Some(file) = &finding.file else { continue };
+                match (finding.kind, self.memory.cures.get(file)) {
+                    (FindingKind::Quarantined | FindingKind::Edited, Some(cure)) => finding.hint.clone_from(cure),
+                    (FindingKind::Edited, None) if !is_versioned => finding.hint = cure_by_backup(file),
+                    _ => {}
                 }
             }
             // Memory and git may both tell that a file has gone or was changed.
@@ -67,18 +79,34 @@ impl Keeper {
         })
     }
 
-    /// Whether the file that a finding is about is in the views.
+    /// Whether the transaction that a finding is about is in the views, under whatever name.
     fn is_here(&self, finding: &Finding) -> bool {
-        let transactions = &self.index.transactions;
-        let held = finding.transaction_id.and_then(|id| transactions.find_valid(id)).map(|tx| transactions.file_name(tx));
-        held.is_some() && held == finding.file
+        finding.transaction_id.is_some_and(|id| self.index.transactions.find_valid(id).is_some())
+    }
+
+    /// Whether refused files hold all events that have gone and of which no file is known, as to who reads everything anew.
+    fn is_nameless_refused(&self, files: &FilesTold) -> bool {
+        let vanished = vanished_events(&self.index, &self.store.forgotten().unwrap_or_default());
+        let mut nameless: BTreeSet<EventId> = vanished.into_keys().filter(|&id| file_of(&self.index, id).is_none()).collect();
+        for refused in files.quarantined.iter().take(REFUSED_READ_MAX) {
+            let text = self.store.load(&refused.file).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            for id in text.split(r#""event_id":""#).filter_map(|rest| rest.get(..36)?.parse().ok()) {
+                nameless.remove(&id);
+            }
+        }
+        nameless.is_empty()
+    }
+
+    /// Whether the store lies in a repository of git, as far as the disk tells.
+    fn is_versioned(&self) -> bool {
+        !matches!(self.store.git(), Ok(None))
     }
 
     /// A parent that is here and refused is brought back by nothing but what mends its file.
     fn dangling_findings(&self, files: &FilesTold) -> Vec<Finding> {
         let file_of = |parent: TransactionId| Some(format!("{parent}.jsonl")).filter(|file| files.is_refused(file));
         let hint = |parents: &[TransactionId]| match parents.iter().find_map(|&parent| file_of(parent)) {
-            Some(file) => self.memory.cures.get(&file).cloned().unwrap_or_else(|| self.cure_of_refused(&file)),
+            Some(file) => self.memory.cures.get(&file).cloned().unwrap_or_else(|| self.cure_of_refused(&file, self.is_versioned())),
             None => self.memory.parents.hint(parents),
         };
         dangling_findings(&self.index, |parent| file_of(parent).is_some(), hint)
@@ -103,6 +131,7 @@ impl Keeper {
     }
 
     fn quarantine_findings(&self, refused: &[Quarantined]) -> Vec<Finding> {
+        let is_versioned = refused.is_empty() || self.is_versioned();
         refused
             .iter()
             .map(|refused| Finding {
@@ -110,16 +139,17 @@ impl Keeper {
                 severity: Severity::Error,
                 transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
                 message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
-                hint: self.cure_of_refused(&refused.file),
+                hint: self.cure_of_refused(&refused.file, is_versioned),
                 file: Some(refused.file.clone()),
             })
             .collect()
     }
 
     /// What mends a refused file, before git was asked about it.
-    fn cure_of_refused(&self, file: &str) -> String {
+    fn cure_of_refused(&self, file: &str, is_versioned: bool) -> String {
         let by_git = || format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted_name(file));
-        self.roster.cure_of_denied(file).or_else(|| self.roster.cure_of_claim(file)).unwrap_or_else(by_git)
+        let cure = self.roster.cure_of_denied(file).or_else(|| self.roster.cure_of_claim(file));
+        cure.unwrap_or_else(|| if is_versioned { by_git() } else { cure_by_backup(file) })
     }
 
     /// Notes which of the new transactions carry a key that another one has.
@@ -183,6 +213,17 @@ impl Keeper {
         }
         findings
     }
+}
+
+/// Whether a finding tells of events that have gone and of which no file is known. What a sparse checkout leaves out is graver, what a
+/// branch has is less.
+fn is_nameless(finding: &Finding) -> bool {
+    (finding.kind, finding.severity) == (FindingKind::Vanished, Severity::Warning) && finding.file.is_none()
+}
+
+/// What gives a file its bytes back that no git has.
+fn cure_by_backup(file: &str) -> String {
+    format!("cp BACKUP/events/{name} events/{name}   # from a clone or a backup", name = quoted_name(file))
 }
 
 fn told_once(kind: FindingKind) -> bool {

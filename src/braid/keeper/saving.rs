@@ -432,7 +432,9 @@ impl Keeper {
             let transactions = &self.index.transactions;
             if transactions.is_present(number) {
                 let name = transactions.file_name(number);
-                if !self.store.stat(&name).is_ok_and(|stat| stamp(stat) == transactions.stamp(number)) {
+                let is_same = self.store.stat(&name).is_ok_and(|stat| stamp(stat) == transactions.stamp(number));
+                // Size and time do not tell whether it may still be read. Who follows the store reads it soon.
+                if !is_same || (self.verify && !self.store.may_read(&name)) {
                     self.pending.add(name);
                 }
             }
