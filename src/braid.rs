@@ -348,9 +348,6 @@ impl Braid {
     /// # Errors
     /// What the disk answered.
     pub fn refresh(&self) -> Result<Arc<Epoch>, Failure> {
-        // No hint tells a store that is not followed of what is another file under the inode of before.
-        let looked = self.at_keeper(|keeper, _| keeper.look_for_rewritten());
-        looked.ok_or_else(Failure::closed)?;
         let (reply, answer) = channel();
         self.inner.requests.send(Request::Refresh { reply }).map_err(|_| Failure::closed())?;
         answer.recv().map_err(|_| Failure::closed())??;

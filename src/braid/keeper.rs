@@ -340,7 +340,10 @@ impl Keeper {
                 // A listing does not tell of what was rewritten in place; its hint does.
                 self.drain_hints();
                 self.pending.add_everything();
-                let result = self.sit_git_out(Instant::now()).and_then(|()| self.look(shared, true));
+                let result = self.sit_git_out(Instant::now()).and_then(|()| {
+                    self.look_for_rewritten();
+                    self.look(shared, true)
+                });
                 let _ = reply.send(result);
             }
             Request::Look { taken } => {

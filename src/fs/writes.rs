@@ -340,7 +340,12 @@ impl Fs {
         self.may_append(caller)?;
         match &*directory {
             STAGING => self.staging()?.unlink(name),
-            _ => self.staging()?.forget_receipt(name.strip_suffix(receipt::ENDING).ok_or(Errno::ENOENT)?),
+            _ => {
+                let (staging, of) = (self.staging()?, name.strip_suffix(receipt::ENDING).ok_or(Errno::ENOENT)?);
+                // Else the receipt of what is on its way would stand there again.
+                staging.wait_verdict(of);
+                staging.forget_receipt(of)
+            }
         }
     }
 

@@ -159,6 +159,21 @@ fn a_second_save_is_told_and_makes_nothing() {
     mount.unmount();
 }
 
+/// The receipt of the newest one, which may be on its way.
+#[test]
+fn a_receipt_that_is_removed_right_after_a_second_transaction_of_its_name_stays_away() {
+    let (_store, mount) = desk();
+    for round in 0..10 {
+        let script =
+            format!("cp ../in.jsonl staging/k{round}.jsonl; cp ../other.jsonl staging/k{round}.jsonl; rm receipts/k{round}.jsonl.json");
+        bash(mount.path(), &script).ok();
+        assert!(!mount.list("receipts").contains(&format!("k{round}.jsonl.json")), "{round}");
+        bash(mount.path(), &format!("cp ../other.jsonl staging/k{round}.jsonl")).ok();
+    }
+    assert_eq!(mount.count("log.jsonl"), 31);
+    mount.unmount();
+}
+
 /// The kernel still knows the file that went with the refusal.
 #[test]
 fn what_is_saved_right_after_a_refused_second_save_is_a_file_of_its_own() {

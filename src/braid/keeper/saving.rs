@@ -446,7 +446,7 @@ impl Keeper {
 
     /// Looks for files of another size or time than they were taken in with, where no hint tells of them; one that stands beside the
     /// index is read again.
-    pub(in crate::braid) fn look_for_rewritten(&mut self) {
+    pub(super) fn look_for_rewritten(&mut self) {
         if self.follows() {
             return;
         }
