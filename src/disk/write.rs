@@ -36,7 +36,7 @@ impl Disk {
     /// Opens an existing file for reading and writing.
     pub fn open_file(&self, path: &Path) -> Result<DiskFile> {
         self.admit(Op::Read, path)?;
-        let file = OpenOptions::new().read(true).write(true).open(path).context(Op::Read, path)?;
+        let file = OpenOptions::new().read(true).write(true).open(path).context(Op::Write, path)?;
         Ok(DiskFile::new(self.clone(), path, file))
     }
 

@@ -44,6 +44,12 @@ fn an_append_to_the_store_of_another_user_says_what_is_denied() {
         assert!(refused.err.contains(part), "{part}: {}", refused.err);
     }
     assert!(!refused.err.contains("sync"), "{}", refused.err);
+    // All but the log is theirs, and a new replica id syncs it first: that it cannot be opened is no failed sync either.
+    bash(&store.path(), "chmod -R a+rwX . && chmod 644 index/ingestion.log && rm .eventcore/replica_id").ok();
+    let refused = bash_as_nobody(store.home(), &format!("echo '{draft}' | ./braidfs --store store append")).code(4);
+    for part in ["ingestion.log\" cannot be written: Permission denied", "chmod u+rw ", "(EACCES)"] {
+        assert!(refused.err.contains(part), "{part}: {}", refused.err);
+    }
 }
 
 /// Story: who had no room for the answer took it for a refusal, tried again, and committed twice.

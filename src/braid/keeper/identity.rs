@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::braid::AppendError;
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::commit::storage;
+use crate::disk;
 use crate::epoch::WriterState;
 use crate::model::{ReplicaId, TransactionId};
 use crate::store::{CommitLock, Followed, MintReason};
@@ -22,14 +23,19 @@ impl Keeper {
         let Some(reason) = taken_away.or_else(|| self.identity.must_mint(|id| transactions.find_valid(id).is_some())) else {
             return Ok(());
         };
-        self.log.sync().map_err(|error| self.sync_failed(&error))?;
+        self.log.sync().map_err(|error| self.unsynced(&error))?;
         let id = ReplicaId(Uuid::new_v4());
         tracing::info!(%id, ?reason, "a new replica id is minted");
         if let Err(error) = self.store.mint(lock, &mut self.identity, reason, id) {
-            return Err(if error.op.is_sync() { self.sync_failed(&error) } else { storage(&error) });
+            return Err(self.unsynced(&error));
         }
         self.mark_dirty();
         Ok(())
+    }
+
+    /// What was not made durable: writing stops only where a sync failed, and not what comes before it.
+    fn unsynced(&mut self, error: &disk::Error) -> AppendError {
+        if error.op.is_sync() { self.sync_failed(error) } else { storage(error) }
     }
 
     /// Keeps in mind that this was the last transaction under our replica id.
