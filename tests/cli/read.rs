@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use braidfs::braid::{Braid, OpenOptions};
+use braidfs::view::Node;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -232,6 +234,18 @@ fn no_hint_about_a_file_names_git_where_the_store_lies_in_no_repository() {
     on(&store, &["doctor", "--fix"]).code(1);
     let told = on(&store, &["status"]).ok().out;
     assert!(told.contains("edited: ") && told.matches("hint: cp BACKUP/").count() == 2 && !told.contains("git "), "{told}");
+}
+
+/// Story: the reason was dated 1970, though the file is not.
+#[test]
+fn why_a_file_in_a_cycle_is_refused_has_the_time_of_its_transaction() {
+    let mut store = TestStore::new();
+    let id = Uuid::from_u128(7);
+    store.transaction().id(id).parents([id]).created_at("2026-01-01T00:00:00+00:00").event("a", "T", json!(1)).write();
+    let braid = Braid::open(&store.path(), &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap();
+    let reason = braid.tree().find(&format!("quarantine/{id}.jsonl.reason")).and_then(Node::into_file).unwrap();
+    assert_eq!(reason.mtime_ns(), 1_767_225_600_000_000_000);
 }
 
 #[test]

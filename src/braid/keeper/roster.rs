@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::braid::keeper::told::{Counted, FilesTold};
 use crate::disk::{Stat, quoted_name};
 use crate::epoch::Quarantined;
+use crate::format::time::parse_rfc3339;
 use crate::index::Index;
 use crate::model::{Errno, Finding, FindingKind, Severity, TransactionId};
 
@@ -170,7 +171,7 @@ pub(in crate::braid) fn cyclic(index: &Index) -> impl Iterator<Item = Quarantine
     index.cyclic().iter().map(|&tx| Quarantined {
         file: index.transactions.file_name(tx),
         size: 0,
-        mtime_ns: 0,
+        mtime_ns: parse_rfc3339(&index.transactions.created_at(tx)).and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or(0),
         reason: format!("transaction \"{}\" stands in or behind a cycle of parents", index.transactions.id(tx)),
     })
 }
