@@ -102,7 +102,11 @@ fn missing_parents(epoch: &Epoch, bytes: &[u8]) -> Vec<String> {
 }
 
 pub(super) fn failure_of_lock(error: &LockError) -> Failure {
-    Failure::new(error.to_string(), "try again when it has ended")
+    match error {
+        LockError::Busy { .. } => Failure::busy(error.to_string(), "try again when it has ended"),
+        LockError::ReadOnly(_) => Failure::new(error.to_string(), ""),
+        LockError::Disk(error) => Failure { errno: error.errno(), ..Failure::new(error.to_string(), error.hint()) },
+    }
 }
 
 impl From<GitError> for Failure {

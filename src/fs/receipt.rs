@@ -240,7 +240,7 @@ impl Receipt {
         if self.more_conflicts > 0 {
             text += &format!("and {}: see forks/, or braidfs forks\n", counted(self.more_conflicts, "more conflict"));
         }
-        text + "Mend the file and save it again, whole: what arrived was kept, but who was told of the refusal while writing stopped there.\n"
+        text + "Mend the file and save it again as a whole. A program that was told of this while it wrote may not have written the rest.\n"
     }
 }
 

@@ -48,7 +48,7 @@ fn try_lock(disk: &Disk, path: &Path) -> crate::disk::Result<Option<LockGuard>> 
 /// Takes the lock of a store's writable daemon, waiting `patience` at most.
 pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
     let refused = |error: disk::Error| {
-        let or_read = if error.errno() == Errno::EROFS { "; or add --read-only" } else { "" };
+        let or_read = if matches!(error.errno(), Errno::EROFS | Errno::EACCES | Errno::EPERM) { "; or add --read-only" } else { "" };
         Error::new(error.to_string(), format!("{}{or_read}", error.hint()))
     };
     let disk = Disk::real().within(store).map_err(refused)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 use crate::disk::Disk;
 use crate::mount::attach::{FILE_SYSTEM, detach};
@@ -29,7 +30,10 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     };
     detach(&point, force).map_err(|errno| match errno {
         Errno::EBUSY => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
-        Errno::EPERM => Error::refused(format!("mount '{shown}' is another user's"), "ask that user, or root"),
+        // For others than root, the kernel says the one or the other of a mount that another user made.
+        Errno::EPERM | Errno::EINVAL if !geteuid().is_root() => {
+            Error::refused(format!("mount '{shown}' is another user's"), "ask that user, or root")
+        }
         _ => Error::new(format!("mount '{shown}' cannot be unmounted: {}", errno.desc()), ""),
     })?;
     if force {

@@ -401,7 +401,7 @@ impl Tree {
             }
             let (mut size, mut mtime_ns) = (found.size, found.mtime_ns);
             // Nothing is kept of a file that is valid by itself and stands in a cycle.
-            if (size, mtime_ns) == (0, 0)
+            if size == 0
                 && let Ok(stat) = self.epoch.store.stat(&found.file)
             {
                 (size, mtime_ns) = (stat.size, clamp(stat.mtime_ns));

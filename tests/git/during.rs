@@ -153,6 +153,8 @@ fn a_lock_that_a_killed_git_left_holds_nothing_up() {
     checkout.watcher.join().unwrap();
     assert!(dir.join(".git/index.lock").exists());
     let there = files(&dir);
-    assert_eq!(braidfs_on(&dir, &["log"], "").ok().out.lines().count(), there);
+    // The last one may be there in part.
+    let shown = braidfs_on(&dir, &["log"], "").ok().out.lines().count();
+    assert!(shown == there || shown + 1 == there, "{shown} of {there}");
     braidfs_on(&dir, &["append"], "{\"stream\":\"t\",\"type\":\"Counted\",\"data\":{\"n\":1}}\n").ok();
 }

@@ -247,7 +247,10 @@ impl Keeper {
             };
             // Of the first line nothing may change, also what no view shows.
             if !same || now.is_some_and(|good| good.header_sum != self.index.transactions.header_sum(number)) {
-                self.note_edit(name, Some(number), now);
+                // What cannot be read may say the same as before.
+                if !matches!(loaded, Loaded::Refused(_, None)) {
+                    self.note_edit(name, Some(number), now);
+                }
             }
             if !same {
                 self.roster.misnamed.remove(name);
