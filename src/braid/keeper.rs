@@ -49,7 +49,7 @@ use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::projections::Projections;
 use crate::braid::snapshots::Shelf;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
-use crate::disk::{Watch, WatchedDir};
+use crate::disk::{Holder, Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::model::Finding;
@@ -161,6 +161,8 @@ pub(super) struct Keeper {
     /// Whether the files could not be read: they are tried again, but not at once.
     is_hurt: bool,
     looking: Trouble,
+    /// Who held the lock when it was last looked.
+    holder: Option<Holder>,
     /// When it last did what nobody asks for.
     ticked: Instant,
     locking: Trouble,
@@ -220,6 +222,7 @@ impl Keeper {
             dirty: false,
             is_hurt: false,
             looking: Trouble::default(),
+            holder: None,
             ticked: Instant::now(),
             locking: Trouble::default(),
         })
@@ -396,6 +399,9 @@ impl Keeper {
             self.follow_log();
             self.follow_snapshots();
             self.look_at_git_lock();
+            if self.writer != WriterState::ReadOnly {
+                self.look_at_lock();
+            }
         }
         self.verify_some();
         self.look_and_log(shared);

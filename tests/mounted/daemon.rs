@@ -44,6 +44,26 @@ fn the_command_returns_once_the_mount_answers() {
     assert!(braidfs(["umount", text(&point)]).code(1).err.contains("nothing of braidfs"));
 }
 
+/// Also where nothing waits to be written.
+#[test]
+fn who_holds_the_lock_is_told_while_it_is_held() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    fs::write(mount.join("staging/x.jsonl"), EVENT).unwrap();
+    let state = || mount.read_json("status.json")["writer"].clone();
+    assert_eq!(state()["state"], "ready");
+    let lock = store.path().join(".lock");
+    let mut holder = std::process::Command::new("flock").args([text(&lock), "sleep", "60"]).spawn().unwrap();
+    eventually("the holder is told", || {
+        state()["lock_held_by"].as_str().is_some_and(|by| by.contains(&format!("process {}", holder.id())))
+    });
+    assert_eq!(state()["state"], "locked");
+    run("pkill", ["-P", &holder.id().to_string()]).ok();
+    holder.wait().unwrap();
+    eventually("nobody holds it", || state()["state"] == "ready");
+    mount.unmount();
+}
+
 /// A bind mount is another way to the same directory.
 #[test]
 fn a_mount_point_that_overlaps_its_store_by_another_way_is_refused() {

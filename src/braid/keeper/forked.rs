@@ -159,9 +159,9 @@ fn not_open(index: &Index, id: &str) -> Reason {
     let instead = if named.is_empty() { "nothing is open".to_owned() } else { format!("open now: {}", named.join("; ")) };
     let why = match &became {
         Some(became) if became.is_empty() => format!("conflict \"{id}\" is not open: it is closed"),
-        Some(_) => format!("conflict \"{id}\" is not open: another branch has changed it"),
+        Some(_) => format!("conflict \"{id}\" is not open: it has changed"),
         None if is_conflict_id(id) => {
-            format!("conflict \"{id}\" is not open: it is closed, another branch has changed it, or there never was one")
+            format!("conflict \"{id}\" is not open: it is closed, it has changed, or there never was one")
         }
         None => format!("no conflict \"{id}\" is known: its id would have {CONFLICT_LEN} hex digits"),
     };

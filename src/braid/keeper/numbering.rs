@@ -54,6 +54,17 @@ impl Keeper {
         }
     }
 
+    /// Looks who holds the lock where nothing is to be written; whoever holds it for a moment only is not told of.
+    pub(super) fn look_at_lock(&mut self) {
+        let holder = self.store.lock_holder().map(|(holder, _)| holder);
+        if holder.is_none() && matches!(self.writer, WriterState::Locked(_)) {
+            self.set_writer(WriterState::Ready);
+        } else if holder.is_some() && holder == self.holder {
+            self.note_lock_error(&LockError::Busy { store: self.store.dir().display().to_string(), holder: holder.clone() });
+        }
+        self.holder = holder;
+    }
+
     pub(super) fn note_lock_error(&mut self, error: &LockError) {
         match error {
             LockError::Busy { .. } => {

@@ -282,7 +282,7 @@ fn who_resolves_a_conflict_of_another_day_is_told_what_it_has_become() {
             [changed] => {
                 let refused = braid.check(&resolve).unwrap_err();
                 assert_eq!((refused.conflicts.as_slice(), refused.more_conflicts), (&now[..], 0), "{stream}");
-                let why = format!("another branch has changed it; open now: \"{}\" (streams \"{stream}\")", changed.conflict);
+                let why = format!("it has changed; open now: \"{}\" (streams \"{stream}\")", changed.conflict);
                 assert!(refused.reasons[0].message.ends_with(&why), "{refused}");
             }
             _ => {

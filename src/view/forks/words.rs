@@ -27,7 +27,7 @@ pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec
         let _ = write!(text, "\nAsked here at {}, somebody declined to settle it: {}\n", declined.at, spoken(&declined.reason));
     }
     for (place, fork) in report.streams.iter().take(FORKS_TOLD_MAX).enumerate() {
-        tell_fork(&mut text, fork, |branch| told(place, branch));
+        tell_fork(&mut text, fork, report.state, |branch| told(place, branch));
     }
     if report.streams.len() > FORKS_TOLD_MAX {
         let _ = write!(text, "\nAnd {}: see report.json.\n", counted(report.streams.len() - FORKS_TOLD_MAX, "more stream"));
@@ -35,7 +35,7 @@ pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec
     text += "\n## To resolve it\n\n";
     if report.state == ConflictState::Provisional {
         text += "The conflict is provisional: a parent of these histories is missing, and may tell that there is none. Find it first\n";
-        text += "(`braidfs verify`), or resolve it all the same with `braidfs reconcile --force`, as staging/ does not take it:\n\n";
+        text += "(`braidfs doctor`), or resolve it all the same with `braidfs reconcile --force`, as staging/ does not take it:\n\n";
         let _ = writeln!(text, "    braidfs reconcile --force {id}");
         return text;
     }
@@ -44,14 +44,16 @@ pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec
     let _ = writeln!(text, "    cp forks/{id}/resolution.json staging/.{id}");
     let _ = writeln!(text, "    ${{EDITOR:-vi}} staging/.{id}");
     let _ = writeln!(text, "    mv staging/.{id} staging/resolve-{id}.json");
-    text += "\n`braidfs reconcile` does the same. Until then, an append to one of these streams must state its version in \"expect\".\n";
+    text += "\n`braidfs reconcile` does the same, also where there is no staging/: in a read-only mount, and below at/.\n";
+    text += "Until then, an append to one of these streams must state its version in \"expect\".\n";
     text += "A conflict that another branch joins has a new name; then read it again.\n";
     text
 }
 
-fn tell_fork(text: &mut String, fork: &ForkReport, told: impl Fn(usize) -> Vec<(String, String)>) {
+fn tell_fork(text: &mut String, fork: &ForkReport, state: ConflictState, told: impl Fn(usize) -> Vec<(String, String)>) {
     let _ = write!(text, "\n## Stream {}\n\n{} in common", spoken(&fork.stream_id), counted(fork.base_version, "event"));
     match fork.fork_point.as_slice() {
+        [] if state == ConflictState::Provisional => text.push_str("; what else they have is not known while a parent is missing.\n"),
         [] => text.push_str("; the histories have no common past.\n"),
         points => {
             let _ = writeln!(text, ", up to {}.", points.join(", "));
