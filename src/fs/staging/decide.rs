@@ -46,20 +46,18 @@ impl Staging {
             return decided.map_or_else(|panic| resume_unwind(panic), drop);
         }
         let outcome = decided.as_ref().map_or_else(|_| self.refuse_for_bug(file), |outcome| *outcome);
-        let name = {
-            let mut inner = locked(&file.inner);
-            inner.decided(match outcome {
-                Outcome::Nothing => Phase::Open,
-                Outcome::Refused(_) => Phase::Refused,
-                Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + self.grace },
-            });
-            inner.name.clone()
-        };
+        // Who waits for the verdict finds no name that is about to go: what is saved under it then is a file of its own.
+        let name = locked(&file.inner).name.clone();
         if let (Outcome::SecondSave, Some(name)) = (outcome, name)
             && let Err(error) = self.remove(name.as_str(), file)
         {
             tracing::warn!(%error, name = name.as_str(), "a second save cannot be removed");
         }
+        locked(&file.inner).decided(match outcome {
+            Outcome::Nothing => Phase::Open,
+            Outcome::Refused(_) => Phase::Refused,
+            Outcome::Committed | Outcome::SecondSave => Phase::Committed { until: Instant::now() + self.grace },
+        });
         self.announce();
         decided.map_or_else(|panic| resume_unwind(panic), drop);
     }
