@@ -80,6 +80,7 @@ fn a_mount_point_that_overlaps_its_store_by_another_way_is_refused() {
         (store.path().parent().unwrap().to_owned(), way.clone(), "would hide its store"),
     ] {
         run("mount", ["--bind", text(&of), text(&way)]).ok();
+        let _ended = Background(&point);
         let said = refused(&point);
         run("umount", [text(&way)]).ok();
         assert!(said.contains(words), "{said}");
