@@ -14,6 +14,9 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// So many may be too old before it is looked.
 const CROWD_MIN: usize = 1024;
 
+/// So many sizes are kept of one thread. An answer tells fewer; only what all threads of another namespace are told adds up.
+const TOLD_MAX: usize = 4096;
+
 /// The sizes that the last answer to each thread told.
 #[derive(Default)]
 pub(super) struct Learned {
@@ -37,6 +40,9 @@ impl Learned {
         }
         let answer = self.by_thread.entry(thread).or_insert_with(|| Answer { at: now, told: Vec::new() });
         answer.at = now;
+        if answer.told.len() >= TOLD_MAX {
+            answer.told.clear();
+        }
         answer.told.push((ino, size));
     }
 
@@ -79,6 +85,8 @@ mod tests {
         learned.asks(8);
         learned.asks(0);
         assert_eq!(learned.unused(), HashMap::from([(1, 30), (3, 1)]));
+        (0..2 * TOLD_MAX as u64).for_each(|ino| learned.note(0, ino, 1));
+        assert!(learned.unused().len() <= TOLD_MAX + 1, "what nobody ends is bounded");
         learned.forget_old(Instant::now() + MOMENT);
         assert_eq!(learned.unused(), HashMap::new());
     }
