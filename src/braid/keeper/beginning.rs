@@ -155,8 +155,7 @@ impl Keeper {
             if self.pending.is_empty() {
                 break;
             }
-            let look = std::mem::take(&mut self.pending);
-            self.take_in(look, Some(shared))?;
+            self.take_in_pending(shared)?;
         }
         Ok(true)
     }
@@ -165,8 +164,7 @@ impl Keeper {
     pub(super) fn take_in_unwatched(&mut self, begun: Instant, shared: &Shared) -> Result<(), Failure> {
         let seen = self.hold.changed();
         self.pending.add_everything();
-        let look = std::mem::take(&mut self.pending);
-        self.take_in(look, Some(shared))?;
+        self.take_in_pending(shared)?;
         self.catch_up_unwatched(begun, seen, shared)
     }
 
@@ -184,8 +182,7 @@ impl Keeper {
             }
             seen = now;
             self.pending.add_everything();
-            let look = std::mem::take(&mut self.pending);
-            self.take_in(look, Some(shared))?;
+            self.take_in_pending(shared)?;
         }
         Ok(())
     }

@@ -154,8 +154,7 @@ impl Keeper {
         self.sit_git_out(begun)?;
         if self.is_watching() {
             if !self.pending.is_empty() {
-                let look = std::mem::take(&mut self.pending);
-                self.take_in(look, Some(shared))?;
+                self.take_in_pending(shared)?;
             }
         } else {
             self.take_in_unwatched(begun, shared)?;

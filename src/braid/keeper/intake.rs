@@ -60,6 +60,12 @@ struct Round {
 }
 
 impl Keeper {
+    /// Takes in what waits to be looked at.
+    pub(super) fn take_in_pending(&mut self, shared: &Shared) -> Result<(), Failure> {
+        let look = std::mem::take(&mut self.pending);
+        self.take_in(look, Some(shared))
+    }
+
     /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`. What the disk does not tell
     /// is looked for again.
     pub(in crate::braid) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
