@@ -69,6 +69,15 @@ impl Disk {
         Ok(Self { twin: self.twin.clone(), ground: Some(Arc::new(Ground { root: root.to_path_buf(), device, inode })) })
     }
 
+    /// Refuses to make what would lie in another directory than the one that it is for.
+    fn may_make(&self, op: Op, path: &Path) -> Result<()> {
+        if self.ground.as_ref().is_none_or(|ground| !path.starts_with(&ground.root) || ground.is_there()) {
+            return Ok(());
+        }
+        let gone = std::io::Error::new(std::io::ErrorKind::NotFound, "the store's directory is gone, or another one is in its place");
+        Err(Error::new(op, path, gone))
+    }
+
     /// Whether the directory that it is for is still where it was.
     #[must_use]
     pub fn is_at_home(&self) -> bool {

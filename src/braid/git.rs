@@ -30,6 +30,7 @@ pub use history::Said;
 pub use setup::{Lacks, Overruled, SETTINGS, Setting};
 pub use sparse::LeftOut;
 pub use stamp::GitStamp;
+pub use stash::POP_STASH;
 pub use status::{Change, State};
 pub use unfinished::{Operation, Unfinished};
 

@@ -385,6 +385,10 @@ impl Keeper {
 
     fn tick(&mut self, shared: &Shared) {
         self.ticked = Instant::now();
+        // Nothing of what is in its place is ours.
+        if let Err(failure) = self.is_at_home() {
+            return self.out_of_reach(&failure, shared);
+        }
         if self.follow && self.watch.is_none() {
             self.pending.add_everything();
         }
@@ -416,11 +420,8 @@ impl Keeper {
 
     fn look_and_log(&mut self, shared: &Shared) {
         match self.look(shared, false) {
-            Ok(()) => self.looking.end(),
-            Err(failure) => {
-                self.looking.meet("events could not be read; they are looked at again", failure);
-                self.is_hurt |= self.progress.failed;
-            }
+            Ok(()) => self.in_reach(shared),
+            Err(failure) => self.out_of_reach(&failure, shared),
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Restoration {
     pub restored: Vec<Restored>,
     /// Names that no commit has that git still knows.
     pub unknown: Vec<String>,
+    /// Names that `git stash pop` brings back, and that were not asked for by name: git pops no stash whose files are here.
+    pub stashed: BTreeSet<String>,
     /// What is here and counts as gone, since it is refused.
     pub refused: Vec<Quarantined>,
     /// How many events are gone of which no file is known, neither here nor to git.
@@ -44,7 +46,8 @@ impl Braid {
     /// Brings files back into `events/` from the newest commit, of any branch, that holds them, or else from what no branch has any more.
     ///
     /// Without names: everything that this replica has seen and has no more, what git's last commit has and `events/` has
-    /// not, and parents that are missing. Parents that are missing of what comes back come back with it. A file that is there is left alone.
+    /// not, and parents that are missing, but for what the newest stash took. Parents that are missing of what comes back come back
+    /// with it. A file that is there is left alone.
     ///
     /// # Errors
     /// If git gives no answer, or the store cannot be written.
@@ -54,7 +57,8 @@ impl Braid {
         let named = || (names.iter().map(|name| file_name(name)).collect(), 0);
         let (wanted, unnamed) = if names.is_empty() { gone(&git, &epoch)? } else { named() };
         let (missing, here): (BTreeSet<String>, BTreeSet<String>) = wanted.into_iter().partition(|name| is_gone(&epoch, name));
-        let (mut restoration, files) = find(&git, &epoch, missing)?;
+        let stashed = if names.is_empty() && !missing.is_empty() { git.stashed()? } else { BTreeSet::new() };
+        let (mut restoration, files) = find(&git, &epoch, missing, &stashed)?;
         restoration.refused = epoch.quarantined.iter().filter(|refused| here.contains(&refused.file)).cloned().collect();
         restoration.unnamed = unnamed;
         let store = &self.inner.store;
@@ -66,8 +70,9 @@ impl Braid {
     }
 }
 
-/// Finds files in git, and the parents that they name and that are missing too, and so on; with what is to be written.
-fn find(git: &Program, epoch: &Epoch, missing: BTreeSet<String>) -> Result<(Restoration, Files), GitError> {
+/// Finds files in git, and the parents that they name and that are missing too, and so on; with what is to be written. What is stashed
+/// is left where it is.
+fn find(git: &Program, epoch: &Epoch, missing: BTreeSet<String>, stashed: &BTreeSet<String>) -> Result<(Restoration, Files), GitError> {
     let mut known = git.last_said_by(&missing)?;
     let mut has_asked_for_all = false;
     let (mut restoration, mut files, mut asked) = (Restoration::default(), Vec::new(), missing.clone());
@@ -75,7 +80,9 @@ fn find(git: &Program, epoch: &Epoch, missing: BTreeSet<String>) -> Result<(Rest
     while !next.is_empty() {
         let (mut round, mut blobs) = (Vec::new(), Vec::new());
         for name in next {
-            if let Some(Said { commit, blob }) = known.remove(&name) {
+            if stashed.contains(&name) {
+                restoration.stashed.insert(name);
+            } else if let Some(Said { commit, blob }) = known.remove(&name) {
                 round.push(Restored { name, commit });
                 blobs.push(blob);
             } else {

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
+use crate::braid::git::POP_STASH;
 use crate::braid::{Braid, Forget, Forgotten, Restoration};
 use crate::disk::{Disk, quoted_name};
 use crate::epoch::Quarantined;
@@ -18,8 +19,8 @@ const NAMED_MAX: usize = 10;
 ///
 /// Each file comes from the newest commit, of any branch, that holds it, or else from a commit that no branch has any more: one
 /// that git reset or an aborted rebase took, or that was fetched last. Without names: everything that this replica has seen
-/// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing.
-/// It ends with 1 where something could not be brought back, and says why.
+/// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing, but
+/// for what the newest stash has: git pops no stash whose files are here. It ends with 1 where something could not be brought back, and says why.
 ///
 /// What comes back brings the parents with it that are missing too. A file that is there is left alone.
 ///
@@ -58,6 +59,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         session.out.json(&json!({
             "restored": restored.collect::<Vec<_>>(),
             "unknown": restoration.unknown,
+            "stashed": restoration.stashed,
             "refused": refused.collect::<Vec<_>>(),
             "unnamed": restoration.unnamed,
         }))?;
@@ -73,7 +75,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 
 /// What could not be brought back, and why.
 fn left(restoration: &Restoration) -> Option<Failure> {
-    let Restoration { unknown, refused, unnamed, .. } = restoration;
+    let Restoration { unknown, stashed, refused, unnamed, .. } = restoration;
     let mut reasons = Vec::new();
     if !unknown.is_empty() {
         reasons.push(format!("git knows no commit that has {}: {}", counted(unknown.len(), "file"), some_of(unknown)));
@@ -83,6 +85,9 @@ fn left(restoration: &Restoration) -> Option<Failure> {
         reasons.push(format!("{are_gone} in no file that git knows"));
     }
     let is_lacking = !reasons.is_empty();
+    if !stashed.is_empty() {
+        reasons.push(counted_as(stashed.len(), "file is in git's newest stash", "files are in git's newest stash"));
+    }
     reasons.extend(are_here(refused));
     let mut reasons = reasons.into_iter();
     let mut failure = Failure::new(Kind::Refused, reasons.next()?);
@@ -90,6 +95,9 @@ fn left(restoration: &Restoration) -> Option<Failure> {
     if is_lacking {
         failure = failure.hint("fetch from where they may be: git fetch --all, or git fetch CLONE; then run it again");
         failure = failure.hint("acknowledge what nobody has any more: braidfs restore --forget --all");
+    }
+    if !stashed.is_empty() {
+        failure = failure.hint(POP_STASH);
     }
     Some(with_cure_of_refused(failure, refused))
 }

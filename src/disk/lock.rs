@@ -36,7 +36,16 @@ impl Disk {
         self.admit(Op::Lock, path)?;
         for _ in 0..ATTEMPTS_MAX {
             // Not truncated: the time of its last change tells when eventcore-fs opened it.
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).context(Op::Lock, path)?;
+            let mut options = OpenOptions::new();
+            options.truncate(false).write(true);
+            let file = match options.open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.may_make(Op::Lock, path)?;
+                    options.create(true).open(path)
+                }
+                opened => opened,
+            }
+            .context(Op::Lock, path)?;
             match fs4::FileExt::try_lock(&file) {
                 Ok(()) => {}
                 Err(fs4::TryLockError::WouldBlock) => return Ok(None),

@@ -183,10 +183,7 @@ impl Disk {
             return self.admit(Op::Stat, path);
         }
         self.admit(Op::CreateDir, path)?;
-        if self.ground.as_ref().is_some_and(|ground| path.starts_with(&ground.root)) && !self.is_at_home() {
-            let gone = io::Error::new(io::ErrorKind::NotFound, "the store's directory is gone, or another one is in its place");
-            return Err(Error::new(Op::CreateDir, path, gone));
-        }
+        self.may_make(Op::CreateDir, path)?;
         fs::create_dir_all(path).context(Op::CreateDir, path)?;
         self.note(|model| model.create_dirs(path));
         Ok(())

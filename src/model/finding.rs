@@ -34,6 +34,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    OutOfReach "out-of-reach"
     Quarantined "quarantined"
     Healed "healed"
     Dangling "dangling"

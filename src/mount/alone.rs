@@ -77,6 +77,15 @@ pub fn end(disk: &Disk, store: &Path) {
     }
 }
 
+/// Waits until a store's writable daemon has ended, `patience` at most.
+pub fn wait_for_end(disk: &Disk, store: &Path, patience: Duration) {
+    let (path, start) = (path_of(store), Instant::now());
+    // Without its file, as where the store was moved away, it cannot be known, and none is made.
+    while disk.stat(&path).is_ok() && start.elapsed() < patience && !matches!(disk.try_lock(&path), Ok(Some(_)) | Err(_)) {
+        std::thread::sleep(PAUSE);
+    }
+}
+
 fn path_of(store: &Path) -> PathBuf {
     Layout::new(store.to_path_buf()).private().join("daemon.lock")
 }

@@ -45,7 +45,7 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     }
     if !mounted.read_only {
         // The daemon holds this until the last commit is done. One that hangs is left to itself.
-        drop(alone::lock(&mounted.source, GRACE));
+        alone::wait_for_end(&disk, &mounted.source, GRACE);
     }
     Ok(())
 }

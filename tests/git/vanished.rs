@@ -492,7 +492,10 @@ fn what_a_stash_took_is_brought_back_by_popping_it() {
         let mut anew: Vec<&str> = told.map(|finding| finding["hint"].as_str().unwrap()).collect();
         anew.sort_unstable();
         assert_eq!(anew, [restore.as_str(), pop, pop]);
-        braidfs(&dir, &["restore", &kept]).ok();
+        let restored = braidfs(&dir, &["restore"]).code(1);
+        assert!(restored.out.ends_with("1 file is back\n"), "{}", restored.out);
+        assert!(restored.err.contains("2 files are in git's newest stash\n"), "{}", restored.err);
+        assert!(restored.err.ends_with(&format!("  hint: {pop}\n")), "{}", restored.err);
         run_with(Command::new("bash").arg("-ec").arg(pop).current_dir(&dir), b"").ok();
         eventually("all is back", || copy.text("log.jsonl") == whole);
         assert!(hints().is_empty());

@@ -7,6 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::{GitError, Program};
 use crate::disk::shown_name;
 
+/// What brings back what the newest stash took; git pops nothing over a file that was restored.
+pub const POP_STASH: &str = "git stash pop   # brings back all that the newest stash took";
+
 impl Program {
     /// The files of `events/` that the newest stash took away, so that `git stash pop` brings them back: untracked ones, which are its third
     /// parent, and those that had only been added.

@@ -118,6 +118,7 @@ impl Keeper {
             tracing::error!(%failure, "the store could not be read; it is tried again");
             Failure { message: format!("the store's files cannot be read: {failure}"), ..failure }
         };
+        self.note_out_of_reach(&why);
         *shared.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
         self.give_up_waiting(shared);
     }

@@ -31,6 +31,8 @@ pub(in crate::braid) struct Memory {
     /// What the store's disk lacks, tried once.
     pub(super) lacks: Vec<Finding>,
     git_lock: Vec<Finding>,
+    /// Why the files cannot be looked at, as long as that lasts.
+    pub(super) out_of_reach: Option<Finding>,
     /// Drafts that nobody has handed in.
     pub(in crate::braid) drafts: Vec<Finding>,
     /// What the last survey found.
@@ -54,7 +56,8 @@ impl Memory {
 
     /// Everything remembered that is worth a report now; the files that were changed are not among it.
     pub(in crate::braid) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
-        self.vanished.findings.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
+        let lasting = self.out_of_reach.iter().chain(&self.vanished.findings);
+        lasting.chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
     }
 }
 

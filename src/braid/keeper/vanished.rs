@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::braid::git::{Elsewhere, GitError, Oid, Program};
+use crate::braid::git::{Elsewhere, GitError, Oid, POP_STASH, Program};
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::eventless::{Eventless, file_of_transaction};
 use crate::braid::keeper::load;
@@ -336,8 +336,7 @@ fn findings(
         let hint = if in_git.nowhere.contains(&file) {
             "braidfs restore --forget --all   # acknowledges it: no commit has it; or git fetch CLONE, from a clone that has it".to_owned()
         } else if in_git.stashed.contains(&file) {
-            // Git pops nothing over a file that was restored.
-            "git stash pop   # brings back all that the newest stash took".to_owned()
+            POP_STASH.to_owned()
         } else {
             format!("braidfs restore {}", quoted_name(&file))
         };

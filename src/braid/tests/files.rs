@@ -167,9 +167,14 @@ fn files_that_cannot_be_listed_are_an_error_until_they_can() {
         assert!(failure.hint.contains("dmesg"), "{}", failure.hint);
     }
     assert!(braid.append(draft(&event("s", 2))).is_err());
+    let told = &braid.epoch().findings[0];
+    assert_eq!((told.kind, told.severity), (FindingKind::OutOfReach, Severity::Error));
+    assert!(told.message.contains("events\" cannot be listed: Input/output error"), "{}", told.message);
+    assert!(told.hint.contains("dmesg"), "{}", told.hint);
     twin.heal();
     let epoch = braid.wait(|epoch| epoch.progress.ready, Duration::from_secs(60)).unwrap();
     assert_eq!((epoch.index.transactions.valid_count(), epoch.progress.failed), (1, false));
+    braid.wait(|epoch| epoch.findings.is_empty(), Duration::from_secs(60)).unwrap();
     append(&braid, &event("s", 2));
     assert_eq!(text(&braid.tree(), "feed.jsonl").lines().count(), 2);
 }
