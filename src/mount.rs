@@ -20,6 +20,7 @@ mod signals;
 mod table;
 mod tend;
 mod umount;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -33,11 +33,21 @@ impl Disk {
 #[must_use]
 pub fn ignores_hangup() -> bool {
     const SIGHUP_BIT: u64 = 1;
-    let mask = |status: String| {
-        let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?.trim().to_owned();
-        u64::from_str_radix(&line, 16).ok()
-    };
-    fs::read_to_string("/proc/self/status").ok().and_then(mask).is_some_and(|ignored| ignored & SIGHUP_BIT != 0)
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| signals(&status, "SigIgn:") & SIGHUP_BIT != 0)
+}
+
+/// Whether a signal waits for a thread that the thread does not hold back; false where its state cannot be read, as of one that is not
+/// visible from here, which has the number 0.
+#[must_use]
+pub fn has_signal(thread: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{thread}/status"));
+    status.is_ok_and(|status| (signals(&status, "SigPnd:") | signals(&status, "ShdPnd:")) & !signals(&status, "SigBlk:") != 0)
+}
+
+/// A set of signals of `/proc/<pid>/status`, a bit each.
+fn signals(status: &str, name: &str) -> u64 {
+    let set = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(name)?.trim(), 16).ok());
+    set.unwrap_or_default()
 }
 
 /// The CPU time of this process till now, of all its threads.

@@ -4,8 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno as FuseErrno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
@@ -491,9 +490,14 @@ impl Filesystem for Shell {
                 reply.ok();
             });
         };
-        let (fs, lock) = (Arc::clone(&self.fs), Lock { kind, pid });
-        let work = move || answer!(reply, lock_patiently(&fs, ino.0, owner.0, lock, sleep), () => reply.ok());
-        self.locking.run(Box::new(move || guarded("setlk", work)));
+        guarded("setlk", || {
+            let waiting = sleep.then(|| self.waits.begin(&self.fs, request.pid(), ino.0, owner.0));
+            let granted = move |result| {
+                drop(waiting);
+                answer!(reply, result, () => reply.ok());
+            };
+            self.fs.lock(ino.0, owner.0, Lock { kind, pid }, sleep, Box::new(granted));
+        });
     }
 
     fn bmap(&self, request: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
@@ -562,22 +566,6 @@ impl Filesystem for Shell {
 /// The room on the store's own file system: what is mounted has none of its own.
 fn room(store: &Path) -> Result<nix::sys::statvfs::Statvfs, Errno> {
     nix::sys::statvfs::statvfs(store).map_err(|error| Errno::from_raw(error as i32))
-}
-
-/// Locks; one who waits is interrupted every second: the kernel cannot tell us that it was killed, and until it is answered it stays.
-fn lock_patiently(fs: &Fs, ino: u64, owner: u64, lock: Lock, wait: bool) -> Result<(), Errno> {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    const PAUSE: Duration = Duration::from_millis(5);
-    let start = Instant::now();
-    loop {
-        let (tell, told) = channel();
-        fs.lock(ino, owner, lock, false, Box::new(move |result| tell.send(result).unwrap_or_default()));
-        match told.try_recv().unwrap_or(Err(Errno::EIO)) {
-            Err(Errno::EAGAIN) if wait && start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-            Err(Errno::EAGAIN) if wait => return Err(Errno::EINTR),
-            answer => return answer,
-        }
-    }
 }
 
 fn xattr(reply: ReplyXattr, value: &[u8], size: u32) {

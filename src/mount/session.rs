@@ -20,6 +20,7 @@ use crate::mount::park::Parking;
 use crate::mount::shell::{Shell, settle};
 use crate::mount::signals::Signals;
 use crate::mount::tend::Tending;
+use crate::mount::waits::Waits;
 
 /// Threads that take requests from the kernel.
 const THREADS: usize = 4;
@@ -33,7 +34,6 @@ pub struct Session {
     queue: Arc<Queue>,
     parking: Arc<Parking>,
     waiting: Arc<Parking>,
-    locking: Arc<Parking>,
     folding: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
@@ -52,13 +52,13 @@ impl Session {
         // Not for children: one that outlives the mount (a fold at work) would keep the daemon waiting.
         let (alive, held) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
-        let [parking, waiting, locking, folding] = std::array::from_fn(|_| Arc::new(Parking::default()));
+        let [parking, waiting, folding] = std::array::from_fn(|_| Arc::new(Parking::default()));
         let shell = Shell {
             fs: Arc::clone(fs),
             queue: Arc::clone(queue),
             parking: Arc::clone(&parking),
             waiting: Arc::clone(&waiting),
-            locking: Arc::clone(&locking),
+            waits: Waits::default(),
             folding: Arc::clone(&folding),
             store: attachment.source.to_path_buf(),
             arrivals: Arrivals::default(),
@@ -76,7 +76,6 @@ impl Session {
             queue: Arc::clone(queue),
             parking,
             waiting,
-            locking,
             folding,
             tending: Arc::default(),
             threads: Vec::new(),
@@ -166,7 +165,6 @@ impl Session {
         }
         self.parking.end();
         self.waiting.end();
-        self.locking.end();
         self.folding.end();
         self.tending.end();
         self.queue.end();

@@ -14,6 +14,7 @@ use crate::model::Errno;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
+use crate::mount::waits::Waits;
 
 /// For how long an answer to a commit waits for the notices of its views.
 pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ pub struct Shell {
     pub(super) queue: Arc<Queue>,
     pub(super) parking: Arc<Parking>,
     pub(super) waiting: Arc<Parking>,
-    pub(super) locking: Arc<Parking>,
+    pub(super) waits: Waits,
     pub(super) folding: Arc<Parking>,
     pub(super) store: PathBuf,
     pub(super) arrivals: Arrivals,

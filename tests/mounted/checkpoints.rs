@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::mount::Mount;
-use crate::support::run::{bash, braidfs};
+use crate::support::run::{bash, braidfs, run};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
@@ -65,9 +66,24 @@ fn flock_on_a_checkpoint_is_its_leadership() {
     let mut waiter = Command::new("flock");
     let mut waiter =
         waiter.args(["checkpoints/mail", "cat", "checkpoints/mail"]).current_dir(mount.path()).stdout(Stdio::piped()).spawn().unwrap();
+    // A signal that it handles, or holds back, is no end of its wait.
+    let script = "import fcntl, signal, sys\nsignal.signal(signal.SIGUSR1, lambda *_: print('handled', flush=True))\n\
+                  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])\nprint('waits', flush=True)\n\
+                  with open('checkpoints/mail') as file:\n    fcntl.flock(file, fcntl.LOCK_EX)\n    print('leads')\n";
+    let mut signalled = Command::new("python3");
+    let signalled = signalled.args(["-c", script]).current_dir(mount.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    for signal in ["-USR2", "-USR1"] {
+        run("kill", [signal, &signalled.id().to_string()]).ok();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(waiter.try_wait().unwrap().is_none(), "it waits as long as it takes");
     holder.stdin.take().unwrap().write_all(b"go on\n").unwrap();
     assert_eq!(String::from_utf8(holder.wait_with_output().unwrap().stdout).unwrap(), "got\n4\n");
     assert!(waiter.wait().unwrap().success());
+    let signalled = signalled.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&signalled.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&signalled.stdout), "waits\nhandled\nleads\n");
     eventually("the lead is free", || lead() == 0);
     // A dead holder loses it; one outside the mount keeps those inside out.
     let mut killed = Command::new("flock");
