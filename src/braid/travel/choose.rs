@@ -6,6 +6,8 @@ use crate::braid::keeper::numbered::{self, SharedHistory};
 use crate::braid::travel::{TravelError, When};
 use crate::epoch::Epoch;
 use crate::format::time::parse_rfc3339;
+use crate::index::Index;
+use crate::index::feed::Slot;
 use crate::index::history::{Unknown, came_by};
 
 /// The numbers of the chosen transactions in canonical order; but for an epoch, whose parents may have come late, nothing chosen lacks
@@ -25,7 +27,9 @@ pub(super) fn choose(when: &When, present: &Epoch, history: &SharedHistory, in_g
             Err(TravelError::Beyond { what: "sequence number", asked: seq_nr, last: present.feed_shown })
         }
         When::SeqNr(seq_nr) => {
-            let had = |event: u32| (1..=seq_nr).contains(&u64::from(index.events.seq_nr(event)));
+            // What left and returned has another number by now, and had this one before.
+            let returned = returned(index, seq_nr);
+            let had = |event: u32| (1..=seq_nr).contains(&u64::from(index.events.seq_nr(event))) || returned.contains(&event);
             Ok(with_ancestors(present, |tx| transactions.events(tx).any(had)))
         }
         When::Epoch(number) => {
@@ -44,6 +48,21 @@ pub(super) fn choose(when: &When, present: &Epoch, history: &SharedHistory, in_g
         // Settled by git.
         When::Revision(_) => Ok(Vec::new()),
     }
+}
+
+/// The events that are here and had a number up to this one which is gone.
+fn returned(index: &Index, seq_nr: u64) -> HashSet<u32> {
+    let mut returned = HashSet::new();
+    for seq in index.feed.gone_upto(seq_nr) {
+        if let Some(Slot::Gone(id)) = index.feed.items.get(seq - 1).map(|item| index.feed.slot(item)) {
+            let is_here = |event: u32| {
+                let tx = index.events.transaction(event);
+                index.transactions.is_valid(tx) && index.transactions.events(tx).any(|its| its == event)
+            };
+            returned.extend(index.events.find(id, &index.pack, is_here));
+        }
+    }
+    returned
 }
 
 /// The transactions that fulfil `is`, and their ancestors: a clock that ran ahead or a merge without events loses nobody a parent.

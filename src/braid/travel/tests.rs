@@ -125,6 +125,21 @@ fn a_sequence_number_names_what_was_here_then() {
     assert_eq!(past(&braid, &format!("seq:{last}")), fresh(&files(&dir, all_names(&dir))));
     assert!(matches!(braid.at(&format!("seq:{}", last + 1)), Err(TravelError::Beyond { .. })));
     assert_eq!(past(&braid, "seq:0"), fresh(&[]));
+    // What left and returned had its old number, and what has not returned is not here.
+    let (first, second) = (epoch.index.order.iter_from(0).next().unwrap(), epoch.index.order.iter_from(0).nth(1).unwrap());
+    let [first, second] = [first, second].map(|tx| dir.join("events").join(epoch.index.transactions.file_name(tx)));
+    let numbers = [3, 7, last].map(|number| format!("seq:{number}"));
+    let before = numbers.each_ref().map(|when| past(&braid, when));
+    let away = dir.join("away");
+    fs::rename(&first, &away).unwrap();
+    braid.refresh().unwrap();
+    fs::rename(&away, &first).unwrap();
+    braid.refresh().unwrap();
+    assert!(braid.epoch().feed_shown > last);
+    assert_eq!(numbers.each_ref().map(|when| past(&braid, when)), before);
+    fs::remove_file(second).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(past(&braid, &numbers[2]), fresh(&files(&dir, all_names(&dir))));
 }
 
 #[test]
