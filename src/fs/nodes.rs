@@ -31,6 +31,8 @@ pub struct Held {
     pub since: u64,
     /// The file itself, once its name stands for another one.
     pub pinned: Option<Arc<dyn Content>>,
+    /// How that goes on, while this is told.
+    pub coming: Option<Arc<dyn Content>>,
 }
 
 /// The table of the inodes that the kernel holds.
@@ -93,7 +95,7 @@ impl Nodes {
             if !is_told(&identity) {
                 self.untold.insert(number);
             }
-            Held { identity, lookups: 0, since: self.came, pinned: None }
+            Held { identity, lookups: 0, since: self.came, pinned: None, coming: None }
         });
         held.lookups = held.lookups.saturating_add(1);
         number
@@ -121,6 +123,20 @@ impl Nodes {
     pub fn pin(&mut self, number: u64, file: Arc<dyn Content>) {
         if let Some(held) = self.held.get_mut(&number) {
             held.pinned.get_or_insert(file);
+        }
+    }
+
+    /// Shows the bytes with which the file of an inode goes on, and its size as before.
+    pub fn begin_going_on(&mut self, number: u64, file: Arc<dyn Content>) {
+        if let Some(held) = self.held.get_mut(&number) {
+            held.coming = Some(file);
+        }
+    }
+
+    /// Shows how the pinned file of an inode goes on.
+    pub fn go_on(&mut self, number: u64, file: Arc<dyn Content>) {
+        if let Some(held) = self.held.get_mut(&number) {
+            (held.pinned, held.coming) = (Some(file), None);
         }
     }
 

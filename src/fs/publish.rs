@@ -50,7 +50,14 @@ pub struct Again {
 /// How a held inode fares from one tree to the next.
 enum Fate {
     Same,
-    Grown { from: u64 },
+    Grown {
+        from: u64,
+    },
+    /// Its name stands for another file, and it goes on all the same.
+    Continued {
+        from: u64,
+        file: Arc<dyn Content>,
+    },
     Touched,
     Replaced,
 }
@@ -66,7 +73,7 @@ impl Change {
     /// The bytes that the kernel must drop where a file has grown.
     fn old_end(&self) -> Option<Notice> {
         match self.fate {
-            Fate::Grown { from } => Some(Notice::Bytes { ino: self.ino, from }),
+            Fate::Grown { from } | Fate::Continued { from, .. } => Some(Notice::Bytes { ino: self.ino, from }),
             _ => None,
         }
     }
@@ -123,6 +130,9 @@ impl Fs {
         held.dedup_by_key(|(ino, _)| *ino);
         let mut changes = self.changes(&held, &old, &*tree, &listings);
         let mut states = displaced_states(&held, &*old.sizes, &*tree);
+        for (ino, file) in continued(&changes) {
+            locked(&self.nodes).begin_going_on(ino, Arc::clone(file));
+        }
         self.show(Shown { bytes: Arc::clone(&tree), ..old.clone() });
         changes.iter().filter_map(Change::old_end).for_each(|notice| tell(&notice));
         {
@@ -138,6 +148,9 @@ impl Fs {
                     nodes.pin(change.ino, file);
                 }
             }
+            for (ino, file) in continued(&changes) {
+                nodes.go_on(ino, Arc::clone(file));
+            }
             self.show(Shown { serial: old.serial + 1, sizes: Arc::clone(&tree), bytes: tree });
         }
         shown();
@@ -149,7 +162,7 @@ impl Fs {
     /// The ends of files that have grown before who learned of them has made use of that.
     fn unused_ends(&self, changes: &[Change]) -> Vec<Notice> {
         let unused = locked(&self.learned).unused();
-        let grown = changes.iter().filter(|change| matches!(change.fate, Fate::Grown { .. }));
+        let grown = changes.iter().filter(|change| change.old_end().is_some());
         grown.filter_map(|Change { ino, .. }| Some(Notice::Bytes { ino: *ino, from: *unused.get(ino)? })).collect()
     }
 
@@ -188,20 +201,33 @@ impl Fs {
             let path = &*held.identity.path;
             // What a state is now nobody knows before it is folded: each call asks.
             let is_state = !held.identity.directory && is_folded(path);
-            if held.pinned.is_some() || self.is_own_path(path) || is_state {
+            if self.is_own_path(path) || is_state {
+                continue;
+            }
+            let change = |fate| Change { ino: *ino, identity: held.identity.clone(), since: held.since, fate };
+            if let Some(pinned) = &held.pinned {
+                if !is_past(path) {
+                    changes.extend(going_on(&**pinned, path, new).map(change));
+                }
                 continue;
             }
             // A moment is looked up anew by whoever comes, and stays readable for whoever has it: looking through all that were ever
             // asked for would make each of them anew. Only listings that the kernel keeps are told of.
             if is_past(path) {
                 if self.manner.read_only && held.identity.directory && moves(path) {
-                    changes.push(Change { ino: *ino, identity: held.identity.clone(), since: held.since, fate: Fate::Touched });
+                    changes.push(change(Fate::Touched));
                 }
                 continue;
             }
             let fate = self.fate(&held.identity, &*old.sizes, new, listings);
+            if matches!(fate, Fate::Replaced)
+                && let Some(Node::File(file)) = old.sizes.find(path)
+                && file.incarnation() == held.identity.incarnation
+            {
+                changes.extend(going_on(&*file, path, new).map(change));
+            }
             if !matches!(fate, Fate::Same) {
-                changes.push(Change { ino: *ino, identity: held.identity.clone(), since: held.since, fate });
+                changes.push(change(fate));
             }
         }
         changes
@@ -229,7 +255,7 @@ impl Fs {
         match change.fate {
             Fate::Same => None,
             Fate::Touched if change.identity.directory => Some(self.listing_notice(change.ino)),
-            Fate::Touched | Fate::Grown { .. } => Some(Notice::Attributes { ino: change.ino }),
+            Fate::Touched | Fate::Grown { .. } | Fate::Continued { .. } => Some(Notice::Attributes { ino: change.ino }),
             Fate::Replaced => {
                 let (directory, name) = split(&change.identity.path)?;
                 Some(Notice::Name { parent: self.directory_number(directory), name: name.to_owned() })
@@ -282,6 +308,20 @@ impl Fs {
         notices.dedup();
         notices
     }
+}
+
+/// How a file goes on whose name stands for another one in a tree, if there is more of it.
+fn going_on(file: &dyn Content, path: &str, new: &dyn Tree) -> Option<Fate> {
+    let Some(Node::File(next)) = new.find(path) else { return None };
+    let from = file.size();
+    file.continued_by(&*next).filter(|file| file.size() > from).map(|file| Fate::Continued { from, file })
+}
+
+fn continued(changes: &[Change]) -> impl Iterator<Item = (u64, &Arc<dyn Content>)> {
+    changes.iter().filter_map(|change| match &change.fate {
+        Fate::Continued { file, .. } => Some((change.ino, file)),
+        _ => None,
+    })
 }
 
 /// The states that may be others from now on, for those who have them open; folds nothing.

@@ -1,5 +1,6 @@
 //! The views and the braid as what a file system shows and commits to.
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -82,6 +83,15 @@ impl Content for view::File {
 
     fn xattrs(&self) -> Vec<(String, Vec<u8>)> {
         view::File::xattrs(self)
+    }
+
+    fn continued_by(&self, next: &dyn Content) -> Option<Arc<dyn Content>> {
+        let next = next.as_any()?.downcast_ref()?;
+        Some(Arc::new(view::File::continued_by(self, next)?))
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 }
 

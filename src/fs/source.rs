@@ -1,5 +1,6 @@
 //! What the file system shows and where drafts go: the seam to the rows below, so that tests can stand in for them.
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -82,6 +83,16 @@ pub trait Content: Send + Sync {
 
     /// The extended attributes: name and value.
     fn xattrs(&self) -> Vec<(String, Vec<u8>)>;
+
+    /// This file as it goes on although its name stands for `next` now: with every byte that it had. None for one that has ended.
+    fn continued_by(&self, _next: &dyn Content) -> Option<Arc<dyn Content>> {
+        None
+    }
+
+    /// What goes on in another file of its kind.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
 }
 
 /// Whether a path is that of a directory of states, or leads below one: what stands there is folded by whoever asks, which may take long.

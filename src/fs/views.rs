@@ -163,7 +163,7 @@ impl Fs {
     pub(super) fn held(&self, ino: u64) -> Result<Held, Errno> {
         if ino == ROOT {
             let identity = Identity { path: "".into(), incarnation: 0, directory: true };
-            return Ok(Held { identity, lookups: 1, since: 0, pinned: None });
+            return Ok(Held { identity, lookups: 1, since: 0, pinned: None, coming: None });
         }
         locked(&self.nodes).find(ino).cloned().ok_or(Errno::ENOENT)
     }
@@ -202,6 +202,9 @@ impl Fs {
             return Err(Errno::EISDIR);
         }
         self.known(&held.identity.path)?;
+        if let Some(file) = held.coming {
+            return Ok(file);
+        }
         if let Some(file) = held.pinned.as_ref().filter(|_| is_folded(&held.identity.path)) {
             return Ok(Arc::clone(file));
         }

@@ -13,6 +13,9 @@ use crate::model::EventId;
 
 use uuid::Uuid;
 
+/// Incarnations of one numbering have the same bits above these.
+const NUMBERING_SHIFT: u32 = 20;
+
 /// Set in an item whose event is gone; the rest is its place among the ids of the gone.
 const GONE: u32 = 1 << 31;
 
@@ -39,10 +42,16 @@ pub enum Slot {
 }
 
 impl Feed {
-    /// An empty feed for which the name now stands.
+    /// An empty feed for which the name now stands: its numbers are given anew.
     #[must_use]
-    pub fn of_incarnation(incarnation: u32) -> Self {
-        Self { incarnation, ..Self::default() }
+    pub fn anew(&self) -> Self {
+        Self { incarnation: (self.incarnation >> NUMBERING_SHIFT).wrapping_add(1) << NUMBERING_SHIFT, ..Self::default() }
+    }
+
+    /// Whether an event that both have has the same number in both.
+    #[must_use]
+    pub fn has_numbers_of(&self, other: &Self) -> bool {
+        self.incarnation >> NUMBERING_SHIFT == other.incarnation >> NUMBERING_SHIFT
     }
 
     /// The largest number given.

@@ -34,7 +34,7 @@ impl File {
     /// The same under a name that stands for another file whenever it begins elsewhere.
     #[must_use]
     pub(super) fn renewed(mut self, start: u64) -> Self {
-        self.incarnation = self.incarnation.wrapping_add(start.wrapping_mul(1 << 20));
+        self.incarnation = self.incarnation.wrapping_add(start.wrapping_mul(1 << 32));
         self
     }
 
@@ -78,6 +78,13 @@ impl File {
     #[must_use]
     pub fn grows(&self) -> bool {
         matches!(self.content, Content::Lines(_))
+    }
+
+    /// A file of the feed as it goes on although its name stands for `next` now; none for one that has ended.
+    #[must_use]
+    pub fn continued_by(&self, next: &Self) -> Option<Self> {
+        let lines = self.lines()?.continued_by(next.lines()?)?;
+        Some(Self { content: Content::Lines(lines), incarnation: self.incarnation, ..next.clone() })
     }
 
     /// When its last event was written, in nanoseconds since 1970.

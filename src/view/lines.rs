@@ -58,6 +58,21 @@ impl Lines {
         self
     }
 
+    /// A feed as it goes on where its name stands for `next` now: lines that were shown stay as they were, also those of events that are
+    /// gone by now, and those of `next` follow. None where the two have not the same numbers, or for what is no feed.
+    #[must_use]
+    pub fn continued_by(&self, next: &Self) -> Option<Self> {
+        let (shown, index) = (self.items.len(), &next.epoch.index);
+        let is_feed = [self, next].iter().all(|lines| lines.numbers == Numbers::SeqNr && lines.epoch.past.is_none());
+        if !is_feed || next.items.len() < shown || !index.feed.has_numbers_of(&self.epoch.index.feed) {
+            return None;
+        }
+        let mut items = self.items.clone();
+        let more: Vec<u32> = next.items.iter_from(shown).collect();
+        items.splice(shown, &more, |item| index.feed_weight(item));
+        Some(Self { epoch: Arc::clone(&next.epoch), items, ..self.clone() })
+    }
+
     /// How many lines there are.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -52,7 +52,7 @@ until it is renamed, and is removed after 24 hours without use. A name is commit
 `at/` of a git revision needs a git repository, which `git init` in the store makes. Also here: `checkpoints/` (a number a reader),
 `snapshots/` (saved states), `views/` (folds of your own), `quarantine/` (files that do not count).
 
-`tail -f` on an ordered view stops at a merge that re-orders it; `tail -F` starts again; `feed.jsonl` shows each event once.
+`tail -f` on an ordered view stops at a merge that re-orders it; `tail -F` starts again; `feed.jsonl` shows each event once, and once more what left and returned.
 Programs that watch by inotify see no change that is made elsewhere: use `braidfs watch`, or `tail -f`.
 `grep -r` from here reads each event several times; `grep -r … streams/` reads it once.
 

@@ -66,6 +66,43 @@ fn tail_f_of_the_feed_shows_every_event_once() {
     mount.unmount();
 }
 
+/// Git takes events away and brings them back: in a file that was open before they stay as they were shown, and come once more.
+#[test]
+fn tail_f_of_the_feed_goes_on_over_events_that_leave_and_return() {
+    for mode in ["--log-file=/dev/null", "--no-cache"] {
+        let mut store = TestStore::new();
+        let files: Vec<String> = (0..3).map(|n| format!("{}.jsonl", store.transaction().event("a", "T", json!(n)).write())).collect();
+        let (events, away) = (store.events_dir(), store.home().join("away"));
+        let mount = Mount::options(&store.path()).arg(mode).start();
+        let (whole, tails) = (Follower::tail(&mount, &["-f", "feed.jsonl"]), Follower::tail(&mount, &["-f", "feed/after/1.jsonl"]));
+        let follows = |numbers: std::ops::RangeInclusive<u64>| {
+            for n in numbers {
+                for tail in [&whole, &tails].into_iter().filter(|_| n > 1).chain((n == 1).then_some(&whole)) {
+                    let line = tail.next();
+                    assert_eq!((&line["seq_nr"], &line["event_type"]), (&json!(n), &json!("T")), "{mode:?}");
+                }
+            }
+        };
+        follows(1..=3);
+        let gone = || mount.read("feed.jsonl").matches("\"gone\":true").count();
+        for round in 0..3 {
+            let before = gone();
+            fs::rename(events.join(&files[1]), &away).unwrap();
+            eventually("it is gone", || gone() > before);
+            fs::rename(&away, events.join(&files[1])).unwrap();
+            follows(4 + 2 * round..=4 + 2 * round);
+            store.transaction().event("b", "T", json!(round)).write();
+            follows(5 + 2 * round..=5 + 2 * round);
+        }
+        // Something comes while something goes.
+        fs::rename(events.join(&files[1]), &away).unwrap();
+        store.transaction().event("b", "T", json!(9)).write();
+        follows(10..=10);
+        drop((whole, tails));
+        assert!(mount.unmount().success());
+    }
+}
+
 #[test]
 fn tail_capital_f_begins_anew_when_the_order_changes_and_never_shows_a_mix() {
     let (mut store, ids) = TestStore::forked();

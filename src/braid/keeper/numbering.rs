@@ -8,7 +8,7 @@ use crate::braid::keeper::Keeper;
 use crate::disk;
 use crate::epoch::WriterState;
 use crate::index::Index;
-use crate::index::feed::{Feed, Slot};
+use crate::index::feed::Slot;
 use crate::model::{Errno, EventId, Finding, FindingKind, ReplicaId, Severity};
 use crate::store::{CommitLock, LockError, LogError, LogProblem, Refreshed};
 
@@ -162,7 +162,7 @@ impl Keeper {
             }
         }
         if before.latest() > 0 {
-            self.index.feed = Feed::of_incarnation(before.incarnation + 1);
+            self.index.feed = before.anew();
             self.mark_dirty();
         }
         self.feed_shown = 0;
