@@ -111,6 +111,9 @@ impl Error {
             Errno::EPERM => "run it as the user whom it belongs to, or let this one at it: ls -ld, lsattr -d",
             Errno::EIO => "the disk fails: see what the kernel says (dmesg), and copy what can still be read elsewhere",
             Errno::ENOSPC | Errno::EDQUOT => "make room",
+            Errno::EMFILE => "let it have more files open: ulimit -n",
+            Errno::ENFILE => "the system has too many files open: close some programs",
+            Errno::ENOMEM => "the system has no memory left: close some programs",
             Errno::EROFS => "the file system is read-only: see why (findmnt), and mount it writable",
             _ => "check the directory's permissions and its disk",
         };

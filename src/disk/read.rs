@@ -127,7 +127,8 @@ impl Disk {
         opened.and_then(|file| read_whole(file, bytes)).context(Op::Read, path)
     }
 
-    /// Opens a directory whose files are read by name: that spares the kernel the way there for each of them.
+    /// Opens a directory whose files are read by name, which spares the kernel the way there for each of them, or whose names are to
+    /// be made durable: who has no descriptor left then fails before there are any.
     pub fn open_dir(&self, path: &Path) -> Result<OpenDir> {
         self.admit(Op::Read, path)?;
         let handle = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path).context(Op::Read, path)?;
@@ -241,7 +242,7 @@ impl Disk {
     }
 }
 
-/// A directory whose files are read by name.
+/// An open directory.
 #[derive(Debug)]
 pub struct OpenDir {
     disk: Disk,
@@ -252,6 +253,16 @@ pub struct OpenDir {
 }
 
 impl OpenDir {
+    /// Makes the names in it durable, or those of the directory that has its name by now.
+    pub fn sync(&self) -> Result<()> {
+        self.disk.admit_sync(Op::SyncDir, &self.path)?;
+        self.disk.for_real(|| self.handle.sync_all()).context(Op::SyncDir, &self.path)?;
+        self.disk.note(|model| model.sync_dir(&self.path));
+        let facts = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let is_there = |named| self.handle.metadata().is_ok_and(|held| facts(held) == facts(named));
+        if fs::metadata(&self.path).is_ok_and(is_there) { Ok(()) } else { self.disk.open_dir(&self.path)?.sync() }
+    }
+
     /// As [`Disk::read_into`], of an entry that [`Disk::list`] gave.
     pub fn read_into(&self, shown: &str, bytes: &mut Vec<u8>) -> Result<Stat> {
         if self.disk.twin.is_some() {

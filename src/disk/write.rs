@@ -120,13 +120,9 @@ impl Disk {
         }
     }
 
-    /// Makes the names in a directory durable.
+    /// Makes the names in a directory durable. One that cannot be opened is no failed sync: nothing was lost.
     pub fn sync_dir(&self, dir: &Path) -> Result<()> {
-        self.admit_sync(Op::SyncDir, dir)?;
-        let handle = File::open(dir).context(Op::SyncDir, dir)?;
-        self.for_real(|| handle.sync_all()).context(Op::SyncDir, dir)?;
-        self.note(|model| model.sync_dir(dir));
-        Ok(())
+        self.open_dir(dir)?.sync()
     }
 
     /// Opens the file system of `path`, so that all that is written to it from now on can be synced at once.

@@ -21,8 +21,12 @@ pub trait Ledger: Send + Sync {
     fn report(&self, findings: Vec<Finding>);
 }
 
-/// What helps where the fault was ours.
-pub const TRY_AGAIN: &str = "try again under this name (touch does): nothing is committed twice";
+/// How the file that lies under `from` in `staging/` is tried again as `name`, where the fault was ours.
+#[must_use]
+pub fn try_again(from: &str, name: &str) -> String {
+    let how = if from == name { "touch does".to_owned() } else { format!("mv {from} {name}") };
+    format!("try again under this name ({how}): nothing is committed twice")
+}
 
 /// Why nothing was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +43,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// It as reasons for a receipt.
+    /// It as reasons for a receipt; `again` says how that is tried again where the fault was ours.
     #[must_use]
-    pub fn into_rejection(self) -> Rejection {
+    pub fn into_rejection(self, again: impl Into<String>) -> Rejection {
         match self {
             Self::Rejected(rejection) => rejection,
-            Self::Error { errno, message } => Rejection::whole(errno, message, TRY_AGAIN),
+            Self::Error { errno, message } => Rejection::whole(errno, message, again),
         }
     }
 }

@@ -221,7 +221,9 @@ impl Receipt {
     /// The refusal in plain words.
     #[must_use]
     pub fn words(&self) -> String {
-        let mut text = format!("{} was not committed:\n", self.name);
+        // The machine's fault, and not the file's.
+        let is_uncertain = self.attempt.is_some();
+        let mut text = format!("{} was not committed{}:\n", self.name, if is_uncertain { ", or it is not certain" } else { "" });
         for why in &self.reasons {
             let place = match (why.line, why.column) {
                 (Some(line), Some(column)) => format!("line {line}, column {column}: "),
@@ -239,6 +241,9 @@ impl Receipt {
         }
         if self.more_conflicts > 0 {
             text += &format!("and {}: see forks/, or braidfs forks\n", counted(self.more_conflicts, "more conflict"));
+        }
+        if is_uncertain {
+            return text;
         }
         text + "Mend the file and save it again as a whole. A program that was told of this while it wrote may not have written the rest.\n"
     }

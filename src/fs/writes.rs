@@ -191,7 +191,7 @@ impl Fs {
         match appended {
             Ok(_) => Ok(()),
             Err(failure) => {
-                let rejection = failure.into_rejection();
+                let rejection = failure.into_rejection("write the line again");
                 tracing::info!(errno = %rejection.errno(), reason = %rejection, "a write to append is refused");
                 Err(rejection.errno())
             }

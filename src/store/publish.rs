@@ -31,7 +31,7 @@ pub enum WriteError {
         published: Published,
     },
     /// A sync failed: what the kernel then holds is unknown, so nothing may be written until the program is started anew.
-    #[error("{source}; writing stops until a restart")]
+    #[error("{source}; {}; this process writes nothing more until it is started anew", .source.hint())]
     SyncFailed {
         /// What failed.
         #[source]
@@ -154,9 +154,12 @@ impl Group<'_> {
     /// # Errors
     /// `EEXIST` when a name is taken. An error says what is there; `tmp/` is clean.
     pub fn publish(mut self) -> Result<(), WriteError> {
+        let disk = self.store.disk();
+        let directory =
+            disk.in_dir(&self.events, || disk.open_dir(&self.events)).map_err(|error| WriteError::of(error, Published::First(0)))?;
         let moved = self.sync().and_then(|()| self.rename());
         if self.renamed > 0 {
-            let synced = self.store.disk().sync_dir(&self.events);
+            let synced = directory.sync();
             synced.map_err(|error| WriteError::of(error, Published::Uncertain(self.renamed)))?;
         }
         moved.map_err(|error| WriteError::of(error, Published::First(self.renamed)))

@@ -40,14 +40,14 @@ fn an_append_to_the_store_of_another_user_says_what_is_denied() {
     fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_braidfs"), store.home().join("braidfs")).unwrap();
     let refused = bash_as_nobody(store.home(), &format!("echo '{draft}' | ./braidfs --store store append")).code(4);
-    for part in [".lock\" cannot be locked: Permission denied", "chmod u+rw ", "(EACCES)"] {
+    for part in [".lock\" cannot be locked: Permission denied", "chmod u+rw "] {
         assert!(refused.err.contains(part), "{part}: {}", refused.err);
     }
     assert!(!refused.err.contains("sync"), "{}", refused.err);
     // All but the log is theirs, and a new replica id syncs it first: that it cannot be opened is no failed sync either.
     bash(&store.path(), "chmod -R a+rwX . && chmod 644 index/ingestion.log && rm .eventcore/replica_id").ok();
     let refused = bash_as_nobody(store.home(), &format!("echo '{draft}' | ./braidfs --store store append")).code(4);
-    for part in ["ingestion.log\" cannot be written: Permission denied", "chmod u+rw ", "(EACCES)"] {
+    for part in ["ingestion.log\" cannot be written: Permission denied", "chmod u+rw "] {
         assert!(refused.err.contains(part), "{part}: {}", refused.err);
     }
 }

@@ -438,7 +438,10 @@ fn a_failed_sync_ends_writing_and_not_reading() {
     assert_eq!(errno(mount.append(&event("a", 1))), libc::EROFS);
     assert!(!mishap.take_back());
     assert_eq!(errno(mount.append(&event("a", 2))), libc::EROFS, "and from then on");
-    assert_eq!(mount.read_json("status.json")["writer"]["state"], "failed");
+    let writer = mount.read_json("status.json")["writer"].clone();
+    assert_eq!(writer["state"], "failed");
+    let why = writer["error"].as_str().unwrap();
+    assert!(why.ends_with("; this process writes nothing more until it is started anew") && why.contains("dmesg"), "{why}");
     assert_eq!(mount.count("log.jsonl"), 1);
     mount.unmount();
     let again = mishap.mount(&store.path());

@@ -135,7 +135,7 @@ impl Keeper {
     /// The same for what writes no transaction, and so needs no identity.
     pub(in crate::braid) fn enter_quietly(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
         if let WriterState::Failed(why) = &self.writer {
-            let message = format!("writing has stopped since a sync failed: {why}; restart to write again");
+            let message = format!("writing has stopped since a sync failed: {why}");
             return Err(AppendError::Storage { errno: Errno::EROFS, message });
         }
         let begun = Instant::now();
@@ -282,18 +282,14 @@ impl Keeper {
         if matches!(error, WriteError::SyncFailed { .. }) {
             self.set_writer(WriterState::Failed(error.to_string()));
         }
-        let durable = match error.published() {
-            Published::First(count) => count,
-            Published::Uncertain(_) => 0,
+        let (named, how) = match error.published() {
+            Published::First(count) => (count, "is durable all the same, as"),
+            Published::Uncertain(count) => (count, "counts, and may be gone after a loss of power:"),
         };
         self.pending.add_everything();
         let message = error.to_string();
         for (at, one) in prepared.into_iter().enumerate() {
-            let message = if at < durable {
-                format!("{message}; this transaction is durable as events/{} all the same", one.name)
-            } else {
-                message.clone()
-            };
+            let message = if at < named { format!("{message}; this transaction {how} events/{}", one.name) } else { message.clone() };
             done.push((one.reply, Err(AppendError::Storage { errno: error.errno(), message })));
         }
     }

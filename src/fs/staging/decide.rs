@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker, is_nothing, parse_draft};
-use crate::fs::ledger::{Failure, TRY_AGAIN};
+use crate::fs::ledger::{Failure, try_again};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
 use crate::fs::staging::{Phase, Staged, Staging, Told, VERDICT_WAIT_MAX, commit_kind};
@@ -71,7 +71,9 @@ impl Staging {
         };
         let begun = self.receipt_on_disk(&name).filter(|receipt| receipt.state == Verdict::Pending);
         let receipt = begun.unwrap_or_else(|| Receipt::pending(name.as_str(), size, sha256_hex(&bytes), None));
-        self.refuse(receipt, &Rejection::whole(Errno::EIO, "a bug in braidfs ended the attempt", TRY_AGAIN))
+        let from = receipt.attempt.as_ref().map_or_else(|| receipt.name.clone(), |attempt| attempt.from.clone());
+        let again = try_again(&from, &receipt.name);
+        self.refuse(receipt, &Rejection::whole(Errno::EIO, "a bug in braidfs ended the attempt", again))
     }
 
     fn decide_content(&self, file: &Staged, settle: impl FnOnce()) -> Outcome {
@@ -139,7 +141,10 @@ impl Staging {
         let pending = Receipt { attempt: Some(attempt), ..receipt };
         if let Err(errno) = self.save(&pending) {
             let receipt = Receipt { attempt: None, ..pending };
-            return self.refuse(receipt, &Rejection::whole(errno, "receipt cannot be written", "make room, then touch the file"));
+            let is_full = matches!(errno, Errno::ENOSPC | Errno::EDQUOT);
+            let first = if is_full { "make room" } else { "see what keeps the store's tmp/ from being written" };
+            let again = format!("{first}, then {}", try_again(from.as_str(), &receipt.name));
+            return self.refuse(receipt, &Rejection::whole(errno, "receipt cannot be written", again));
         }
         match self.ledger.append(draft) {
             Ok(committed) => {
@@ -151,7 +156,10 @@ impl Staging {
                 Outcome::Committed
             }
             // What failed on our side may be written all the same: the next attempt has the same event ids.
-            Err(failure @ Failure::Error { .. }) => self.refuse(pending, &failure.into_rejection()),
+            Err(failure @ Failure::Error { .. }) => {
+                let again = try_again(from.as_str(), &pending.name);
+                self.refuse(pending, &failure.into_rejection(again))
+            }
             Err(Failure::Rejected(rejection)) => self.refuse(Receipt { attempt: None, ..pending }, &rejection),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::format::draft::parse_draft;
-use crate::fs::ledger::Failure;
+use crate::fs::ledger::{Failure, try_again};
 use crate::fs::locked;
 use crate::fs::receipt::{Receipt, State as Verdict, sha256_hex};
 use crate::fs::staging::decide::name_events;
@@ -134,7 +134,7 @@ impl Staging {
             }
             Err(failure) => {
                 let attempt = receipt.attempt.clone().filter(|_| matches!(failure, Failure::Error { .. }));
-                self.refuse(Receipt { attempt, ..receipt.clone() }, &failure.into_rejection());
+                self.refuse(Receipt { attempt, ..receipt.clone() }, &failure.into_rejection(try_again(from, &receipt.name)));
                 false
             }
         }

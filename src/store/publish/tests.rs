@@ -116,6 +116,20 @@ fn directories_that_were_removed_are_made_again() {
     }
 }
 
+/// A moment without descriptors loses nothing, and nothing has its name yet.
+#[test]
+fn a_directory_that_cannot_be_opened_is_no_failed_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, twin) = faulty(dir.path());
+    twin.fail(Op::Read, 0, Some(1), Errno::EMFILE);
+    let error = publish(&store, &files(&["a.jsonl"])).unwrap_err();
+    assert!(matches!(error, WriteError::Failed { published: Published::First(0), .. }), "{error}");
+    assert_eq!(error.errno(), Errno::EMFILE);
+    assert!(error.to_string().ends_with("; let it have more files open: ulimit -n"), "{error}");
+    assert!(listed(&store).is_empty() && tmp_is_empty(&store));
+    publish(&store, &files(&["a.jsonl"])).unwrap();
+}
+
 #[test]
 fn a_failed_sync_is_told_apart() {
     for (op, published, names) in [

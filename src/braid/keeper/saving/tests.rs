@@ -121,7 +121,8 @@ fn a_start_from_a_base_looks_at_the_same_few_files_whatever_the_size_of_the_stor
         let (looks, few) = looks_of_a_start(20, read_only);
         let (more, many) = looks_of_a_start(20 + MORE, read_only);
         assert_eq!(more, looks);
-        assert!(looks.len() <= 38, "{looks:?}");
+        // Two of them open a directory to sync it.
+        assert!(looks.len() <= 40, "{looks:?}");
         assert!(looks.iter().all(|(_, name)| !name.starts_with("events/")), "{looks:?}");
         let is_listing = |look: &&(Op, String)| **look == (Op::List, "events".to_owned());
         assert_eq!(looks.iter().filter(is_listing).count(), 1, "{looks:?}");
