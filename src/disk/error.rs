@@ -132,6 +132,12 @@ impl Error {
         format!("chmod {mode} {path}   # or run it as the user whom it belongs to: ls -ld {path}")
     }
 
+    /// Whether it was the process or the system that lacked something for a moment, which tells nothing of what lies at the path.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self.errno(), Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EINTR)
+    }
+
     /// Whether nothing lies at the path.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -52,6 +52,8 @@ struct Fault {
     /// Operations that then fail; none for all.
     times: Option<usize>,
     errno: Errno,
+    /// The end of the path that it is about; empty for every path.
+    path: PathBuf,
 }
 
 impl Twin {
@@ -94,7 +96,7 @@ impl Twin {
             state.keep_outcomes();
             state.ops.push((op, path.to_path_buf()));
         }
-        match state.faults.iter_mut().filter(|fault| fault.op == op).find_map(Fault::strike) {
+        match state.faults.iter_mut().filter(|fault| fault.op == op && path.ends_with(&fault.path)).find_map(Fault::strike) {
             Some(errno) => failed(errno),
             None => Ok(()),
         }
@@ -116,7 +118,12 @@ impl Twin {
 
     /// Fails operations of a kind, after `spared` more of them, `times` times or for ever.
     pub fn fail(&self, op: Op, spared: usize, times: Option<usize>, errno: Errno) {
-        self.state().faults.push(Fault { op, spared, times, errno });
+        self.state().faults.push(Fault { op, spared, times, errno, path: PathBuf::new() });
+    }
+
+    /// Fails operations of a kind on what lies at a path below the root, for ever.
+    pub fn fail_at(&self, op: Op, path: &Path, errno: Errno) {
+        self.state().faults.push(Fault { op, spared: 0, times: None, errno, path: path.to_path_buf() });
     }
 
     /// Takes back every fault that was ordered.

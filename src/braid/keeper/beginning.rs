@@ -131,7 +131,7 @@ impl Keeper {
         }
         let seen = self.hold.changed();
         let (came, went) = self.begin(self.from_scratch)?;
-        self.take_in_these(came, went, Some(shared));
+        self.take_in_these(came, went, Some(shared))?;
         let is_whole = if self.is_watching() {
             self.catch_up_with_hints(shared)?
         } else {

@@ -57,6 +57,8 @@ struct Round {
     entered: Vec<u32>,
     /// Files to look at again since another one went.
     again: BTreeSet<String>,
+    /// Why the last of those that could not be read was not.
+    unread: Option<Failure>,
 }
 
 impl Keeper {
@@ -76,12 +78,13 @@ impl Keeper {
             self.pending.add_everything();
             self.pending.names.extend(look.names);
         })?;
-        self.take_in_these(came, went, shared);
-        Ok(())
+        self.take_in_these(came, went, shared)
     }
 
-    /// Reads what came and forgets what went.
-    pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: Option<&Shared>) {
+    /// Reads what came and forgets what went. What could not be read waits to be looked at again: without it nothing may be written, and
+    /// nothing be shown as all that is there.
+    pub(super) fn take_in_these(&mut self, mut came: Vec<String>, went: Vec<String>, shared: Option<&Shared>) -> Result<(), Failure> {
+        let mut unread = None;
         let span = tracing::info_span!("take_in", came = count(came.len()), went = count(went.len()), events = Empty, duration_us = Empty);
         let _entered = span.enter();
         let (begun, events_before) = (Instant::now(), self.index.events.len());
@@ -115,11 +118,13 @@ impl Keeper {
             }
             self.touched.extend(linked.touched);
             came = round.again.into_iter().collect();
+            unread = round.unread.or(unread);
         }
         self.progress.of = self.progress.done;
         self.counters.take_in.add(begun.elapsed());
         span.record("events", count(self.index.events.len() - events_before));
         span.record("duration_us", micros(begun));
+        unread.map_or(Ok(()), Err)
     }
 
     fn depart(&mut self, names: Vec<String>, round: &mut Round) {
@@ -225,6 +230,10 @@ impl Keeper {
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
                 Loaded::Nothing => self.note_unless_gone(name),
+                Loaded::Unread(error) => {
+                    self.pending.add(name.clone());
+                    round.unread = Some(Failure { errno: error.errno(), message: error.to_string(), hint: error.hint() });
+                }
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
@@ -249,7 +258,7 @@ impl Keeper {
             let (now, same) = match loaded {
                 Loaded::Good(good, _) => (Some(&**good), self.is_same(number, good)),
                 Loaded::Refused(..) => (None, false),
-                Loaded::Nothing => continue,
+                Loaded::Nothing | Loaded::Unread(_) => continue,
             };
             // Of the first line nothing may change, also what no view shows.
             if !same || now.is_some_and(|good| good.header_sum != self.index.transactions.header_sum(number)) {
@@ -405,6 +414,7 @@ fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {
         Ok(_) => Loaded::Nothing,
         // A socket cannot be opened at all.
         Err(error) if error.is_not_found() || error.errno() == Errno::ENXIO => Loaded::Nothing,
+        Err(error) if error.is_shortage() => Loaded::Unread(error),
         Err(error) => Loaded::Refused(error.to_string(), None),
     }
 }

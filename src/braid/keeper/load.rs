@@ -1,6 +1,6 @@
 //! From the bytes of a file to what the index takes in.
 
-use crate::disk::Stat;
+use crate::disk::{self, Stat};
 use crate::format::binary::Binary as _;
 use crate::format::lines::render_tail;
 use crate::format::transaction::{self, Healing, Oddity, OddityKind};
@@ -33,6 +33,8 @@ pub(in crate::braid) struct LoadedEvent {
 pub(super) enum Loaded {
     Good(Box<Good>, Stat),
     Refused(String, Option<Stat>),
+    /// It could not be looked at for want of something that has nothing to do with it: what it says is to be read again.
+    Unread(disk::Error),
     /// Nothing that is read: gone since it was named, or no regular file.
     Nothing,
 }

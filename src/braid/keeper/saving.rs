@@ -466,7 +466,7 @@ impl Keeper {
             let name = self.index.transactions.file_name(number);
             let same = match self.store.load(&name) {
                 Ok((bytes, stat)) => matches!(load(&bytes, stat), Loaded::Good(good, _) if self.is_unchanged(number, &good)),
-                Err(_) => false,
+                Err(error) => error.is_shortage(),
             };
             if !same {
                 self.pending.add(name);

@@ -155,6 +155,53 @@ fn one_draft_delivered_on_two_clones_is_reported() {
     assert!(!kinds(&braid).contains(&FindingKind::DeliveredTwice));
 }
 
+/// A moment without descriptors tells nothing of a file: for want of one it was refused until somebody touched it, and an append that
+/// expected what it held was taken.
+#[test]
+fn a_file_that_cannot_be_read_for_a_moment_is_no_refused_one() {
+    let (_temp, dir) = store();
+    let expects = "{\"expect\":{\"s\":\"none\"}}\n";
+    let (_other, other) = store();
+    let name = format!("events/{}.jsonl", append(&open(&other, false), &event("s", 1)).transaction_id);
+    for (follow, errno) in [(true, Errno::EMFILE), (false, Errno::ENFILE), (true, Errno::ENOMEM)] {
+        let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+        let options = OpenOptions { follow, disk, ..OpenOptions::default() };
+        let braid = Braid::open(&dir, &options).unwrap();
+        braid.wait_ready().unwrap();
+        twin.fail_at(crate::disk::Op::Read, Path::new(&name), errno);
+        fs::copy(other.join(&name), dir.join(&name)).unwrap();
+        if follow {
+            let epoch = braid.wait(|epoch| !epoch.findings.is_empty(), Duration::from_secs(60)).unwrap();
+            let kinds: Vec<FindingKind> = epoch.findings.iter().map(|finding| finding.kind).collect();
+            assert_eq!(kinds, [FindingKind::OutOfReach], "{:?}", epoch.findings);
+        } else {
+            assert_eq!(braid.refresh().unwrap_err().errno, errno);
+        }
+        let refused = braid.append(draft(&format!("{expects}{}", event("s", 2)))).unwrap_err();
+        assert_eq!(refused.errno(), errno, "{refused}");
+        assert!(braid.epoch().quarantined.is_empty());
+        twin.heal();
+        let shown = || if follow { braid.epoch() } else { braid.refresh().unwrap() };
+        let start = std::time::Instant::now();
+        while shown().index.log.events.len() == 0 || !shown().findings.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", shown().findings);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let refused = braid.append(draft(&format!("{expects}{}", event("s", 2)))).unwrap_err();
+        assert!(matches!(refused, AppendError::Rejected(_)), "{refused}");
+        drop(braid);
+        // At the start it is the same.
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+        twin.fail_at(crate::disk::Op::Read, Path::new(&name), errno);
+        let braid = Braid::open(&dir, &OpenOptions { follow, disk, ..OpenOptions::default() }).unwrap();
+        assert_eq!(braid.wait_ready().unwrap_err().errno, errno);
+        drop(braid);
+        fs::remove_file(dir.join(&name)).unwrap();
+        fs::remove_dir_all(dir.join("index")).unwrap();
+    }
+}
+
 #[test]
 fn files_that_cannot_be_listed_are_an_error_until_they_can() {
     let (_temp, dir) = store();
