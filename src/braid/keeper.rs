@@ -61,6 +61,9 @@ const GROUP_MAX: usize = 64;
 const GATHER: Duration = Duration::from_millis(1);
 /// How long the keeper sleeps where nothing is to be watched.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How many files that cannot be read are tried again at once.
+const UNREADABLE_MAX: usize = 64;
 /// How soon it looks again for something that it waits for.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -408,6 +411,8 @@ impl Keeper {
             }
         }
         self.verify_some();
+        // No hint tells that a disk has come to itself.
+        self.pending.add_all(self.roster.unreadable().take(UNREADABLE_MAX));
         self.look_and_log(shared);
         self.take_up_saved();
         self.keep_base();

@@ -48,7 +48,7 @@ impl Keeper {
             // Git was asked a while ago; what is back by now is known at once.
             FindingKind::Vanished => !(self.is_here(finding) || is_refused(finding) || (holds_nameless && is_nameless(finding))),
             // What cannot be read may say what it said first.
-            FindingKind::Edited => finding.file.as_ref().is_none_or(|file| self.roster.cure_of_denied(file).is_none()),
+            FindingKind::Edited => finding.file.as_ref().is_none_or(|file| self.roster.cure_of_unreadable(file).is_none()),
             _ => true,
         });
         let is_versioned = self.memory.edited.is_empty() || self.is_versioned();
@@ -148,7 +148,7 @@ impl Keeper {
     /// What mends a refused file, before git was asked about it.
     fn cure_of_refused(&self, file: &str, is_versioned: bool) -> String {
         let by_git = || format!("git log --oneline -- events/{}   # and restore the version that was committed first", quoted_name(file));
-        let cure = self.roster.cure_of_denied(file).or_else(|| self.roster.cure_of_claim(file));
+        let cure = self.roster.cure_of_unreadable(file).or_else(|| self.roster.cure_of_claim(file));
         cure.unwrap_or_else(|| if is_versioned { by_git() } else { cure_by_backup(file) })
     }
 

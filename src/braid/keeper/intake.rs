@@ -42,6 +42,10 @@ impl Look {
         self.names.insert(name);
     }
 
+    pub(super) fn add_all<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.names.extend(names.map(str::to_owned));
+    }
+
     pub(super) fn add_everything(&mut self) {
         self.everything = true;
     }
@@ -279,9 +283,13 @@ impl Keeper {
     }
 
     fn refuse(&mut self, name: &str, reason: String, stat: Option<Stat>, claims: Option<TransactionId>, round: &mut Round) {
-        self.roster.findings.remove(name);
         let (inode, size, mtime_ns) = stat.map_or((0, 0, 0), |stat| (stat.inode, stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0)));
-        let before = self.roster.odd.insert(name.to_owned(), Odd { inode, size, mtime_ns, kind: OddKind::Refused(reason, claims) });
+        let odd = Odd { inode, size, mtime_ns, kind: OddKind::Refused(reason, claims) };
+        if self.roster.odd.get(name) == Some(&odd) {
+            return;
+        }
+        self.roster.findings.remove(name);
+        let before = self.roster.odd.insert(name.to_owned(), odd);
         if let Some(Odd { kind: OddKind::Refused(_, Some(id)), .. }) = before
             && claims != Some(id)
         {

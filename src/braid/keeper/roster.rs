@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::model::{Errno, Finding, FindingKind, Severity, TransactionId};
 
 /// A name in `events/` that is not the file of a transaction in the index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Odd {
     pub(super) inode: u64,
     pub(super) size: u64,
@@ -21,7 +21,7 @@ pub(super) struct Odd {
     pub(super) kind: OddKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OddKind {
     /// Refused, with the reason; the id that it claims if another file of other bytes claims it too.
     Refused(String, Option<TransactionId>),
@@ -29,6 +29,12 @@ pub(super) enum OddKind {
     Duplicate(TransactionId),
     /// No file at all: a directory or a broken link.
     NoFile(&'static str),
+}
+
+impl Odd {
+    fn is_unreadable(&self) -> bool {
+        self.inode == 0 && matches!(self.kind, OddKind::Refused(_, None))
+    }
 }
 
 /// What is known of names beyond the index.
@@ -91,16 +97,22 @@ impl Roster {
         all
     }
 
-    /// What lets a refused file be read to which the system denies access; none where its bytes are what is refused.
-    pub(super) fn cure_of_denied(&self, file: &str) -> Option<String> {
-        // Of what cannot be opened there are no facts.
-        let Odd { inode: 0, kind: OddKind::Refused(reason, None), .. } = self.odd.get(file)? else { return None };
-        let is_denied = |errno: Errno| reason.ends_with(&io::Error::from_raw_os_error(errno.raw()).to_string());
+    /// The refused files that cannot be read: of them there are no facts, and they may be whole.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.odd.iter().filter(|(_, odd)| odd.is_unreadable()).map(|(name, _)| name.as_str())
+    }
+
+    /// What lets a refused file be read that cannot be; none where its bytes are what is refused.
+    pub(super) fn cure_of_unreadable(&self, file: &str) -> Option<String> {
+        let odd = self.odd.get(file).filter(|odd| odd.is_unreadable())?;
+        let OddKind::Refused(reason, _) = &odd.kind else { return None };
+        let is = |errno: Errno| reason.ends_with(&io::Error::from_raw_os_error(errno.raw()).to_string());
         let name = quoted_name(file);
-        [Errno::EACCES, Errno::EPERM]
-            .into_iter()
-            .any(is_denied)
-            .then(|| format!("chmod u+r events/{name}   # if it is another user's: sudo chown \"$USER\" events/{name}"))
+        Some(if is(Errno::EACCES) || is(Errno::EPERM) {
+            format!("chmod u+r events/{name}   # if it is another user's: sudo chown \"$USER\" events/{name}")
+        } else {
+            format!("dmesg   # tells why; it is looked at again, and its bytes may be in git: git checkout HEAD -- events/{name}")
+        })
     }
 
     /// What ends it that several files claim one id: one stays, and of all of them the same one. It is the one with the proper name, if any has it.

@@ -9,7 +9,7 @@ use crate::braid::keeper::memory::{FirstSaid, changed_since, edited};
 use crate::braid::keeper::roster::is_claim;
 use crate::disk::quoted_name;
 use crate::epoch::Epoch;
-use crate::model::{Errno, Finding, FindingKind};
+use crate::model::{Finding, FindingKind};
 use crate::store::Store;
 
 /// How long git may look for what files said first.
@@ -51,9 +51,9 @@ pub(super) fn ask_first(store: &Store, git: &Program, names: BTreeSet<String>) -
     ask().inspect_err(|error| tracing::debug!(%error, "git does not tell what files said first")).ok()
 }
 
-/// Whether a file may not be read: then neither we nor git know what it says, and the finding that it is refused tells what helps.
-pub(super) fn is_denied(store: &Store, name: &str) -> bool {
-    store.load(name).is_err_and(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM))
+/// Whether a file cannot be read: then neither we nor git know what it says, and the finding that it is refused tells what helps.
+pub(super) fn is_unreadable(store: &Store, name: &str) -> bool {
+    store.load(name).is_err_and(|error| !error.is_not_found())
 }
 
 /// What is told of files that are refused or were changed, also what is told only once this survey is taken over.
@@ -71,7 +71,7 @@ pub(super) fn cures(store: &Store, git: Option<&InGit<'_>>, wrong: &[Finding]) -
     for finding in wrong {
         if let Some(name) = &finding.file
             && !cures.contains_key(name)
-            && !is_denied(store, name)
+            && !is_unreadable(store, name)
             && let Some(cure) = cure(git, finding, name)
         {
             cures.insert(name.clone(), cure);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Surveyed;
-use super::cures::{InGit, ask_first, cures, is_denied, wrong};
+use super::cures::{InGit, ask_first, cures, is_unreadable, wrong};
 use crate::braid::git::{GitError, Oid, Program, State, Unfinished};
 use crate::braid::keeper::load;
 use crate::braid::keeper::memory::{edited, good_digest};
@@ -82,7 +82,7 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
     compared.restored.retain(|name| !unmerged.contains(&name.as_str()));
     changed.retain(|name| !compared.same.contains(*name) && !compared.restored.contains(*name));
     // What was healed is told as that.
-    changed.retain(|name| !is_denied(store, name) && !is_healed(store, name));
+    changed.retain(|name| !is_unreadable(store, name) && !is_healed(store, name));
     new.extend(compared.restored.iter().map(String::as_str).filter(|name| !edits.contains(name)));
     if !new.is_empty() {
         surveyed.findings.extend(uncommitted(&new, git.unfinished()?));

@@ -202,6 +202,27 @@ fn a_file_that_cannot_be_read_for_a_moment_is_no_refused_one() {
     }
 }
 
+/// What a failing disk does not give may be whole: its cure takes nothing out of the store, and it is looked at again.
+#[test]
+fn a_file_that_the_disk_does_not_give_is_looked_at_again() {
+    let (_temp, dir) = store();
+    let name = format!("{}.jsonl", append(&open(&dir, false), &event("s", 1)).transaction_id);
+    fs::remove_dir_all(dir.join("index")).unwrap();
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    twin.fail_at(crate::disk::Op::Read, &Path::new("events").join(&name), Errno::EIO);
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    let told = || braid.survey().unwrap().findings.iter().map(|finding| (finding.kind, finding.hint.clone())).collect::<Vec<_>>();
+    let cure = format!("dmesg   # tells why; it is looked at again, and its bytes may be in git: git checkout HEAD -- events/{name}");
+    assert_eq!(told(), [(FindingKind::Quarantined, cure)]);
+    let number = braid.epoch().number;
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(braid.epoch().number, number, "to find it as it was is nothing new");
+    twin.heal();
+    let epoch = braid.wait(|epoch| epoch.index.log.events.len() == 1, Duration::from_secs(60)).unwrap();
+    assert!(epoch.findings.is_empty(), "{:?}", epoch.findings);
+}
+
 #[test]
 fn files_that_cannot_be_listed_are_an_error_until_they_can() {
     let (_temp, dir) = store();
