@@ -203,3 +203,24 @@ fn a_draft_that_is_too_large_to_be_renamed_has_a_receipt() {
     assert_eq!(desk.drop_file("x.jsonl", OTHER), Ok(()));
     assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
 }
+
+/// On a full disk the answer to what was saved before stood as the answer to this.
+#[test]
+fn a_receipt_that_cannot_be_written_is_remembered_and_the_one_before_is_none() {
+    let (desk, twin) = Desk::on_faulty_disk();
+    assert_eq!(desk.drop_file("x.jsonl", b"{}\n"), Err(Errno::EINVAL));
+    let before = desk.text("staging", "x.jsonl.error").unwrap();
+    let full = || twin.fail(Op::Create, 0, None, Errno::ENOSPC);
+    full();
+    let handle = desk.open("x.jsonl", libc::O_WRONLY | libc::O_TRUNC).unwrap();
+    desk.fs.write(handle, 0, LINE).unwrap();
+    desk.close(handle).unwrap_or_default();
+    let words = desk.text("staging", "x.jsonl.error").unwrap();
+    assert_ne!(words, before);
+    assert!(words.contains("receipt cannot be written (ENOSPC)") && words.contains("make room"), "{words}");
+    assert_eq!(reasons(&desk, "x.jsonl"), [("ENOSPC".to_owned(), 0)]);
+    twin.heal();
+    assert!(desk.fs.unlink(desk.directory("receipts"), "x.jsonl.json", ME).is_ok(), "it can be removed like any other");
+    assert_eq!(desk.drop_file("x.jsonl", LINE), Ok(()));
+    assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
+}

@@ -52,6 +52,8 @@ struct State {
     files: HashMap<u64, Arc<Staged>>,
     handles: HashMap<u64, Handle>,
     receipts: BTreeMap<String, Option<receipts::Brief>>,
+    /// The texts of receipts that could not be written.
+    unsaved: HashMap<String, Vec<u8>>,
     /// Refusals whose plain words somebody has removed.
     dismissed: HashSet<String>,
     last: u64,

@@ -29,15 +29,30 @@ impl Staging {
             self.drop_graced(&receipt.name)?;
         }
         let text = receipt.to_bytes();
-        self.kept.save(&name, &text).map_err(|error| error.errno())?;
+        let saved = self.kept.save(&name, &text).map_err(|error| error.errno());
+        // While undecided the one before still stands, for a second save is told by it.
+        if receipt.state == Verdict::Pending {
+            return saved;
+        }
+        if saved.is_err() && receipt.state == Verdict::Refused && receipt.attempt.is_none() {
+            // What the one before says of other bytes is not the answer to these, and to remove it takes no room.
+            let _ = self.kept.forget(&name);
+        }
         let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
         let mut state = locked(&self.state);
-        // While undecided the one before still stands, for a second save is told by it.
-        if receipt.state != Verdict::Pending {
-            state.dismissed.remove(&receipt.name);
-            state.receipts.insert(receipt.name.clone(), Some(brief));
+        state.dismissed.remove(&receipt.name);
+        state.receipts.insert(receipt.name.clone(), Some(brief));
+        match saved {
+            Ok(()) => drop(state.unsaved.remove(&receipt.name)),
+            Err(_) => drop(state.unsaved.insert(receipt.name.clone(), text)),
         }
-        Ok(())
+        saved
+    }
+
+    /// The text of a receipt that was decided, or of one that was begun: what could not be written is remembered.
+    fn text(&self, name: &StagedName) -> Option<Vec<u8>> {
+        let unsaved = locked(&self.state).unsaved.get(name.as_str()).cloned();
+        unsaved.or_else(|| self.kept.load(name).ok().flatten())
     }
 
     fn brief_of(&self, receipt: &Receipt, size: u64, mtime_ns: i64) -> Brief {
@@ -51,7 +66,7 @@ impl Staging {
             return known;
         }
         let staged = StagedName::new(name)?;
-        let text = self.kept.load(&staged).ok().flatten()?;
+        let text = self.text(&staged)?;
         let mtime_ns = self.kept.stat(&staged).ok().flatten().map_or(0, |stat| i64::try_from(stat.mtime_ns).unwrap_or(0));
         let brief = self.brief_of(&Receipt::parse(&text)?, text.len() as u64, mtime_ns);
         locked(&self.state).receipts.insert(name.to_owned(), Some(brief.clone()));
@@ -70,9 +85,9 @@ impl Staging {
         names
     }
 
-    /// What the receipt of a name says on disk, decided or not.
+    /// What the receipt of a name says on disk, decided or not, or would say.
     pub(super) fn receipt_on_disk(&self, name: &StagedName) -> Option<Receipt> {
-        Receipt::parse(&self.kept.load(name).ok().flatten()?)
+        Receipt::parse(&self.text(name)?)
     }
 
     /// The text of a receipt: as decided, or that it is pending.
@@ -87,7 +102,7 @@ impl Staging {
         if !locked(&self.state).receipts.contains_key(name) {
             return None;
         }
-        self.kept.load(&StagedName::new(name)?).ok().flatten()
+        self.text(&StagedName::new(name)?)
     }
 
     /// Size and time of a receipt.
@@ -111,8 +126,11 @@ impl Staging {
         if !locked(&self.state).receipts.contains_key(name) {
             return Err(if self.receipt(name).is_some() { Errno::EBUSY } else { Errno::ENOENT });
         }
-        self.kept.forget(&staged).map_err(|error| error.errno())?;
-        locked(&self.state).receipts.remove(name);
+        let was_unsaved = locked(&self.state).unsaved.remove(name).is_some();
+        match self.kept.forget(&staged) {
+            Err(error) if !(was_unsaved && error.is_not_found()) => return Err(error.errno()),
+            _ => drop(locked(&self.state).receipts.remove(name)),
+        }
         self.drop_graced(name)?;
         Ok(())
     }
