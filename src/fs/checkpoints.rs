@@ -226,13 +226,24 @@ impl Checkpoints {
         Ok(handle)
     }
 
-    /// Reads at most `len` bytes of what the file held when it was opened or written by this handle.
+    /// Reads at most `len` bytes of what the file holds, as of the last reading from its beginning: who opens it and then waits for the
+    /// lock reads what the one before has saved.
     ///
     /// # Errors
-    /// `EBADF` for a handle that is not open.
+    /// `EBADF` for a handle that is not open, `ESTALE` for an orphaned one.
     pub fn read(&self, handle: u64, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
-        let state = locked(&self.state);
-        let text = &state.handles.get(&handle).ok_or(Errno::EBADF)?.text;
+        let name = {
+            let state = locked(&self.state);
+            let open = state.handles.get(&handle).ok_or(Errno::EBADF)?;
+            (offset == 0 && !open.begun).then(|| open.name.clone())
+        };
+        let now = name.map(|name| self.cursors.number(&name)).transpose()?;
+        let mut state = locked(&self.state);
+        let open = state.handles.get_mut(&handle).ok_or(Errno::EBADF)?;
+        if let Some(number) = now {
+            open.text = number.map_or_else(Vec::new, |seq_nr| format!("{seq_nr}\n").into_bytes());
+        }
+        let text = &open.text;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
         Ok(text.get(start..start.saturating_add(len).min(text.len())).unwrap_or_default().to_vec())
     }
@@ -245,7 +256,7 @@ impl Checkpoints {
         if bytes.is_empty() {
             return Ok(());
         }
-        let (name, text) = {
+        let (name, text, before) = {
             let mut state = locked(&self.state);
             let open = state.handles.get_mut(&handle).ok_or(Errno::EBADF)?;
             // A line that is ended is done with: the next write is the next number, wherever the offset stands.
@@ -254,12 +265,19 @@ impl Checkpoints {
             if start > open.text.len() || end > TEXT_BYTES_MAX {
                 return Err(Errno::EINVAL);
             }
+            let before = open.text.clone();
             open.text.truncate(start);
             open.text.extend_from_slice(bytes);
             open.begun = !bytes.ends_with(b"\n");
-            (open.name.clone(), open.text.clone())
+            (open.name.clone(), open.text.clone(), before)
         };
-        self.cursors.save(&name, parse_number(&text).ok_or(Errno::EINVAL)?)
+        let saved = parse_number(&text).ok_or(Errno::EINVAL).and_then(|seq_nr| self.cursors.save(&name, seq_nr));
+        if saved.is_err()
+            && let Some(open) = locked(&self.state).handles.get_mut(&handle)
+        {
+            (open.text, open.begun) = (before, false);
+        }
+        saved
     }
 
     /// Closes a handle.

@@ -100,6 +100,17 @@ fn flock_on_a_checkpoint_is_its_leadership() {
     mount.unmount();
 }
 
+/// Who opens it, waits for the lock and reads would handle once more what the leader before has handled.
+#[test]
+fn who_opened_a_checkpoint_before_he_led_reads_what_was_saved_meanwhile() {
+    let (_store, mount) = desk();
+    let script = "echo 1 > checkpoints/m; exec 9<>checkpoints/m; echo 3 > checkpoints/m; flock -n 9; read -r n <&9; echo $n; \
+                  printf '99\\n' >&9; cat checkpoints/m; python3 -c 'import os; print(os.pread(9, 9, 0))'";
+    let ran = bash(mount.path(), script);
+    assert_eq!(ran.out, "3\n3\nb'3\\n'\n", "{ran:?}");
+    mount.unmount();
+}
+
 #[test]
 fn a_read_only_mount_shows_checkpoints_and_refuses_locks() {
     let (store, mount) = desk();
