@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::draft::event;
 use crate::support::mount::{Mount, User};
-use crate::support::run::{bash_as_nobody, braidfs, braidfs_command, run_with};
+use crate::support::run::{bash_as_nobody, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{DEADLINE, eventually, eventually_some, within};
 
@@ -100,6 +100,42 @@ fn tail_f_of_the_feed_goes_on_over_events_that_leave_and_return() {
         follows(10..=10);
         drop((whole, tails));
         assert!(mount.unmount().success());
+    }
+}
+
+/// A file system of which the kernel sees a part only, as of another machine: a watch of it succeeds and hears nothing.
+#[test]
+fn what_comes_unseen_by_the_kernel_is_found_by_looking() {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", json!(0)).write();
+    let bound = Bound::to(&store);
+    let mount = Mount::start(&bound.0);
+    let told = || mount.read_json("status.json")["findings"].to_string();
+    eventually("it is told", || told().contains("gives no hints of changes"));
+    store.transaction().event("b", "T", json!(1)).write();
+    eventually("it is shown", || mount.count("log.jsonl") == 2);
+    // A commit looks before it is made.
+    store.transaction().event("c", "T", json!(1)).write();
+    let refused = mount.append("{\"expect\":{\"c\":\"none\"},\"events\":[{\"stream\":\"c\",\"type\":\"T\",\"data\":2}]}");
+    assert!(refused.is_err());
+    mount.unmount();
+}
+
+/// A store as another file system shows it.
+struct Bound(PathBuf);
+
+impl Bound {
+    fn to(store: &TestStore) -> Self {
+        let bound = Self(store.home().join("bound"));
+        fs::create_dir(&bound.0).unwrap();
+        run("bindfs", [store.path().as_os_str(), bound.0.as_os_str()]).ok();
+        bound
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        drop(Command::new("fusermount3").args(["-q", "-u", "-z"]).arg(&self.0).status());
     }
 }
 

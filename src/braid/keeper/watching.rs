@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::braid::keeper::arrival::Hinted;
 use crate::braid::keeper::{Keeper, Request, SOON};
-use crate::disk::{Change, Watch};
+use crate::disk::{Change, Watch, is_remote};
 
 /// How long hints gather after one that was followed at once: where a thousand files come, a look costs for all that came.
 const PACE: Duration = Duration::from_millis(20);
@@ -74,6 +74,11 @@ impl Keeper {
     }
 
     pub(super) fn start_watching(&mut self, to_self: Sender<Request>) {
+        // The kernel watches there all the same, and hears of nothing that comes another way.
+        if is_remote(self.store.dir()) {
+            tracing::warn!("the store's file system gives no hints of changes; the directory is listed instead");
+            return;
+        }
         let watch = match self.store.disk().watch() {
             Ok(watch) => Arc::new(watch),
             Err(error) => {
