@@ -132,13 +132,7 @@ impl Filesystem for Shell {
         self.begin_in_turn(request);
         let thread = request.pid();
         let answer = move |fs: &Fs, queue: &Queue, limit: Duration| {
-            let serial = fs.serial();
-            let mut found = fs.attributes(ino.0);
-            // The flag is up before there are new sizes: what was found is either old, or to be kept back until all are in doubt.
-            if (queue.is_telling() || fs.serial() != serial) && fs.changes_together(ino.0) {
-                queue.wait_told(limit);
-                found = fs.attributes(ino.0);
-            }
+            let found = queue.once_told(limit, || fs.serial(), || fs.changes_together(ino.0), || fs.attributes(ino.0));
             answer!(reply, found, (found, how_long) => {
                 fs.note_told(thread, &found);
                 reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner()));

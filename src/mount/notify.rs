@@ -133,6 +133,25 @@ impl Queue {
         drop(self.changed.wait_timeout_while(self.lock(), limit, |state| self.is_telling() && !state.ended));
     }
 
+    /// What is found once the kernel has been told of the tree (`serial`) that it was found in, for `limit` at most; at once what does not
+    /// change together with other views.
+    ///
+    /// The flag is up before there are new sizes: what was found while it was down is old, or known to the kernel. Who has waited has not
+    /// yet found anything: the next tree may be shown by then.
+    pub fn once_told<T>(&self, limit: Duration, serial: impl Fn() -> u64, changes_together: impl Fn() -> bool, find: impl Fn() -> T) -> T {
+        let until = Instant::now() + limit;
+        loop {
+            let before = serial();
+            let found = find();
+            let is_told = !self.is_telling() && serial() == before;
+            let left = until.saturating_duration_since(Instant::now());
+            if is_told || left.is_zero() || !changes_together() {
+                return found;
+            }
+            self.wait_told(left);
+        }
+    }
+
     /// Whether the sizes of a tree are not yet shown that can be read.
     pub fn is_coming(&self) -> bool {
         self.coming.load(Ordering::SeqCst)
@@ -233,4 +252,59 @@ fn send(fs: &Fs, notifier: &Notifier, notice: &Notice) {
 fn page_of(offset: u64) -> i64 {
     const PAGE: u64 = 4096;
     i64::try_from(offset / PAGE * PAGE).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    impl Queue {
+        fn show(&self, is_told: bool) {
+            let _state = self.lock();
+            self.telling.store(!is_told, Ordering::SeqCst);
+            self.changed.notify_all();
+        }
+    }
+
+    #[test]
+    fn what_is_found_in_a_tree_that_comes_after_a_wait_is_kept_back_too() {
+        let queue = Queue::default();
+        let serial = Cell::new(1);
+        let found = std::thread::scope(|scope| {
+            queue.once_told(
+                LONG,
+                || serial.get(),
+                || true,
+                || {
+                    // A tree comes each time right before it is looked, and the kernel is told of it a moment later.
+                    let shown = serial.get() + 1;
+                    if shown < 5 {
+                        serial.set(shown);
+                        queue.show(false);
+                        scope.spawn(|| {
+                            std::thread::sleep(SHORT);
+                            queue.show(true);
+                        });
+                    }
+                    (serial.get(), queue.is_telling())
+                },
+            )
+        });
+        assert_eq!(found, (4, false));
+    }
+
+    #[test]
+    fn who_looks_does_not_wait_for_ever_nor_for_what_changes_alone() {
+        let queue = Queue::default();
+        queue.show(false);
+        assert_eq!(queue.once_told(LONG, || 1, || false, || 7), 7);
+        assert_eq!(queue.once_told(SHORT, || 1, || true, || 7), 7);
+        assert!(queue.is_telling());
+    }
 }
