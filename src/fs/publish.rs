@@ -24,6 +24,13 @@ pub enum Notice {
         /// The inode.
         ino: u64,
     },
+    /// The new end of a file of lines that has grown: its last byte, which makes the kernel know the size before anybody asks for it.
+    End {
+        /// The inode.
+        ino: u64,
+        /// The new size.
+        size: u64,
+    },
     /// What is kept of a directory's listing, and its attributes; only the attributes while [`Fs::may_drop_listing`] says no.
     Listing {
         /// The directory's inode.
@@ -50,8 +57,10 @@ pub struct Again {
 /// How a held inode fares from one tree to the next.
 enum Fate {
     Same,
+    /// With the first byte that may differ, and the new size of a file of lines.
     Grown {
         from: u64,
+        size: Option<u64>,
     },
     /// Its name stands for another file, and it goes on all the same.
     Continued {
@@ -60,6 +69,13 @@ enum Fate {
     },
     Touched,
     Replaced,
+}
+
+impl Fate {
+    fn grown(old: u64, new: &dyn Content) -> Self {
+        let size = new.size();
+        Self::Grown { from: old.min(size), size: (new.grows() && size > old).then_some(size) }
+    }
 }
 
 struct Change {
@@ -73,7 +89,16 @@ impl Change {
     /// The bytes that the kernel must drop where a file has grown.
     fn old_end(&self) -> Option<Notice> {
         match self.fate {
-            Fate::Grown { from } | Fate::Continued { from, .. } => Some(Notice::Bytes { ino: self.ino, from }),
+            Fate::Grown { from, .. } | Fate::Continued { from, .. } => Some(Notice::Bytes { ino: self.ino, from }),
+            _ => None,
+        }
+    }
+
+    /// The end that the kernel must be given where a file of lines has grown.
+    fn new_end(&self) -> Option<Notice> {
+        match &self.fate {
+            Fate::Grown { size, .. } => Some(Notice::End { ino: self.ino, size: (*size)? }),
+            Fate::Continued { file, .. } => Some(Notice::End { ino: self.ino, size: file.size() }),
             _ => None,
         }
     }
@@ -117,6 +142,10 @@ impl Fs {
     ///
     /// Where a file has grown the kernel first drops the page that held the old end, while the size is still the old one: so no reader
     /// sees the zeros with which the kernel fills that page. Then the sizes change, all at once, and the kernel is told.
+    ///
+    /// At last it is given the new ends, so that it has the new sizes before a stat is answered one. It declares an answer valid a moment
+    /// before it takes the size from it, and what overlaps a notice it gives to its caller alone: who was told the new size that way would
+    /// find the old one once more while another's answer is taken.
     ///
     /// `shown` is called as soon as readers get the new sizes, before the kernel is told of them.
     ///
@@ -188,6 +217,14 @@ impl Fs {
                 again.push(notice);
             }
         }
+        // What the kernel keeps nothing of it asks for each time.
+        let grown = changes.iter().filter(|_| !self.manner.uncached);
+        for (since, end) in grown.filter_map(|change| Some((change.since, change.new_end()?))) {
+            tell(&end);
+            if since > previous {
+                again.push(end);
+            }
+        }
         again
     }
 
@@ -238,8 +275,8 @@ impl Fs {
             (Some(Node::File(new)), old) if !identity.directory && new.incarnation() == identity.incarnation => match old {
                 Some(Node::File(old)) if old.size() == new.size() && old.mtime_ns() == new.mtime_ns() => Fate::Same,
                 Some(Node::File(old)) if old.size() == new.size() => Fate::Touched,
-                Some(Node::File(old)) => Fate::Grown { from: old.size().min(new.size()) },
-                _ => Fate::Grown { from: 0 },
+                Some(Node::File(old)) => Fate::grown(old.size(), &*new),
+                _ => Fate::grown(0, &*new),
             },
             (Some(Node::Directory { mtime_ns: new }), Some(Node::Directory { mtime_ns: old })) if identity.directory => {
                 // A listing that the kernel keeps may differ although its newest event is the same.

@@ -43,7 +43,7 @@ fn a_file_that_grows_keeps_its_inode_and_loses_only_its_last_page() {
     let before = walk(&fs, "streams/a.jsonl").unwrap();
     let told = publish(&fs, &tree.clone().with("streams/a.jsonl", 1, "one\ntwo\n"));
     let ino = before.ino;
-    assert_eq!(told, [Notice::Bytes { ino, from: 4 }, Notice::Attributes { ino }]);
+    assert_eq!(told, [Notice::Bytes { ino, from: 4 }, Notice::Attributes { ino }, Notice::End { ino, size: 8 }]);
     assert_eq!(fs.attributes(ino).unwrap().0.size, 8);
     assert_eq!(text(&fs, ino), "one\ntwo\n");
     assert_eq!(walk(&fs, "streams/a.jsonl").unwrap().ino, ino);
@@ -103,6 +103,24 @@ fn while_the_last_page_is_dropped_the_size_is_still_the_old_one_and_the_bytes_ar
 }
 
 #[test]
+fn new_ends_come_when_all_views_are_in_doubt_and_only_where_the_kernel_keeps_something() {
+    let tree = Memory::default().with("a", 1, "one\n").with("b", 1, "one\n").with("c", 1, "one\ntwo\n");
+    let next = tree.clone().with("a", 1, "one\ntwo\n").with("b", 1, "one\n2\n").with("c", 1, "one\n");
+    for uncached in [false, true] {
+        let fs = Fs::new(Manner { uncached, ..WRITABLE }, tree.shown(), None);
+        let [a, b, c] = ["a", "b", "c"].map(|path| walk(&fs, path).unwrap().ino);
+        let told = publish(&fs, &next);
+        let first = told.iter().position(|notice| matches!(notice, Notice::End { .. })).unwrap_or(told.len());
+        let (before, ends) = told.split_at(first);
+        assert!([a, b, c].iter().all(|ino| before.contains(&Notice::Attributes { ino: *ino })), "{told:?}");
+        let mut wanted = vec![Notice::End { ino: a, size: 8 }, Notice::End { ino: b, size: 6 }];
+        wanted.retain(|_| !uncached);
+        wanted.sort();
+        assert_eq!(BTreeSet::from_iter(ends), wanted.iter().collect(), "what has shrunk has no new end");
+    }
+}
+
+#[test]
 fn a_name_that_comes_to_stand_for_another_file_leaves_the_old_one_whole() {
     let tree = Memory::default().with("streams/a", 1, "old\n").with("streams/b", 1, "b\n");
     let fs = fs(&tree);
@@ -141,7 +159,7 @@ fn what_has_not_changed_is_not_told() {
     assert_eq!(publish(&fs, &tree), []);
     let ino = fs.peek(fs.peek(ROOT, "streams").unwrap(), "b").unwrap();
     let told = publish(&fs, &tree.with("streams/b", 1, "b\nb\n"));
-    assert_eq!(told, [Notice::Bytes { ino, from: 2 }, Notice::Attributes { ino }]);
+    assert_eq!(told, [Notice::Bytes { ino, from: 2 }, Notice::Attributes { ino }, Notice::End { ino, size: 4 }]);
 }
 
 #[test]

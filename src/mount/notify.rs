@@ -239,6 +239,8 @@ impl Queue {
 fn send(fs: &Fs, notifier: &Notifier, notice: &Notice) {
     let sent = match notice {
         Notice::Bytes { ino, from } => notifier.inval_inode(INodeNo(*ino), page_of(*from), 0),
+        // A file of lines ends like that, if it has any.
+        Notice::End { ino, size } => notifier.store(INodeNo(*ino), size.saturating_sub(1), b"\n"),
         Notice::Listing { ino } if fs.may_drop_listing(*ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
         Notice::Attributes { ino } | Notice::Listing { ino } => notifier.inval_inode(INodeNo(*ino), -1, 0),
         Notice::Name { parent, name } => notifier.inval_entry(INodeNo(*parent), &os_name(name)),
