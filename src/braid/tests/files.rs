@@ -183,7 +183,7 @@ fn a_file_that_cannot_be_read_for_a_moment_is_no_refused_one() {
         twin.heal();
         let shown = || if follow { braid.epoch() } else { braid.refresh().unwrap() };
         let start = std::time::Instant::now();
-        while shown().index.log.events.len() == 0 || !shown().findings.is_empty() {
+        while shown().index.log.events.is_empty() || !shown().findings.is_empty() {
             assert!(start.elapsed() < Duration::from_secs(60), "{:?}", shown().findings);
             std::thread::sleep(Duration::from_millis(10));
         }
