@@ -51,7 +51,7 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
 use crate::epoch::Epoch;
@@ -59,6 +59,7 @@ use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
+use keeper::commit::{LOCK_WAIT, PAUSE};
 use keeper::desk::Desk;
 use keeper::forked::Proposal;
 use keeper::{Keeper, Request};
@@ -303,18 +304,33 @@ impl Braid {
     }
 
     fn commit(&self, proposal: Proposal) -> Result<Committed, AppendError> {
-        let (reply, answer) = channel();
+        let begun = Instant::now();
         let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned() };
-        let proposal = Box::new(proposal);
-        if let Some(mut keeper) = self.inner.desk.alone() {
-            if keeper.commit_here(proposal, reply, &self.inner.shared) {
-                // A keeper's thread that ended has nothing to look for.
-                let _ = self.inner.requests.send(Request::Job(Box::new(|_, _| {})));
+        let mut proposal = Box::new(proposal);
+        let answer = loop {
+            let (reply, answer) = channel();
+            let Some(mut keeper) = self.inner.desk.alone() else {
+                let sent = self.inner.requests.send(Request::Append { proposal, reply });
+                sent.map_err(|_| failed("the store was closed"))?;
+                break answer;
+            };
+            match keeper.commit_here(proposal, reply, &self.inner.shared) {
+                Ok(is_to_look) => {
+                    if is_to_look {
+                        // A keeper's thread that ended has nothing to look for.
+                        let _ = self.inner.requests.send(Request::Job(Box::new(|_, _| {})));
+                    }
+                    break answer;
+                }
+                Err((_, busy)) if begun.elapsed() >= LOCK_WAIT => return Err(busy),
+                // Meanwhile others may ask.
+                Err((back, _)) => {
+                    drop(keeper);
+                    proposal = back;
+                    std::thread::sleep(PAUSE);
+                }
             }
-        } else {
-            let sent = self.inner.requests.send(Request::Append { proposal, reply });
-            sent.map_err(|_| failed("the store was closed"))?;
-        }
+        };
         answer
             .recv()
             .map_err(|_| failed("a bug in braidfs ended the commit, and it is not known whether it was made; the log says where"))?

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use crate::braid::clock::Clock;
 use crate::braid::keeper::arrival::Hinted;
+use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::keeper::desk::{Desk, Rest};
 use crate::braid::keeper::forked::Proposal;
 use crate::braid::keeper::gone::Gone;
@@ -333,11 +334,18 @@ impl Keeper {
         keeper.end_numbers();
     }
 
-    /// Commits on the thread of the one who asks; gives whether the keeper's thread must be told that it has something to look for.
-    pub(super) fn commit_here(&mut self, proposal: Box<Proposal>, reply: Sender<Result<Committed, AppendError>>, shared: &Shared) -> bool {
-        self.survive(shared, |keeper| keeper.commit_group(vec![(proposal, reply)], shared));
+    /// Commits on the thread of the one who asks; gives whether the keeper's thread must be told that it has something to look for, or the
+    /// draft back where another program is in the way.
+    pub(super) fn commit_here(
+        &mut self,
+        proposal: Box<Proposal>,
+        reply: Sender<Result<Committed, AppendError>>,
+        shared: &Shared,
+    ) -> Result<bool, (Box<Proposal>, AppendError)> {
+        let mut back = None;
+        self.survive(shared, |keeper| back = keeper.commit_at_once(proposal, reply, shared));
         let patience = self.patience();
-        self.rest.is_too_long(patience)
+        back.map_or_else(|| Ok(self.rest.is_too_long(patience)), Err)
     }
 
     fn serve(&mut self, request: Request, shared: &Shared) {
@@ -346,7 +354,7 @@ impl Keeper {
                 // A listing does not tell of what was rewritten in place; its hint does.
                 self.drain_hints();
                 self.pending.add_everything();
-                let result = self.sit_git_out(Instant::now()).and_then(|()| {
+                let result = self.sit_git_out(Instant::now(), LOCK_WAIT).and_then(|()| {
                     self.look_for_rewritten();
                     self.look(shared, true)
                 });

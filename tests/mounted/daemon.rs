@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::mount::{Mount, User, is_mounted, is_root};
 use crate::support::run::{bash, bash_as_nobody, braidfs, braidfs_command, run, run_with};
@@ -61,6 +61,38 @@ fn who_holds_the_lock_is_told_while_it_is_held() {
     run("pkill", ["-P", &holder.id().to_string()]).ok();
     holder.wait().unwrap();
     eventually("nobody holds it", || state()["state"] == "ready");
+    mount.unmount();
+}
+
+/// A writer who waits for the lock kept everybody waiting who asked the keeper, and what arrived was shown when he was done.
+#[test]
+fn who_waits_for_the_lock_keeps_no_reader_waiting() {
+    let mut store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    mount.append(EVENT).unwrap();
+    fs::write(mount.join("checkpoints/c"), "1\n").unwrap();
+    for writers in [1, 4] {
+        let lock = fs::File::open(store.path().join(".lock")).unwrap();
+        lock.lock().unwrap();
+        let refused: Vec<_> = (0..writers)
+            .map(|_| {
+                let point = mount.join("append");
+                std::thread::spawn(move || fs::write(point, EVENT).is_err())
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        let shown = mount.count("log.jsonl");
+        store.transaction().event("b", "T", 1.into()).write();
+        eventually("it is shown", || mount.count("log.jsonl") > shown);
+        if writers == 1 {
+            assert_eq!(mount.read("checkpoints/c"), "1\n");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert!(refused.into_iter().all(|writer| writer.join().unwrap()), "after five seconds");
+        drop(lock);
+        mount.append(EVENT).unwrap();
+    }
     mount.unmount();
 }
 

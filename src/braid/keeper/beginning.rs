@@ -53,10 +53,10 @@ impl Keeper {
         }
     }
 
-    /// Waits until git is done, for some seconds from `begun` on.
-    pub(super) fn sit_git_out(&mut self, begun: Instant) -> Result<(), Failure> {
+    /// Waits until git is done, for so long from `begun` on.
+    pub(super) fn sit_git_out(&mut self, begun: Instant, patience: Duration) -> Result<(), Failure> {
         while self.is_held() {
-            if begun.elapsed() > LOCK_WAIT {
+            if begun.elapsed() > patience {
                 return Err(git_is_busy());
             }
             std::thread::sleep(PAUSE);
@@ -173,7 +173,7 @@ impl Keeper {
     /// have been listed.
     fn catch_up_unwatched(&mut self, begun: Instant, mut seen: Option<SystemTime>, shared: &Shared) -> Result<(), Failure> {
         for _ in 0..CATCH_UPS_MAX {
-            if let Err(busy) = self.sit_git_out(begun) {
+            if let Err(busy) = self.sit_git_out(begun, LOCK_WAIT) {
                 self.pending.add_everything();
                 return Err(busy);
             }

@@ -22,9 +22,16 @@ use crate::model::{Draft, Errno, EventId, Header, TransactionId};
 use crate::store::{CommitLock, Group, LockError, Published, WriteError};
 
 /// How long a commit waits for the lock and for git.
-pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(in crate::braid) const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// How long it is waited at once: what arrives meanwhile is shown between two waits, and who writes alone lets others have the keeper.
+const WAIT_STEP: Duration = Duration::from_millis(20);
+
+/// How long who writes alone leaves the keeper to others before the next try.
+pub(in crate::braid) const PAUSE: Duration = Duration::from_millis(2);
 
 type Reply = Sender<Result<Committed, AppendError>>;
+pub(super) type Waiting = Vec<(Box<Proposal>, Reply)>;
 
 /// A transaction that is on its way.
 struct Prepared {
@@ -38,7 +45,27 @@ struct Prepared {
 
 impl Keeper {
     /// Commits drafts that wait together; each is answered on its own.
-    pub(super) fn commit_group(&mut self, group: Vec<(Box<Proposal>, Reply)>, shared: &Shared) {
+    pub(super) fn commit_group(&mut self, group: Waiting, shared: &Shared) {
+        if let Some((group, busy)) = self.try_commit(group, shared, LOCK_WAIT) {
+            self.refuse_all(group, &busy, shared);
+        }
+    }
+
+    /// Commits a draft unless somebody is in the way for longer than a moment: then it is given back, with the answer to who has waited
+    /// long enough.
+    pub(super) fn commit_at_once(
+        &mut self,
+        proposal: Box<Proposal>,
+        reply: Reply,
+        shared: &Shared,
+    ) -> Option<(Box<Proposal>, AppendError)> {
+        let (group, busy) = self.try_commit(vec![(proposal, reply)], shared, WAIT_STEP)?;
+        self.publish_if_dirty(shared);
+        group.into_iter().next().map(|(proposal, _)| (proposal, busy))
+    }
+
+    /// Commits drafts, or gives all of them back where another program is in the way for so long.
+    fn try_commit(&mut self, group: Waiting, shared: &Shared, patience: Duration) -> Option<(Waiting, AppendError)> {
         let span = tracing::info_span!(
             "append",
             drafts = count(group.len()),
@@ -49,9 +76,13 @@ impl Keeper {
         );
         let span = span.entered();
         let begun = Instant::now();
-        let lock = match self.enter_section(shared) {
+        let lock = match self.enter_section(shared, patience) {
             Ok(lock) => lock,
-            Err(error) => return self.refuse_all(group, &error, shared),
+            Err(busy @ AppendError::Busy { .. }) => return Some((group, busy)),
+            Err(error) => {
+                self.refuse_all(group, &error, shared);
+                return None;
+            }
         };
         // Not a borrow of the keeper, which is changed while the files are on their way.
         let store = Arc::clone(&self.store);
@@ -59,7 +90,8 @@ impl Keeper {
             Ok(files) => files,
             Err(error) => {
                 let error = if error.op.is_sync() { self.sync_failed(&error) } else { storage(&error) };
-                return self.refuse_all(group, &error, shared);
+                self.refuse_all(group, &error, shared);
+                return None;
             }
         };
         let mut next = self.index.clone();
@@ -85,10 +117,11 @@ impl Keeper {
         for (reply, result) in done {
             let _ = reply.send(result);
         }
+        None
     }
 
     /// Answers all of a group with what kept it from being looked at.
-    fn refuse_all(&mut self, group: Vec<(Box<Proposal>, Reply)>, error: &AppendError, shared: &Shared) {
+    fn refuse_all(&mut self, group: Waiting, error: &AppendError, shared: &Shared) {
         self.counters.failed += group.len() as u64;
         for (_, reply) in group {
             // Whoever asked may have gone; the same elsewhere.
@@ -125,8 +158,8 @@ impl Keeper {
     }
 
     /// Takes the lock, waits for git, takes in what arrived, and makes sure of our identity.
-    fn enter_section(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
-        let lock = self.enter_quietly(shared)?;
+    fn enter_section(&mut self, shared: &Shared, patience: Duration) -> Result<CommitLock, AppendError> {
+        let lock = self.enter_within(shared, patience)?;
         self.refuse_unseen_heads()?;
         self.ensure_identity(&lock)?;
         Ok(lock)
@@ -134,24 +167,41 @@ impl Keeper {
 
     /// The same for what writes no transaction, and so needs no identity.
     pub(in crate::braid) fn enter_quietly(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
+        self.enter_within(shared, LOCK_WAIT)
+    }
+
+    fn enter_within(&mut self, shared: &Shared, patience: Duration) -> Result<CommitLock, AppendError> {
         if let WriterState::Failed(why) = &self.writer {
             let message = format!("writing has stopped since a sync failed: {why}");
             return Err(AppendError::Storage { errno: Errno::EROFS, message });
         }
         let begun = Instant::now();
-        let lock = self.store.lock(LOCK_WAIT).map_err(|error| {
-            self.note_lock_error(&error);
-            match error {
-                LockError::Busy { .. } => AppendError::Busy { message: error.to_string() },
-                LockError::ReadOnly(_) => AppendError::Storage { errno: Errno::EROFS, message: error.to_string() },
-                LockError::Disk(error) => storage(&error),
+        let lock = loop {
+            match self.store.lock(WAIT_STEP) {
+                Ok(lock) => break lock,
+                Err(error @ LockError::Busy { .. }) => {
+                    self.note_lock_error(&error);
+                    if begun.elapsed() >= patience {
+                        return Err(AppendError::Busy { message: error.to_string() });
+                    }
+                    // Whoever reads waits for nobody's lock.
+                    self.drain_hints();
+                    self.look_and_log(shared);
+                }
+                Err(error) => {
+                    self.note_lock_error(&error);
+                    return Err(match error {
+                        LockError::Disk(error) => storage(&error),
+                        error => AppendError::Storage { errno: Errno::EROFS, message: error.to_string() },
+                    });
+                }
             }
-        })?;
+        };
         self.locking.end();
         self.is_at_home()?;
         self.set_writer(WriterState::Ready);
         self.drain_hints();
-        self.sit_git_out(begun)?;
+        self.sit_git_out(begun, patience)?;
         if self.is_watching() {
             if !self.pending.is_empty() {
                 self.take_in_pending(shared)?;
