@@ -10,11 +10,16 @@ use nix::unistd::Pid;
 use crate::disk::{self, Disk, LockGuard};
 use crate::model::Errno;
 use crate::mount::Error;
+use crate::mount::attach::FILE_SYSTEM;
+use crate::mount::checks::mount_table;
+use crate::mount::table::{self, Mounted};
+use crate::mount::tend::ALSO_PAUSE;
 use crate::store::Layout;
 
 /// A daemon that is just ending is waited for so long.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
+const _: () = assert!(ALSO_PAUSE.as_millis() * 2 < PATIENCE.as_millis(), "a lock that was taken away is back before nobody waits for it");
 
 /// The lock of a store's writable daemon.
 #[derive(Debug)]
@@ -54,6 +59,10 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
     let disk = Disk::real().within(store).map_err(refused)?;
     let path = path_of(store);
     let start = Instant::now();
+    // A daemon whose lock was taken away takes it again within a moment.
+    while start.elapsed() < patience && matches!(disk.stat_if_present(&path), Ok(None)) && is_mounted_writable(&disk, store) {
+        std::thread::sleep(PAUSE);
+    }
     loop {
         match try_lock(&disk, &path) {
             Ok(Some(guard)) => return Ok(Alone { disk, path, guard: Mutex::new(guard) }),
@@ -66,6 +75,11 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+fn is_mounted_writable(disk: &Disk, store: &Path) -> bool {
+    let is_ours = |mounted: &Mounted| mounted.file_system == FILE_SYSTEM && mounted.source == store && !mounted.read_only;
+    table::parse(&mount_table(disk)).iter().any(is_ours)
 }
 
 /// Asks a store's writable daemon to end, if there is one.

@@ -1,13 +1,16 @@
 //! The thread that removes what time has made useless.
 
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::fs::Fs;
 use crate::mount::shell::guarded;
 
 /// It looks again at least so often, for files that came meanwhile.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// So often what is done as well is done.
+pub(super) const ALSO_PAUSE: Duration = Duration::from_secs(1);
 
 /// When the thread ends.
 #[derive(Default)]
@@ -17,12 +20,17 @@ pub struct Tending {
 }
 
 impl Tending {
-    /// Tends until [`Tending::end`]; `also` is done each time as well.
+    /// Tends until [`Tending::end`]; `also` is done as well, more often.
     pub fn run(&self, fs: &Fs, also: impl Fn()) {
+        let mut due = Instant::now();
         loop {
-            let mut pause = PAUSE_MAX;
             guarded("tend", &also);
-            guarded("tend", || pause = fs.tend(SystemTime::now()).min(PAUSE_MAX));
+            if due <= Instant::now() {
+                let mut pause = PAUSE_MAX;
+                guarded("tend", || pause = fs.tend(SystemTime::now()).min(PAUSE_MAX));
+                due = Instant::now() + pause;
+            }
+            let pause = due.saturating_duration_since(Instant::now()).min(ALSO_PAUSE);
             let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
             if *waited.unwrap_or_else(PoisonError::into_inner).0 {

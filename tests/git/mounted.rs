@@ -210,16 +210,15 @@ fn a_clean_of_everything_that_git_ignores_leaves_the_mount_at_work() {
     // They may be back as soon as they are gone.
     let cleaned = git(&dir, ["clean", "-fdx"]).out;
     assert!(cleaned.contains("Removing tmp/") && cleaned.contains("Removing .eventcore/"), "{cleaned}");
+    let second = home.path().join("second");
+    fs::create_dir(&second).unwrap();
+    let refused = braidfs(["mount", dir.to_str().unwrap(), second.to_str().unwrap()]);
+    assert!(refused.code(3).err.contains("is mounted writable by another daemon"), "the lock went with the rest");
     drop_file(&mount, "after.jsonl");
     assert_eq!(fs::read_to_string(dir.join(".eventcore/replica_id")).unwrap(), replica_id, "the identity is written anew");
     eventually("the draft that is gone leaves the listing", || !mount.list("staging").contains(&".draft".to_owned()));
     fs::write(mount.join("staging/.draft"), "y").unwrap();
     assert_eq!(mount.read("staging/.draft"), "y");
-    let second = home.path().join("second");
-    fs::create_dir(&second).unwrap();
-    eventually("a second writable daemon is refused again", || dir.join(".eventcore/braidfs/daemon.lock").exists());
-    let refused = braidfs(["mount", dir.to_str().unwrap(), second.to_str().unwrap()]);
-    assert!(refused.code(3).err.contains("is mounted writable by another daemon"));
     assert_eq!(mount.count("feed.jsonl"), 3);
     mount.unmount();
     let mount = Mount::start(&dir);
