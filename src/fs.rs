@@ -2,6 +2,7 @@
 //!
 //! No kernel is needed to test it: the row `mount` unpacks requests, calls here and replies.
 
+mod again;
 mod attr;
 mod checkpoints;
 mod decisions;
@@ -36,6 +37,7 @@ pub use source::{Content, Entry, Node, Tree};
 pub use staging::{Release, Staged, Staging, Unfinished};
 pub use writes::{Changes, Opened};
 
+use again::LookedUpAgain;
 use decisions::Decisions;
 use learned::Learned;
 use listing::Listings;
@@ -69,6 +71,7 @@ pub struct Fs {
     checkpoints: Option<Arc<Checkpoints>>,
     decisions: Decisions,
     learned: Mutex<Learned>,
+    looked_up_again: Mutex<LookedUpAgain>,
     /// The newest inode when the tree before this one was published.
     newest: AtomicU64,
 }
@@ -97,6 +100,7 @@ impl Fs {
             checkpoints: None,
             decisions: Decisions::default(),
             learned: Mutex::default(),
+            looked_up_again: Mutex::default(),
             newest: AtomicU64::new(0),
         }
     }

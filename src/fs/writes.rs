@@ -14,7 +14,7 @@ use crate::fs::publish::Notice;
 use crate::fs::receipt;
 use crate::fs::refuse::Caller;
 use crate::fs::staging::{Release, Staged, Unfinished};
-use crate::fs::{Fs, ROOT};
+use crate::fs::{Fs, ROOT, locked};
 use crate::model::{Draft, Errno};
 
 /// What setattr asks for; owner, mode and access time are accepted and change nothing.
@@ -56,6 +56,7 @@ impl Fs {
     /// # Errors
     /// `EROFS` for writing to a view, `EACCES` for others than the mounting user and root.
     pub fn open(&self, ino: u64, flags: i32, caller: Caller) -> Result<Opened, Errno> {
+        locked(&self.looked_up_again).end(caller.pid);
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
         let own = self.own(ino)?;
         match own {
@@ -417,9 +418,18 @@ impl Fs {
     /// Opens a file after a wait, during which its name may have come to stand for another one.
     ///
     /// # Errors
-    /// `ESTALE` then: the kernel looks the name up again and opens what it stands for now. Else as [`Fs::open`].
+    /// `ESTALE` then: the kernel looks the name up again and opens what it stands for now, once in a call; what it found is opened then, though
+    /// the name be replaced again and again. Else as [`Fs::open`].
     pub fn open_after_wait(&self, ino: u64, flags: i32, caller: Caller) -> Result<Opened, Errno> {
-        if self.is_replaced(ino) { Err(Errno::ESTALE) } else { self.open(ino, flags, caller) }
+        if self.is_replaced(ino) {
+            let path = self.held(ino)?.identity.path;
+            let mut again = locked(&self.looked_up_again);
+            if !again.take(caller.pid, &path) {
+                again.note(caller.pid, &path);
+                return Err(Errno::ESTALE);
+            }
+        }
+        self.open(ino, flags, caller)
     }
 
     /// Waits until no commit is on its way and the index has caught up.
