@@ -123,6 +123,8 @@ pub(super) struct Keeper {
     pub(super) clock: Clock,
     /// Transactions of which an event has no number yet.
     unnumbered: BTreeSet<u32>,
+    /// The events of a feed whose numbers are lost, in their order, until they have fresh ones.
+    former_feed: Vec<u32>,
     feed_shown: u64,
     /// Whether the feed holds every line of the log that was there at the start.
     is_feed_begun: bool,
@@ -194,6 +196,7 @@ impl Keeper {
             threads: options.threads,
             clock: options.clock.clone(),
             unnumbered: BTreeSet::new(),
+            former_feed: Vec::new(),
             feed_shown: 0,
             is_feed_begun: false,
             writer,

@@ -2,6 +2,7 @@
 
 mod chain;
 mod commits;
+mod feed;
 mod files;
 mod starts;
 

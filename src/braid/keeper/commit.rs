@@ -299,7 +299,7 @@ impl Keeper {
         // A local commit's numbers can be derived again from the chain, so their lines need no sync of their own.
         self.unnumbered.extend(&numbers);
         let waits = self.unnumbered.len() > numbers.len();
-        if self.append_numbers(lock, &numbers) && !waits {
+        if self.append_numbers(lock, &[], &numbers) && !waits {
             self.feed_shown = self.index.feed.latest();
         }
         if let Some(last) = prepared.last() {

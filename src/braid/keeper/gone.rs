@@ -33,6 +33,18 @@ impl Gone {
 }
 
 impl Keeper {
+    /// Forgets them all where the log is lost with every number: fresh ones would be taken for these.
+    pub(super) fn forget_gone(&mut self) {
+        if self.gone.recorded.is_empty() {
+            return;
+        }
+        match self.store.update_gone(|_, _| false, &[]) {
+            Ok(Some(recorded)) => self.gone = Gone { recorded, compared: None },
+            Ok(None) => tracing::warn!("what is gone cannot be recorded: another process is at it"),
+            Err(error) => tracing::warn!(%error, "what is gone cannot be recorded"),
+        }
+    }
+
     /// Records what is about to be shown as gone; costs nothing while no more goes.
     pub(super) fn record_gone(&mut self) {
         let feed = &self.index.feed;

@@ -1,6 +1,8 @@
-//! Ingestion order: what is new gets the next numbers, and what is certain is shown.
+//! Ingestion order: the log is followed, and what is certain is shown. Who gets which number: [`fresh`].
 
-use std::collections::{HashMap, HashSet};
+mod fresh;
+
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::braid::Failure;
@@ -9,8 +11,8 @@ use crate::disk;
 use crate::epoch::WriterState;
 use crate::index::Index;
 use crate::index::feed::Slot;
-use crate::model::{Errno, EventId, Finding, FindingKind, ReplicaId, Severity};
-use crate::store::{CommitLock, LockError, LogError, LogProblem, Refreshed};
+use crate::model::{Errno, EventId, Finding, FindingKind, Severity};
+use crate::store::{CommitLock, LockError, LogProblem, Refreshed};
 
 /// Whether this user, or the disk, lets nobody write there: no sync has failed then.
 fn is_denied(error: &disk::Error) -> bool {
@@ -153,21 +155,6 @@ impl Keeper {
         }
     }
 
-    /// Takes every number back from its event.
-    pub(super) fn forget_feed(&mut self) {
-        let before = std::mem::take(&mut self.index.feed);
-        for event in 0..self.index.events.len() {
-            if self.index.events.seq_nr(event) != 0 {
-                self.index.events.set_seq_nr(event, 0);
-            }
-        }
-        if before.latest() > 0 {
-            self.index.feed = before.anew();
-            self.mark_dirty();
-        }
-        self.feed_shown = 0;
-    }
-
     /// Gives the numbers of log lines from `from` on to their events.
     fn take_lines(&mut self, from: u64) {
         let ids: Vec<EventId> = self.log.ids().iter().skip(from as usize - 1).copied().collect();
@@ -220,68 +207,6 @@ impl Keeper {
             self.feed_shown = self.index.feed.latest();
             self.mark_dirty();
         }
-    }
-
-    /// Gives numbers to everything that has none: our own first, in chain order, then the rest in canonical order.
-    pub(super) fn number_under(&mut self, lock: &CommitLock) {
-        self.follow_log();
-        self.remember_found(lock);
-        match self.log.repair(lock) {
-            Ok(false) => {}
-            Ok(true) => drop(self.mended.insert("cut off the end of index/ingestion.log, which was half a line".to_owned())),
-            Err(error) => tracing::warn!(%error, "the torn end of the ingestion log stays"),
-        }
-        let own: HashSet<ReplicaId> = self.identity.own_replicas.iter().copied().collect();
-        let transactions = &self.index.transactions;
-        let mut waiting: Vec<u32> = self.unnumbered.iter().copied().filter(|&tx| transactions.is_valid(tx)).collect();
-        if waiting.is_empty() {
-            return;
-        }
-        waiting.sort_by(|&a, &b| {
-            let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
-            foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))
-        });
-        if self.append_numbers(lock, &waiting) {
-            self.show_certain();
-        }
-    }
-
-    /// Appends the numbers of transactions to the log without a sync; false if that failed.
-    pub(super) fn append_numbers(&mut self, lock: &CommitLock, transactions: &[u32]) -> bool {
-        let mut events = Vec::new();
-        let mut ids = Vec::new();
-        let mut fresh: HashSet<EventId> = HashSet::new();
-        let waiting: Vec<u32> = transactions.iter().flat_map(|&tx| self.index.transactions.events(tx)).collect();
-        for event in waiting {
-            if self.index.events.seq_nr(event) != 0 {
-                continue;
-            }
-            let id = self.index.events.id(event, &self.index.pack);
-            let other = |other: u32| other != event && self.index.events.seq_nr(other) != 0 && self.index.is_shown(other);
-            // One id in two transactions: the feed has it once.
-            if !fresh.insert(id) || self.index.events.find(id, &self.index.pack, other).is_some() {
-                continue;
-            }
-            events.push(Slot::Event(event));
-            ids.push(id);
-        }
-        let appended = match self.log.append(lock, &ids) {
-            Err(LogError::Changed) => {
-                self.follow_log();
-                self.log.append(lock, &ids)
-            }
-            other => other,
-        };
-        if let Err(error) = appended {
-            tracing::warn!(%error, "the ingestion log takes no line: the feed waits");
-            return false;
-        }
-        let Index { feed, events: columns, .. } = &mut self.index;
-        feed.append(&events, columns);
-        for tx in transactions {
-            self.unnumbered.remove(tx);
-        }
-        true
     }
 
     /// Writes a damaged log anew; answers what was wrong with it.

@@ -41,6 +41,7 @@ impl Keeper {
         // Nobody holds what was entered since, so it may be entered once more in its place.
         let before = std::mem::replace(&mut self.index, epoch.index.clone());
         self.numbered.take_back(&before, &self.index);
+        self.former_feed.retain(|&event| event < self.index.events.len());
         self.feed_shown = epoch.feed_shown;
         self.touched = Touched::default();
         self.delivered_twice.retain(|&number| number < self.index.transactions.len());

@@ -1,0 +1,105 @@
+//! Fresh numbers: who gets which, also where those that were given are lost.
+
+use std::collections::HashSet;
+
+use crate::braid::keeper::Keeper;
+use crate::index::Index;
+use crate::index::feed::Slot;
+use crate::model::{EventId, ReplicaId};
+use crate::store::{CommitLock, LogError};
+
+impl Keeper {
+    /// Takes every number back from its event; in which order they were given is remembered until there are fresh ones.
+    pub(in crate::braid::keeper) fn forget_feed(&mut self) {
+        let before = std::mem::take(&mut self.index.feed);
+        let slots = before.items.iter_from(0).map(|item| before.slot(item));
+        let mut former: Vec<u32> = slots.filter_map(|slot| if let Slot::Event(event) = slot { Some(event) } else { None }).collect();
+        // Numbers may be lost again before all are given.
+        former.append(&mut self.former_feed);
+        self.former_feed = former;
+        for event in 0..self.index.events.len() {
+            if self.index.events.seq_nr(event) != 0 {
+                self.index.events.set_seq_nr(event, 0);
+            }
+        }
+        if before.latest() > 0 {
+            self.index.feed = before.anew();
+            self.mark_dirty();
+        }
+        self.feed_shown = 0;
+    }
+
+    /// Gives numbers to everything that has none: first to what had numbers that are lost, in their order; then to our own in chain order,
+    /// for theirs may have been shown without a sync, and to the rest in canonical order.
+    pub(in crate::braid::keeper) fn number_under(&mut self, lock: &CommitLock) {
+        self.follow_log();
+        self.remember_found(lock);
+        match self.log.repair(lock) {
+            Ok(false) => {}
+            Ok(true) => drop(self.mended.insert("cut off the end of index/ingestion.log, which was half a line".to_owned())),
+            Err(error) => tracing::warn!(%error, "the torn end of the ingestion log stays"),
+        }
+        let transactions = &self.index.transactions;
+        let mut waiting: Vec<u32> = self.unnumbered.iter().copied().filter(|&tx| transactions.is_valid(tx)).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let own: HashSet<ReplicaId> = self.identity.own_replicas.iter().copied().collect();
+        waiting.sort_by(|&a, &b| {
+            let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
+            foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))
+        });
+        let is_waiting = |event: &u32| self.unnumbered.contains(&self.index.events.transaction(*event)) && self.index.is_shown(*event);
+        let former: Vec<u32> = self.former_feed.iter().copied().filter(is_waiting).collect();
+        if !former.is_empty() && self.log.latest_seq_nr() == 0 {
+            self.forget_gone();
+        }
+        if self.append_numbers(lock, &former, &waiting) {
+            self.former_feed = Vec::new();
+            self.show_certain();
+        }
+    }
+
+    /// Appends the numbers of the events of transactions to the log without a sync, of some events `first`; false if that failed.
+    pub(in crate::braid::keeper) fn append_numbers(&mut self, lock: &CommitLock, first: &[u32], transactions: &[u32]) -> bool {
+        let mut events = Vec::new();
+        let mut ids = Vec::new();
+        let mut fresh: HashSet<EventId> = HashSet::new();
+        let of_transactions = transactions.iter().flat_map(|&tx| self.index.transactions.events(tx));
+        let waiting: Vec<u32> = first.iter().copied().chain(of_transactions).collect();
+        for event in waiting {
+            if self.index.events.seq_nr(event) != 0 {
+                continue;
+            }
+            let id = self.index.events.id(event, &self.index.pack);
+            let other = |other: u32| other != event && self.index.events.seq_nr(other) != 0 && self.index.is_shown(other);
+            // One id in two transactions: the feed has it once.
+            if !fresh.insert(id) || self.index.events.find(id, &self.index.pack, other).is_some() {
+                continue;
+            }
+            events.push(Slot::Event(event));
+            ids.push(id);
+        }
+        let appended = match self.log.append(lock, &ids) {
+            Err(LogError::Changed) => {
+                self.follow_log();
+                if !self.former_feed.is_empty() {
+                    // What was lost right now comes first.
+                    return false;
+                }
+                self.log.append(lock, &ids)
+            }
+            other => other,
+        };
+        if let Err(error) = appended {
+            tracing::warn!(%error, "the ingestion log takes no line: the feed waits");
+            return false;
+        }
+        let Index { feed, events: columns, .. } = &mut self.index;
+        feed.append(&events, columns);
+        for tx in transactions {
+            self.unnumbered.remove(tx);
+        }
+        true
+    }
+}
