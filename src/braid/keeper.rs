@@ -425,6 +425,7 @@ impl Keeper {
         // No hint tells that a disk has come to itself.
         self.pending.add_all(self.roster.unreadable().take(UNREADABLE_MAX));
         self.look_and_log(shared);
+        self.leave_lost_saved();
         self.take_up_saved();
         self.keep_base();
     }

@@ -8,7 +8,7 @@
 mod base;
 mod record;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::{self, Disk, DiskFile, LockGuard, Mapping};
@@ -49,7 +49,10 @@ pub struct Saved {
     is_numbered: bool,
     /// Where the files go once all three are whole, if they lie elsewhere until then.
     destination: Option<Paths>,
-    _lock: LockGuard,
+    /// Inodes of the pack and, once there is one, of the base.
+    pack_inode: u64,
+    has_base: bool,
+    lock: LockGuard,
 }
 
 /// What becomes of a record.
@@ -85,7 +88,11 @@ impl Paths {
 
     fn lock(&self, disk: &Disk) -> disk::Result<Option<LockGuard>> {
         disk.create_dir(&self.dir)?;
-        disk.try_lock(&self.dir.join("braidfs.lock"))
+        disk.try_lock(&self.lock_file())
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.dir.join("braidfs.lock")
     }
 
     /// Removes what a killed process left of new files.
@@ -106,6 +113,7 @@ pub struct Left {
     /// What happened since, in order.
     pub records: Vec<Record>,
     pack_mark: Mark,
+    pack_inode: u64,
     base_mark: Mark,
     /// The bytes of the table that can be believed; none if there is no table that follows the base.
     table_len: Option<usize>,
@@ -176,8 +184,9 @@ pub fn own(store: &Store, mark: Mark) -> Option<(Saved, Left)> {
             (make_table(disk, &paths, left.pack_mark, left.base_mark, &numbers).ok()?, (TABLE_HEAD + numbers.len()) as u64)
         }
     };
-    let mut saved = Saved::new(disk, paths, lock, left.pack_mark, table, table_len);
+    let mut saved = Saved::new(disk, paths, lock, (left.pack_mark, left.pack_inode), table, table_len);
     saved.records = left.records.iter().map(weight).sum();
+    saved.has_base = left.base.is_some();
     saved.is_numbered = left.base.is_some() || left.records.iter().any(is_number);
     Some((saved, left))
 }
@@ -194,10 +203,11 @@ pub fn take_up(store: &Store, mark: Mark, pack: &mut Pack) -> disk::Result<Optio
     let paths = destination.aside();
     disk.create_dir(&paths.dir)?;
     let table = make_table(disk, &paths, mark, NO_BASE, &[]).inspect_err(|_| drop(destination.clear_aside(disk)))?;
-    let mut saved = Saved::new(disk, paths, lock, mark, table, TABLE_HEAD as u64);
+    let mut saved = Saved::new(disk, paths, lock, (mark, 0), table, TABLE_HEAD as u64);
     (saved.noting, saved.destination) = (Noting::Nowhere, Some(destination));
     let failed = |error| disk::Error::new(disk::Op::Write, &saved.paths.pack, error);
     pack.move_to(create_pack(disk, &saved.paths, mark)?).map_err(failed)?;
+    saved.pack_inode = disk.stat(&saved.paths.pack)?.inode;
     pack.flush();
     // It is not tried again and again.
     if pack.has_file() { Ok(Some(saved)) } else { Err(failed(std::io::ErrorKind::StorageFull.into())) }
@@ -206,7 +216,8 @@ pub fn take_up(store: &Store, mark: Mark, pack: &mut Pack) -> disk::Result<Optio
 /// Begins anew, and gives up what was there.
 fn make_pack(disk: &Disk, paths: &Paths, mark: Mark) -> Option<Left> {
     let pack = Pack::open(create_pack(disk, paths, mark).ok()?, 0).ok()?;
-    Some(Left { pack, pack_mark: mark, ..Left::default() })
+    let pack_inode = disk.stat(&paths.pack).ok()?.inode;
+    Some(Left { pack, pack_mark: mark, pack_inode, ..Left::default() })
 }
 
 /// A pack without lines, in place of everything that was there.
@@ -241,7 +252,8 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
     // In this order: a base that came meanwhile is newer than the table, and no line that it speaks of lies behind the end.
     let table = disk.map(&paths.table);
     let base = disk.map(&paths.base);
-    let lines_len = pack.stat()?.size.saturating_sub(PACK_HEAD as u64);
+    let stat = pack.stat()?;
+    let lines_len = stat.size.saturating_sub(PACK_HEAD as u64);
     let base = base.ok().and_then(|bytes| base::decode(&bytes, pack_mark, lines_len));
     let base_mark = base.as_ref().map_or(NO_BASE, |base| base.mark);
     let mut pack_len = base.as_ref().map_or(0, |base| base.pack_len);
@@ -269,7 +281,7 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
     if pack.len() != pack_len {
         return Ok(Left::default());
     }
-    Ok(Left { pack, base: base.map(|base| (base.index, base.extra)), records, pack_mark, base_mark, table_len })
+    Ok(Left { pack, base: base.map(|base| (base.index, base.extra)), records, pack_mark, pack_inode: stat.inode, base_mark, table_len })
 }
 
 fn pack_mark_of(head: &[u8]) -> Option<Mark> {
@@ -312,7 +324,7 @@ fn believed(table: &[u8], lines: &[u8], mut pack_len: u64) -> (Vec<Record>, usiz
 }
 
 impl Saved {
-    fn new(disk: &Disk, paths: Paths, lock: LockGuard, pack_mark: Mark, table: DiskFile, table_len: u64) -> Self {
+    fn new(disk: &Disk, paths: Paths, lock: LockGuard, (pack_mark, pack_inode): (Mark, u64), table: DiskFile, table_len: u64) -> Self {
         Self {
             disk: disk.clone(),
             paths,
@@ -324,8 +336,25 @@ impl Saved {
             records: 0,
             is_numbered: false,
             destination: None,
-            _lock: lock,
+            pack_inode,
+            has_base: false,
+            lock,
         }
+    }
+
+    /// Whether lock and files are still what has their names: somebody may have deleted them, and made others.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        // An error tells nothing.
+        let named = |path: &Path| self.disk.stat_if_present(path).map_or(None, |stat| Some(stat.map(|stat| stat.inode)));
+        let is_same = |path: &Path, inode: Option<u64>| named(path).is_none_or(|named| named.is_some() && named == inode);
+        let is_table = self.table.stat().map_or(true, |stat| is_same(&self.paths.table, Some(stat.inode)));
+        let is_base = !self.has_base || named(&self.paths.base) != Some(None);
+        self.is_locked() && is_table && is_base && is_same(&self.paths.pack, Some(self.pack_inode))
+    }
+
+    fn is_locked(&self) -> bool {
+        self.lock.is_on(&self.destination.as_ref().unwrap_or(&self.paths).lock_file())
     }
 
     /// Notes a record for the next [`Saved::flush`].
@@ -392,7 +421,7 @@ impl Saved {
         let mark = written?;
         self.table = make_table(&self.disk, &self.paths, self.pack_mark, mark, &next)?;
         self.table_len = (TABLE_HEAD + next.len()) as u64;
-        (self.records, self.is_numbered) = (0, true);
+        (self.records, self.is_numbered, self.has_base) = (0, true, true);
         self.pending.clear();
         self.arrive()
     }
@@ -413,7 +442,8 @@ impl Saved {
 
 impl Drop for Saved {
     fn drop(&mut self) {
-        if let Some(destination) = &self.destination {
+        // Without the lock they are another's.
+        if let Some(destination) = self.destination.as_ref().filter(|_| self.is_locked()) {
             let _ = destination.clear_aside(&self.disk);
         }
     }

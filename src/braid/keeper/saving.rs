@@ -1,5 +1,7 @@
 //! The saved index: taken over at the start, kept up while the store is open.
 
+mod owner;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::mpsc::channel;
@@ -390,20 +392,6 @@ impl Keeper {
                 self.saving.saved = None;
             }
         }
-    }
-
-    /// Owns the files from now on, if whoever did has ended. A process that is about to end itself leaves them.
-    pub(super) fn take_up_saved(&mut self) {
-        if !self.saving.is_elsewhere || !self.follows() || !self.progress.ready {
-            return;
-        }
-        match saved::take_up(&self.store, *Uuid::new_v4().as_bytes(), &mut self.index.pack) {
-            Ok(None) => return,
-            Ok(saved) => self.saving.saved = saved,
-            Err(error) => tracing::warn!(%error, "the index that another process left cannot be taken up; the next start reads more files"),
-        }
-        self.saving.is_elsewhere = false;
-        self.saving.base_due = self.saving.saved.is_some();
     }
 
     /// Waits for a base that is being written.

@@ -398,6 +398,44 @@ fn who_follows_takes_the_files_up_when_their_owner_ends() {
     }
 }
 
+/// Story: the mount kept its lock on a deleted file, a command made another, and their numbers never met again.
+#[test]
+fn who_follows_makes_a_deleted_index_anew_and_its_numbers_are_everyones_again() {
+    for (deleted, is_used) in [("braidfs.", true), ("braidfs.", false), ("braidfs.pack", false), ("braidfs.base", false)] {
+        let (_temp, dir) = based();
+        let options = OpenOptions { follow: true, save_after: 1, ..OpenOptions::default() };
+        let braid = Braid::open(&dir, &options).unwrap();
+        braid.wait_ready().unwrap();
+        (50..53).for_each(|n| drop(append(&braid, &event("all", n))));
+        let before = braid.refresh().unwrap().name;
+        for entry in fs::read_dir(dir.join("index")).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_string_lossy().starts_with(deleted) {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        if is_used {
+            append(&open(&dir), &event("all", 53));
+        }
+        let of_reader = || {
+            let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+            Braid::open(&dir, &options).unwrap().wait_ready().unwrap().name
+        };
+        let is_again = |_| {
+            std::thread::sleep(Duration::from_millis(20));
+            of_reader() == braid.refresh().unwrap().name
+        };
+        assert!((0..500).any(is_again), "{deleted} {is_used}");
+        assert!(braid.epoch().name >= before);
+        append(&braid, &event("all", 54));
+        let name = braid.epoch().name;
+        assert_eq!(of_reader(), name);
+        drop(braid);
+        let again = open(&dir);
+        assert_eq!((again.epoch().name, everything(&again.tree())), (name, from_scratch(&dir)), "{deleted} {is_used}");
+    }
+}
+
 /// What was left goes when what follows it is whole, and not before.
 #[test]
 fn a_disk_that_fills_up_while_the_files_are_taken_up_costs_no_saved_index() {
