@@ -1,15 +1,17 @@
 //! One immutable published state: readers hold an `Arc` of it and never lock.
 
 mod counters;
+mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::index::{Index, Touched};
 use crate::model::{Declined, Finding, Origin, ReplicaId, TransactionId};
-use crate::store::{Checkpoint, SnapshotMeta, Store};
+use crate::store::{Checkpoint, Store};
 
 pub use counters::{Counters, Timed};
+pub use saved::{SavedSnapshot, StateBytes};
 
 /// A file of `events/` that the store refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +24,6 @@ pub struct Quarantined {
     pub mtime_ns: i64,
     /// Why it is refused.
     pub reason: String,
-}
-
-/// A state that was saved, and what became of what it covers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedSnapshot {
-    /// What was saved.
-    pub meta: SnapshotMeta,
-    /// Whether the events that it covers are still these, so that the later ones may be put on top.
-    pub valid: bool,
 }
 
 /// What the writer of this process may do.

@@ -416,6 +416,7 @@ impl Keeper {
         if self.follow {
             self.follow_log();
             self.follow_snapshots();
+            self.inspect_snapshots(false);
             self.look_at_git_lock();
             if self.writer != WriterState::ReadOnly {
                 self.look_at_lock();

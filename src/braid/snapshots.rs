@@ -2,10 +2,12 @@
 //!
 //! A state that covers the feed up to a number holds as long as the log begins as it did and no covered event has gone. One
 //! that covers streams holds as long as these begin with the same events. Both are looked at only where something
-//! changed that was shown, so an append costs nothing here.
+//! changed that was shown, so an append costs nothing here. Its own bytes are looked at once a file, by whoever asks for them first
+//! or when there is nothing else to do, and again where the file is another one or was rewritten.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -15,12 +17,16 @@ use crate::braid::keeper::Keeper;
 use crate::braid::keeper::commit::storage;
 use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Failure, Shared};
-use crate::epoch::SavedSnapshot;
-use crate::format::text::quoted;
+use crate::disk::Stat;
+use crate::epoch::{SavedSnapshot, StateBytes};
+use crate::format::text::{quoted, quoted_path};
 use crate::format::time::created_at;
 use crate::index::Index;
 use crate::model::{Errno, Finding, FindingKind, Rejection, Severity, SnapshotRequest};
-use crate::store::{Coverage, NewSnapshot, Snapshot, SnapshotError, SnapshotMeta};
+use crate::store::{Coverage, FoundSnapshot, NewSnapshot, Snapshot, SnapshotError, SnapshotMeta, Store};
+
+/// After how many bytes of states one look for damaged ones ends, so that it is a short one.
+const INSPECTED_BYTES: u64 = 8 << 20;
 
 /// The saved states as the keeper knows them.
 #[derive(Default)]
@@ -28,6 +34,8 @@ pub(super) struct Shelf {
     /// How many states of a name are kept.
     kept_max: usize,
     kept: Vec<Kept>,
+    /// Files of which the first line cannot be read.
+    unreadable: Vec<FoundSnapshot>,
     shown: Arc<Vec<SavedSnapshot>>,
     /// How the directory looked when it was read.
     seen: Vec<(String, i128)>,
@@ -39,6 +47,12 @@ struct Kept {
     meta: SnapshotMeta,
     valid: bool,
     basis: Basis,
+    path: PathBuf,
+    /// The facts of the file that `bytes` speak of.
+    stat: Stat,
+    bytes: Arc<StateBytes>,
+    /// Whether the bytes were looked at and are not those that were saved.
+    is_damaged: bool,
 }
 
 /// What the verdict over a state rests on: while it is the same, so is the verdict.
@@ -63,12 +77,36 @@ impl Shelf {
     }
 
     pub(super) fn findings(&self) -> Vec<Finding> {
-        self.kept.iter().filter(|kept| !kept.valid).map(|kept| stale_finding(&kept.meta)).collect()
+        let stale = self.kept.iter().filter(|kept| !kept.valid && !kept.is_damaged).map(|kept| stale_finding(&kept.meta));
+        let damaged = self.kept.iter().filter(|kept| kept.is_damaged);
+        let damaged = damaged.map(|kept| damaged_finding(&kept.meta.name, kept.meta.ordinal, &kept.path));
+        let unreadable = self.unreadable.iter().map(|found| damaged_finding(&found.name, found.ordinal, &found.path));
+        stale.chain(damaged).chain(unreadable).collect()
     }
 
     fn settle(&mut self) {
-        let shown = self.kept.iter().map(|kept| SavedSnapshot { meta: kept.meta.clone(), valid: kept.valid });
-        self.shown = Arc::new(shown.collect());
+        let shown = |kept: &Kept| SavedSnapshot { meta: kept.meta.clone(), valid: kept.valid, bytes: Arc::clone(&kept.bytes) };
+        self.shown = Arc::new(self.kept.iter().map(shown).collect());
+    }
+
+    /// Whether the file of a state is another one, or says something else, than when it was looked at.
+    fn is_rewritten(&self, store: &Store) -> bool {
+        let differs = |path: &Path, stat: Stat| store.disk().stat_if_present(path).ok().flatten() != Some(stat);
+        self.kept.iter().any(|kept| differs(&kept.path, kept.stat)) || self.unreadable.iter().any(|found| differs(&found.path, found.stat))
+    }
+}
+
+fn damaged_finding(name: &str, ordinal: u64, path: &Path) -> Finding {
+    Finding {
+        kind: FindingKind::StaleSnapshot,
+        severity: Severity::Warning,
+        file: None,
+        transaction_id: None,
+        message: format!("state {ordinal} of snapshot \"{name}\" is damaged: its file does not say what was saved, and is not served"),
+        hint: format!(
+            "rm -rf {}   # nothing else is lost; what was folded since the newest state that holds is to be folded anew",
+            quoted_path(path)
+        ),
     }
 }
 
@@ -141,31 +179,53 @@ impl Keeper {
                 return;
             }
         };
-        if mark != self.shelf.seen || self.shelf.log_changed {
+        if mark != self.shelf.seen || self.shelf.log_changed || self.shelf.is_rewritten(&self.store) {
             self.read_snapshots(mark);
+        }
+    }
+
+    /// Looks whether files of states that nobody has looked at say what was saved: some of them at once, or all.
+    pub(super) fn inspect_snapshots(&mut self, all: bool) {
+        let mut looked = 0;
+        let mut found = false;
+        for kept in &mut self.shelf.kept {
+            kept.bytes.rest();
+            if kept.bytes.known().is_none() && !all {
+                if looked >= INSPECTED_BYTES {
+                    continue;
+                }
+                looked += kept.stat.size;
+            }
+            let is_damaged = !kept.bytes.check(&kept.meta, &self.store);
+            found |= std::mem::replace(&mut kept.is_damaged, is_damaged) != is_damaged;
+        }
+        if found {
+            self.mark_dirty();
         }
     }
 
     fn read_snapshots(&mut self, mark: Vec<(String, i128)>) {
         (self.shelf.seen, self.shelf.log_changed) = (mark, false);
-        let mut metas = Vec::new();
-        let names = self.store.snapshot_names().unwrap_or_default();
-        for name in names {
-            metas.extend(self.store.snapshots(&name).unwrap_or_default());
-        }
-        // By number, so that the log is gone through once.
-        metas.sort_by_key(|meta| match meta.coverage {
-            Coverage::SeqNr(seq_nr) => seq_nr,
-            Coverage::Versions(_) => 0,
+        let mut found = self.store.found_snapshots().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the saved states cannot be read");
+            Vec::new()
         });
-        let mut kept: Vec<Kept> = metas.into_iter().map(|meta| self.judged(meta)).collect();
+        self.shelf.unreadable = found.extract_if(.., |found| found.meta.is_none()).collect();
+        // By number, so that the log is gone through once.
+        found.sort_by_key(|found| match found.meta.as_ref().map(|meta| &meta.coverage) {
+            Some(Coverage::SeqNr(seq_nr)) => *seq_nr,
+            _ => 0,
+        });
+        let mut kept: Vec<Kept> = found.into_iter().filter_map(|found| self.judged(found)).collect();
         kept.sort_by(|a, b| (&a.meta.name, a.meta.ordinal).cmp(&(&b.meta.name, b.meta.ordinal)));
         self.shelf.kept = kept;
         self.shelf.settle();
         self.mark_dirty();
     }
 
-    fn judged(&mut self, meta: SnapshotMeta) -> Kept {
+    fn judged(&mut self, found: FoundSnapshot) -> Option<Kept> {
+        let FoundSnapshot { path, stat, meta, .. } = found;
+        let meta = meta?;
         let (valid, basis) = match &meta.coverage {
             Coverage::SeqNr(seq_nr) => {
                 let log = self.log.digest_upto(*seq_nr).map(|digest| hex(&digest));
@@ -178,7 +238,10 @@ impl Keeper {
                 (valid, basis_of_streams(&self.index, versions))
             }
         };
-        Kept { meta, valid, basis }
+        // Bytes that were looked at are not looked at again.
+        let before = self.shelf.kept.iter().find(|kept| kept.path == path && kept.stat == stat && kept.meta == meta);
+        let (bytes, is_damaged) = before.map_or_else(Default::default, |kept| (Arc::clone(&kept.bytes), kept.is_damaged));
+        Some(Kept { meta, valid, basis, path, stat, bytes, is_damaged })
     }
 
     /// Looks which states still hold, right before what changed is published.
@@ -233,10 +296,12 @@ impl Keeper {
         let (coverage, digest) = self.covered(request)?;
         let new =
             NewSnapshot { name: &request.name, coverage, digest, saved_at: created_at(SystemTime::now()), state: request.state.as_bytes() };
-        // One that is stale holds nobody up.
-        let stale: Vec<u64> =
-            self.shelf.kept.iter().filter(|kept| !kept.valid && kept.meta.name == request.name).map(|kept| kept.meta.ordinal).collect();
-        let saved = self.store.save_snapshot(&lock, &new, self.shelf.kept_max, |meta| stale.contains(&meta.ordinal));
+        // One that is stale or damaged holds nobody up.
+        let holds = |meta: &SnapshotMeta| {
+            let kept = self.shelf.kept.iter().find(|kept| kept.meta == *meta);
+            kept.is_some_and(|kept| kept.valid && kept.bytes.check(meta, &self.store))
+        };
+        let saved = self.store.save_snapshot(&lock, &new, self.shelf.kept_max, |meta| !holds(meta));
         drop(lock);
         self.counters.snapshot.add(begun.elapsed());
         span.record("duration_us", micros(begun));
@@ -298,7 +363,8 @@ impl Braid {
     /// # Errors
     /// What the disk answered.
     pub fn snapshot(&self, name: &str) -> Result<Option<Snapshot>, Failure> {
-        let newest = self.epoch().snapshots.iter().rev().find(|saved| saved.valid && saved.meta.name == name).cloned();
+        let epoch = self.epoch();
+        let newest = epoch.snapshots.iter().rev().find(|saved| saved.meta.name == name && saved.holds(self.store()));
         newest.map_or(Ok(None), |saved| Ok(self.store().snapshot(name, saved.meta.ordinal)?))
     }
 
@@ -311,7 +377,7 @@ impl Braid {
         let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
         let done = self.at_keeper(move |keeper, shared| {
             let lock = keeper.enter_quietly(shared)?;
-            let was = !keeper.store.snapshots(&name).map_err(|error| storage(&error))?.is_empty();
+            let was = keeper.store.found_snapshots().map_err(|error| storage(&error))?.iter().any(|found| found.name == name);
             keeper.store.forget_snapshots(&lock, &name).map_err(|error| storage(&error))?;
             drop(lock);
             keeper.follow_snapshots();

@@ -71,7 +71,7 @@ impl Surveyed {
 
 impl Braid {
     /// Looks for what only git or a longer look can tell, and publishes it: files that are not committed to git or differ
-    /// from it, missing parents that git has, replica ids with two histories, what was left in `tmp/`, what git must be told.
+    /// from it, missing parents that git has, replica ids with two histories, what was left in `tmp/`, what git must be told, damaged states.
     ///
     /// # Errors
     /// If the store was closed. Where git gives no answer its part is left out.
@@ -80,7 +80,11 @@ impl Braid {
         let mut asked = Asked::default();
         look_through_history(&self.inner.store, &mut asked);
         let surveyed = survey(&self.inner.store, &epoch, &mut asked);
-        self.at_keeper(move |keeper, shared| keeper.take_over(surveyed, shared)).ok_or_else(Failure::closed)?;
+        let taken_over = self.at_keeper(move |keeper, shared| {
+            keeper.inspect_snapshots(true);
+            keeper.take_over(surveyed, shared);
+        });
+        taken_over.ok_or_else(Failure::closed)?;
         Ok(self.epoch())
     }
 

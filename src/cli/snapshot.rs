@@ -13,7 +13,6 @@ use crate::disk::Disk;
 use crate::epoch::SavedSnapshot;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, parse_draft};
 use crate::format::names::directory_name;
-use crate::format::text::counted;
 use crate::store::{Coverage, SNAPSHOTS_KEPT};
 use crate::view::Tree;
 
@@ -85,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     match &arguments.action {
         Action::Save { name, file, seq_nr, covers, keep } => save(name, file.as_deref(), *seq_nr, covers, *keep, session),
         Action::Show { name, seq_nr, state } => show(name, *seq_nr, *state, session),
-        Action::After { name } => print(name, "after.jsonl", session),
+        Action::After { name } => print(name, "after.jsonl", None, session),
         Action::List { name } => list(name.as_deref(), session),
         Action::Forget { name } => forget(name, session),
     }
@@ -120,54 +119,67 @@ fn save(name: &str, file: Option<&Path>, seq_nr: Option<u64>, covers: &[(String,
     session.out.either(&saved, |_| format!("saved state {} of snapshot {}", meta.ordinal, harmless(name)))
 }
 
-fn missing(name: &str, tree: &Tree) -> Failure {
-    let is_there = tree.epoch().snapshots.iter().any(|saved| saved.meta.name == name);
-    let why = if is_there { "has no state that still holds" } else { "does not exist" };
+/// Why there is no such state; `seq_nr` where one was named.
+fn missing(name: &str, seq_nr: Option<u64>, tree: &Tree) -> Failure {
+    let is_named = |saved: &&SavedSnapshot| seq_nr.is_none_or(|seq_nr| saved.meta.coverage == Coverage::SeqNr(seq_nr));
+    let mut of_name = tree.epoch().snapshots.iter().filter(|saved| saved.meta.name == name).peekable();
+    let why = match (seq_nr, of_name.peek().is_some()) {
+        (_, false) => "does not exist".to_owned(),
+        (None, true) => "has no state that still holds".to_owned(),
+        (Some(seq_nr), true) if of_name.any(|saved| is_named(&saved)) => format!("has a damaged state at {seq_nr}"),
+        (Some(seq_nr), true) => format!("has no state at {seq_nr}"),
+    };
     Failure::new(Kind::Refused, format!("snapshot '{name}' {why}")).hint("list them: braidfs snapshot list")
 }
 
-fn print(name: &str, file: &str, session: &mut Session) -> Result {
+fn print(name: &str, file: &str, seq_nr: Option<u64>, session: &mut Session) -> Result {
     let tree = reader::numbered_tree(session)?;
     let path = format!("snapshots/{}/{file}", directory_name(name));
-    let Some(view) = tree.find(&path).and_then(crate::view::Node::into_file) else { return Err(missing(name, &tree)) };
+    let Some(view) = tree.find(&path).and_then(crate::view::Node::into_file) else { return Err(missing(name, seq_nr, &tree)) };
     let bytes = view.read_all().map_err(|error| Failure::new(Kind::Failed, format!("snapshot '{name}' cannot be read")).because(&error))?;
     session.out.bytes(&bytes)
 }
 
 fn show(name: &str, seq_nr: Option<u64>, state: bool, session: &mut Session) -> Result {
     if !state {
-        return print(name, &seq_nr.map_or_else(|| "latest.json".to_owned(), |seq_nr| format!("{seq_nr}.json")), session);
+        let file = seq_nr.map_or_else(|| "latest.json".to_owned(), |seq_nr| format!("{seq_nr}.json"));
+        return print(name, &file, seq_nr, session);
     }
     let braid = reader::braid(session, true)?;
     let wanted = |saved: &SavedSnapshot| {
-        saved.meta.name == name && seq_nr.map_or(saved.valid, |seq_nr| saved.meta.coverage == Coverage::SeqNr(seq_nr))
+        saved.meta.name == name
+            && seq_nr.map_or_else(|| saved.holds(braid.store()), |seq_nr| saved.meta.coverage == Coverage::SeqNr(seq_nr))
     };
     let found = braid.snapshots().iter().rev().find(|saved| wanted(saved)).cloned();
-    let Some(saved) = found else { return Err(missing(name, &braid.tree())) };
-    let snapshot = braid.store().snapshot(name, saved.meta.ordinal);
-    match snapshot.map_err(|error| Failure::new(Kind::Failed, format!("snapshot '{name}' cannot be read")).because(&error))? {
-        Some(snapshot) => {
-            session.out.bytes(&snapshot.state)?;
-            session.out.bytes(b"\n")
-        }
-        None => Err(missing(name, &braid.tree())),
-    }
+    let Some(state) = found.and_then(|saved| saved.state(braid.store())) else { return Err(missing(name, seq_nr, &braid.tree())) };
+    session.out.bytes(&state)?;
+    session.out.bytes(b"\n")
 }
 
 fn list(name: Option<&str>, session: &mut Session) -> Result {
     let braid = reader::braid(session, true)?;
-    braid.snapshots().iter().filter(|saved| name.is_none_or(|name| saved.meta.name == name)).try_for_each(|saved| {
+    let is_wanted = |of: &str| name.is_none_or(|name| of == name);
+    braid.snapshots().iter().filter(|saved| is_wanted(&saved.meta.name)).try_for_each(|saved| {
         let meta = &saved.meta;
-        let (seq_nr, covers) = match &meta.coverage {
-            Coverage::SeqNr(seq_nr) => (Some(*seq_nr), format!("the feed up to {seq_nr}")),
-            Coverage::Versions(versions) => (None, counted(versions.len(), "stream")),
-        };
+        let seq_nr = if let Coverage::SeqNr(seq_nr) = meta.coverage { Some(seq_nr) } else { None };
+        let is_damaged = !saved.bytes.check(meta, braid.store());
         let value = json!({
-            "name": meta.name, "ordinal": meta.ordinal, "seq_nr": seq_nr, "stale": !saved.valid, "digest": meta.digest,
+            "name": meta.name, "ordinal": meta.ordinal, "seq_nr": seq_nr, "stale": !saved.valid, "damaged": is_damaged, "digest": meta.digest,
             "saved_at": meta.saved_at,
         });
-        let remark = if saved.valid { "" } else { "  stale: what it covers has changed" };
-        session.out.either(&value, |_| format!("{:>4}  {}  {covers}{remark}", meta.ordinal, harmless(&meta.name)))
+        let remark = match (is_damaged, saved.valid) {
+            (true, _) => "  damaged: its file does not say what was saved",
+            (false, true) => "",
+            (false, false) => "  stale: what it covers has changed",
+        };
+        session.out.either(&value, |_| format!("{:>4}  {}  {}{remark}", meta.ordinal, harmless(&meta.name), meta.coverage))
+    })?;
+    let found = braid.store().found_snapshots().map_err(|error| Failure::new(Kind::Failed, "snapshots cannot be read").because(&error))?;
+    found.iter().filter(|found| found.meta.is_none() && is_wanted(&found.name)).try_for_each(|found| {
+        let value = json!({
+            "name": found.name, "ordinal": found.ordinal, "seq_nr": null, "stale": false, "damaged": true, "digest": null, "saved_at": null,
+        });
+        session.out.either(&value, |_| format!("{:>4}  {}  damaged: what it covers cannot be read", found.ordinal, harmless(&found.name)))
     })
 }
 

@@ -1,11 +1,12 @@
 //! Saved states, under `.eventcore/braidfs/snapshots/<name>/<ordinal>`: one line about the state, then its bytes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::disk::{self, EntryKind};
+use crate::disk::{self, EntryKind, Stat};
+use crate::format::text::counted;
 use crate::model::Errno;
 use crate::store::checkpoint::{hex_of, name_digest};
 use crate::store::{CommitLock, Store};
@@ -18,6 +19,12 @@ const PLAIN_NAME_BYTES_MAX: usize = 120;
 
 /// The longest first line; one version a stream is in it.
 const META_BYTES_MAX: usize = 64 << 20;
+
+/// What nearly every first line is shorter than.
+const META_BYTES_USUAL: usize = 4096;
+
+/// How much of a state is looked at at once.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// What a state covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +46,15 @@ impl Coverage {
                 other.iter().any(|(stream, version)| own.get(stream.as_str()).copied().unwrap_or(0) < *version)
             }
             _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SeqNr(seq_nr) => write!(f, "the feed up to {seq_nr}"),
+            Self::Versions(versions) => f.write_str(&counted(versions.len(), "stream")),
         }
     }
 }
@@ -72,6 +88,29 @@ pub struct SnapshotMeta {
     /// When it was saved: RFC 3339.
     pub saved_at: String,
     state_sha256: String,
+}
+
+impl SnapshotMeta {
+    /// The SHA-256 of the state's bytes, in hex.
+    #[must_use]
+    pub fn state_sha256(&self) -> &str {
+        &self.state_sha256
+    }
+}
+
+/// A file that a state was saved in.
+#[derive(Clone, Debug)]
+pub struct FoundSnapshot {
+    /// The snapshot's name.
+    pub name: String,
+    /// Which of the name's states it is.
+    pub ordinal: u64,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The facts of the file.
+    pub stat: Stat,
+    /// What is known of it; none if the first line cannot be read.
+    pub meta: Option<SnapshotMeta>,
 }
 
 /// A saved state.
@@ -178,12 +217,7 @@ impl Store {
         let mut metas = Vec::new();
         for ordinal in self.snapshot_ordinals(name)? {
             let path = dir.join(ordinal.to_string());
-            // Nearly every first line is short; a state may be large.
-            let mut head = self.disk().read_at(&path, 0, 4096)?;
-            if !head.contains(&b'\n') {
-                head = self.disk().read_at(&path, 0, META_BYTES_MAX)?;
-            }
-            metas.extend(parse_meta(&head, name, ordinal).map(|(meta, _)| meta));
+            metas.extend(parse_meta(&self.read_head(&path)?, name, ordinal).map(|(meta, _)| meta));
         }
         Ok(metas)
     }
@@ -208,31 +242,58 @@ impl Store {
         Ok(mark)
     }
 
-    /// The names under which states are saved, sorted.
-    pub fn snapshot_names(&self) -> disk::Result<Vec<String>> {
-        let mut names = Vec::new();
+    /// Every file of a state, by name and then in the order of saving; of a state only the first line is read.
+    pub fn found_snapshots(&self) -> disk::Result<Vec<FoundSnapshot>> {
+        let mut found = Vec::new();
         for entry in self.disk().list_if_present(&self.snapshots_dir())? {
             if entry.kind == EntryKind::Dir {
-                names.extend(self.snapshot_name_of(&entry.name)?);
+                self.find_states(&self.snapshots_dir().join(&entry.name), &entry.name, &mut found)?;
             }
         }
-        names.sort();
-        Ok(names)
+        found.sort_by(|a, b| (&a.name, a.ordinal).cmp(&(&b.name, b.ordinal)));
+        Ok(found)
     }
 
-    /// The name whose states lie in a directory: any of them tells.
-    fn snapshot_name_of(&self, dir: &str) -> disk::Result<Option<String>> {
-        let dir = self.snapshots_dir().join(dir);
-        for entry in self.disk().list_if_present(&dir)? {
-            let head = self.disk().read_at(&dir.join(&entry.name), 0, META_BYTES_MAX)?;
-            let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            if let Ok(meta) = serde_json::from_slice::<SnapshotMeta>(line)
-                && self.snapshot_dir(&meta.name) == dir
-            {
-                return Ok(Some(meta.name));
-            }
+    fn find_states(&self, dir: &Path, dir_name: &str, found: &mut Vec<FoundSnapshot>) -> disk::Result<()> {
+        let first = found.len();
+        let mut name = text_of_hex(dir_name);
+        for entry in self.disk().list_if_present(dir)? {
+            let Ok(ordinal) = entry.name.parse() else { continue };
+            let path = dir.join(&entry.name);
+            // Before it is read: who rewrites it meanwhile is noticed.
+            let Ok(Some(stat)) = self.disk().stat_if_present(&path) else { continue };
+            let head = if stat.kind == EntryKind::File { self.read_head(&path).unwrap_or_default() } else { Vec::new() };
+            let meta = parse_line(&head).map(|(meta, _)| meta);
+            let meta = meta.filter(|meta| meta.ordinal == ordinal && self.snapshot_dir(&meta.name) == dir);
+            name = name.or_else(|| Some(meta.as_ref()?.name.clone()));
+            found.push(FoundSnapshot { name: String::new(), ordinal, path, stat, meta });
         }
-        Ok(None)
+        // Where no name is in the first lines, that of the directory tells at least which it is.
+        let name = name.unwrap_or_else(|| dir_name.to_owned());
+        found.iter_mut().skip(first).for_each(|state| state.name.clone_from(&name));
+        Ok(())
+    }
+
+    fn read_head(&self, path: &Path) -> disk::Result<Vec<u8>> {
+        // Nearly every first line is short; a state may be large.
+        let head = self.disk().read_at(path, 0, META_BYTES_USUAL)?;
+        if head.contains(&b'\n') || head.len() < META_BYTES_USUAL { Ok(head) } else { self.disk().read_at(path, 0, META_BYTES_MAX) }
+    }
+
+    /// Whether the bytes of a state are those that were saved; they are not kept.
+    pub fn is_whole(&self, meta: &SnapshotMeta) -> disk::Result<bool> {
+        let path = self.snapshot_dir(&meta.name).join(meta.ordinal.to_string());
+        let head = self.read_head(&path)?;
+        let Some((_, state)) = parse_line(&head).filter(|(held, _)| held == meta) else { return Ok(false) };
+        let (mut hash, mut offset) = (Sha256::new(), (head.len() - state.len()) as u64);
+        loop {
+            let piece = self.disk().read_at(&path, offset, PIECE_BYTES)?;
+            if piece.is_empty() {
+                return Ok(hex_of(&hash.finalize()) == meta.state_sha256);
+            }
+            hash.update(&piece);
+            offset += piece.len() as u64;
+        }
     }
 
     /// Forgets every state of a name; none is fine too.
@@ -242,10 +303,20 @@ impl Store {
 }
 
 fn parse_meta<'a>(bytes: &'a [u8], name: &str, ordinal: u64) -> Option<(SnapshotMeta, &'a [u8])> {
+    parse_line(bytes).filter(|(meta, _)| meta.name == name && meta.ordinal == ordinal)
+}
+
+fn parse_line(bytes: &[u8]) -> Option<(SnapshotMeta, &[u8])> {
     let end = memchr::memchr(b'\n', bytes)?;
     let (line, state) = bytes.split_at_checked(end)?;
-    let meta: SnapshotMeta = serde_json::from_slice(line).ok()?;
-    (meta.name == name && meta.ordinal == ordinal).then_some((meta, state.get(1..)?))
+    Some((serde_json::from_slice(line).ok()?, state.get(1..)?))
+}
+
+/// The text whose bytes these digits are; none if they are no such digits.
+fn text_of_hex(digits: &str) -> Option<String> {
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+    String::from_utf8(bytes?).ok()
 }
 
 #[cfg(test)]

@@ -43,13 +43,17 @@ impl Tree {
         let (directory, name) = path.split_once('/').map_or((path, None), |(directory, name)| (directory, Some(name)));
         let saved = self.saved(directory);
         let newest = saved.last()?;
-        let latest = saved.iter().rev().find(|saved| saved.valid);
+        let latest = || self.newest_that_holds(saved);
         match name {
             None => Some(Node::Directory { mtime_ns: saved_at_ns(newest) }),
-            Some(LATEST) => self.state_document(latest?),
-            Some(AFTER) => Some(Node::File(self.after_snapshot(latest, newest))),
+            Some(LATEST) => self.state_document(latest()?),
+            Some(AFTER) => Some(Node::File(self.after_snapshot(latest(), newest))),
             Some(name) => self.state_document(saved.iter().rev().find(|saved| file_name_of(saved) == name)?),
         }
+    }
+
+    fn newest_that_holds<'a>(&self, saved: &'a [SavedSnapshot]) -> Option<&'a SavedSnapshot> {
+        saved.iter().rev().find(|saved| saved.holds(&self.epoch().store))
     }
 
     /// The names in `snapshots/` or in a directory of it.
@@ -61,10 +65,10 @@ impl Tree {
         }
         let saved = self.saved(path);
         saved.first()?;
-        let mut names: Vec<String> = saved.iter().map(file_name_of).collect();
+        let mut names: Vec<String> = saved.iter().filter(|saved| saved.bytes.known() != Some(false)).map(file_name_of).collect();
         names.sort();
         names.dedup();
-        if saved.iter().any(|saved| saved.valid) {
+        if self.newest_that_holds(saved).is_some() {
             names.push(LATEST.to_owned());
         }
         names.push(AFTER.to_owned());
@@ -74,7 +78,7 @@ impl Tree {
     /// `{"snapshot":{"name":…,"seq_nr":N},…,"state":…}`: the state's bytes are those that were saved.
     fn state_document(&self, saved: &SavedSnapshot) -> Option<Node> {
         let meta = &saved.meta;
-        let snapshot = self.epoch().store.snapshot(&meta.name, meta.ordinal).ok()??;
+        let state = saved.state(&self.epoch().store)?;
         let covers = match &meta.coverage {
             Coverage::SeqNr(seq_nr) => json!({"name": meta.name, "seq_nr": seq_nr}),
             Coverage::Versions(versions) => {
@@ -88,7 +92,7 @@ impl Tree {
             meta.ordinal, !saved.valid
         )
         .into_bytes();
-        text.extend_from_slice(&snapshot.state);
+        text.extend_from_slice(&state);
         text.extend_from_slice(b"}\n");
         Some(Node::File(File::of_bytes(text, saved_at_ns(saved))))
     }
@@ -102,11 +106,13 @@ impl Tree {
             (_, Some(Coverage::Versions(versions))) => versions.clone(),
             (Coverage::Versions(versions), None) => versions.iter().map(|(stream, _)| (stream.clone(), 0)).collect(),
         };
-        let mut incarnation = latest.map_or(0, |saved| saved.meta.ordinal) << 32;
+        // An ordinal may be given again once its state is removed; what is covered tells states apart.
+        let covered = latest.and_then(|saved| u64::from_str_radix(saved.meta.digest.get(..12)?, 16).ok());
+        let mut incarnation = covered.unwrap_or(0) << 16;
         let mut events = Vec::new();
         for (stream, version) in &versions {
             if let Some(list) = index.find_stream(stream).and_then(|number| index.stream_list(number)) {
-                incarnation += u64::from(list.incarnation);
+                incarnation = incarnation.wrapping_add(u64::from(list.incarnation));
                 events.extend(list.events.iter_from(*version));
             }
         }

@@ -184,6 +184,20 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     assert_eq!(seqs(&on(&dir, &["snapshot", "after", "sum"]).ok().out), [3]);
     assert_eq!(on(&dir, &["snapshot", "list"]).ok().lines().len(), 3);
     assert_eq!(on(&dir, &["snapshot", "list", "sum"]).ok().lines().len(), 2);
+    let path = dir.join(".eventcore/braidfs/snapshots/73756d/2");
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("2.0", "9.0")).unwrap();
+    assert_eq!(on(&dir, &["snapshot", "show", "sum", "--state"]).ok().out, "{\"n\": 1}\n");
+    assert_eq!(seqs(&on(&dir, &["snapshot", "after", "sum"]).ok().out), [2, 3]);
+    assert!(on(&dir, &["snapshot", "show", "sum", "--seq-nr", "2"]).code(1).err.contains("has a damaged state at 2"));
+    assert!(on(&dir, &["snapshot", "show", "sum", "--seq-nr", "2", "--state"]).code(1).err.contains("has a damaged state at 2"));
+    assert!(on(&dir, &["snapshot", "list", "sum"]).ok().lines()[1].ends_with("  damaged: its file does not say what was saved"));
+    for command in ["doctor", "verify"] {
+        let told = on(&dir, &[command]);
+        let told = format!("{}{}", told.out, told.err);
+        assert!(told.contains("state 2 of snapshot \"sum\" is damaged") && told.contains("rm -rf "), "{command}: {told}");
+    }
+    fs::write(&path, "").unwrap();
+    assert!(on(&dir, &["snapshot", "list", "sum"]).ok().lines()[1].ends_with("  damaged: what it covers cannot be read"));
     on(&dir, &["snapshot", "forget", "sum"]).ok();
     assert!(on(&dir, &["snapshot", "show", "sum"]).code(1).err.contains("does not exist"));
     // The same by a draft.

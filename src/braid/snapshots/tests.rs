@@ -91,6 +91,90 @@ fn a_state_whose_event_has_gone_is_stale_and_the_older_one_is_served() {
     save(&braid, 1, "again").unwrap();
 }
 
+fn eventually(is_so: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("not within 10 s");
+}
+
+/// Replaces the file of a state of "sum".
+fn damage(dir: &std::path::Path, ordinal: u64, change: impl Fn(Vec<u8>) -> Vec<u8>) {
+    let path = dir.join(format!(".eventcore/braidfs/snapshots/73756d/{ordinal}"));
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, change(bytes)).unwrap();
+}
+
+fn damaged(braid: &Braid) -> Vec<String> {
+    let epoch = braid.epoch();
+    let findings = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::StaleSnapshot);
+    findings.map(|finding| finding.message.clone()).collect()
+}
+
+#[test]
+fn a_damaged_state_is_never_the_latest_and_what_comes_after_goes_with_the_one_that_is() {
+    let cut = |mut bytes: Vec<u8>| {
+        bytes.pop();
+        bytes
+    };
+    let another = |mut bytes: Vec<u8>| {
+        *bytes.last_mut().unwrap() = b'9';
+        bytes
+    };
+    let changes: [&dyn Fn(Vec<u8>) -> Vec<u8>; 3] = [&cut, &another, &|_| Vec::new()];
+    for (follow, change) in [true, false].into_iter().flat_map(|follow| changes.map(|change| (follow, change))) {
+        let (_temp, dir) = store();
+        let braid = open(&dir, follow);
+        (0..4).for_each(|n| drop(append(&braid, &format!("a-{n}"))));
+        for n in 1..=3 {
+            save(&braid, n, &n.to_string()).unwrap();
+        }
+        assert!(text(&braid, "snapshots/sum/latest.json").unwrap().ends_with("\"state\":3}\n"));
+        damage(&dir, 3, change);
+        if follow {
+            eventually(|| damaged(&braid).len() == 1);
+            let finding = braid.epoch().findings.iter().find(|finding| finding.kind == FindingKind::StaleSnapshot).cloned().unwrap();
+            assert!(finding.message.starts_with("state 3 of snapshot \"sum\" is damaged"), "{finding:?}");
+            assert!(finding.hint.starts_with("rm -rf ") && finding.hint.contains("/snapshots/73756d/3   # "), "{finding:?}");
+        } else {
+            braid.refresh().unwrap();
+        }
+        let check = |braid: &Braid| {
+            assert!(text(braid, "snapshots/sum/latest.json").unwrap().ends_with("\"state\":2}\n"));
+            assert_eq!(text(braid, "snapshots/sum/after.jsonl"), text(braid, "feed/after/2.jsonl"));
+            assert_eq!(text(braid, "snapshots/sum/3.json"), None);
+            assert_eq!(names(braid, "snapshots/sum"), ["1.json", "2.json", "latest.json", "after.jsonl"]);
+            assert_eq!(braid.snapshot("sum").unwrap().unwrap().state, b"2");
+        };
+        check(&braid);
+        drop(braid);
+        let braid = open(&dir, false);
+        check(&braid);
+        // It holds nobody up.
+        save(&braid, 2, "again").unwrap();
+        assert!(text(&braid, "snapshots/sum/latest.json").unwrap().ends_with("\"state\":again}\n"));
+    }
+}
+
+#[test]
+fn the_cure_of_a_damaged_state_is_to_remove_it() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, true);
+    append(&braid, "a");
+    save(&braid, 1, "1").unwrap();
+    damage(&dir, 1, |_| b"{\n".to_vec());
+    eventually(|| damaged(&braid).len() == 1);
+    assert_eq!(names(&braid, "snapshots"), [""; 0]);
+    fs::remove_file(dir.join(".eventcore/braidfs/snapshots/73756d/1")).unwrap();
+    eventually(|| damaged(&braid).is_empty());
+    save(&braid, 1, "1").unwrap();
+    assert!(text(&braid, "snapshots/sum/latest.json").is_some());
+}
+
 #[test]
 fn a_merge_that_inserts_into_what_is_covered_makes_it_stale() {
     let (_temp, dir) = store();

@@ -65,7 +65,7 @@ fn no_name_leads_out_and_no_two_names_meet() {
         assert_eq!(states(&store, name), [*name]);
     }
     names.sort();
-    assert_eq!(store.snapshot_names().unwrap(), names);
+    assert_eq!(store.found_snapshots().unwrap().iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), names);
     let dirs = fs::read_dir(dir.path().join(".eventcore/braidfs/snapshots")).unwrap().count();
     assert_eq!(dirs, names.len());
     store.forget_snapshots(&store.lock(Duration::from_secs(30)).unwrap(), &long).unwrap();
@@ -87,6 +87,13 @@ fn what_is_not_whole_is_passed_by() {
     assert_eq!(store.snapshots("s").unwrap().iter().map(|meta| meta.ordinal).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(store.snapshot("s", 2).unwrap(), None);
     assert!(store.snapshot("s", 3).unwrap().is_some());
+    let found = store.found_snapshots().unwrap();
+    let whole = |found: &FoundSnapshot| found.meta.as_ref().map(|meta| store.is_whole(meta).unwrap());
+    assert_eq!(found.iter().map(whole).collect::<Vec<_>>(), [None, Some(false), Some(true)]);
+    assert!(found.iter().all(|found| found.name == "s"));
+    // A state that is larger than what is read of it at once.
+    let large = "x".repeat(3 * PIECE_BYTES + 5);
+    assert!(store.is_whole(&save(&store, &new("t", Coverage::SeqNr(1), &large)).unwrap()).unwrap());
     assert_eq!(save(&store, &new("s", Coverage::SeqNr(4), "4")).unwrap().ordinal, 4);
 }
 
