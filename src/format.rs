@@ -3,7 +3,7 @@
 pub mod binary;
 pub mod csv;
 pub mod draft;
-mod json;
+pub(crate) mod json;
 pub mod legacy;
 pub mod lines;
 pub mod names;

@@ -60,6 +60,9 @@ enum Action {
         /// The snapshot's name
         #[arg(value_name = "NAME")]
         name: String,
+        /// First that state itself, in one line, of the same moment: recovery by one command
+        #[arg(long)]
+        with_state: bool,
     },
     /// List the saved states
     List {
@@ -84,7 +87,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     match &arguments.action {
         Action::Save { name, file, seq_nr, covers, keep } => save(name, file.as_deref(), *seq_nr, covers, *keep, session),
         Action::Show { name, seq_nr, state } => show(name, *seq_nr, *state, session),
-        Action::After { name } => print(name, "after.jsonl", None, session),
+        Action::After { name, with_state } => print(name, if *with_state { "recovery.jsonl" } else { "after.jsonl" }, None, session),
         Action::List { name } => list(name.as_deref(), session),
         Action::Forget { name } => forget(name, session),
     }

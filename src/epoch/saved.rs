@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use memchr::memchr2;
+
 use crate::disk;
+use crate::format::json::without_spaces;
 use crate::store::{SnapshotMeta, Store};
 
 /// A state that was saved, and what became of it and of what it covers.
@@ -32,6 +35,17 @@ impl SavedSnapshot {
     pub fn state(&self, store: &Store) -> Option<Arc<[u8]>> {
         self.bytes.kept(&self.meta, store)?.bytes.clone()
     }
+
+    /// The same without line ends: what is no string loses its white space where there is one.
+    #[must_use]
+    pub fn state_in_one_line(&self, store: &Store) -> Option<Arc<[u8]>> {
+        let mut kept = self.bytes.kept(&self.meta, store)?;
+        let bytes = kept.bytes.clone()?;
+        if memchr2(b'\n', b'\r', &bytes).is_none() {
+            return Some(bytes);
+        }
+        Some(Arc::clone(kept.line.get_or_insert_with(|| without_spaces(&bytes).into())))
+    }
 }
 
 /// The bytes of a state's file: looked at once, and kept while they are asked for.
@@ -44,6 +58,8 @@ pub struct StateBytes {
 #[derive(Debug, Default)]
 struct Kept {
     bytes: Option<Arc<[u8]>>,
+    /// The same in one line, where somebody asked for that.
+    line: Option<Arc<[u8]>>,
     /// When anybody asked for the last time.
     used: Option<Instant>,
 }

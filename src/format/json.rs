@@ -48,6 +48,24 @@ fn push_escaped(out: &mut Vec<u8>, byte: u8) {
     }
 }
 
+/// The same JSON without white space between its parts; what is in strings stays, and so does how numbers are written.
+pub(crate) fn without_spaces(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    let (mut is_string, mut is_escaped) = (false, false);
+    for &byte in json {
+        if is_string {
+            is_string = is_escaped || byte != b'"';
+            is_escaped = byte == b'\\' && !is_escaped;
+        } else if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            continue;
+        } else {
+            is_string = byte == b'"';
+        }
+        out.push(byte);
+    }
+    out
+}
+
 /// Appends `bytes` as lower-case hex digits.
 pub(crate) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -200,6 +218,16 @@ mod tests {
             if serde_json::from_str::<&serde_json::value::RawValue>(&json).is_ok() {
                 prop_assert_eq!(found(&json).is_empty(), serde_json::from_str::<serde_json::Value>(&json).is_ok());
             }
+        }
+
+        #[test]
+        fn without_spaces_it_says_the_same_in_one_line(text in "[ \\n\\r\\t\"\\\\a]{0,12}", number in "-?[1-9][0-9]{0,30}(\\.[0-9]{1,9})?([eE][+-]?[0-9])?") {
+            let mut string = Vec::new();
+            push_string(&mut string, &text);
+            let part = [&string, &b" : [ \n"[..], number.as_bytes(), b" , \r\n", &string, b"\t]"].concat();
+            let json = [b"\n{ ", &part[..], b" } \n"].concat();
+            let line = [b"{", &string[..], b":[", number.as_bytes(), b",", &string, b"]}"].concat();
+            prop_assert_eq!(without_spaces(&json), line);
         }
 
         #[test]

@@ -21,7 +21,16 @@ pub struct File {
 enum Content {
     Lines(Lines),
     Bytes(Arc<[u8]>),
-    Stored { store: Arc<Store>, name: String, size: u64 },
+    /// One piece after the other, then lines where later epochs add some.
+    Pieces {
+        pieces: Arc<[Arc<[u8]>]>,
+        lines: Option<Lines>,
+    },
+    Stored {
+        store: Arc<Store>,
+        name: String,
+        size: u64,
+    },
 }
 
 impl File {
@@ -47,6 +56,12 @@ impl File {
         Self { content: Content::Bytes(bytes), incarnation, mtime_ns, xattrs: Arc::default() }
     }
 
+    /// A file of pieces that lie elsewhere as well, and of lines behind them; `incarnation` tells it from others.
+    #[must_use]
+    pub(super) fn of_pieces(pieces: Vec<Arc<[u8]>>, lines: Option<Lines>, incarnation: u64, mtime_ns: i64) -> Self {
+        Self { content: Content::Pieces { pieces: pieces.into(), lines }, incarnation, mtime_ns, xattrs: Arc::default() }
+    }
+
     /// A file of `events/`, byte for byte.
     #[must_use]
     pub fn of_stored(store: Arc<Store>, name: String, size: u64, mtime_ns: i64) -> Self {
@@ -64,6 +79,9 @@ impl File {
         match &self.content {
             Content::Lines(lines) => lines.size(),
             Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Pieces { pieces, lines } => {
+                pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() + lines.as_ref().map_or(0, Lines::size)
+            }
             Content::Stored { size, .. } => *size,
         }
     }
@@ -77,7 +95,7 @@ impl File {
     /// Whether later epochs may add bytes under the same incarnation.
     #[must_use]
     pub fn grows(&self) -> bool {
-        matches!(self.content, Content::Lines(_))
+        matches!(self.content, Content::Lines(_) | Content::Pieces { lines: Some(_), .. })
     }
 
     /// A file of the feed as it goes on although its name stands for `next` now; none for one that has ended.
@@ -111,6 +129,7 @@ impl File {
                 let end = start.saturating_add(len).min(bytes.len());
                 Ok(bytes.get(start..end).unwrap_or_default().to_vec())
             }
+            Content::Pieces { pieces, lines } => Ok(read_pieces(pieces, lines.as_ref(), offset, len)),
             Content::Stored { store, name, .. } => {
                 store.read_range(name, offset, len).map_err(|error| io::Error::from_raw_os_error(error.errno().raw()))
             }
@@ -133,7 +152,7 @@ impl File {
         Ok(bytes)
     }
 
-    /// The lines of a view of JSON Lines.
+    /// The lines of a view of JSON Lines, and of nothing else.
     #[must_use]
     pub fn lines(&self) -> Option<&Lines> {
         match &self.content {
@@ -141,4 +160,23 @@ impl File {
             _ => None,
         }
     }
+}
+
+fn read_pieces(pieces: &[Arc<[u8]>], lines: Option<&Lines>, mut offset: u64, len: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in pieces {
+        let size = piece.len() as u64;
+        if offset >= size {
+            offset -= size;
+            continue;
+        }
+        let start = offset as usize;
+        let end = start.saturating_add(len - out.len()).min(piece.len());
+        out.extend_from_slice(piece.get(start..end).unwrap_or_default());
+        offset = 0;
+    }
+    if let Some(lines) = lines {
+        out.append(&mut lines.read(offset, len - out.len()));
+    }
+    out
 }

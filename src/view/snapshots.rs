@@ -1,8 +1,10 @@
-//! `snapshots/<name>/`: the newest state that still holds, each saved one, and what is to be put on top.
+//! `snapshots/<name>/`: the newest state that still holds, each saved one, what is to be put on top, and both in one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::epoch::SavedSnapshot;
 use crate::format::names::directory_name;
@@ -17,12 +19,30 @@ use crate::view::tree::{Entry, Node, Tree};
 const LATEST: &str = "latest.json";
 /// What came after what it covers.
 const AFTER: &str = "after.jsonl";
+/// Both of one moment: the one name is looked up after the other, and somebody may save in between.
+const RECOVERY: &str = "recovery.jsonl";
 
 /// The name of a state's own file: its number in the feed, or, where it covers streams, its ordinal behind a `v`.
 fn file_name_of(saved: &SavedSnapshot) -> String {
     match saved.meta.coverage {
         Coverage::SeqNr(seq_nr) => format!("{seq_nr}.json"),
         Coverage::Versions(_) => format!("v{}.json", saved.meta.ordinal),
+    }
+}
+
+/// The text about a state with the state in it.
+struct Document {
+    pieces: Vec<Arc<[u8]>>,
+    incarnation: u64,
+    mtime_ns: i64,
+}
+
+impl Document {
+    /// The document alone, or with lines behind it.
+    fn into_file(self, after: Option<&File>) -> File {
+        let mtime_ns = after.map_or(self.mtime_ns, |after| after.mtime_ns().max(self.mtime_ns));
+        let incarnation = self.incarnation.wrapping_add(after.map_or(0, File::incarnation));
+        File::of_pieces(self.pieces, after.and_then(File::lines).cloned(), incarnation, mtime_ns)
     }
 }
 
@@ -43,12 +63,15 @@ impl Tree {
         let (directory, name) = path.split_once('/').map_or((path, None), |(directory, name)| (directory, Some(name)));
         let saved = self.saved(directory);
         let newest = saved.last()?;
-        let latest = || self.newest_that_holds(saved);
         match name {
             None => Some(Node::Directory { mtime_ns: saved_at_ns(newest) }),
-            Some(LATEST) => self.state_document(latest()?),
-            Some(AFTER) => Some(Node::File(self.after_snapshot(latest(), newest))),
-            Some(name) => self.state_document(saved.iter().rev().find(|saved| file_name_of(saved) == name)?),
+            Some(LATEST) => Some(Node::File(self.newest_document(saved, false)?.1.into_file(None))),
+            Some(AFTER) => Some(Node::File(self.after_snapshot(self.newest_that_holds(saved), newest))),
+            Some(RECOVERY) => Some(Node::File(self.recovery(saved, newest))),
+            Some(name) => {
+                let saved = saved.iter().rev().find(|saved| file_name_of(saved) == name)?;
+                Some(Node::File(self.document(saved, false)?.into_file(None)))
+            }
         }
     }
 
@@ -71,14 +94,14 @@ impl Tree {
         if self.newest_that_holds(saved).is_some() {
             names.push(LATEST.to_owned());
         }
-        names.push(AFTER.to_owned());
+        names.extend([AFTER, RECOVERY].map(str::to_owned));
         Some(names.into_iter().map(Entry::file).collect())
     }
 
-    /// `{"snapshot":{"name":…,"seq_nr":N},…,"state":…}`: the state's bytes are those that were saved.
-    fn state_document(&self, saved: &SavedSnapshot) -> Option<Node> {
+    /// `{"snapshot":{"name":…,"seq_nr":N},…,"state":…}`: the state's bytes are those that were saved, but for spaces where it is to be one line.
+    fn document(&self, saved: &SavedSnapshot, is_line: bool) -> Option<Document> {
         let meta = &saved.meta;
-        let state = saved.state(&self.epoch().store)?;
+        let state = if is_line { saved.state_in_one_line(&self.epoch().store) } else { saved.state(&self.epoch().store) }?;
         let covers = match &meta.coverage {
             Coverage::SeqNr(seq_nr) => json!({"name": meta.name, "seq_nr": seq_nr}),
             Coverage::Versions(versions) => {
@@ -87,14 +110,31 @@ impl Tree {
             }
         };
         let (digest, saved_at) = (json!(meta.digest), json!(meta.saved_at));
-        let mut text = format!(
+        let head = format!(
             "{{\"snapshot\":{covers},\"ordinal\":{},\"digest\":{digest},\"saved_at\":{saved_at},\"stale\":{},\"state\":",
             meta.ordinal, !saved.valid
-        )
-        .into_bytes();
-        text.extend_from_slice(&state);
-        text.extend_from_slice(b"}\n");
-        Some(Node::File(File::of_bytes(text, saved_at_ns(saved))))
+        );
+        let digest = Sha256::new().chain_update(&head).chain_update(meta.state_sha256()).finalize();
+        let incarnation = digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+        Some(Document {
+            pieces: vec![head.into_bytes().into(), state, b"}\n".as_slice().into()],
+            incarnation,
+            mtime_ns: saved_at_ns(saved),
+        })
+    }
+
+    /// That of the newest state that holds.
+    fn newest_document<'a>(&self, saved: &'a [SavedSnapshot], is_line: bool) -> Option<(&'a SavedSnapshot, Document)> {
+        let holding = saved.iter().rev().filter(|saved| saved.holds(&self.epoch().store));
+        holding.filter_map(|saved| Some((saved, self.document(saved, is_line)?))).next()
+    }
+
+    /// The newest state that holds in one line, and what is to be put on top.
+    fn recovery(&self, saved: &[SavedSnapshot], newest: &SavedSnapshot) -> File {
+        match self.newest_document(saved, true) {
+            Some((latest, document)) => document.into_file(Some(&self.after_snapshot(Some(latest), newest))),
+            None => self.after_snapshot(None, newest),
+        }
     }
 
     /// What is to be put on top of the state that is served, or everything where none is.

@@ -50,7 +50,7 @@ Only names of `A-Z a-z 0-9 . _ -` that begin with a letter or a digit and end in
 until it is renamed, and is removed after 24 hours without use. A name is committed once (`File exists`). A refused line to `append` says only `Invalid argument`; dropped into `staging/` it says why
 (`mv` calls a refused draft a `subdirectory of itself`: read its `.error`). A read-only mount has none of these.
 `at/` of a git revision needs a git repository, which `git init` in the store makes. Also here: `checkpoints/` (a number a reader),
-`snapshots/` (saved states), `views/` (folds of your own), `quarantine/` (files that do not count).
+`snapshots/` (saved states; `recovery.jsonl` is the newest and what came after it), `views/` (folds of your own), `quarantine/` (files that do not count).
 
 `tail -f` on an ordered view stops at a merge that re-orders it; `tail -F` starts again; `feed.jsonl` shows each event once, and once more what left and returned.
 Programs that watch by inotify see no change that is made elsewhere: use `braidfs watch`, or `tail -f`.

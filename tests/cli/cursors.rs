@@ -182,6 +182,9 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     assert_eq!(on(&dir, &["snapshot", "show", "sum", "--state"]).ok().out, "{\"n\": 2.0}\n");
     assert_eq!(on(&dir, &["snapshot", "show", "sum", "--seq-nr", "1", "--state"]).ok().out, "{\"n\": 1}\n");
     assert_eq!(seqs(&on(&dir, &["snapshot", "after", "sum"]).ok().out), [3]);
+    let both = on(&dir, &["snapshot", "after", "sum", "--with-state"]).ok();
+    let both = both.lines();
+    assert!(both.len() == 2 && both[0].ends_with("\"state\":{\"n\": 2.0}}") && both[1].starts_with("{\"seq_nr\":3,"), "{both:?}");
     assert_eq!(on(&dir, &["snapshot", "list"]).ok().lines().len(), 3);
     assert_eq!(on(&dir, &["snapshot", "list", "sum"]).ok().lines().len(), 2);
     let path = dir.join(".eventcore/braidfs/snapshots/73756d/2");

@@ -37,7 +37,7 @@ fn a_state_is_saved_by_a_draft_and_served_with_what_comes_after() {
     let committed = tests::append(&braid, r#"{"snapshot":{"name":"sum","seq_nr":2},"state":{"total": 2.50}}"#);
     assert_eq!(committed.snapshot.unwrap().coverage, Coverage::SeqNr(2));
     assert_eq!(names(&braid, "snapshots"), ["sum"]);
-    assert_eq!(names(&braid, "snapshots/sum"), ["2.json", "latest.json", "after.jsonl"]);
+    assert_eq!(names(&braid, "snapshots/sum"), ["2.json", "latest.json", "after.jsonl", "recovery.jsonl"]);
     let latest = text(&braid, "snapshots/sum/latest.json").unwrap();
     assert!(latest.starts_with(r#"{"snapshot":{"name":"sum","seq_nr":2},"#), "{latest}");
     assert!(latest.ends_with("\"stale\":false,\"state\":{\"total\": 2.50}}\n"), "{latest}");
@@ -62,7 +62,10 @@ fn an_older_state_never_replaces_a_newer_and_the_last_five_are_kept() {
     }
     assert_eq!(save(&braid, 5, "0"), Err(Errno::ESTALE));
     assert_eq!(save(&braid, 8, "0"), Err(Errno::EINVAL));
-    assert_eq!(names(&braid, "snapshots/sum"), ["2.json", "3.json", "4.json", "5.json", "6.json", "latest.json", "after.jsonl"]);
+    assert_eq!(
+        names(&braid, "snapshots/sum"),
+        ["2.json", "3.json", "4.json", "5.json", "6.json", "latest.json", "after.jsonl", "recovery.jsonl"]
+    );
     let error = braid.save_snapshot(SnapshotRequest { name: String::new(), seq_nr: Some(1), versions: Vec::new(), state: "0".to_owned() });
     assert!(matches!(error, Err(AppendError::Rejected(_))), "{error:?}");
 }
@@ -99,6 +102,66 @@ fn eventually(is_so: impl Fn() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     panic!("not within 10 s");
+}
+
+#[test]
+fn recovery_is_the_state_in_one_line_and_what_comes_after_it() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    (0..4).for_each(|n| drop(append(&braid, &format!("a-{n}"))));
+    save(&braid, 1, "{\"total\": 2.50}").unwrap();
+    let recovery = || braid.tree().find("snapshots/sum/recovery.jsonl").and_then(Node::into_file).unwrap();
+    let after = |seq_nr: u64| text(&braid, &format!("feed/after/{seq_nr}.jsonl")).unwrap();
+    let first = text(&braid, "snapshots/sum/recovery.jsonl").unwrap();
+    assert_eq!(first, text(&braid, "snapshots/sum/latest.json").unwrap() + &after(1));
+    let file = recovery();
+    assert!(file.grows());
+    assert_eq!(file.size(), first.len() as u64);
+    for (offset, len) in (0..first.len() + 2).flat_map(|offset| [1, 7, 200, 5_000].map(|len| (offset, len))) {
+        let expected = &first.as_bytes()[offset.min(first.len())..(offset + len).min(first.len())];
+        assert_eq!(file.read(offset as u64, len).unwrap(), expected, "{offset} {len}");
+    }
+    append(&braid, "b");
+    assert_eq!(recovery().incarnation(), file.incarnation());
+    let grown = text(&braid, "snapshots/sum/recovery.jsonl").unwrap();
+    assert!(grown.starts_with(&first) && grown.ends_with(&after(5)) && grown.lines().count() == 5);
+    assert_eq!(file.read_all().unwrap(), first.as_bytes());
+    // A state of several lines is one, and says the same.
+    save(&braid, 2, "{\n  \"a\\\" \\\\\": 1.50e+3,\r\n\t\"b c\": [ \" \", -0.0 ]\n}\n").unwrap();
+    assert_ne!(recovery().incarnation(), file.incarnation());
+    let second = text(&braid, "snapshots/sum/recovery.jsonl").unwrap();
+    let (line, rest) = second.split_once('\n').unwrap();
+    assert!(line.ends_with(",\"state\":{\"a\\\" \\\\\":1.50e+3,\"b c\":[\" \",-0.0]}}"), "{line}");
+    assert_eq!(rest, after(2));
+    assert!(text(&braid, "snapshots/sum/latest.json").unwrap().contains("{\n  \"a\\\""));
+    // The same state saved once more is another one.
+    let twice = recovery().incarnation();
+    save(&braid, 2, "0").unwrap();
+    save(&braid, 2, "0").unwrap();
+    assert_ne!(recovery().incarnation(), twice);
+}
+
+#[test]
+fn without_a_state_that_holds_recovery_is_everything() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let first = append(&braid, "a");
+    append(&braid, "b");
+    save(&braid, 2, "1").unwrap();
+    let file = || braid.tree().find("snapshots/sum/recovery.jsonl").and_then(Node::into_file).unwrap();
+    let before = file().incarnation();
+    fs::remove_file(dir.join(format!("events/{first}.jsonl"))).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(text(&braid, "snapshots/sum/recovery.jsonl"), text(&braid, "feed.jsonl"));
+    assert_ne!(file().incarnation(), before);
+    // The same where it covers streams.
+    let versions = vec![("a".to_owned(), 0), ("b".to_owned(), 1)];
+    braid.save_snapshot(SnapshotRequest { name: "of".to_owned(), seq_nr: None, versions, state: "[1]".to_owned() }).unwrap();
+    append(&braid, "b");
+    let [latest, after, both] =
+        ["latest.json", "after.jsonl", "recovery.jsonl"].map(|name| text(&braid, &format!("snapshots/of/{name}")).unwrap());
+    assert_eq!(both, latest + &after);
+    assert_eq!(both.lines().count(), 2);
 }
 
 /// Replaces the file of a state of "sum".
@@ -147,7 +210,7 @@ fn a_damaged_state_is_never_the_latest_and_what_comes_after_goes_with_the_one_th
             assert!(text(braid, "snapshots/sum/latest.json").unwrap().ends_with("\"state\":2}\n"));
             assert_eq!(text(braid, "snapshots/sum/after.jsonl"), text(braid, "feed/after/2.jsonl"));
             assert_eq!(text(braid, "snapshots/sum/3.json"), None);
-            assert_eq!(names(braid, "snapshots/sum"), ["1.json", "2.json", "latest.json", "after.jsonl"]);
+            assert_eq!(names(braid, "snapshots/sum"), ["1.json", "2.json", "latest.json", "after.jsonl", "recovery.jsonl"]);
             assert_eq!(braid.snapshot("sum").unwrap().unwrap().state, b"2");
         };
         check(&braid);
