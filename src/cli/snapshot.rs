@@ -95,6 +95,10 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 
 fn read_state(file: Option<&Path>) -> Result<String> {
     let bytes = given::read(&Disk::real(), file.unwrap_or(Path::new(given::STDIN)), "state", DRAFT_LEN_MAX)?;
+    if bytes.len() > DRAFT_LEN_MAX {
+        let failure = Failure::new(Kind::Refused, format!("state is longer than {DRAFT_LEN_MAX} bytes, the longest that can be saved"));
+        return Err(failure.hint("keep a state that large elsewhere, and save where it lies"));
+    }
     let text = String::from_utf8(bytes).map_err(|error| Failure::new(Kind::Refused, "state is not UTF-8").because(&error))?;
     let value: std::result::Result<&serde_json::value::RawValue, _> = serde_json::from_str(&text);
     let value = value.map_err(|error| Failure::new(Kind::Refused, "state is not one JSON value").because(&error))?;

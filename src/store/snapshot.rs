@@ -129,7 +129,7 @@ pub enum SnapshotError {
     #[error("snapshot name is empty")]
     Name,
     /// What is saved covers something that the new state does not.
-    #[error("snapshot \"{}\" is older than the saved state {}", .0.name, .0.ordinal)]
+    #[error("snapshot \"{}\" is older than the saved state {}, which covers {}", .0.name, .0.ordinal, .0.coverage)]
     Older(Box<SnapshotMeta>),
     /// The disk failed.
     #[error(transparent)]
@@ -179,7 +179,7 @@ impl Store {
         }
         let meta = SnapshotMeta {
             name: new.name.to_owned(),
-            ordinal: self.snapshot_ordinals(new.name)?.last().copied().unwrap_or(0) + 1,
+            ordinal: self.next_ordinal(new.name)?,
             coverage: new.coverage.clone(),
             digest: new.digest.clone(),
             saved_at: new.saved_at.clone(),
@@ -203,10 +203,18 @@ impl Store {
         Ok(())
     }
 
+    /// Above everything that lies there under a number.
+    fn next_ordinal(&self, name: &str) -> disk::Result<u64> {
+        let entries = self.disk().list_if_present(&self.snapshot_dir(name))?;
+        let last = entries.iter().filter_map(|entry| entry.name.parse::<u64>().ok()).max();
+        Ok(last.unwrap_or(0).saturating_add(1))
+    }
+
     /// The ordinals of a name's states, ascending.
     fn snapshot_ordinals(&self, name: &str) -> disk::Result<Vec<u64>> {
         let entries = self.disk().list_if_present(&self.snapshot_dir(name))?;
-        let mut ordinals: Vec<u64> = entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        let files = entries.iter().filter(|entry| entry.kind != EntryKind::Dir);
+        let mut ordinals: Vec<u64> = files.filter_map(|entry| entry.name.parse().ok()).collect();
         ordinals.sort_unstable();
         Ok(ordinals)
     }

@@ -173,7 +173,12 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     let (_home, dir) = store_of(&["a", "b", "c"]);
     on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "1"], b"{\"n\": 1}\n").ok();
     on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "2"], b"{\"n\": 2.0}").ok();
-    assert!(on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "1"], b"0").code(1).err.contains("older than the saved state"));
+    assert!(
+        on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "1"], b"0")
+            .code(1)
+            .err
+            .contains("older than the saved state 2, which covers the feed up to 2")
+    );
     assert!(on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "9"], b"0").code(1).err.contains("beyond the latest number 3"));
     on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3"], b"{").code(1);
     on_with(&dir, &["snapshot", "save", "a", "--covers", "a=1", "--covers", "b=1"], b"[]").ok();
@@ -187,6 +192,9 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     assert!(both.len() == 2 && both[0].ends_with("\"state\":{\"n\": 2.0}}") && both[1].starts_with("{\"seq_nr\":3,"), "{both:?}");
     assert_eq!(on(&dir, &["snapshot", "list"]).ok().lines().len(), 3);
     assert_eq!(on(&dir, &["snapshot", "list", "sum"]).ok().lines().len(), 2);
+    let large = format!("\"{}\"", "x".repeat(64 << 20));
+    let refused = on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3"], large.as_bytes()).code(1).err;
+    assert!(refused.contains("state is longer than 67108864 bytes"), "{refused}");
     let path = dir.join(".eventcore/braidfs/snapshots/73756d/2");
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("2.0", "9.0")).unwrap();
     assert_eq!(on(&dir, &["snapshot", "show", "sum", "--state"]).ok().out, "{\"n\": 1}\n");

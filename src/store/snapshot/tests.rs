@@ -97,6 +97,22 @@ fn what_is_not_whole_is_passed_by() {
     assert_eq!(save(&store, &new("s", Coverage::SeqNr(4), "4")).unwrap().ordinal, 4);
 }
 
+/// Story: a directory that somebody made there hid every state of the name, and none could be saved.
+#[test]
+fn a_stray_directory_is_told_and_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(dir.path(), &Disk::real()).unwrap();
+    save(&store, &new("s", Coverage::SeqNr(1), "1")).unwrap();
+    fs::create_dir(store.snapshot_dir("s").join("9")).unwrap();
+    for n in 2..=14 {
+        save(&store, &new("s", Coverage::SeqNr(n), &n.to_string())).unwrap();
+    }
+    assert_eq!(states(&store, "s"), ["12", "13", "14"]);
+    let found = store.found_snapshots().unwrap();
+    assert_eq!(found.iter().filter(|found| found.meta.is_none()).map(|found| found.ordinal).collect::<Vec<_>>(), [9]);
+    assert_eq!(found.len(), 4);
+}
+
 #[test]
 fn after_a_loss_of_power_a_saved_state_is_there_and_an_older_one_is_not_lost() {
     let script = |dir: &Path, disk: &Disk| -> u64 {
