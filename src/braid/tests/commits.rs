@@ -123,7 +123,8 @@ fn writers_who_came_together_queue_until_one_comes_alone() {
         std::thread::scope(|scope| {
             for n in 0..8 {
                 let braid = braid.clone();
-                scope.spawn(move || append(&braid, &event("s", round * 8 + n)));
+                // Who had the keeper while the lock was held comes a little later than those who waited for him.
+                scope.spawn(move || (0..4).for_each(|k| drop(append(&braid, &event("s", (round * 8 + n) * 4 + k)))));
             }
             std::thread::sleep(Duration::from_millis(100));
             drop(lock);
