@@ -63,12 +63,21 @@ impl Braid {
     /// [`CheckpointError::Beyond`] the latest number; unless forced [`CheckpointError::Behind`] the saved one, or that one
     /// [`CheckpointError::Orphaned`].
     pub fn save_checkpoint(&self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
+        self.at_keeper_for(name, move |keeper, name| keeper.save_checkpoint(name, seq_nr, force))
+    }
+
+    /// Saves that a subscription has handled a page: as [`Braid::save_checkpoint`], up to [`FeedPage::next_seq`].
+    ///
+    /// # Errors
+    /// Those, and [`CheckpointError::Orphaned`] where the numbers were given anew since the page was read: they stand for other events.
+    pub fn save_page(&self, name: &str, page: &FeedPage) -> Result<(), CheckpointError> {
+        let (seq_nr, numbering) = (page.next_seq, page.numbering);
         self.at_keeper_for(name, move |keeper, name| {
-            keeper.follow_checkpoints();
-            let saved = keeper.store.save_checkpoint(name, seq_nr, &mut keeper.log, force);
-            let saved_at = saved.is_ok().then_some(seq_nr);
-            keeper.note_checkpoint(name, saved_at);
-            saved
+            keeper.follow_log();
+            if keeper.index.feed.numbering() != numbering {
+                return Err(CheckpointError::Orphaned { name: name.to_owned(), saved: seq_nr });
+            }
+            keeper.save_checkpoint(name, seq_nr, false)
         })
     }
 
@@ -140,6 +149,13 @@ impl Keeper {
     }
 
     /// We saved a checkpoint at a number, or forgot or failed to save it; the others are as they were.
+    fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
+        self.follow_checkpoints();
+        let saved = self.store.save_checkpoint(name, seq_nr, &mut self.log, force);
+        self.note_checkpoint(name, saved.is_ok().then_some(seq_nr));
+        saved
+    }
+
     fn note_checkpoint(&mut self, name: &str, saved_at: Option<u64>) {
         let Some(seq_nr) = saved_at else { return self.follow_checkpoints() };
         self.checkpoints_seen = self.checkpoints_mark();

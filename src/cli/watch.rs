@@ -14,7 +14,7 @@ use super::signals::Ending;
 use super::{Session, locate};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::Disk;
-use crate::store::{Mode, Store};
+use crate::store::{CheckpointError, Mode, Store};
 use crate::view::{FeedEvent, FeedPage};
 
 /// How soon a signal is noticed while nothing happens; events are noticed at once.
@@ -77,8 +77,13 @@ fn follow(braid: &Braid, arguments: &Arguments, ending: Ending, session: &mut Se
         // Others gave numbers which this process cannot make certain, or the log went.
         braid.refresh()?;
     }
+    let mut numbering = None;
     while !ending.has_come() {
         let page = braid.feed_after(cursor, &filter);
+        if *numbering.get_or_insert(page.numbering) != page.numbering {
+            // The same numbers stand for other events by now.
+            return Err(CheckpointError::Orphaned { name: name.clone(), saved: cursor }.into());
+        }
         if page.next_seq == cursor {
             if arguments.once {
                 return Ok(());
@@ -91,7 +96,7 @@ fn follow(braid: &Braid, arguments: &Arguments, ending: Ending, session: &mut Se
         }
         cursor = page.next_seq;
         if arguments.save || arguments.exec.is_some() {
-            braid.save_checkpoint(name, cursor, false)?;
+            braid.save_page(name, &page)?;
         }
     }
     Ok(())

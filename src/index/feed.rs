@@ -48,10 +48,10 @@ impl Feed {
         Self { incarnation: (self.incarnation >> NUMBERING_SHIFT).wrapping_add(1) << NUMBERING_SHIFT, ..Self::default() }
     }
 
-    /// Whether an event that both have has the same number in both.
+    /// Which numbering this is: while it is the same an event keeps its number, and another one begins where the log was lost.
     #[must_use]
-    pub fn has_numbers_of(&self, other: &Self) -> bool {
-        self.incarnation >> NUMBERING_SHIFT == other.incarnation >> NUMBERING_SHIFT
+    pub fn numbering(&self) -> u32 {
+        self.incarnation >> NUMBERING_SHIFT
     }
 
     /// The largest number given.

@@ -64,7 +64,7 @@ impl Lines {
     pub fn continued_by(&self, next: &Self) -> Option<Self> {
         let (shown, index) = (self.items.len(), &next.epoch.index);
         let is_feed = [self, next].iter().all(|lines| lines.numbers == Numbers::SeqNr && lines.epoch.past.is_none());
-        if !is_feed || next.items.len() < shown || !index.feed.has_numbers_of(&self.epoch.index.feed) {
+        if !is_feed || next.items.len() < shown || index.feed.numbering() != self.epoch.index.feed.numbering() {
             return None;
         }
         let mut items = self.items.clone();

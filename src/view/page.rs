@@ -74,6 +74,8 @@ pub struct FeedPage {
     pub next_seq: u64,
     /// The largest number that may be shown now; equal to `next_seq` where there is nothing more.
     pub latest_seq_nr: u64,
+    /// Which numbering the numbers are of: in this process another one once the ingestion log was lost and is made anew.
+    pub numbering: u32,
 }
 
 /// The answers of a filter by the number of a stream or type, for ids are long and repeat.
@@ -100,7 +102,8 @@ impl Tree {
         let (index, latest) = (&epoch.index, epoch.feed_shown);
         let lines = Lines::new(epoch.clone(), index.feed.items.clone(), Numbers::SeqNr);
         let (mut streams, mut types) = (Known::default(), Known::default());
-        let mut page = FeedPage { events: Vec::new(), next_seq: after, latest_seq_nr: latest };
+        let mut page =
+            FeedPage { events: Vec::new(), next_seq: after, latest_seq_nr: latest, numbering: self.epoch().index.feed.numbering() };
         let mut bytes = 0;
         for (rank, item) in (after..latest).zip(index.feed.items.iter_from(after)) {
             if page.events.len() as u64 >= filter.limit || bytes >= PAGE_BYTES_MAX {

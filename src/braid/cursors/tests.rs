@@ -1,11 +1,12 @@
 //! Cursors of a library user.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::braid::tests::{self, open, store};
 use crate::braid::{Braid, OpenOptions};
 use crate::model::{Errno, FindingKind};
-use crate::store::Standing;
+use crate::store::{CheckpointError, Standing};
 use crate::view::FeedFilter;
 
 fn append(braid: &Braid, stream: &str, event_type: &str) -> String {
@@ -132,4 +133,26 @@ fn one_leads_at_a_time() {
     let reader = Braid::open(&dir, &OpenOptions { read_only: true, ..OpenOptions::default() }).unwrap();
     assert_eq!(reader.lead("s").unwrap_err().errno(), Errno::EROFS);
     assert_eq!(reader.save_checkpoint("s", 0, false).unwrap_err().errno(), Errno::EROFS);
+}
+
+/// A log that goes while a page is handled is made anew: its numbers stand for other events.
+#[test]
+fn a_page_of_numbers_that_were_given_anew_is_not_saved() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, true);
+    for _ in 0..4 {
+        append(&braid, "s", "T");
+    }
+    let page = braid.feed_after(0, &FeedFilter::default());
+    braid.save_page("m", &page).unwrap();
+    append(&braid, "s", "T");
+    let page = braid.feed_after(page.next_seq, &FeedFilter::default());
+    fs::remove_file(dir.join("index/ingestion.log")).unwrap();
+    fs::remove_dir_all(dir.join("checkpoints")).unwrap();
+    let refused = braid.save_page("m", &page).unwrap_err();
+    assert!(matches!(refused, CheckpointError::Orphaned { saved: 5, .. }), "{refused}");
+    assert!(braid.checkpoint("m").unwrap().is_none());
+    let again = braid.wait(|epoch| epoch.feed_shown == 5, Duration::from_secs(30)).is_some();
+    assert!(again && braid.feed_after(0, &FeedFilter::default()).numbering != page.numbering);
+    braid.save_page("m", &braid.feed_after(0, &FeedFilter::default())).unwrap();
 }
