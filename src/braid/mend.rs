@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::braid::git::Program;
 use crate::braid::restore::failure_of_lock;
 use crate::braid::{Braid, Failure};
+use crate::epoch::WriterState;
 use crate::format::text::counted;
 use crate::format::transaction::normalize;
 use crate::model::FindingKind;
@@ -26,6 +27,7 @@ impl Braid {
     /// If another program has the lock, or the disk fails.
     pub fn mend(&self) -> Result<Vec<String>, Failure> {
         self.wait_ready()?;
+        self.can_write()?;
         // What any process that may write mends as it opens a store.
         let by_the_way = self.at_keeper(|keeper, _| std::mem::take(&mut keeper.mended)).ok_or_else(Failure::closed)?;
         let mut done: Vec<String> = by_the_way.into_iter().collect();
@@ -42,7 +44,16 @@ impl Braid {
         }
         done.extend(self.mend_log(lock)?);
         self.survey()?;
+        self.can_write()?;
         Ok(done)
+    }
+
+    /// Fails where a sync has failed, so that what was to be written may not be.
+    fn can_write(&self) -> Result<(), Failure> {
+        match &self.epoch().writer {
+            WriterState::Failed(why) => Err(Failure::new(format!("not everything could be mended: {why}"), "")),
+            _ => Ok(()),
+        }
     }
 
     fn mend_line_ends(&self) -> Result<Vec<String>, Failure> {

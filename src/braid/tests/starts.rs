@@ -121,3 +121,18 @@ fn an_edit_that_keeps_size_and_time_is_found_in_the_background() {
     let found = braid.wait(|epoch| epoch.quarantined.len() == 5, Duration::from_secs(30));
     assert!(found.is_some(), "{:?}", braid.epoch().findings);
 }
+
+/// A sync that fails at the start ends all writing: who was to mend something has mended nothing, and says so.
+#[test]
+fn what_could_not_be_mended_is_not_said_to_be_well() {
+    let (_temp, dir) = store();
+    append(&open(&dir, false), &event("s", 1));
+    let log = dir.join("index/ingestion.log");
+    let torn = [fs::read(&log).unwrap().as_slice(), b"{\"half"].concat();
+    fs::write(&log, torn).unwrap();
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    twin.fail(crate::disk::Op::Sync, 0, None, Errno::EIO);
+    let braid = Braid::open(&dir, &OpenOptions { disk, ..OpenOptions::default() }).unwrap();
+    let failure = braid.mend().unwrap_err();
+    assert!(failure.message.contains("cannot be synced: Input/output error"), "{failure}");
+}
