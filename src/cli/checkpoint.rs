@@ -145,7 +145,7 @@ fn lead(name: &str, command: &[OsString], session: &mut Session) -> Result {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let store = Store::open(&directory, &Disk::real(), Mode::Writable)?;
     let ending = Ending::catch()?;
-    let _guard = take_lead(&store, name)?;
+    let guard = take_lead(&store, name)?;
     let Some((program, rest)) = command.split_first() else {
         session.out.either(&json!({"name": name, "leads": true}), |_| format!("leading {}", harmless(name)))?;
         session.out.finish()?;
@@ -155,7 +155,9 @@ fn lead(name: &str, command: &[OsString], session: &mut Session) -> Result {
         return Ok(());
     };
     let shown = program.to_string_lossy().into_owned();
-    let child = Command::new(program).args(rest).spawn();
+    let mut command = Command::new(program);
+    // Whatever becomes of this process, nobody else leads while the program runs.
+    let child = guard.hand_on(command.args(rest)).and_then(|()| command.spawn());
     let mut child = child.map_err(|error| Failure::new(Kind::Refused, format!("command '{shown}' cannot be started")).because(&error))?;
     let status = ending.wait_for(&mut child)?;
     if status.success() { Ok(()) } else { Err(Failure::new(Kind::Refused, format!("command '{shown}' ended with {status}"))) }

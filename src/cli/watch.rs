@@ -13,7 +13,7 @@ use super::filter::Filter;
 use super::signals::Ending;
 use super::{Session, locate};
 use crate::braid::{Braid, OpenOptions};
-use crate::disk::Disk;
+use crate::disk::{Disk, LockGuard};
 use crate::store::{CheckpointError, Mode, Store};
 use crate::view::{FeedEvent, FeedPage};
 
@@ -59,17 +59,17 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     Store::open(&directory, &disk, Mode::ReadOnly)?;
     let name = &arguments.subscription;
     let braid = Braid::open(&directory, &OpenOptions { follow: true, ..OpenOptions::default() })?;
-    let _leadership = take_lead(braid.store(), name)?;
+    let leadership = take_lead(braid.store(), name)?;
     while braid.wait(|epoch| epoch.progress.ready || epoch.progress.failed, NOTICE).is_none() {
         if ending.has_come() {
             return Ok(());
         }
     }
     braid.wait_ready()?;
-    follow(&braid, arguments, ending, session)
+    follow(&braid, &leadership, arguments, ending, session)
 }
 
-fn follow(braid: &Braid, arguments: &Arguments, ending: Ending, session: &mut Session) -> Result {
+fn follow(braid: &Braid, leadership: &LockGuard, arguments: &Arguments, ending: Ending, session: &mut Session) -> Result {
     let name = &arguments.subscription;
     let filter = arguments.filter.to_feed(arguments.batch);
     let mut cursor = braid.cursor(name)?;
@@ -91,7 +91,7 @@ fn follow(braid: &Braid, arguments: &Arguments, ending: Ending, session: &mut Se
             braid.wait(|epoch| epoch.feed_shown > cursor || ending.has_come(), NOTICE);
             continue;
         }
-        if !deliver(&page, arguments, ending, session)? {
+        if !deliver(&page, leadership, arguments, ending, session)? {
             return Ok(());
         }
         cursor = page.next_seq;
@@ -103,7 +103,7 @@ fn follow(braid: &Braid, arguments: &Arguments, ending: Ending, session: &mut Se
 }
 
 /// Hands a batch over; false if that was given up for a signal.
-fn deliver(page: &FeedPage, arguments: &Arguments, ending: Ending, session: &mut Session) -> Result<bool> {
+fn deliver(page: &FeedPage, leadership: &LockGuard, arguments: &Arguments, ending: Ending, session: &mut Session) -> Result<bool> {
     if page.events.is_empty() {
         return Ok(true);
     }
@@ -113,7 +113,10 @@ fn deliver(page: &FeedPage, arguments: &Arguments, ending: Ending, session: &mut
         return Ok(true);
     };
     let shown = program.to_string_lossy().into_owned();
-    let child = Command::new(program).args(&arguments.arguments).stdin(Stdio::piped()).spawn();
+    let mut command = Command::new(program);
+    command.args(&arguments.arguments).stdin(Stdio::piped());
+    // Should this process be killed, nobody else gets these events while the program is at them.
+    let child = leadership.hand_on(&mut command).and_then(|()| command.spawn());
     let mut child = child.map_err(|error| Failure::new(Kind::Refused, format!("program '{shown}' cannot be started")).because(&error))?;
     let input = child.stdin.take();
     let status = std::thread::scope(|scope| {

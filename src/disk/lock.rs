@@ -3,7 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::error::Context as _;
 use super::{Disk, Error, Op, Result};
@@ -11,7 +15,7 @@ use super::{Disk, Error, Op, Result};
 /// Times that a lock file may be replaced between opening and locking before it is an error.
 const ATTEMPTS_MAX: u32 = 100;
 
-/// An exclusive advisory lock, held until it is dropped or the process ends.
+/// An exclusive advisory lock, held until it is dropped or the process ends, and by programs that it was handed on to.
 #[derive(Debug)]
 pub struct LockGuard {
     file: File,
@@ -25,6 +29,20 @@ impl LockGuard {
             (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
             _ => false,
         }
+    }
+
+    /// Hands the lock on to a program that is to be started, as flock(1) does: it is held as long as the guard, or the program, or what
+    /// that starts and leaves running lives. So nobody else gets it while the program goes on because this process was killed.
+    pub fn hand_on(&self, command: &mut Command) -> io::Result<()> {
+        // Opened for this program alone: what another thread starts meanwhile does not get it.
+        let file = self.file.try_clone()?;
+        let keep = move || fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map(drop).map_err(io::Error::from);
+        // SAFETY: between fork and exec it makes one system call, and allocates nothing.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(keep);
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the kernel says about processes, locks and the machine.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ impl Disk {
         let locks = fs::read_to_string("/proc/locks").ok()?;
         let pid = find_holder(&locks, &stat)?;
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
+        // The kernel names who took it. That one may have handed it on and ended.
+        let pid = pid.map(|pid| if has_open(pid, &stat).unwrap_or(true) { pid } else { process_that_has_open(&stat).unwrap_or(pid) });
         Some(Holder { pid, command: pid.and_then(process_command) })
     }
 }
@@ -97,6 +101,23 @@ fn find_holder(locks: &str, stat: &Stat) -> Option<i64> {
         }
     }
     elsewhere
+}
+
+/// Whether a process has a file open; none where that is not for us to see, as of another user's.
+fn has_open(pid: u32, stat: &Stat) -> Option<bool> {
+    let open = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(open) => open,
+        Err(error) => return (error.kind() == io::ErrorKind::NotFound).then_some(false),
+    };
+    let mut facts = open.flatten().filter_map(|entry| fs::metadata(entry.path()).ok());
+    Some(facts.any(|facts| (facts.dev(), facts.ino()) == (stat.device, stat.inode)))
+}
+
+/// The first process that has a file open, of those that can be seen.
+fn process_that_has_open(stat: &Stat) -> Option<u32> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.find(|&pid| pid != std::process::id() && has_open(pid, stat) == Some(true))
 }
 
 /// The name of a process's command.

@@ -160,12 +160,48 @@ fn a_killed_leader_loses_the_lead_and_no_event_is_passed_over() {
             watch.0.wait().unwrap();
         }
     }
-    on(&dir, &["watch", "s", "--once", "--batch", "1", "--exec", "sh", "--", "-c", &script]).ok();
+    // The program of the last one that was killed leads on until it ends.
+    eventually("the rest is read", || {
+        match on(&dir, &["watch", "s", "--once", "--batch", "1", "--exec", "sh", "--", "-c", &script]).code {
+            3 => false,
+            code => code == 0 || panic!("ended with {code}"),
+        }
+    });
     assert_eq!(on(&dir, &["checkpoint", "get", "s"]).ok().out, "4\n");
     let mut seen: Vec<u64> = seqs(&fs::read_to_string(&seen).unwrap());
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen, [1, 2, 3, 4]);
+}
+
+/// Waits until a program has written its process id to a file, as a line.
+fn pid_in(file: &Path) -> u32 {
+    let read = || fs::read_to_string(file).ok().filter(|text| text.ends_with('\n'))?.trim().parse().ok();
+    eventually("the program runs", || read().is_some());
+    read().unwrap()
+}
+
+/// Once, the program of a leader that was killed went on while a second one led beside it.
+#[test]
+fn a_program_keeps_the_lead_that_it_was_started_with_when_the_leader_is_killed() {
+    let (home, dir) = store_of(&["a"]);
+    let pid = home.path().join("pid");
+    // `cat` ends as soon as the leader, and with it the other end of a pipe, is gone; what follows goes on.
+    let script = format!("cat > /dev/null; echo $$ > '{0}.new'; mv '{0}.new' '{0}'; exec sleep 60", pid.display());
+    for leads in [&["checkpoint", "lead", "s", "--", "sh", "-c", &script][..], &["watch", "s", "--exec", "sh", "--", "-c", &script]] {
+        let mut leader = Running::start(&dir, leads);
+        let program = pid_in(&pid);
+        let _ = leader.0.kill();
+        leader.0.wait().unwrap();
+        for second in [&["checkpoint", "lead", "s", "--", "true"][..], &["watch", "s", "--once", "--exec", "true"]] {
+            let refused = on(&dir, second).code(3);
+            assert!(refused.err.contains(&format!("is led by process {program}\n")), "{}", refused.err);
+        }
+        kill(Pid::from_raw(program.try_into().unwrap()), Signal::SIGKILL).unwrap();
+        eventually("the lead is free", || on(&dir, &["checkpoint", "lead", "s", "--", "true"]).code == 0);
+        fs::remove_file(&pid).unwrap();
+    }
+    assert_eq!(on(&dir, &["watch", "s", "--once"]).ok().out.lines().count(), 1, "the checkpoint did not move");
 }
 
 #[test]
