@@ -418,6 +418,7 @@ impl Keeper {
             self.follow_snapshots();
             self.inspect_snapshots(false);
             self.look_at_git_lock();
+            self.probe_disk();
             if self.writer != WriterState::ReadOnly {
                 self.look_at_lock();
             }

@@ -5,6 +5,7 @@ mod commits;
 mod feed;
 mod files;
 mod starts;
+mod storage;
 
 use std::fs;
 use std::path::{Path, PathBuf};

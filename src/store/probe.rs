@@ -3,25 +3,66 @@
 use std::time::Duration;
 
 use crate::disk::{self, Change};
-use crate::model::{Finding, FindingKind, Severity};
+use crate::model::{Errno, Finding, FindingKind, Severity};
 use crate::store::{CommitLock, Store};
 
 /// How long a hint of a change made by ourselves may take.
 const HINT_WAIT: Duration = Duration::from_secs(1);
 
+/// How trying one thing ended.
+#[derive(Debug)]
+pub enum Trial {
+    /// It works.
+    Works,
+    /// It does not, and why as far as the disk told.
+    Fails(Option<disk::Error>),
+    /// It was not tried.
+    Untried,
+}
+
+impl Trial {
+    /// Whether it works; false also where that is not known.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        matches!(self, Self::Works)
+    }
+
+    /// What failed for lack of room, memory or descriptors: that passes, and tells nothing of the file system.
+    fn shortage(&self) -> Option<&disk::Error> {
+        match self {
+            Self::Fails(Some(error)) if runs_short(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<disk::Result<bool>> for Trial {
+    fn from(tried: disk::Result<bool>) -> Self {
+        match tried {
+            Ok(true) => Self::Works,
+            Ok(false) => Self::Fails(None),
+            Err(error) => Self::Fails(Some(error)),
+        }
+    }
+}
+
+fn runs_short(error: &disk::Error) -> bool {
+    error.is_shortage() || matches!(error.errno(), Errno::ENOSPC | Errno::EDQUOT)
+}
+
 /// What the file system of a store offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Probe {
     /// Files can be created and written.
-    pub write: bool,
+    pub write: Trial,
     /// Renaming without replacing, in one step.
-    pub rename_noreplace: bool,
+    pub rename_noreplace: Trial,
     /// Advisory locks that exclude a second holder.
-    pub lock: bool,
+    pub lock: Trial,
     /// Syncing files and directories.
-    pub sync: bool,
+    pub sync: Trial,
     /// Hints of what other programs change.
-    pub watch: bool,
+    pub watch: Trial,
 }
 
 impl Store {
@@ -29,16 +70,23 @@ impl Store {
     ///
     /// Only for a writable store. `lock` is none where `.lock` itself could not be locked for lack of locks.
     pub fn probe(&self, _lock: Option<&CommitLock>) -> Probe {
-        let mut probe = Probe { write: false, rename_noreplace: false, lock: false, sync: false, watch: false };
-        let (Ok(from), Ok(to)) = (self.temporary("probe"), self.temporary("probe")) else { return probe };
-        let watch = self.disk().watch().and_then(|watch| watch.add(&self.layout().tmp()).map(|_| watch)).ok();
-        if let Ok(file) = self.disk().write_new(&from, b"probe\n") {
-            probe.write = true;
-            probe.sync = file.sync().and_then(|()| self.disk().sync_dir(&self.layout().tmp())).is_ok();
-            probe.lock = self.locks_exclude(&from).unwrap_or(false);
-            probe.rename_noreplace = self.disk().tries_rename_noreplace(&from, &to).unwrap_or(false);
-            let hinted = |watch: disk::Watch| watch.wait(Some(HINT_WAIT)).is_ok_and(|changes| changes.iter().any(is_hint));
-            probe.watch = watch.is_some_and(hinted) && !disk::is_remote(&self.layout().tmp());
+        let [rename_noreplace, lock, sync, watch] = [(); 4].map(|()| Trial::Untried);
+        let mut probe = Probe { write: Trial::Untried, rename_noreplace, lock, sync, watch };
+        let (from, to) = match self.temporary("probe").and_then(|from| Ok((from, self.temporary("probe")?))) {
+            Ok(names) => names,
+            Err(error) => return Probe { write: Err(error).into(), ..probe },
+        };
+        let watch = self.disk().watch().and_then(|watch| watch.add(&self.layout().tmp()).map(|_| watch));
+        match self.disk().write_new(&from, b"probe\n") {
+            Ok(file) => {
+                probe.write = Trial::Works;
+                probe.sync = file.sync().and_then(|()| self.disk().sync_dir(&self.layout().tmp())).map(|()| true).into();
+                probe.lock = self.locks_exclude(&from).into();
+                probe.rename_noreplace = self.disk().tries_rename_noreplace(&from, &to).into();
+                let hinted = |watch: disk::Watch| watch.wait(Some(HINT_WAIT)).map(|changes| changes.iter().any(is_hint));
+                probe.watch = watch.and_then(hinted).map(|hinted| hinted && !disk::is_remote(&self.layout().tmp())).into();
+            }
+            Err(error) => probe.write = Err(error).into(),
         }
         for path in [from, to] {
             // A file that cannot be removed is reported as a stale temporary one.
@@ -58,51 +106,56 @@ fn is_hint(change: &Change) -> bool {
 }
 
 impl Probe {
+    /// Whether there is something to tell that may be over at another time, and so is to be tried again: what keeps anything from being
+    /// committed, and what failed for lack of something that passes.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let hinders = [&self.write, &self.sync, &self.lock].into_iter().any(|trial| matches!(trial, Trial::Fails(_)));
+        hinders || self.all().into_iter().any(|trial| trial.shortage().is_some())
+    }
+
+    fn all(&self) -> [&Trial; 5] {
+        [&self.write, &self.sync, &self.lock, &self.rename_noreplace, &self.watch]
+    }
+
     /// What is lacking, each with what still works.
     #[must_use]
     pub fn findings(&self, disk_name: &str) -> Vec<Finding> {
         let lacks = [
-            (self.write, Severity::Error, "takes no writes", "reading works; nothing can be committed"),
+            (Severity::Error, "takes no writes", "reading works; nothing can be committed"),
             (
-                self.sync,
                 Severity::Error,
                 "does not sync",
                 "reading works; nothing can be committed, since nothing would be certain to survive a loss of power",
             ),
+            (Severity::Error, "has no advisory locks", "reading works; nothing can be committed, since no other program could be kept out"),
             (
-                self.lock,
-                Severity::Error,
-                "has no advisory locks",
-                "reading works; nothing can be committed, since no other program could be kept out",
-            ),
-            (
-                self.rename_noreplace,
                 Severity::Info,
                 "cannot rename without replacing",
                 "everything works: names are made by hard links, or looked for under the lock first",
             ),
             (
-                self.watch,
                 Severity::Warning,
                 "gives no hints of changes",
                 "everything works; what other programs bring is found by looking from time to time, not at once",
             ),
         ];
-        // Where nothing can be written, the rest was not tried.
-        let tried = if self.write { lacks.len() } else { 1 };
-        lacks
-            .iter()
-            .take(tried)
-            .filter(|(is_there, ..)| !is_there)
-            .map(|(_, severity, what, still)| Finding {
+        let told = |(trial, (severity, what, still)): (&Trial, (Severity, &str, &str))| {
+            let Trial::Fails(error) = trial else { return None };
+            let why = error.as_ref().map_or_else(String::new, |error| format!(": {}", error.source));
+            // What helps, where something does; of what a file system never had, there is no cure.
+            let cure = error.as_ref().filter(|error| what == lacks[0].1 || runs_short(error)).map(disk::Error::hint);
+            let just_now = if trial.shortage().is_some() { " just now" } else { "" };
+            Some(Finding {
                 kind: FindingKind::StorageLacks,
-                severity: *severity,
+                severity,
                 file: None,
                 transaction_id: None,
-                message: format!("file system of \"{disk_name}\" {what}"),
-                hint: (*still).to_owned(),
+                message: format!("file system of \"{disk_name}\" {what}{just_now}{why}"),
+                hint: cure.map_or_else(|| still.to_owned(), |cure| format!("{cure}; until then {still}")),
             })
-            .collect()
+        };
+        self.all().into_iter().zip(lacks).filter_map(told).collect()
     }
 }
 
@@ -121,7 +174,6 @@ mod tests {
 
     use super::*;
     use crate::disk::{Disk, Op};
-    use crate::model::Errno;
     use crate::store::Mode;
 
     #[test]
@@ -154,5 +206,52 @@ mod tests {
             assert!(findings[0].message.contains(lack), "{findings:?}");
             assert!(!findings[0].hint.is_empty());
         }
+    }
+    /// A disk that was full at the start was told as one that takes no writes at all, without a reason or a cure.
+    #[test]
+    fn what_runs_short_is_no_lack_of_the_file_system() {
+        for (op, errno, told, hint) in [
+            (
+                Op::Create,
+                Errno::ENOSPC,
+                "takes no writes just now: No space left on device (os error 28)",
+                "make room; until then reading works",
+            ),
+            (Op::Write, Errno::EDQUOT, "takes no writes just now: Disk quota exceeded", "make room; until then"),
+            (Op::Lock, Errno::EMFILE, "has no advisory locks just now: Too many open files", "ulimit -n; until then reading works"),
+            (
+                Op::Watch,
+                Errno::EMFILE,
+                "gives no hints of changes just now: Too many open files",
+                "max_user_instances; until then everything works",
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            Store::init(dir.path(), &Disk::real()).unwrap();
+            let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+            let store = Store::open(dir.path(), &disk, Mode::Writable).unwrap();
+            twin.fail(op, 0, None, errno);
+            let probe = store.probe(None);
+            assert!(probe.may_pass(), "{probe:?}");
+            let findings = store.lacks(&probe);
+            assert_eq!(findings.len(), 1, "{op:?} {findings:?}");
+            assert!(findings[0].message.contains(told), "{findings:?}");
+            assert!(findings[0].hint.contains(hint), "{findings:?}");
+            twin.heal();
+            assert_eq!(store.lacks(&store.probe(None)), []);
+        }
+    }
+
+    #[test]
+    fn what_a_file_system_never_has_is_not_tried_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::init(dir.path(), &Disk::real()).unwrap();
+        let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+        let store = Store::open(dir.path(), &disk, Mode::Writable).unwrap();
+        twin.fail(Op::Rename, 0, None, Errno::EINVAL);
+        twin.fail(Op::Watch, 0, None, Errno::ENOSYS);
+        let probe = store.probe(None);
+        assert!(!probe.may_pass());
+        assert_eq!(store.lacks(&probe).len(), 2);
     }
 }

@@ -79,6 +79,7 @@ impl Keeper {
         let span = tracing::info_span!("load", transactions = Empty, events = Empty, duration_us = Empty).entered();
         self.hold.forget_changes();
         if self.follow {
+            self.suspect_disk();
             self.probe_disk();
             self.look_at_git_lock();
         }

@@ -123,6 +123,9 @@ impl Keeper {
     /// Answers all of a group with what kept it from being looked at.
     fn refuse_all(&mut self, group: Waiting, error: &AppendError, shared: &Shared) {
         self.counters.failed += group.len() as u64;
+        if matches!(error, AppendError::Storage { .. }) {
+            self.suspect_disk();
+        }
         for (_, reply) in group {
             // Whoever asked may have gone; the same elsewhere.
             let _ = reply.send(Err(error.clone()));
@@ -142,6 +145,11 @@ impl Keeper {
                 Err(AppendError::Rejected(_)) => refused += 1,
                 Err(_) => self.counters.failed += 1,
             }
+        }
+        let has_failed = done.iter().any(|(_, result)| matches!(result, Err(AppendError::Storage { .. })));
+        // What was told of the disk is not true any more where it took a commit.
+        if has_failed || (committed > 0 && self.memory.try_disk.is_some()) {
+            self.suspect_disk();
         }
         self.counters.committed += committed;
         self.counters.refused += refused;

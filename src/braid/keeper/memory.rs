@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -16,8 +16,11 @@ use crate::format::text::quoted_path;
 use crate::index::Index;
 use crate::index::saved::Record;
 use crate::model::{Declined, Finding, FindingKind, Origin, Severity, TransactionId};
-use crate::store::{Mode, Store};
+use crate::store::{LockError, Mode, Store};
 use crate::view::ReportContext;
+
+/// How soon a disk is tried again on which something failed that may pass.
+const PROBE_AGAIN: Duration = Duration::from_secs(5);
 
 /// The digest of what a file said when it was first taken in, or in the oldest commit that has it whole.
 pub(in crate::braid) type FirstSaid = [u8; 32];
@@ -28,8 +31,10 @@ pub(in crate::braid) struct Memory {
     /// What the file of a name said first, of those that were changed since; also of files that are not here just now.
     pub(in crate::braid) edited: BTreeMap<String, FirstSaid>,
     pub(super) vanished: Vanished,
-    /// What the store's disk lacks, tried once.
+    /// What the store's disk lacks.
     pub(super) lacks: Vec<Finding>,
+    /// When the disk is to be tried; none: what is known of it stays.
+    pub(super) try_disk: Option<Instant>,
     git_lock: Vec<Finding>,
     /// Why the files cannot be looked at, as long as that lasts.
     pub(super) out_of_reach: Option<Finding>,
@@ -125,16 +130,32 @@ impl Keeper {
         }
     }
 
-    /// Tries once what the store's disk offers; nothing is tried while another program has the lock.
+    /// Notes that something could not be written, or can be again: the disk is tried at the next tick.
+    pub(super) fn suspect_disk(&mut self) {
+        self.memory.try_disk = Some(Instant::now());
+    }
+
+    /// Tries what the store's disk offers if it is time for that. It is tried again later where another program has the lock, and as long
+    /// as something is to be told that may pass.
     pub(super) fn probe_disk(&mut self) {
-        if self.store.mode() == Mode::ReadOnly {
+        if self.store.mode() == Mode::ReadOnly || self.memory.try_disk.is_none_or(|time| time > Instant::now()) {
             return;
         }
-        if let Ok(lock) = self.store.lock(Duration::ZERO) {
-            self.memory.lacks = self.store.lacks(&self.store.probe(Some(&lock)));
-            if !self.memory.lacks.is_empty() {
-                self.mark_dirty();
-            }
+        self.memory.try_disk = Some(Instant::now() + PROBE_AGAIN);
+        let lock = match self.store.lock(Duration::ZERO) {
+            Ok(lock) => Some(lock),
+            // Where the file of the lock cannot be made or locked, the trial tells why.
+            Err(LockError::Disk(_)) => None,
+            Err(_) => return,
+        };
+        let probe = self.store.probe(lock.as_ref());
+        if !probe.may_pass() {
+            self.memory.try_disk = None;
+        }
+        let lacks = self.store.lacks(&probe);
+        if self.memory.lacks != lacks {
+            self.memory.lacks = lacks;
+            self.mark_dirty();
         }
     }
 }
