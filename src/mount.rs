@@ -22,7 +22,7 @@ mod tend;
 mod umount;
 mod waits;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::{Error, ErrorKind};
@@ -109,7 +109,9 @@ struct Daemon {
 
 impl Daemon {
     fn begin(options: &Options, place: &Place) -> Result<Self, Error> {
-        let alone = if options.read_only { None } else { Some(Arc::new(alone::lock(&place.store, alone::PATIENCE)?)) };
+        let alone = if options.read_only { None } else { lead(&place.store)? };
+        // Where nobody can be kept away, nothing is staged or written. That it is so is found by the store, which tries it again.
+        let read_only = alone.is_none();
         let opening = OpenOptions {
             read_only: options.read_only,
             follow: true,
@@ -118,10 +120,10 @@ impl Daemon {
             ..OpenOptions::default()
         };
         let braid = Braid::open(&place.store, &opening).map_err(|failure| Error::new(failure.message, failure.hint))?;
-        let staging = if options.read_only { None } else { Some(staging(&braid)?) };
+        let staging = if read_only { None } else { Some(staging(&braid)?) };
         let (staging, unfinished) = staging.unzip();
         let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
-        let manner = Manner { read_only: options.read_only, uid, gid, uncached: options.no_cache };
+        let manner = Manner { read_only, uid, gid, uncached: options.no_cache };
         let queue = Arc::new(Queue::default());
         let told = Arc::clone(&queue);
         let (past, states) = (braid.past(), braid.states());
@@ -131,14 +133,24 @@ impl Daemon {
         }));
         // After the listener: an epoch in between is shown twice rather than never.
         let mut fs = Fs::new(manner, Arc::new(braid.tree()), staging);
-        if !options.read_only {
+        if !read_only {
             fs = fs.with_checkpoints(Checkpoints::new(Arc::new(braid.clone())));
         }
         let fs = Arc::new(fs);
-        let attachment =
-            Attachment { source: &place.store, point: &place.point, read_only: options.read_only, allow_other: options.allow_other };
+        let attachment = Attachment { source: &place.store, point: &place.point, read_only, allow_other: options.allow_other };
         let session = Session::begin(&fs, &queue, &attachment, unfinished.zip(alone.clone()))?;
         Ok(Self { session, _braid: braid, _alone: alone })
+    }
+}
+
+/// The lock of a store's writable daemon; none where its file system has no locks, so that it can only be read.
+fn lead(store: &Path) -> Result<Option<Arc<alone::Alone>>, Error> {
+    match alone::lock(store, alone::PATIENCE)? {
+        alone::Lead::Alone(alone) => Ok(Some(Arc::new(alone))),
+        alone::Lead::NoLocks(error) => {
+            tracing::warn!(%error, "mounted for reading only, since no other daemon could be kept away");
+            Ok(None)
+        }
     }
 }
 

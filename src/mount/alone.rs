@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::disk::{self, Disk, LockGuard};
+use crate::disk::{self, Disk, LockGuard, Op};
 use crate::model::Errno;
 use crate::mount::Error;
 use crate::mount::attach::FILE_SYSTEM;
@@ -27,6 +27,15 @@ pub struct Alone {
     disk: Disk,
     path: PathBuf,
     guard: Mutex<LockGuard>,
+}
+
+/// Whether a daemon is the only writable one.
+#[derive(Debug)]
+pub enum Lead {
+    /// It is.
+    Alone(Alone),
+    /// That cannot be known: the store's file system has no locks. Whoever cannot keep others away must not write.
+    NoLocks(disk::Error),
 }
 
 impl Alone {
@@ -51,11 +60,8 @@ fn try_lock(disk: &Disk, path: &Path) -> crate::disk::Result<Option<LockGuard>> 
 }
 
 /// Takes the lock of a store's writable daemon, waiting `patience` at most.
-pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
-    let refused = |error: disk::Error| {
-        let or_read = if matches!(error.errno(), Errno::EROFS | Errno::EACCES | Errno::EPERM) { "; or add --read-only" } else { "" };
-        Error::new(error.to_string(), format!("{}{or_read}", error.hint()))
-    };
+pub fn lock(store: &Path, patience: Duration) -> Result<Lead, Error> {
+    let refused = |error: disk::Error| Error::new(error.to_string(), format!("{}; or add --read-only", error.hint()));
     let disk = Disk::real().within(store).map_err(refused)?;
     let path = path_of(store);
     let start = Instant::now();
@@ -65,8 +71,9 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
     }
     loop {
         match try_lock(&disk, &path) {
-            Ok(Some(guard)) => return Ok(Alone { disk, path, guard: Mutex::new(guard) }),
+            Ok(Some(guard)) => return Ok(Lead::Alone(Alone { disk, path, guard: Mutex::new(guard) })),
             Ok(None) => {}
+            Err(error) if has_no_locks(&error) => return Ok(Lead::NoLocks(error)),
             Err(error) => return Err(refused(error)),
         }
         if start.elapsed() >= patience {
@@ -80,6 +87,11 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Alone, Error> {
 fn is_mounted_writable(disk: &Disk, store: &Path) -> bool {
     let is_ours = |mounted: &Mounted| mounted.file_system == FILE_SYSTEM && mounted.source == store && !mounted.read_only;
     table::parse(&mount_table(disk)).iter().any(is_ours)
+}
+
+/// Whether a file system said that it has no locks.
+fn has_no_locks(error: &disk::Error) -> bool {
+    error.op == Op::Lock && matches!(error.errno(), Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL)
 }
 
 /// Asks a store's writable daemon to end, if there is one.

@@ -158,6 +158,23 @@ fn a_second_writable_daemon_is_refused_and_a_read_only_one_is_not() {
     Mount::start(&store.path()).unmount();
 }
 
+/// The mount ended where no lock could be had, though reading needs none.
+#[test]
+fn a_store_on_a_file_system_without_locks_can_be_read() {
+    let store = TestStore::new();
+    let before = Mount::start(&store.path());
+    fs::write(before.join("append"), EVENT).unwrap();
+    before.unmount();
+    let trace = store.home().join("trace");
+    let mount = Mount::options(&store.path()).traced("flock", &trace).injected("flock:error=ENOLCK").start();
+    assert_eq!(mount.read("log.jsonl").lines().count(), 1);
+    assert_eq!(fs::write(mount.join("append"), EVENT).unwrap_err().raw_os_error(), Some(libc::EROFS));
+    let told = || mount.read_json("status.json")["findings"].as_array().unwrap().iter().map(ToString::to_string).collect::<String>();
+    eventually("it is told", || told().contains("has no advisory locks: No locks available"));
+    assert!(told().contains("nothing can be committed"), "{}", told());
+    mount.unmount();
+}
+
 #[test]
 fn a_mount_point_that_a_crash_left_dead_is_recovered() {
     let store = TestStore::new();

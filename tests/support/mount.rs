@@ -36,6 +36,8 @@ pub struct MountOptions {
     environment: Vec<(String, String)>,
     /// Which system calls are written to which file.
     trace: Option<(String, PathBuf)>,
+    /// What `strace` is told to let fail.
+    faults: Vec<String>,
 }
 
 /// A running daemon and its mount point.
@@ -87,6 +89,12 @@ impl MountOptions {
         self
     }
 
+    /// Under `strace`, which makes these system calls fail as its option `--inject` says; after [`MountOptions::traced`].
+    pub fn injected(mut self, faults: &str) -> Self {
+        self.faults = vec!["-e".to_owned(), format!("inject={faults}")];
+        self
+    }
+
     /// Starts the daemon and returns once the mount answers; panics with its log if it ends before.
     #[track_caller]
     pub fn start(self) -> Mount {
@@ -109,7 +117,7 @@ impl MountOptions {
         let output = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = match (self.user, &self.trace) {
             (User::Own, None) => braidfs_command(),
-            (User::Own, Some((calls, into))) => as_traced(calls, into),
+            (User::Own, Some((calls, into))) => as_traced(calls, into, &self.faults),
             (User::Nobody, _) => as_nobody(&self.store, &point),
         };
         command.arg("mount").arg(&self.store).arg(&point).arg("--foreground").args(&self.arguments).envs(self.environment);
@@ -139,10 +147,10 @@ pub fn braidfs_as_nobody(store: &Path, home: &Path) -> Command {
 }
 
 /// A command whose system calls are written to a file.
-fn as_traced(calls: &str, into: &Path) -> Command {
+fn as_traced(calls: &str, into: &Path, faults: &[String]) -> Command {
     let braidfs = braidfs_command();
     let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-qq", "-s", "0", "-e", calls, "-o"]).arg(into).arg(braidfs.get_program());
+    command.args(["-f", "-y", "-qq", "-s", "0", "-e", calls]).args(faults).arg("-o").arg(into).arg(braidfs.get_program());
     command.env_remove("BRAIDFS_STORE").env_remove("BRAIDFS_LOG");
     command
 }
@@ -196,7 +204,15 @@ impl Mount {
     /// Begins a mount of a store at `mnt` beside it.
     pub fn options(store: &Path) -> MountOptions {
         let point = store.parent().unwrap().join("mnt");
-        MountOptions { store: store.to_path_buf(), point, user: User::Own, arguments: Vec::new(), environment: Vec::new(), trace: None }
+        MountOptions {
+            store: store.to_path_buf(),
+            point,
+            user: User::Own,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            trace: None,
+            faults: Vec::new(),
+        }
     }
 
     /// The mount point.
