@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::disk::{self, Disk, LockGuard, Op};
+use crate::format::text::quoted_path;
 use crate::model::Errno;
 use crate::mount::Error;
 use crate::mount::attach::FILE_SYSTEM;
@@ -77,21 +78,45 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Lead, Error> {
             Err(error) => return Err(refused(error)),
         }
         if start.elapsed() >= patience {
-            let message = format!("store '{}' is mounted writable by another daemon", store.display());
-            return Err(Error::busy(message, "unmount that one, or add --read-only"));
+            return Err(taken(&disk, store, &path));
         }
         std::thread::sleep(PAUSE);
     }
 }
 
 fn is_mounted_writable(disk: &Disk, store: &Path) -> bool {
-    let is_ours = |mounted: &Mounted| mounted.file_system == FILE_SYSTEM && mounted.source == store && !mounted.read_only;
-    table::parse(&mount_table(disk)).iter().any(is_ours)
+    writable_point(&mount_table(disk), store).is_some()
+}
+
+/// Where a store is mounted writable, by a table of mounts.
+fn writable_point(table: &[u8], store: &Path) -> Option<PathBuf> {
+    let is_its = |mounted: &Mounted| mounted.file_system == FILE_SYSTEM && mounted.source == store && !mounted.read_only;
+    table::parse(table).into_iter().rfind(is_its).map(|mounted| mounted.point)
 }
 
 /// Whether a file system said that it has no locks.
 fn has_no_locks(error: &disk::Error) -> bool {
     error.op == Op::Lock && matches!(error.errno(), Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL)
+}
+
+/// What is told of a store that another daemon has: where it is mounted and by which process, and how that is ended.
+fn taken(disk: &Disk, store: &Path, lock: &Path) -> Error {
+    let store_shown = store.display();
+    let holder = disk.lock_holder(lock).and_then(|holder| Some((holder.pid?, holder.command)));
+    let Some((pid, command)) = holder else {
+        let message = format!("store '{store_shown}' is mounted writable by another daemon");
+        return Error::busy(message, "unmount that one, or add --read-only");
+    };
+    // It may be mounted where only that process sees it.
+    let point = writable_point(&disk.read(Path::new(&format!("/proc/{pid}/mountinfo"))).unwrap_or_default(), store);
+    let is_seen = point.is_some() && point == writable_point(&mount_table(disk), store);
+    let at = point.as_ref().map_or_else(String::new, |point| format!(" at '{}'", point.display()));
+    let name = command.map_or_else(String::new, |command| format!(" (\"{}\")", command.escape_debug()));
+    let hint = match point.filter(|_| is_seen) {
+        Some(point) => format!("braidfs umount {}   # or add --read-only", quoted_path(&point)),
+        None => format!("kill {pid}   # it ends cleanly; or add --read-only"),
+    };
+    Error::busy(format!("store '{store_shown}' is mounted writable{at} by process {pid}{name}"), hint)
 }
 
 /// Asks a store's writable daemon to end, if there is one.

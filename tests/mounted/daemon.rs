@@ -149,13 +149,40 @@ fn a_second_writable_daemon_is_refused_and_a_read_only_one_is_not() {
     let point = store.home().join("second");
     fs::create_dir(&point).unwrap();
     let refused = braidfs(["mount", text(&store.path()), text(&point)]).code(3);
-    assert!(refused.err.contains("mounted writable by another daemon"), "{}", refused.err);
+    let place = format!("is mounted writable at '{}' by process {} (\"braidfs\")\n", text(first.path()), first.pid());
+    assert!(refused.err.contains(&place), "{}", refused.err);
+    assert!(refused.err.contains(&format!("hint: braidfs umount {}   # or add --read-only", text(first.path()))), "{}", refused.err);
     let beside = Mount::options(&store.path()).at(&point).arg("--read-only").start();
     fs::write(first.join("staging/x.jsonl"), EVENT).unwrap();
     eventually("the other mount follows", || beside.read("log.jsonl").lines().count() == 1);
     beside.unmount();
     first.unmount();
     Mount::start(&store.path()).unmount();
+}
+
+/// Nobody outside can unmount what lies in a mount namespace of its own, so the process is named.
+#[test]
+fn a_daemon_in_a_namespace_of_its_own_is_named_by_its_process() {
+    /// Is ended however the test ends.
+    struct Daemon(String);
+    impl Drop for Daemon {
+        fn drop(&mut self) {
+            run("kill", [&self.0]);
+            eventually("the daemon ends", || !Path::new("/proc").join(&self.0).exists());
+        }
+    }
+    let store = TestStore::new();
+    let (point, second) = (store.home().join("inside"), store.home().join("second"));
+    fs::create_dir(&point).unwrap();
+    fs::create_dir(&second).unwrap();
+    let command = format!("{} mount {} {}", env!("CARGO_BIN_EXE_braidfs"), text(&store.path()), text(&point));
+    bash(store.home(), &format!("exec unshare -m {command}")).ok();
+    let daemon = Daemon(run("pgrep", ["-f", &command]).ok().out.trim().to_owned());
+    assert!(!is_mounted(&point));
+    let refused = braidfs(["mount", text(&store.path()), text(&second)]).code(3);
+    let pid = &daemon.0;
+    assert!(refused.err.contains(&format!("at '{}' by process {pid} (\"braidfs\")\n", text(&point))), "{}", refused.err);
+    assert!(refused.err.contains(&format!("hint: kill {pid}   # it ends cleanly; or add --read-only")), "{}", refused.err);
 }
 
 /// The mount ended where no lock could be had, though reading needs none.
