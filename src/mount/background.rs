@@ -13,6 +13,9 @@ use crate::mount::{Error, ErrorKind};
 /// What the daemon answers when it is ready; else the kind of its error and the reason.
 const READY: u8 = b'+';
 
+/// What a daemon reads, and where what it would print goes.
+const NULL: &str = "/dev/null";
+
 /// Which of the two processes this is.
 pub enum Side {
     /// The one that was called: what the daemon answered.
@@ -72,7 +75,8 @@ fn leave() -> Result<(), Error> {
         std::process::exit(0);
     }
     nix::unistd::chdir(Path::new("/")).map_err(failed)?;
-    let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+    let null = nix::fcntl::open(NULL, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::new(format!("'{NULL}' cannot be opened: {}", io::Error::from(errno)), "in a chroot: mount a /dev there"))?;
     nix::unistd::dup2_stdin(&null).map_err(failed)?;
     nix::unistd::dup2_stdout(&null).map_err(failed)?;
     nix::unistd::dup2_stderr(&null).map_err(failed)?;

@@ -78,7 +78,13 @@ fn not_opened(error: OpenError) -> Error {
 
 /// The kernel's table of mounts; empty where it cannot be read.
 pub fn mount_table(disk: &Disk) -> Vec<u8> {
-    disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default()
+    read_mount_table(disk).unwrap_or_default()
+}
+
+/// The same, for whom an empty one is no answer.
+pub fn read_mount_table(disk: &Disk) -> Result<Vec<u8>, Error> {
+    let read = disk.read(Path::new("/proc/self/mountinfo"));
+    read.map_err(|error| Error::new(format!("the table of mounts {error}"), "mount -t proc proc /proc   # it is read from there"))
 }
 
 /// Takes a mount whose daemon has died off its place.

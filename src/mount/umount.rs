@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 
 use crate::disk::Disk;
 use crate::mount::attach::{FILE_SYSTEM, detach};
-use crate::mount::checks::{absolute, mount_table};
+use crate::mount::checks::{absolute, read_mount_table};
 use crate::mount::table;
 use crate::mount::{Error, alone};
 
@@ -25,7 +25,7 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     let disk = Disk::real();
     let point = absolute(mount_point);
     let shown = point.display();
-    let Some(mounted) = table::find(&mount_table(&disk), &point).filter(|mounted| mounted.file_system == FILE_SYSTEM) else {
+    let Some(mounted) = table::find(&read_mount_table(&disk)?, &point).filter(|mounted| mounted.file_system == FILE_SYSTEM) else {
         return Err(Error::refused(format!("nothing of braidfs is mounted at '{shown}'"), ""));
     };
     detach(&point, force).map_err(|errno| match errno {

@@ -443,3 +443,22 @@ fn a_store_that_was_moved_away_is_not_made_anew() {
     mount.unmount();
     assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "{}", bash(&path, "find .").out);
 }
+
+/// A chroot may have neither: what was wrong there was told without a path, or not truly.
+#[test]
+fn what_a_chroot_lacks_is_named() {
+    let store = TestStore::new();
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let without = |what: &str, command: &str| {
+        let command = format!("{what} && {} {command}", env!("CARGO_BIN_EXE_braidfs"));
+        // In a mount namespace of its own, which ends with the shell.
+        run("unshare", ["-m", "bash", "-c", &command]).code(4).err
+    };
+    let umount = without("umount -l /proc", &format!("umount {}", text(&point)));
+    assert!(umount.contains("\"/proc/self/mountinfo\" cannot be read: No such file or directory"), "{umount}");
+    assert!(umount.contains("hint: mount -t proc proc /proc"), "{umount}");
+    let mount = without("mount -t tmpfs none /dev", &format!("mount {} {}", text(&store.path()), text(&point)));
+    assert!(mount.contains("'/dev/null' cannot be opened: No such file or directory"), "{mount}");
+    assert!(!is_mounted(&point));
+}
