@@ -25,6 +25,7 @@ impl Place {
     /// Finds both, frees a mount point that a crash has left dead, and refuses what cannot work.
     pub fn find(store: &Path, point: &Path) -> Result<Self, Error> {
         let disk = Disk::real();
+        check_is_no_mount(store, point, &disk)?;
         let store = Store::open(store, &disk, Mode::ReadOnly).map_err(not_opened)?;
         let store = store.dir().to_path_buf();
         recover(point)?;
@@ -69,6 +70,20 @@ impl Place {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a place in a mount of ours, which shows a store and is none.
+fn check_is_no_mount(named: &Path, point: &Path, disk: &Disk) -> Result<(), Error> {
+    let Ok(place) = disk.canonical(named) else { return Ok(()) };
+    let table = mount_table(disk);
+    let Some(mounted) = place.ancestors().find_map(|above| table::find(&table, above)) else { return Ok(()) };
+    if mounted.file_system != FILE_SYSTEM {
+        return Ok(());
+    }
+    let store = &mounted.source;
+    let message = format!("'{}' is no store: it lies in a mount of the store '{}'", named.display(), store.display());
+    let hint = format!("braidfs mount {} {}   # beside a writable mount: --read-only", quoted_path(store), quoted_path(point));
+    Err(Error::refused(message, hint))
 }
 
 fn not_opened(error: OpenError) -> Error {

@@ -185,6 +185,27 @@ fn a_daemon_in_a_namespace_of_its_own_is_named_by_its_process() {
     assert!(refused.err.contains(&format!("hint: kill {pid}   # it ends cleanly; or add --read-only")), "{}", refused.err);
 }
 
+/// It was told to be no store, with the advice to make one there.
+#[test]
+fn a_mount_is_no_store_and_says_of_which_store_it_is() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let point = store.home().join("second");
+    fs::create_dir(&point).unwrap();
+    for of in [mount.path().to_path_buf(), mount.join("streams")] {
+        let refused = braidfs(["mount", "--read-only", text(&of), text(&point)]).code(1);
+        let (dir, point) = (store.path(), text(&point));
+        let dir = text(&dir);
+        assert!(refused.err.contains(&format!("lies in a mount of the store '{dir}'\n")), "{}", refused.err);
+        assert!(
+            refused.err.contains(&format!("hint: braidfs mount {dir} {point}   # beside a writable mount: --read-only")),
+            "{}",
+            refused.err
+        );
+    }
+    mount.unmount();
+}
+
 /// The mount ended where no lock could be had, though reading needs none.
 #[test]
 fn a_store_on_a_file_system_without_locks_can_be_read() {
