@@ -5,6 +5,7 @@ use clap::Args;
 use super::failure::{Failure, Kind, Result};
 use super::{Session, reader};
 use crate::format::draft::{render_document, render_draft};
+use crate::format::time::new_uuid;
 use crate::format::transaction::stream_id_fault;
 use crate::model::{Draft, DraftEvent, Expectation};
 
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     };
     let draft = Draft {
         expect: vec![(arguments.stream.clone(), expectation)],
-        key: Some(uuid::Uuid::now_v7().to_string()),
+        key: Some(new_uuid().to_string()),
         events: vec![event],
         ..Draft::default()
     };

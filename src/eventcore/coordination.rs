@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::disk::{self, Disk, LockGuard};
 use crate::eventcore::error::{FsCheckpointError, FsCoordinationError, from_disk};
 use crate::eventcore::thread;
+use crate::format::time::new_uuid;
 use crate::store::{
     CHECKPOINT_NAME_BYTES_MAX, CheckpointError, IngestionLog, Mode, Standing, Store, position_of_seq_nr, seq_nr_of_position,
 };
@@ -121,7 +122,7 @@ impl Inner {
             }
         }
         let path = self.dir.join(format!("{hex}.json"));
-        let temporary = self.dir.join(format!(".{}.tmp", Uuid::now_v7()));
+        let temporary = self.dir.join(format!(".{}.tmp", new_uuid()));
         let written = Disk::real().replace_durably(&path, &temporary, position.to_string().as_bytes());
         Ok(written.map_err(|error| from_disk(&error))?)
     }

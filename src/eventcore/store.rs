@@ -17,6 +17,7 @@ use crate::eventcore::config::FsConfig;
 use crate::eventcore::draft::{NewEvent, draft_of};
 use crate::eventcore::error::FsEventStoreError;
 use crate::eventcore::thread;
+use crate::format::time::new_uuid;
 use crate::model::{Draft, Errno, ReplicaId, TransactionId};
 use crate::store::{IngestionLog, OpenError, Store};
 
@@ -196,7 +197,7 @@ fn ensure_identity(store: &Store, is_given: bool) -> Result<(), FsEventStoreErro
     let mut identity = store.identity().map_err(disk_failed)?;
     if let Some(reason) = identity.must_mint(|_| true) {
         IngestionLog::read(store).and_then(|mut log| log.sync()).map_err(disk_failed)?;
-        store.mint(&lock, &mut identity, reason, ReplicaId(Uuid::now_v7())).map_err(disk_failed)?;
+        store.mint(&lock, &mut identity, reason, ReplicaId(new_uuid())).map_err(disk_failed)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use uuid::{NoContext, Uuid};
 
 /// Renders a time as a header's `created_at`: UTC as `+00:00`, with the shortest of 0, 3, 6 or 9 digits of fraction that loses nothing.
 ///
@@ -13,6 +14,18 @@ pub fn created_at(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH);
     let nanos = since.map_or_else(|before| -nanos(before.duration()), nanos);
     format_nanos(nanos)
+}
+
+/// Makes an id of version 7, by the machine's clock.
+#[must_use]
+pub fn new_uuid() -> Uuid {
+    uuid_at(SystemTime::now())
+}
+
+/// Makes an id of version 7 at a time. Before 1970, where it can have none, it has the first one.
+fn uuid_at(now: SystemTime) -> Uuid {
+    // Those that one process makes within a millisecond are in order by what the library keeps for that.
+    if now >= UNIX_EPOCH { Uuid::now_v7() } else { Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, 0, 0)) }
 }
 
 /// Renders nanoseconds since the epoch as [`created_at`] does.
@@ -135,5 +148,14 @@ mod tests {
         fn canonical_is_never_a_panic(text in "[0-9TZ:.+é-]{0,40}") {
             let _ = is_canonical(&text);
         }
+    }
+
+    /// A machine whose clock begins before 1970 made every commit panic.
+    #[test]
+    fn an_id_can_be_made_at_any_time() {
+        for now in [UNIX_EPOCH - Duration::from_secs(86_400), UNIX_EPOCH, SystemTime::now()] {
+            assert_eq!(uuid_at(now).get_version_num(), 7);
+        }
+        assert_ne!(uuid_at(UNIX_EPOCH - Duration::from_secs(1)), uuid_at(UNIX_EPOCH - Duration::from_secs(1)));
     }
 }

@@ -5,7 +5,6 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
-use uuid::Uuid;
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::check::{Verdict, bases, check, committed};
@@ -15,7 +14,7 @@ use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Committed, Shared};
 use crate::disk::{self, Stat};
 use crate::epoch::WriterState;
-use crate::format::time::created_at;
+use crate::format::time::{created_at, new_uuid};
 use crate::format::transaction::{EncodeEvent, FORMAT_VERSION, encode};
 use crate::index::Index;
 use crate::model::{Draft, Errno, EventId, Header, TransactionId};
@@ -240,7 +239,7 @@ impl Keeper {
         let bases = bases(next, draft);
         let header = Header {
             format_version: FORMAT_VERSION,
-            transaction_id: TransactionId(Uuid::now_v7()),
+            transaction_id: TransactionId(new_uuid()),
             replica_id,
             parents: next.transactions.heads(),
             created_at: created_at(self.clock.now()),
@@ -257,7 +256,7 @@ impl Keeper {
                 let version = versions.entry(event.stream_id.clone()).or_default();
                 *version += 1;
                 EncodeEvent {
-                    event_id: event.event_id.unwrap_or_else(|| EventId(Uuid::now_v7())),
+                    event_id: event.event_id.unwrap_or_else(|| EventId(new_uuid())),
                     stream_id: &event.stream_id,
                     stream_version: *version,
                     event_type: &event.event_type,

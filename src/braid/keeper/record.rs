@@ -1,12 +1,12 @@
 //! Recording a session: every event says which session it belongs to and which event came before it there.
 
 use serde::Deserialize;
-use uuid::Uuid;
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::forked::Proposal;
 use crate::braid::{AppendError, Braid, Committed};
 use crate::format::legacy::CUTOVER_TYPE;
+use crate::format::time::new_uuid;
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{Draft, DraftEvent, Errno, EventId, Reason, Rejection};
@@ -71,7 +71,7 @@ impl Keeper {
                 event.event_id = event.event_id.or(Some(id));
                 next = added;
             }
-            let id = *event.event_id.get_or_insert_with(|| EventId(Uuid::now_v7()));
+            let id = *event.event_id.get_or_insert_with(|| EventId(new_uuid()));
             match with_session(event, &session_id, &next) {
                 Ok(metadata) => event.metadata = metadata,
                 Err(message) => reasons.push(Reason {

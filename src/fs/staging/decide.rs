@@ -5,9 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker, is_nothing, parse_draft};
+use crate::format::time::new_uuid;
 use crate::fs::ledger::{Failure, try_again};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
@@ -253,7 +252,7 @@ pub(super) fn name_events(draft: &mut Draft, ids: &[EventId]) -> Vec<String> {
     let mut ids = ids.iter().copied();
     let nameless = draft.events.iter_mut().filter(|event| event.event_id.is_none());
     let given = nameless.map(|event| {
-        let id = ids.next().unwrap_or_else(|| EventId(Uuid::now_v7()));
+        let id = ids.next().unwrap_or_else(|| EventId(new_uuid()));
         event.event_id = Some(id);
         id.to_string()
     });
