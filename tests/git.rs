@@ -31,6 +31,8 @@ mod restored;
 mod sparse;
 #[path = "git/stage.rs"]
 mod stage;
+#[path = "git/unasked.rs"]
+mod unasked;
 #[path = "git/unfinished.rs"]
 mod unfinished;
 #[path = "git/vanished.rs"]

@@ -290,7 +290,13 @@ impl Program {
         }
         match self.text(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{revision}^{{commit}}")]) {
             Ok(text) => Oid::parse(&text).ok_or_else(|| GitError::UnknownRevision(revision.to_owned())),
-            Err(GitError::Failed { .. }) => Err(GitError::UnknownRevision(revision.to_owned())),
+            Err(GitError::Failed { message, .. }) => {
+                // It says nothing of most names that it does not know. Where it does, it may be that it answers nothing here at all.
+                if !message.is_empty() {
+                    self.text(&["rev-parse", "--git-dir"])?;
+                }
+                Err(GitError::UnknownRevision(revision.to_owned()))
+            }
             Err(error) => Err(error),
         }
     }
