@@ -88,6 +88,9 @@ impl GitError {
             Self::Missing => "install git".to_owned(),
             Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", quoted_path(dir)),
             Self::UnknownRevision(_) => "git log --oneline names revisions; \"/\" in a name below at/ is written \"%2F\"".to_owned(),
+            Self::Failed { message, .. } if message.contains("Read-only file system") => {
+                "the file system is read-only: see why (findmnt), and mount it writable".to_owned()
+            }
             // Git sets the command that it advises apart by a tab.
             Self::Failed { message, .. } => {
                 message.lines().find_map(|line| line.strip_prefix("\tgit ")).map_or_else(String::new, |command| format!("git {command}"))

@@ -18,7 +18,7 @@ impl From<LockError> for Failure {
         match &error {
             LockError::Busy { .. } => Self::new(Kind::Busy, error.to_string()).hint("try again when that program is done"),
             LockError::ReadOnly(_) => Self::new(Kind::Refused, error.to_string()),
-            LockError::Disk(_) => Self::new(Kind::Failed, error.to_string()),
+            LockError::Disk(cause) => Self::new(Kind::Failed, error.to_string()).hint(cause.hint()),
         }
     }
 }

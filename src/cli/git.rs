@@ -45,8 +45,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         explain(session, &sentence)?;
     }
     if !setup.dry_run {
-        let amended =
-            store.amend_git_files(lacks.attributes, lacks.ignores).map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+        let amended = store
+            .amend_git_files(lacks.attributes, lacks.ignores)
+            .map_err(|error| Failure::new(Kind::Failed, error.to_string()).hint(error.hint()))?;
         for (file, line) in amended {
             explain(session, &format!("  added \"{line}\" to {file}"))?;
             done.push(json!({"file": file, "line": line}));
@@ -60,7 +61,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         }
         explain(session, &format!("{} = {}: {}", setting.name, setting.value, setting.reason))?;
         if !setup.dry_run {
-            git.set(setting.name, setting.value).map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+            let set = git.set(setting.name, setting.value);
+            set.map_err(|error| Failure::new(Kind::Failed, error.to_string()).hint(error.hint()))?;
             done.push(json!({"setting": setting.name, "value": setting.value}));
         }
     }

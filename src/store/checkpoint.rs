@@ -112,13 +112,15 @@ impl CheckpointError {
 
     /// The cure; may be empty.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Beyond { .. } | Self::Name(_) | Self::Disk(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
+    pub fn hint(&self) -> String {
+        let what = match self {
+            Self::Disk(error) => return error.hint(),
+            Self::Beyond { .. } | Self::Name(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
             Self::Behind { .. } => "add --force to read those events again",
             Self::Orphaned { .. } | Self::Unreadable(_) => "forget it and read from the start, or set it with --force",
             Self::Busy(_) => "try again",
-        }
+        };
+        what.to_owned()
     }
 }
 

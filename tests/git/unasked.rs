@@ -1,7 +1,7 @@
-//! What git refuses to say is told as that.
+//! What git refuses to say, and what its disk refuses to take, is told as that.
 
 use crate::stage::repository;
-use crate::support::run::{braidfs_command, run_with};
+use crate::support::run::{bash, braidfs_command, run_with};
 
 /// It was told that "HEAD" names no commit.
 #[test]
@@ -26,5 +26,24 @@ fn a_repository_of_another_owner_is_told_with_what_lets_git_read_it() {
     for revision in ["nothing", "HEAD@{99}", "HEAD:events"] {
         let refused = asked(&["log", "--at", revision], "0").code(1);
         assert!(refused.err.contains("names no commit"), "{}", refused.err);
+    }
+}
+
+#[test]
+fn a_read_only_file_system_is_told_with_what_helps() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    let copy = repository(&dir);
+    copy.commit("a", 1);
+    copy.append("a", 2);
+    drop(copy);
+    let binary = env!("CARGO_BIN_EXE_braidfs");
+    for command in ["sync", "checkpoint set c 1", "watch c --once", "checkpoint lead c -- true", "git setup"] {
+        // In a mount namespace of its own, which ends with the shell.
+        let script = "mount --bind store store && mount -o remount,bind,ro store";
+        let ran = bash(home.path(), &format!("unshare -m bash -c '{script} && {binary} --store store {command}'"));
+        assert!(ran.code == 4, "{command}: {ran:?}");
+        assert!(ran.err.contains("Read-only file system"), "{command}: {}", ran.err);
+        assert!(ran.err.contains("hint: the file system is read-only: see why (findmnt), and mount it writable"), "{command}: {}", ran.err);
     }
 }
