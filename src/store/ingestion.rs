@@ -193,6 +193,8 @@ impl IngestionLog {
         let whole = self.whole_bytes;
         let torn = self.is_torn();
         let file = self.open()?;
+        // Asked before anything is written: lines that are there have their numbers.
+        let before = now.map_or_else(|| file.stat(), Ok)?;
         let written = if torn { file.truncate(whole) } else { Ok(()) }.and_then(|()| file.write_at(whole, lines));
         if let Err(error) = written {
             // What remains of it is a torn end, which the next append cuts off.
@@ -201,7 +203,7 @@ impl IngestionLog {
             return Err(error.into());
         }
         let end = whole + lines.len() as u64;
-        self.seen = Some(now.map_or_else(|| file.stat(), |now| Ok(Stat { size: end, ..now }))?);
+        self.seen = Some(Stat { size: end, ..before });
         self.whole_bytes = end;
         Ok(())
     }

@@ -131,3 +131,24 @@ fn the_position_of_a_number_is_that_of_eventcore_fs() {
     assert_eq!(position_of_seq_nr(258).to_string(), "00000000-0000-0102-0000-000000000000");
     assert_eq!(seq_nr_of_position(position_of_seq_nr(u64::MAX)), u64::MAX);
 }
+
+/// Lines that were on the disk were taken for unwritten where the new log's facts could not be read behind them, and numbered again.
+#[test]
+fn a_new_log_whose_facts_cannot_be_read_gives_no_number_twice() {
+    for spared in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        Store::init(dir.path(), &Disk::real()).unwrap();
+        let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+        let store = Store::open(dir.path(), &disk, crate::store::Mode::Writable).unwrap();
+        let mut log = IngestionLog::read(&store).unwrap();
+        let lock = lock(&store);
+        twin.fail(crate::disk::Op::Stat, spared, Some(1), crate::model::Errno::EIO);
+        let failed = log.append(&lock, &[id(1), id(2)]).is_err();
+        twin.heal();
+        log.refresh().unwrap();
+        if failed {
+            assert_eq!(log.append(&lock, &[id(1), id(2)]).unwrap(), 1, "{spared}");
+        }
+        assert_eq!(fs::read_to_string(store.layout().ingestion_log()).unwrap(), line(1, 1) + &line(2, 2), "{spared}");
+    }
+}
