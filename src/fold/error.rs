@@ -59,6 +59,10 @@ impl FoldError {
         self
     }
 
+    pub(super) fn too_long(state_bytes_max: usize) -> Self {
+        Self::new(FoldErrorKind::Limit, format!("the state is longer than {state_bytes_max} bytes"))
+    }
+
     pub(super) fn program(message: impl Into<String>) -> Self {
         Self::new(FoldErrorKind::Program, message)
     }

@@ -40,22 +40,30 @@ impl Folder {
         self.state.as_ref().map(drop).map_err(Clone::clone)
     }
 
-    /// Folds events one by one and then checks that the state is JSON; names the first event after which it is not.
+    /// Folds events one by one and then checks that the state is JSON and no longer than so many bytes; names the first event after which
+    /// it is not JSON, or one that made it too long.
     ///
-    /// Checking after each event would cost the size of the state every time. So a state that is no JSON for a moment
-    /// and is again before the last event goes unnoticed.
+    /// Checking after each event would cost the size of the state every time. So a state that is no JSON or too long for a moment and is
+    /// right again before the last event goes unnoticed.
     ///
     /// # Errors
     ///
     /// As [`Folder::apply`], with the index of the event in `event_lines`.
-    pub(super) fn apply_all(&mut self, event_lines: &[Vec<u8>], mut before: impl FnMut(usize)) -> Result<(), (usize, FoldError)> {
+    pub(super) fn apply_all(
+        &mut self,
+        event_lines: &[Vec<u8>],
+        state_bytes_max: usize,
+        mut before: impl FnMut(usize),
+    ) -> Result<(), (usize, FoldError)> {
         let first = self.state.clone().map_err(|error| (0, error))?;
         for (index, event_line) in event_lines.iter().enumerate() {
             before(index);
             self.apply(event_line).map_err(|error| (index, error))?;
         }
-        if self.state.as_ref().is_ok_and(|state| check_value(state).is_ok()) {
-            return Ok(());
+        match self.state.as_ref().map_or(Ok(0), check_value) {
+            Ok(bytes) if bytes <= state_bytes_max => return Ok(()),
+            Ok(_) => return Err(self.find_too_long(&first, event_lines, state_bytes_max, before)),
+            Err(_) => {}
         }
         self.state = Ok(first);
         for (index, event_line) in event_lines.iter().enumerate() {
@@ -69,6 +77,35 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// Finds an event that made the state too long, which it is after the last one: by halves, since a long state takes long to measure.
+    fn find_too_long(
+        &mut self,
+        first: &Val,
+        event_lines: &[Vec<u8>],
+        state_bytes_max: usize,
+        mut before: impl FnMut(usize),
+    ) -> (usize, FoldError) {
+        // After so many events it is short enough, and after one more than so many too long.
+        let (mut short, mut long) = (0, event_lines.len().saturating_sub(1));
+        while short < long {
+            let middle = short + (long - short) / 2;
+            self.state = Ok(first.clone());
+            for (index, event_line) in event_lines.iter().enumerate().take(middle + 1) {
+                before(index);
+                // What went well goes well again.
+                drop(self.apply(event_line));
+            }
+            if self.state.as_ref().is_ok_and(|state| check_value(state).is_ok_and(|bytes| bytes <= state_bytes_max)) {
+                short = middle + 1;
+            } else {
+                long = middle;
+            }
+        }
+        let error = FoldError::too_long(state_bytes_max).with_event(event_lines.get(long).and_then(|line| find_event_id(line)));
+        self.state = Err(error.clone());
+        (long, error)
     }
 
     /// The state as compact JSON.

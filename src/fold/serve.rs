@@ -25,7 +25,7 @@ pub fn serve(input: &mut dyn BufRead, output: &mut dyn Write, progress: &mut dyn
     let mut line = Vec::new();
     while read_line(input, &mut line)? {
         let answer = match serde_json::from_slice(&line).map_err(io::Error::other)? {
-            Request::Begin { step, state } => session.begin(&step, state),
+            Request::Begin { step, state, state_bytes_max } => session.begin(&step, state, state_bytes_max),
             Request::Events(count) => session.fold(&read_lines(input, count)?, progress),
             Request::State => session.state(),
         };
@@ -52,11 +52,13 @@ type Outcome = Result<Option<Box<RawValue>>, (Option<usize>, FoldError)>;
 struct Session {
     compiled: Option<(String, Program)>,
     folder: Option<Folder>,
+    state_bytes_max: usize,
 }
 
 impl Session {
-    fn begin(&mut self, step: &str, state: &RawValue) -> Outcome {
+    fn begin(&mut self, step: &str, state: &RawValue, state_bytes_max: Option<usize>) -> Outcome {
         self.folder = None;
+        self.state_bytes_max = state_bytes_max.unwrap_or(usize::MAX);
         if self.compiled.as_ref().is_none_or(|(compiled, _)| compiled != step) {
             self.compiled = Some((step.to_owned(), Program::compile(step).map_err(|error| (None, error))?));
         }
@@ -70,7 +72,7 @@ impl Session {
         let folder = self.folder.as_mut().ok_or_else(not_begun)?;
         // An index that cannot be told is no reason to stop: only a worker that is killed is ever asked for it.
         let before = |index: usize| drop(progress.write_all(format!("{index}\n").as_bytes()));
-        folder.apply_all(event_lines, before).map_err(|(index, error)| (Some(index), error))?;
+        folder.apply_all(event_lines, self.state_bytes_max, before).map_err(|(index, error)| (Some(index), error))?;
         Ok(None)
     }
 
@@ -86,8 +88,8 @@ fn not_begun() -> (Option<usize>, FoldError) {
 }
 
 fn failure(index: Option<usize>, error: FoldError) -> Failure {
-    let program = error.kind == FoldErrorKind::Program;
-    Failure { program, index, line: error.line, column: error.column, message: error.message }
+    let (program, limit) = (error.kind == FoldErrorKind::Program, error.kind == FoldErrorKind::Limit);
+    Failure { program, limit, index, line: error.line, column: error.column, message: error.message }
 }
 
 fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {

@@ -36,11 +36,14 @@ pub(super) fn write_value(value: &Val) -> Result<Vec<u8>, FoldError> {
     }
 }
 
-/// Checks that a value is JSON; the walk keeps its own stack, because the value is as deep as a program made it.
-pub(super) fn check_value(value: &Val) -> Result<(), FoldError> {
+/// Checks that a value is JSON, and gives how many bytes it has as that at least (what is escaped has more); the walk keeps its own stack,
+/// because the value is as deep as a program made it.
+pub(super) fn check_value(value: &Val) -> Result<usize, FoldError> {
+    let mut bytes = 0usize;
     let bad = |what: &str| Err(FoldError::step(format!("the state is no JSON: it has {what}")));
     let mut open = vec![(value, 1_usize)];
     while let Some((value, depth)) = open.pop() {
+        bytes = bytes.saturating_add(own_bytes(value));
         match value {
             Val::Null | Val::Bool(_) => {}
             Val::Num(number) if !is_finite(number) => return bad(&format!("the number {number}")),
@@ -55,12 +58,28 @@ pub(super) fn check_value(value: &Val) -> Result<(), FoldError> {
                     if !matches!(key, Val::TStr(text) if std::str::from_utf8(text).is_ok()) {
                         return bad("a key that is no string");
                     }
+                    bytes = bytes.saturating_add(own_bytes(key));
                     open.push((value, depth + 1));
                 }
             }
         }
     }
-    Ok(())
+    Ok(bytes)
+}
+
+/// How many bytes a value has at least, without those that it holds.
+fn own_bytes(value: &Val) -> usize {
+    const AROUND: usize = 2;
+    match value {
+        Val::TStr(text) => AROUND + text.len(),
+        Val::Arr(items) => AROUND + items.len().saturating_sub(1),
+        // A colon each, and commas between.
+        Val::Obj(members) => AROUND + (2 * members.len()).saturating_sub(1),
+        Val::Null | Val::Bool(_) => "null".len(),
+        Val::Num(Num::Int(number)) => usize::from(*number < 0) + number.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1,
+        Val::Num(Num::Dec(text)) => text.len(),
+        Val::Num(_) | Val::BStr(_) => 1,
+    }
 }
 
 fn is_finite(number: &Num) -> bool {
@@ -131,6 +150,32 @@ mod tests {
         assert_eq!(round(r#"["\ud83d\ude00","\\ud800"]"#), "[\"😀\",\"\\\\ud800\"]");
         assert_eq!(round(r#"["\ud83d\ude00\ud800x\udc00"]"#), "[\"😀\u{fffd}x\u{fffd}\"]");
         assert!(parse_value(br#"["\ud8"]"#).is_err());
+    }
+
+    #[test]
+    fn a_value_is_measured_by_what_it_has_at_least() {
+        let bytes = |json: &str| check_value(&parse_value(json.as_bytes()).unwrap()).unwrap();
+        for exact in [
+            "0",
+            "-17",
+            "1000",
+            "2.50",
+            "null",
+            "true",
+            "\"\"",
+            "\"aä\"",
+            "[]",
+            "[1]",
+            "[1,[2,\"b\"]]",
+            "{}",
+            "{\"a\":1}",
+            "{\"a\":[],\"b\":{\"c\":-1}}",
+        ] {
+            assert_eq!(bytes(exact), exact.len(), "{exact}");
+        }
+        for more in ["\"\\n\"", "false", "123456789012345678901234567890"] {
+            assert!(bytes(more) < more.len(), "{more}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(super) enum Request<'a> {
         step: Cow<'a, str>,
         #[serde(borrow)]
         state: &'a RawValue,
+        /// The longest state, in bytes as JSON; none: any.
+        #[serde(default)]
+        state_bytes_max: Option<usize>,
     },
     /// Folds so many events, which follow line by line.
     Events(usize),
@@ -45,4 +48,5 @@ pub(super) struct Failure {
     pub(super) line: Option<u64>,
     pub(super) column: Option<u64>,
     pub(super) message: String,
+    pub(super) limit: bool,
 }

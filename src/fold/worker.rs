@@ -80,7 +80,7 @@ impl Worker {
         let state: Vec<u8> = state.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
         let raw: &RawValue =
             serde_json::from_slice(&state).map_err(|error| FoldError::program(format!("the first state is no JSON: {error}")))?;
-        let begin = request(&Request::Begin { step: step.into(), state: raw })?;
+        let begin = request(&Request::Begin { step: step.into(), state: raw, state_bytes_max: Some(self.limits.state_bytes_max) })?;
         let started_before = self.process.is_some();
         let answer = match self.ask(&begin, None) {
             // It may have been killed by somebody while it was idle, which is nobody's fault here.
@@ -159,7 +159,11 @@ fn expect_ok(answer: &[u8], chunk: Option<&Chunk>) -> Result<(), FoldError> {
 }
 
 fn error_of(failure: Failure, chunk: Option<&Chunk>) -> FoldError {
-    let kind = if failure.program { FoldErrorKind::Program } else { FoldErrorKind::Step };
+    let kind = match (failure.program, failure.limit) {
+        (true, _) => FoldErrorKind::Program,
+        (_, true) => FoldErrorKind::Limit,
+        _ => FoldErrorKind::Step,
+    };
     let event_id = chunk.zip(failure.index).and_then(|(chunk, index)| find_event_id(chunk.line(index)));
     FoldError { line: failure.line, column: failure.column, ..FoldError::new(kind, failure.message) }.with_event(event_id)
 }

@@ -102,6 +102,17 @@ fn a_state_over_its_limit_is_refused() {
     let error = worker.fold(". + [$event]", b"[]", events(1_000)).unwrap_err();
     assert_eq!(error.kind, FoldErrorKind::Limit, "{error}");
     assert!(error.message.contains("10000 bytes"), "{error}");
+    // The event that made it too long is the one after which it is, wherever it stands in what is folded together.
+    let step = ". + \"x\" * 100";
+    for (saved, culprit) in [(0, 100), (5_000, 50), (9_990, 1)] {
+        let state = format!("\"{}\"", "x".repeat(saved));
+        let error = worker.fold(step, state.as_bytes(), events(400)).unwrap_err();
+        assert_eq!((error.kind, error.event_id), (FoldErrorKind::Limit, Some(event_id(culprit).parse().unwrap())), "{error}");
+    }
+    assert_eq!(worker.fold(step, b"\"\"", events(99)).unwrap().len(), 9_902);
+    // What is not too long any more at the end is none of its faults.
+    let step = "if $event.event_data.n == 200 then \"\" else . + \"x\" * 100 end";
+    assert_eq!(worker.fold(step, b"\"\"", events(256)).unwrap().len(), 5_602);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn a_state_that_is_no_json_is_the_fault_of_the_event_that_made_it() {
     let events: Vec<_> = (1..=9).map(|n| event(n, "A", "null")).collect();
     let program = Program::compile("if $event.stream_version == 4 then nan else . end").unwrap();
     let mut folder = Folder::new(program, b"0").unwrap();
-    let (index, error) = folder.apply_all(&events, |_| {}).unwrap_err();
+    let (index, error) = folder.apply_all(&events, usize::MAX, |_| {}).unwrap_err();
     assert_eq!((index, error.event_id), (3, Some(event_id(4).parse().unwrap())));
     assert_eq!(folder.state().unwrap_err(), error);
 }

@@ -169,7 +169,7 @@ impl Process {
         let error = match ended {
             Ended::Cpu => limit(format!("the step took more than {} ms of processor time", limits.cpu_ms)),
             Ended::Wall => limit(format!("the step took more than {} ms", limits.wall_ms)),
-            Ended::State => limit(format!("the state is longer than {} bytes", limits.state_bytes_max)),
+            Ended::State => FoldError::too_long(limits.state_bytes_max),
             Ended::Io(error) => machine(format!("the worker cannot be talked to: {error}")),
             Ended::Died => status.map_or_else(|error| machine(error.to_string()), |status| died(status, &words, limits)),
         };
