@@ -59,7 +59,7 @@ use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
-use keeper::commit::{LOCK_WAIT, PAUSE};
+use keeper::commit::LOCK_WAIT;
 use keeper::desk::Desk;
 use keeper::forked::Proposal;
 use keeper::{Keeper, Request};
@@ -78,6 +78,9 @@ pub use projections::{check_definition, worker_exe};
 pub use reconcile::{OpenBranch, OpenConflict, OpenFork, ReconcileOptions, Reconciled, Resolution, Resolver};
 pub use restore::{Restoration, Restored};
 pub use travel::{TravelError, When};
+
+/// How long a writer who is alone leaves the keeper to others, where another program is in the way, before he tries again.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Called after each publication with the epoch before and the new one.
 pub type Listener = Box<dyn Fn(&Arc<Epoch>, &Arc<Epoch>) + Send + Sync>;

@@ -148,7 +148,6 @@ impl Keeper {
         }
     }
 
-    /// We saved a checkpoint at a number, or forgot or failed to save it; the others are as they were.
     fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
         self.follow_checkpoints();
         let saved = self.store.save_checkpoint(name, seq_nr, &mut self.log, force);
@@ -156,6 +155,7 @@ impl Keeper {
         saved
     }
 
+    /// We saved a checkpoint at a number, or forgot or failed to save it; the others are as they were.
     fn note_checkpoint(&mut self, name: &str, saved_at: Option<u64>) {
         let Some(seq_nr) = saved_at else { return self.follow_checkpoints() };
         self.checkpoints_seen = self.checkpoints_mark();

@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::disk::{os_name, shown_name};
+use crate::disk::{READ_ONLY_CURE, os_name, shown_name};
 use crate::format::text::quoted_path;
 
 pub use elsewhere::Elsewhere;
@@ -88,9 +88,7 @@ impl GitError {
             Self::Missing => "install git".to_owned(),
             Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", quoted_path(dir)),
             Self::UnknownRevision(_) => "git log --oneline names revisions; \"/\" in a name below at/ is written \"%2F\"".to_owned(),
-            Self::Failed { message, .. } if message.contains("Read-only file system") => {
-                "the file system is read-only: see why (findmnt), and mount it writable".to_owned()
-            }
+            Self::Failed { message, .. } if message.contains("Read-only file system") => READ_ONLY_CURE.to_owned(),
             // Git sets the command that it advises apart by a tab.
             Self::Failed { message, .. } => {
                 message.lines().find_map(|line| line.strip_prefix("\tgit ")).map_or_else(String::new, |command| format!("git {command}"))

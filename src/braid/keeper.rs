@@ -62,7 +62,6 @@ const GROUP_MAX: usize = 64;
 const GATHER: Duration = Duration::from_millis(1);
 /// How long the keeper sleeps where nothing is to be watched.
 const IDLE: Duration = Duration::from_secs(1);
-
 /// How many files that cannot be read are tried again at once.
 const UNREADABLE_MAX: usize = 64;
 /// How soon it looks again for something that it waits for.

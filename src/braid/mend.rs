@@ -1,8 +1,9 @@
 //! Mends what can be mended without a question.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::braid::git::Program;
+use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::restore::failure_of_lock;
 use crate::braid::{Braid, Failure};
 use crate::epoch::WriterState;
@@ -10,9 +11,6 @@ use crate::format::text::counted;
 use crate::format::transaction::normalize;
 use crate::model::FindingKind;
 use crate::store::{CommitLock, LogProblem};
-
-/// How long it is waited for the lock.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Gaps in the numbers that are named.
 const LOST_SHOWN_MAX: usize = 5;

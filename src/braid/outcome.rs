@@ -115,8 +115,14 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<&disk::Error> for Failure {
+    fn from(error: &disk::Error) -> Self {
+        Self { errno: error.errno(), ..Self::new(error.to_string(), error.hint()) }
+    }
+}
+
 impl From<disk::Error> for Failure {
     fn from(error: disk::Error) -> Self {
-        Self { errno: error.errno(), ..Self::new(error.to_string(), error.hint()) }
+        Self::from(&error)
     }
 }

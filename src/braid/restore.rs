@@ -1,9 +1,9 @@
 //! Brings back from git what was in `events/` and is gone.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 
 use crate::braid::git::{Commit, GitError, Oid, Program, Said, State};
+use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::keeper::eventless::file_of_transaction;
 use crate::braid::keeper::load;
 use crate::braid::keeper::vanished::{is_gone, vanished_events};
@@ -11,9 +11,6 @@ use crate::braid::{Braid, Failure};
 use crate::epoch::{Epoch, Quarantined};
 use crate::model::EventId;
 use crate::store::LockError;
-
-/// How long it is waited for the lock.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Names in `events/`, each with the bytes that belong there.
 type Files = Vec<(String, Vec<u8>)>;
@@ -112,7 +109,7 @@ pub(super) fn failure_of_lock(error: &LockError) -> Failure {
     match error {
         LockError::Busy { .. } => Failure::busy(error.to_string(), "try again when it has ended"),
         LockError::ReadOnly(_) => Failure::new(error.to_string(), ""),
-        LockError::Disk(error) => Failure { errno: error.errno(), ..Failure::new(error.to_string(), error.hint()) },
+        LockError::Disk(error) => error.into(),
     }
 }
 

@@ -76,6 +76,9 @@ impl Op {
     }
 }
 
+/// What helps where a file system is read-only.
+pub const READ_ONLY_CURE: &str = "the file system is read-only: see why (findmnt), and mount it writable";
+
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{}\" cannot be {}: {source}", path.display(), op.participle())]
@@ -116,7 +119,7 @@ impl Error {
             Errno::EMFILE => "let it have more files open: ulimit -n",
             Errno::ENFILE => "the system has too many files open: close some programs",
             Errno::ENOMEM => "the system has no memory left: close some programs",
-            Errno::EROFS => "the file system is read-only: see why (findmnt), and mount it writable",
+            Errno::EROFS => READ_ONLY_CURE,
             _ => "check the directory's permissions and its disk",
         };
         what.to_owned()

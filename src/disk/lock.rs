@@ -1,8 +1,7 @@
 //! Advisory locks of the kind that eventcore-fs takes: `flock`, exclusive, never waited for.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +9,7 @@ use std::process::Command;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::error::Context as _;
+use super::read::is_named;
 use super::{Disk, Error, Op, Result};
 
 /// Times that a lock file may be replaced between opening and locking before it is an error.
@@ -25,10 +25,7 @@ impl LockGuard {
     /// Whether the lock is still on what has the name `path` (not on a file that was removed meanwhile).
     #[must_use]
     pub fn is_on(&self, path: &Path) -> bool {
-        match (self.file.metadata(), fs::metadata(path)) {
-            (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
-            _ => false,
-        }
+        is_named(&self.file, path)
     }
 
     /// Hands the lock on to a program that is to be started, as flock(1) does: it is held as long as the guard, or the program, or what

@@ -242,6 +242,14 @@ impl Disk {
     }
 }
 
+/// Whether an open file is what has the name `path`, and not one that was removed or replaced meanwhile.
+pub(super) fn is_named(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
 /// An open directory.
 #[derive(Debug)]
 pub struct OpenDir {
@@ -253,14 +261,18 @@ pub struct OpenDir {
 }
 
 impl OpenDir {
-    /// Makes the names in it durable, or those of the directory that has its name by now.
+    /// Makes the names in it durable.
     pub fn sync(&self) -> Result<()> {
         self.disk.admit_sync(Op::SyncDir, &self.path)?;
         self.disk.for_real(|| self.handle.sync_all()).context(Op::SyncDir, &self.path)?;
         self.disk.note(|model| model.sync_dir(&self.path));
-        let facts = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        let is_there = |named| self.handle.metadata().is_ok_and(|held| facts(held) == facts(named));
-        if fs::metadata(&self.path).is_ok_and(is_there) { Ok(()) } else { self.disk.open_dir(&self.path)?.sync() }
+        Ok(())
+    }
+
+    /// Whether it still has the name by which it was opened.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        is_named(&self.handle, &self.path)
     }
 
     /// As [`Disk::read_into`], of an entry that [`Disk::list`] gave.

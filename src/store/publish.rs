@@ -159,7 +159,8 @@ impl Group<'_> {
             disk.in_dir(&self.events, || disk.open_dir(&self.events)).map_err(|error| WriteError::of(error, Published::First(0)))?;
         let moved = self.sync().and_then(|()| self.rename());
         if self.renamed > 0 {
-            let synced = directory.sync();
+            // Git may have removed it, and the files got their names in the one that was made in its place.
+            let synced = directory.sync().and_then(|()| if directory.is_named() { Ok(()) } else { disk.sync_dir(&self.events) });
             synced.map_err(|error| WriteError::of(error, Published::Uncertain(self.renamed)))?;
         }
         moved.map_err(|error| WriteError::of(error, Published::First(self.renamed)))

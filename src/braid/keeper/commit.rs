@@ -26,9 +26,6 @@ pub(in crate::braid) const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How long it is waited at once: what arrives meanwhile is shown between two waits, and who writes alone lets others have the keeper.
 const WAIT_STEP: Duration = Duration::from_millis(20);
 
-/// How long who writes alone leaves the keeper to others before the next try.
-pub(in crate::braid) const PAUSE: Duration = Duration::from_millis(2);
-
 type Reply = Sender<Result<Committed, AppendError>>;
 pub(super) type Waiting = Vec<(Box<Proposal>, Reply)>;
 

@@ -38,11 +38,8 @@ impl Keeper {
         if self.gone.recorded.is_empty() {
             return;
         }
-        match self.store.update_gone(|_, _| false, &[]) {
-            Ok(Some(recorded)) => self.gone = Gone { recorded, compared: None },
-            Ok(None) => tracing::warn!("what is gone cannot be recorded: another process is at it"),
-            Err(error) => tracing::warn!(%error, "what is gone cannot be recorded"),
-        }
+        let updated = self.store.update_gone(|_, _| false, &[]);
+        self.note_recorded(updated, None);
     }
 
     /// Records what is about to be shown as gone; costs nothing while no more goes.
@@ -66,8 +63,13 @@ impl Keeper {
             self.gone.compared = now;
             return;
         }
-        match self.store.update_gone(|seq, id| id_of(seq) == Some(id), &new) {
-            Ok(Some(recorded)) => self.gone = Gone { recorded, compared: now },
+        let updated = self.store.update_gone(|seq, id| id_of(seq) == Some(id), &new);
+        self.note_recorded(updated, now);
+    }
+
+    fn note_recorded(&mut self, updated: disk::Result<Option<BTreeMap<u64, EventId>>>, compared: Option<(u32, usize)>) {
+        match updated {
+            Ok(Some(recorded)) => self.gone = Gone { recorded, compared },
             Ok(None) => tracing::warn!("what is gone cannot be recorded: another process is at it"),
             Err(error) => tracing::warn!(%error, "what is gone cannot be recorded"),
         }

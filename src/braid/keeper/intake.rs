@@ -236,7 +236,7 @@ impl Keeper {
                 Loaded::Nothing => self.note_unless_gone(name),
                 Loaded::Unread(error) => {
                     self.pending.add(name.clone());
-                    round.unread = Some(Failure { errno: error.errno(), message: error.to_string(), hint: error.hint() });
+                    round.unread = Some(error.into());
                 }
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
