@@ -8,7 +8,7 @@ use crate::Plan;
 use crate::data::{Shape, chain};
 use crate::measure::{compact_memory, middle, paired, seconds, write_everything};
 use crate::report::{Report, Row};
-use crate::writing::{COMMITS, limit, make_bare};
+use crate::writing::{COMMITS, ROUNDS, limit, make_bare};
 
 fn binary(plan: &Plan) -> PathBuf {
     plan.root.join("target/release/braidfs")
@@ -148,7 +148,7 @@ fn dropping(plan: &Plan, point: &Path, report: &mut Report) {
     write_everything();
     let (mut run, mut n) = (0, 0);
     let (ours, limit) = paired(
-        plan.runs,
+        plan.runs * ROUNDS,
         || {
             seconds(|| {
                 for _ in 0..COMMITS {

@@ -2,17 +2,24 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use braidfs::braid::{Braid, OpenOptions};
 use braidfs::format::draft::{DraftKind, parse_draft};
 
 use crate::Plan;
 use crate::data::{Shape, chain};
-use crate::measure::{paired, seconds, write_everything};
+use crate::measure::{middle, paired, seconds, write_everything};
 use crate::report::{Report, Row};
 
-pub const COMMITS: usize = 100;
+/// Commits of one round: few, so that the rounds of what is compared lie close together. The disk's pace drifts within a second.
+pub const COMMITS: usize = 50;
+
+/// Rounds for each run of other measurements.
+pub const ROUNDS: usize = 6;
+
+/// Commits of each of sixteen writers in one round.
+const EACH: usize = 25;
 
 fn draft(n: usize) -> braidfs::model::Draft {
     let line = format!("{{\"stream_id\":\"account-{}\",\"event_type\":\"Paid\",\"event_data\":{{\"amount\":{n}}}}}\n", n % 50);
@@ -44,58 +51,78 @@ pub fn limit(dir: &Path, run: &mut usize) -> f64 {
     time / COMMITS as f64
 }
 
-pub fn measure(plan: &Plan, report: &mut Report) {
-    let mut by_size = Vec::new();
-    for transactions in [1_000, 100_000] {
+/// A store of some size, and the directory of its limit with as many names.
+struct Place {
+    transactions: usize,
+    braid: Braid,
+    bare: PathBuf,
+    limits: Vec<f64>,
+    commits: Vec<f64>,
+}
+
+impl Place {
+    fn new(plan: &Plan, transactions: usize) -> Self {
         let dir = chain(&plan.scratch.join(format!("commit-{transactions}")), Shape { transactions, streams: 1_000 });
         let bare = plan.scratch.join(format!("bare-{transactions}"));
         make_bare(&bare);
-        // A rename into a large directory costs the file system more: the limit has as many names there.
+        // A rename into a large directory costs the file system more.
         for n in 0..transactions {
             File::create(bare.join("events").join(format!("{n:036}.jsonl"))).expect("a file");
         }
         let braid = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).expect("a store");
         braid.wait_ready().expect("it opens");
-        write_everything();
-        let mut run = 0;
-        let mut n = 0;
-        let (limit, ours) = paired(
-            plan.runs,
-            || limit(&bare, &mut run),
-            || {
-                seconds(|| {
-                    for _ in 0..COMMITS {
-                        n += 1;
-                        braid.append(draft(n)).expect("a commit");
-                    }
-                }) / COMMITS as f64
-            },
-        );
+        Self { transactions, braid, bare, limits: Vec::new(), commits: Vec::new() }
+    }
+
+    /// One round of the limit's and one of the store's commits.
+    fn round(&mut self, run: &mut usize) {
+        self.limits.push(limit(&self.bare, run));
+        let time = seconds(|| {
+            for n in 0..COMMITS {
+                self.braid.append(draft(*run * COMMITS + n)).expect("a commit");
+            }
+        });
+        self.commits.push(time / COMMITS as f64);
+    }
+}
+
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let mut places = [1_000, 100_000].map(|transactions| Place::new(plan, transactions));
+    write_everything();
+    let mut run = 0;
+    for _ in 0..plan.runs * ROUNDS {
+        places.iter_mut().for_each(|place| place.round(&mut run));
+    }
+    let mut by_size = Vec::new();
+    for Place { transactions, braid, limits, commits, .. } in &mut places {
+        let (limit, ours) = (middle(limits), middle(commits));
         let what = format!("one durable commit, one writer, {transactions} transactions");
         report.add(Row::ratio(&what, "write, fsync, rename, fsync of the directory", ours / limit, Some(1.15), ours));
-        report.point("one commit", transactions, ours);
+        report.point("one commit", *transactions, ours);
         by_size.push(ours);
-        if transactions == 1_000 {
-            group(report, &braid, ours);
+        if *transactions == 1_000 {
+            group(plan, report, braid);
         }
-        drop(braid);
     }
     report.add(Row::ratio("one commit at 100000 transactions", "the same at 1000", by_size[1] / by_size[0], Some(1.1), by_size[1]));
 }
 
-fn group(report: &mut Report, braid: &Braid, one: f64) {
-    let time = seconds(|| {
-        std::thread::scope(|scope| {
-            for writer in 0..16 {
-                let braid = braid.clone();
-                scope.spawn(move || {
-                    for n in 0..25 {
-                        braid.append(draft(writer * 100 + n)).expect("a commit");
+/// Sixteen writers beside one, in turn.
+fn group(plan: &Plan, report: &mut Report, braid: &Braid) {
+    let commit = |n| drop(braid.append(draft(n)).expect("a commit"));
+    let (one, each) = paired(
+        plan.runs,
+        || seconds(|| (0..COMMITS).for_each(commit)) / COMMITS as f64,
+        || {
+            let time = seconds(|| {
+                std::thread::scope(|scope| {
+                    for writer in 0..16 {
+                        scope.spawn(move || (0..EACH).for_each(|n| commit(writer * EACH + n)));
                     }
                 });
-            }
-        });
-    });
-    let each = time / 400.0;
+            });
+            time / (16 * EACH) as f64
+        },
+    );
     report.add(Row::faster("commits a second of 16 writers (library)", "one writer", one / each, Some(3.0), each));
 }
