@@ -55,6 +55,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
 use crate::epoch::Epoch;
+use crate::format::draft::check_draft;
 use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
@@ -294,6 +295,10 @@ impl Braid {
     /// # Errors
     /// See [`AppendError`]; nothing is committed then.
     pub fn append(&self, mut draft: Draft) -> Result<Committed, AppendError> {
+        if draft.snapshot.is_some() {
+            // Also what must not stand beside a state.
+            check_draft(&draft)?;
+        }
         if let Some(request) = draft.snapshot.take() {
             let meta = self.save_snapshot(request)?;
             return Ok(Committed {
@@ -307,6 +312,8 @@ impl Braid {
     }
 
     fn commit(&self, proposal: Proposal) -> Result<Committed, AppendError> {
+        // Every door leads through here, and no draft has to have been a file.
+        check_draft(&proposal.draft)?;
         let begun = Instant::now();
         let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned() };
         let mut proposal = Box::new(proposal);

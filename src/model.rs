@@ -6,6 +6,7 @@ mod errno;
 mod finding;
 mod ids;
 mod origin;
+mod payload;
 mod rejection;
 mod transaction;
 
@@ -15,5 +16,6 @@ pub use errno::Errno;
 pub use finding::{Finding, FindingKind, Severity};
 pub use ids::{EventId, ReplicaId, TransactionId};
 pub use origin::Origin;
+pub use payload::Payload;
 pub use rejection::{Reason, Rejection};
 pub use transaction::{Draft, DraftEvent, Expectation, Header, ResolveRequest, SnapshotRequest};

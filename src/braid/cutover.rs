@@ -8,7 +8,7 @@ use crate::format::legacy::{
     CutoverRequest, LegacyPlan, corrupt_events, cutover_event, cutover_event_id, cutover_stream_id, sentinel_state,
 };
 use crate::index::Index;
-use crate::model::{Draft, DraftEvent, Errno, Expectation, Rejection, SnapshotRequest};
+use crate::model::{Draft, DraftEvent, Errno, Expectation, Payload, Rejection, SnapshotRequest};
 
 /// The most events of one transaction: what a kill takes back.
 const CHUNK_EVENTS_MAX: usize = 1000;
@@ -173,7 +173,8 @@ impl Braid {
         let name = cutover_stream_id(aggregate_type);
         let state = sentinel_state(aggregate_type, count);
         // Two that cut over at once must not leave two of them.
-        self.save_first_snapshot(SnapshotRequest { name, seq_nr: Some(seq_nr), versions: Vec::new(), state }).map(drop)
+        self.save_first_snapshot(SnapshotRequest { name, seq_nr: Some(seq_nr), versions: Vec::new(), state: Payload::checked(state) })
+            .map(drop)
     }
 }
 

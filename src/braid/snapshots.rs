@@ -19,6 +19,7 @@ use crate::braid::spans::{count, micros};
 use crate::braid::{AppendError, Braid, Failure, Shared};
 use crate::disk::Stat;
 use crate::epoch::{SavedSnapshot, StateBytes};
+use crate::format::draft::check_snapshot;
 use crate::format::text::{quoted, quoted_path};
 use crate::format::time::created_at;
 use crate::index::Index;
@@ -348,6 +349,7 @@ impl Braid {
     }
 
     fn save(&self, request: SnapshotRequest, only_first: bool) -> Result<SnapshotMeta, AppendError> {
+        check_snapshot(&request)?;
         let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
         self.at_keeper(move |keeper, shared| keeper.save_snapshot(&request, only_first, shared)).unwrap_or(Err(closed))
     }

@@ -7,7 +7,7 @@ use super::{Session, reader};
 use crate::format::draft::{render_document, render_draft};
 use crate::format::time::new_uuid;
 use crate::format::transaction::stream_id_fault;
-use crate::model::{Draft, DraftEvent, Expectation};
+use crate::model::{Draft, DraftEvent, Expectation, Payload};
 
 /// Print a draft of an event, to be edited: with what is expected of the stream and a fresh key filled in
 ///
@@ -35,8 +35,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         event_id: None,
         stream_id: arguments.stream.clone(),
         event_type: arguments.event_type.clone(),
-        event_data: "{}".to_owned(),
-        metadata: "{}".to_owned(),
+        event_data: Payload::default(),
+        metadata: Payload::default(),
         line: 0,
     };
     let draft = Draft {

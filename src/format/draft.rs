@@ -1,13 +1,18 @@
 //! Drafts: what an author hands in, checked with every reason at once (SEMANTICS.md, "The content").
 
 mod build;
+mod check;
 mod checker;
 mod event;
+mod fault;
 mod header;
 mod keys;
 mod render;
 mod source;
 
+#[cfg(test)]
+#[path = "draft/check_tests.rs"]
+mod check_tests;
 #[cfg(test)]
 #[path = "draft/draft_tests.rs"]
 mod draft_tests;
@@ -17,6 +22,7 @@ mod limit_tests;
 
 use crate::model::{Draft, Rejection};
 
+pub use check::{check_draft, check_snapshot};
 pub use checker::LineChecker;
 pub use header::{CONFLICT_LEN, is_conflict_id};
 pub use render::{render_document, render_draft};

@@ -1,6 +1,6 @@
 //! A transaction's header, and the drafts from which transactions are made.
 
-use crate::model::{EventId, ReplicaId, TransactionId};
+use crate::model::{EventId, Payload, ReplicaId, TransactionId};
 
 /// The first line of a transaction file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct SnapshotRequest {
     /// The streams and versions that the state covers, if it covers streams.
     pub versions: Vec<(String, u64)>,
     /// The state's bytes as they stand in the draft.
-    pub state: String,
+    pub state: Payload,
 }
 
 /// One event of a draft.
@@ -67,15 +67,17 @@ pub struct DraftEvent {
     pub stream_id: String,
     /// The type, unescaped.
     pub event_type: String,
-    /// The payload's bytes: one JSON value without line ends.
-    pub event_data: String,
-    /// The metadata's bytes: one JSON value without line ends; `{}` by default.
-    pub metadata: String,
+    /// What happened.
+    pub event_data: Payload,
+    /// What is told beside it; `{}` by default.
+    pub metadata: Payload,
     /// The line of the draft where it begins, from 1.
     pub line: u64,
 }
 
 /// What an author hands in: it becomes one transaction or is refused as a whole.
+///
+/// It is held to the limits of a draft file when it is committed, however it came together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
     /// What is expected of streams, with the line of the draft.

@@ -78,7 +78,9 @@ fn metrics_are_read_by_prometheus_and_count_what_was_done() {
     braid.append(draft(&format!("{{\"expect\":{{\"a\":7}}}}\n{event}"))).unwrap_err();
     braid.append(draft(&format!("{{\"key\":\"k\"}}\n{event}"))).unwrap();
     braid.append(draft(&format!("{{\"key\":\"k\"}}\n{event}"))).unwrap();
-    braid.save_snapshot(SnapshotRequest { name: "s".to_owned(), seq_nr: Some(2), versions: Vec::new(), state: "{}".to_owned() }).unwrap();
+    braid
+        .save_snapshot(SnapshotRequest { name: "s".to_owned(), seq_nr: Some(2), versions: Vec::new(), state: "{}".parse().unwrap() })
+        .unwrap();
     let (files, mut other) = (std::fs::read_dir(store.events_dir()).unwrap().count(), TestStore::new());
     let id = other.transaction().replica(9).event("b", "U", serde_json::json!(1)).write();
     std::fs::copy(other.events_dir().join(format!("{id}.jsonl")), store.events_dir().join(format!("{id}.jsonl"))).unwrap();
@@ -154,7 +156,9 @@ fn every_operation_is_a_span_with_counts_and_its_duration() {
     std::fs::write(store.path().join("projections/count.jq"), "#: init: 0\n. + 1\n").unwrap();
     let braid = open(&store);
     braid.append(draft("{\"stream_id\":\"a\",\"event_type\":\"T\",\"event_data\":1}\n")).unwrap();
-    braid.save_snapshot(SnapshotRequest { name: "s".to_owned(), seq_nr: Some(2), versions: Vec::new(), state: "{}".to_owned() }).unwrap();
+    braid
+        .save_snapshot(SnapshotRequest { name: "s".to_owned(), seq_nr: Some(2), versions: Vec::new(), state: "{}".parse().unwrap() })
+        .unwrap();
     assert_eq!(braid.fold_state("count", "").unwrap().unwrap(), b"8");
     braid.reconcile(|_: &_| Resolution::Events(Vec::new()), &ReconcileOptions::default()).unwrap();
     drop(braid);

@@ -164,7 +164,7 @@ impl World {
             name: "feed".to_owned(),
             seq_nr: Some(braid.latest_seq_nr()),
             versions: Vec::new(),
-            state: state_of(&replay(braid, 0)),
+            state: state_of(&replay(braid, 0)).parse().unwrap(),
         };
         braid.save_snapshot(feed).unwrap();
         let Some(stream) = braid.tree().stream("s-0") else { return };
@@ -173,7 +173,7 @@ impl World {
             name: "stream".to_owned(),
             seq_nr: None,
             versions: vec![("s-0".to_owned(), folded.len() as u64)],
-            state: state_of(&folded),
+            state: state_of(&folded).parse().unwrap(),
         };
         // One that holds may cover more versions.
         drop(braid.save_snapshot(stream));

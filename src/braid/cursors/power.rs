@@ -39,7 +39,7 @@ fn save(braid: &Braid, promised: &mut Promised, tell: &mut impl FnMut(&Promised)
     braid.save_checkpoint("s", latest, false).unwrap();
     promised.checkpoint = Some(latest);
     tell(promised);
-    let request = SnapshotRequest { name: "s".to_owned(), seq_nr: Some(latest), versions: Vec::new(), state: "[]".to_owned() };
+    let request = SnapshotRequest { name: "s".to_owned(), seq_nr: Some(latest), versions: Vec::new(), state: "[]".parse().unwrap() };
     braid.save_snapshot(request).unwrap();
     promised.snapshot = Some(latest);
     tell(promised);

@@ -156,8 +156,8 @@ pub(in crate::braid) fn is_same(index: &Index, event: u32, drafted: &DraftEvent)
     let same = with_line(index, event, |line| {
         line.stream_id == drafted.stream_id
             && line.event_type == drafted.event_type
-            && line.event_data == drafted.event_data
-            && line.metadata == drafted.metadata
+            && drafted.event_data == line.event_data
+            && drafted.metadata == line.metadata
             && drafted.event_id.is_none_or(|id| id == line.event_id)
     });
     same.unwrap_or(false)

@@ -9,7 +9,7 @@ use crate::format::legacy::CUTOVER_TYPE;
 use crate::format::time::new_uuid;
 use crate::index::Index;
 use crate::index::feed::Slot;
-use crate::model::{Draft, DraftEvent, Errno, EventId, Reason, Rejection};
+use crate::model::{Draft, DraftEvent, Errno, EventId, Payload, Reason, Rejection};
 
 /// The keys of an event's metadata that a recorder sets.
 #[derive(Debug, Default, Deserialize)]
@@ -73,7 +73,8 @@ impl Keeper {
             }
             let id = *event.event_id.get_or_insert_with(|| EventId(new_uuid()));
             match with_session(event, &session_id, &next) {
-                Ok(metadata) => event.metadata = metadata,
+                // The author's was checked, and what was added are strings and a number.
+                Ok(metadata) => event.metadata = Payload::checked(metadata),
                 Err(message) => reasons.push(Reason {
                     errno: Errno::EINVAL,
                     line: Some(event.line),
@@ -196,8 +197,8 @@ mod tests {
             event_id: None,
             stream_id: "s".to_owned(),
             event_type: "T".to_owned(),
-            event_data: "1".to_owned(),
-            metadata: metadata.to_owned(),
+            event_data: Payload::checked("1".to_owned()),
+            metadata: metadata.parse().unwrap(),
             line: 1,
         }
     }

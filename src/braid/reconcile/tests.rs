@@ -210,6 +210,19 @@ fn a_draft_that_resolves_closes_the_conflict_on_every_clone() {
 }
 
 #[test]
+fn a_resolvers_events_are_held_to_the_limits_of_a_draft_file() {
+    let clones = Clones::forked();
+    let braid = clones.open(0);
+    let resolver = |_: &OpenConflict| {
+        let event = draft(&event("s", 9)).events.remove(0);
+        Resolution::Events(vec![DraftEvent { event_type: String::new(), ..event }])
+    };
+    let refused = braid.reconcile(resolver, &ReconcileOptions::default()).unwrap_err();
+    assert_eq!(refused.to_string(), "line 1: event_type \"\" is empty");
+    assert_eq!((refused.errno(), braid.forks().len()), (Errno::EINVAL, 1));
+}
+
+#[test]
 fn a_conflict_that_has_changed_is_refused_with_what_is_open_instead() {
     let clones = Clones::forked();
     let braid = clones.open(0);

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::braid::tests::{self, open, store};
 use crate::braid::{AppendError, Braid};
-use crate::model::{Errno, FindingKind, SnapshotRequest};
+use crate::model::{Errno, FindingKind, Payload, SnapshotRequest};
 use crate::store::Coverage;
 use crate::view::{Node, counted};
 
@@ -13,8 +13,10 @@ fn append(braid: &Braid, stream: &str) -> String {
     tests::append(braid, &text).transaction_id.to_string()
 }
 
+/// Saves whatever bytes, as a state is that was saved before they were looked at.
 fn save(braid: &Braid, seq_nr: u64, state: &str) -> Result<u64, Errno> {
-    let request = SnapshotRequest { name: "sum".to_owned(), seq_nr: Some(seq_nr), versions: Vec::new(), state: state.to_owned() };
+    let request =
+        SnapshotRequest { name: "sum".to_owned(), seq_nr: Some(seq_nr), versions: Vec::new(), state: Payload::checked(state.to_owned()) };
     braid.save_snapshot(request).map(|meta| meta.ordinal).map_err(|error| error.errno())
 }
 
@@ -66,7 +68,8 @@ fn an_older_state_never_replaces_a_newer_and_the_last_five_are_kept() {
         names(&braid, "snapshots/sum"),
         ["2.json", "3.json", "4.json", "5.json", "6.json", "latest.json", "after.jsonl", "recovery.jsonl"]
     );
-    let error = braid.save_snapshot(SnapshotRequest { name: String::new(), seq_nr: Some(1), versions: Vec::new(), state: "0".to_owned() });
+    let error =
+        braid.save_snapshot(SnapshotRequest { name: String::new(), seq_nr: Some(1), versions: Vec::new(), state: "0".parse().unwrap() });
     assert!(matches!(error, Err(AppendError::Rejected(_))), "{error:?}");
 }
 
@@ -156,7 +159,7 @@ fn without_a_state_that_holds_recovery_is_everything() {
     assert_ne!(file().incarnation(), before);
     // The same where it covers streams.
     let versions = vec![("a".to_owned(), 0), ("b".to_owned(), 1)];
-    braid.save_snapshot(SnapshotRequest { name: "of".to_owned(), seq_nr: None, versions, state: "[1]".to_owned() }).unwrap();
+    braid.save_snapshot(SnapshotRequest { name: "of".to_owned(), seq_nr: None, versions, state: "[1]".parse().unwrap() }).unwrap();
     append(&braid, "b");
     let [latest, after, both] =
         ["latest.json", "after.jsonl", "recovery.jsonl"].map(|name| text(&braid, &format!("snapshots/of/{name}")).unwrap());
@@ -252,7 +255,7 @@ fn a_merge_that_inserts_into_what_is_covered_makes_it_stale() {
         name: "a/../b".to_owned(),
         seq_nr: None,
         versions: versions(version),
-        state: state.to_owned(),
+        state: state.parse().unwrap(),
     };
     assert_eq!(braid.save_snapshot(request(4, "4")).unwrap_err().errno(), Errno::EINVAL);
     braid.save_snapshot(request(0, "0")).unwrap();
@@ -283,7 +286,7 @@ fn what_comes_after_a_state_costs_the_same_whatever_lies_before() {
         let braid = open(&dir, false);
         tests::append(&braid, &tests::event("a", 1).repeat(usize::try_from(covered).unwrap()));
         let seq_nr = versions.is_empty().then_some(covered);
-        braid.save_snapshot(SnapshotRequest { name: "sum".to_owned(), seq_nr, versions, state: "{}".to_owned() }).unwrap();
+        braid.save_snapshot(SnapshotRequest { name: "sum".to_owned(), seq_nr, versions, state: "{}".parse().unwrap() }).unwrap();
         tests::append(&braid, &tests::event("a", 2).repeat(10));
         let tree = braid.tree();
         counted::cost(|| {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::disk::{Disk, Op};
+use crate::model::{Payload, SnapshotRequest};
 
 #[test]
 fn writers_that_wait_together_are_one_group_and_none_is_lost() {
@@ -158,4 +159,28 @@ fn a_store_that_may_not_be_written_says_so_and_how_that_is_cured() {
         twin.heal();
         append(&braid, &event("s", 2));
     }
+}
+
+/// A draft that was put together, changed after it was read, or built by a resolver was written as it was: the crate could not open the store.
+#[test]
+fn what_is_put_together_is_held_to_the_limits_of_a_draft_file() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    let mut good = draft(&event("s", 1));
+    let mut bad = good.clone();
+    bad.events[0].stream_id = "a*".to_owned();
+    good.key = Some(String::new());
+    let state = |name: &str| SnapshotRequest { name: name.to_owned(), seq_nr: Some(0), versions: Vec::new(), state: Payload::default() };
+    let saved = Draft { snapshot: Some(state("sum")), ..good.clone() };
+    let refused = [
+        braid.append(good),
+        braid.append(bad.clone()),
+        braid.record("session", bad),
+        braid.append(saved),
+        braid.save_snapshot(state("")).map(|_| panic!("a state without a name was saved")),
+    ];
+    for refused in refused {
+        assert!(matches!(&refused, Err(AppendError::Rejected(rejection)) if rejection.errno() == Errno::EINVAL), "{refused:?}");
+    }
+    assert_eq!(fs::read_dir(dir.join("events")).unwrap().count(), 0);
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
+use super::fault::{self, Fault};
 use super::source::{MEMBERS_MAX, Member, Source, Span};
 use super::{EVENTS_MAX, REASONS_MAX};
 use crate::format::json::{Unreadable, find_unreadable};
-use crate::format::text::counted;
 use crate::format::text::shorten;
 use crate::model::{Draft, Errno, EventId, Reason, Rejection};
 
@@ -40,10 +40,8 @@ impl Builder {
     /// Takes a line or a document.
     pub(super) fn add(&mut self, source: &Source<'_>, may_be_array: bool) {
         let whole = source.whole();
-        if let Err(error) = serde_json::from_str::<&RawValue>(source.get(whole)) {
-            let at = place_of(source.get(whole), &error);
-            let hint = if may_be_array { WHOLE } else { WHOLE_LINES };
-            return self.refuse(source, whole.at + at, syntax(&error), hint);
+        if !self.is_json(source, whole, if may_be_array { WHOLE } else { WHOLE_LINES }) {
+            return;
         }
         match source.byte(whole.at) {
             b'{' => self.add_object(source, whole),
@@ -59,6 +57,13 @@ impl Builder {
             ),
             _ => self.refuse(source, whole.at, "value is neither an event nor a header", "write a JSON object"),
         }
+    }
+
+    /// Tells whether a part is one JSON value, and refuses what is none.
+    pub(super) fn is_json(&mut self, source: &Source<'_>, span: Span, hint: &str) -> bool {
+        let Err(error) = serde_json::from_str::<&RawValue>(source.get(span)) else { return true };
+        self.refuse(source, span.at + place_of(source.get(span), &error), syntax(&error), hint);
+        false
     }
 
     /// Tells whether no other event of the draft has that id.
@@ -97,7 +102,7 @@ impl Builder {
         let members = source.members(object);
         if members.len() > MEMBERS_MAX {
             let message = format!("object has more than {MEMBERS_MAX} keys");
-            self.refuse_as(Errno::EFBIG, Some((source.line(object.at), source.column(object.at))), message, "cut it into several");
+            self.refuse_as(Errno::EFBIG, place(source, object.at), message, fault::CUT);
         }
         members
     }
@@ -106,12 +111,10 @@ impl Builder {
     pub(super) fn count_event(&mut self, source: &Source<'_>, at: usize) {
         self.events += 1;
         if self.events == EVENTS_MAX + 1 {
-            let message = format!("draft has more than {EVENTS_MAX} events");
-            self.refuse_as(Errno::EFBIG, Some((source.line(at), source.column(at))), message, "cut it into several");
+            self.refuse_for(source, at, fault::of_too_many_events());
         }
         if self.draft.count.is_some_and(|count| self.events as u64 == count.saturating_add(1)) {
-            let message = format!("draft has more events than its count {}", self.events - 1);
-            self.refuse(source, at, message, "mend \"count\" or leave it out");
+            self.refuse_for(source, at, fault::of_more_than_count(self.events as u64 - 1));
         }
     }
 
@@ -146,15 +149,20 @@ impl Builder {
     }
 
     pub(super) fn refuse(&mut self, source: &Source<'_>, at: usize, message: impl Into<String>, hint: &str) {
-        self.refuse_as(Errno::EINVAL, Some((source.line(at), source.column(at))), message, hint);
+        self.refuse_as(Errno::EINVAL, place(source, at), message, hint);
     }
 
-    pub(super) fn refuse_as(&mut self, errno: Errno, place: Option<(u64, u64)>, message: impl Into<String>, hint: &str) {
+    pub(super) fn refuse_for(&mut self, source: &Source<'_>, at: usize, Fault { errno, message, hint }: Fault) {
+        self.refuse_as(errno, place(source, at), message, hint);
+    }
+
+    /// Refuses with a place, which is a line with its column or the whole of it, or as a whole.
+    pub(super) fn refuse_as(&mut self, errno: Errno, place: Option<(u64, Option<u64>)>, message: impl Into<String>, hint: &str) {
         if self.reasons.len() >= REASONS_MAX {
             self.more += 1;
             return;
         }
-        let (line, column) = place.unzip();
+        let (line, column) = (place.map(|(line, _)| line), place.and_then(|(_, column)| column));
         self.reasons.push(Reason { errno, line, column, message: shorten(message.into()), hint: hint.to_owned() });
     }
 
@@ -173,21 +181,10 @@ impl Builder {
 
     /// Judges the draft as a whole.
     pub(super) fn finish(mut self) -> Result<Draft, Rejection> {
-        let draft = &self.draft;
-        let (events, snapshot, resolve) = (self.events, draft.snapshot.is_some(), draft.resolve.is_some());
-        if let Some(count) = draft.count.filter(|count| *count > events as u64) {
-            self.refuse_as(
-                Errno::EINVAL,
-                None,
-                format!("draft has {}, its count says {count}", counted(events, "event")),
-                "write the rest, or mend \"count\"",
-            );
-        }
-        if snapshot && events > 0 {
-            self.refuse_as(Errno::EINVAL, None, "draft has a snapshot and events", "hand them in one by one");
-        }
-        if self.started && self.reasons.is_empty() && events == 0 && !snapshot && !resolve {
-            self.refuse_as(Errno::EINVAL, None, "draft has a header and no event", "write an event behind it");
+        // What was refused may have been the event that is missing.
+        let is_more = self.started && self.reasons.is_empty();
+        for Fault { errno, message, hint } in fault::of_whole(&self.draft, self.events, is_more) {
+            self.refuse_as(errno, None, message, hint);
         }
         self.verdict()?;
         Ok(self.draft)
@@ -215,6 +212,11 @@ impl Builder {
         self.reasons.truncate(mark.reasons);
         (self.events, self.started, self.more) = (mark.events, mark.started, mark.more);
     }
+}
+
+/// Where an offset lies.
+pub(super) fn place(source: &Source<'_>, at: usize) -> Option<(u64, Option<u64>)> {
+    Some((source.line(at), Some(source.column(at))))
 }
 
 const WHOLE: &str = "write one whole JSON value, and nothing behind it";

@@ -4,6 +4,7 @@ use memchr::memchr;
 use serde_json::value::RawValue;
 
 use super::build::Builder;
+use super::fault::{self, Fault};
 use super::source::Source;
 use super::{APPEND_LEN_MAX, DRAFT_LEN_MAX, DraftKind, LINE_LEN_MAX};
 use crate::model::{Draft, Errno, Rejection};
@@ -38,10 +39,13 @@ impl LineChecker {
         self.len = self.len.saturating_add(bytes.len());
         let len_max = if self.kind == DraftKind::AppendWrite { APPEND_LEN_MAX } else { DRAFT_LEN_MAX };
         if self.len > len_max && !self.is_over {
+            // Only a write is known to be all that there is.
             self.give_up(
                 None,
-                format!("draft has {} bytes, at most {len_max} are allowed", self.len),
-                "cut it into several, or use staging/",
+                match self.kind {
+                    DraftKind::AppendWrite => fault::of_len(self.len, len_max, "cut it into several, or use staging/"),
+                    DraftKind::Lines | DraftKind::Document => fault::of_endless(len_max),
+                },
             );
         }
         if !self.is_over {
@@ -115,7 +119,8 @@ impl LineChecker {
         }
         self.pending.extend_from_slice(bytes);
         if self.pending.len() > LINE_LEN_MAX {
-            self.give_up(Some((self.line, 1)), format!("line has more than {LINE_LEN_MAX} bytes"), "cut it into several");
+            let message = format!("line has more than {LINE_LEN_MAX} bytes");
+            self.give_up(Some((self.line, Some(1))), Fault { errno: Errno::EFBIG, message, hint: fault::CUT });
         }
     }
 
@@ -124,7 +129,7 @@ impl LineChecker {
         let bytes = if self.line == 1 { without_bom(bytes) } else { bytes };
         if self.kind == DraftKind::Lines && bytes.len() > LINE_LEN_MAX {
             let message = format!("line has {} bytes, at most {LINE_LEN_MAX} are allowed", bytes.len());
-            return self.builder.refuse_as(Errno::EFBIG, Some((self.line, 1)), message, "cut it into several");
+            return self.builder.refuse_as(Errno::EFBIG, Some((self.line, Some(1))), message, fault::CUT);
         }
         if bytes.trim_ascii().is_empty() {
             return;
@@ -138,10 +143,10 @@ impl LineChecker {
         }
     }
 
-    fn give_up(&mut self, place: Option<(u64, u64)>, message: String, hint: &str) {
+    fn give_up(&mut self, place: Option<(u64, Option<u64>)>, Fault { errno, message, hint }: Fault) {
         self.is_over = true;
         self.pending = Vec::new();
-        self.builder.refuse_as(Errno::EFBIG, place, message, hint);
+        self.builder.refuse_as(errno, place, message, hint);
     }
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::DraftKind::{AppendWrite, Document, Lines};
 use super::*;
-use crate::model::{DraftEvent, Errno, EventId, Expectation, ResolveRequest, SnapshotRequest};
+use crate::model::{DraftEvent, Errno, EventId, Expectation, Payload, ResolveRequest, SnapshotRequest};
 
 const EVENT: &str = r#"{"stream":"a-1","type":"Opened","data":{"n":1.50}}"#;
 
@@ -14,8 +14,8 @@ fn opened(line: u64) -> DraftEvent {
         event_id: None,
         stream_id: "a-1".to_owned(),
         event_type: "Opened".to_owned(),
-        event_data: "{\"n\":1.50}".to_owned(),
-        metadata: "{}".to_owned(),
+        event_data: Payload::checked("{\"n\":1.50}".to_owned()),
+        metadata: Payload::default(),
         line,
     }
 }
@@ -87,7 +87,7 @@ fn a_snapshot_stands_alone() {
         name: "s/1".to_owned(),
         seq_nr: None,
         versions: vec![("a".to_owned(), 3)],
-        state: "{ \"kept\" : 1.50 }".to_owned(),
+        state: "{ \"kept\" : 1.50 }".parse().unwrap(),
     };
     assert_eq!(parse_draft(text.as_bytes(), Lines).unwrap().snapshot, Some(snapshot));
     let by_seq = text.replace("\"versions\":{\"a\":3}", "\"seq_nr\":9");
@@ -249,8 +249,8 @@ fn drafts() -> impl Strategy<Value = Draft> {
             event_id: id.map(|id| EventId(Uuid::from_u128(id))),
             stream_id,
             event_type,
-            event_data: data.to_owned(),
-            metadata: metadata.to_owned(),
+            event_data: data.parse().unwrap(),
+            metadata: metadata.parse().unwrap(),
             line: 0,
         },
     );
@@ -285,7 +285,7 @@ proptest! {
             prop_assert_eq!(without_lines(parse_draft(render_document(&draft).as_bytes(), kind).unwrap()), draft.clone());
         }
         let versions = if seq_nr.is_some() { Vec::new() } else { vec![("a/\"b".to_owned(), 3)] };
-        let snapshot = Draft { snapshot: Some(SnapshotRequest { name: "s".to_owned(), seq_nr, versions, state: "[1.0]".to_owned() }), ..Draft::default() };
+        let snapshot = Draft { snapshot: Some(SnapshotRequest { name: "s".to_owned(), seq_nr, versions, state: "[1.0]".parse().unwrap() }), ..Draft::default() };
         prop_assert_eq!(parse_draft(render_draft(&snapshot).as_bytes(), Lines).unwrap(), snapshot.clone());
         prop_assert_eq!(parse_draft(render_document(&snapshot).as_bytes(), Document).unwrap(), snapshot);
     }

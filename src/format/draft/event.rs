@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
+use super::NESTING_MAX;
 use super::build::Builder;
+use super::fault::{self, Fault};
 use super::keys::{EVENT_KEYS, HEADER_KEYS};
 use super::source::{Member, Source, Span, one_line};
-use super::{LINE_LEN_MAX, NESTING_MAX};
-use crate::format::transaction::stream_id_fault;
-use crate::model::{DraftEvent, Errno, EventId};
+use crate::model::{DraftEvent, EventId, Payload};
 
 /// Keys of files and views that only the store gives.
 const ASSIGNED_KEYS: &[&str] = &[
@@ -44,14 +44,13 @@ impl Builder {
         let event_id = id.map(|value| self.event_id(source, value));
         let data = data.map(|value| source.get(value)).unwrap_or_default();
         let metadata = metadata.map_or("{}", |value| source.get(value));
-        if data.len() + metadata.len() > LINE_LEN_MAX {
-            let message = format!("event has {} bytes, at most {LINE_LEN_MAX} are allowed", data.len() + metadata.len());
-            self.refuse_as(Errno::EFBIG, Some((source.line(object.at), source.column(object.at))), message, "cut it into several");
+        if let Some(fault) = fault::of_event_len(data.len() + metadata.len()) {
+            self.refuse_for(source, object.at, fault);
         }
         let (Some(stream_id), Some(event_type), false) = (stream_id, event_type, event_id == Some(None)) else {
             return;
         };
-        let (event_data, metadata) = (one_line(data), one_line(metadata));
+        let [event_data, metadata] = [data, metadata].map(|json| Payload::checked(one_line(json)));
         let line = source.line(object.at);
         self.draft.events.push(DraftEvent { event_id: event_id.flatten(), stream_id, event_type, event_data, metadata, line });
     }
@@ -91,20 +90,12 @@ impl Builder {
 
     fn stream_id(&mut self, source: &Source<'_>, value: Span) -> Option<String> {
         let stream_id = self.string(source, "stream_id", value)?;
-        let Some(fault) = stream_id_fault(&stream_id) else {
-            return Some(stream_id);
-        };
-        self.refuse(source, value.at, fault, "choose another stream id");
-        None
+        self.accepts(source, value, fault::of_stream_id(&stream_id)).then_some(stream_id)
     }
 
     fn event_type(&mut self, source: &Source<'_>, value: Span) -> Option<String> {
         let event_type = self.string(source, "event_type", value)?;
-        if event_type.is_empty() {
-            self.refuse(source, value.at, "event_type \"\" is empty", "name what happened");
-            return None;
-        }
-        Some(event_type)
+        self.accepts(source, value, fault::of_event_type(&event_type)).then_some(event_type)
     }
 
     fn event_id(&mut self, source: &Source<'_>, value: Span) -> Option<EventId> {
@@ -113,10 +104,16 @@ impl Builder {
             self.refuse(source, value.at, format!("event_id {text:?} is not a UUID"), "leave it out and the store gives one");
             return None;
         };
-        if !self.is_new_id(id) {
-            self.refuse(source, value.at, format!("event_id \"{id}\" stands in the draft twice"), "leave it out and the store gives one");
-            return None;
+        let second = (!self.is_new_id(id)).then(|| fault::of_second_id(id));
+        self.accepts(source, value, second).then_some(id)
+    }
+
+    /// Refuses a value for its fault; tells whether it has none.
+    pub(super) fn accepts(&mut self, source: &Source<'_>, value: Span, fault: Option<Fault>) -> bool {
+        let is_good = fault.is_none();
+        if let Some(fault) = fault {
+            self.refuse_for(source, value.at, fault);
         }
-        Some(id)
+        is_good
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::NESTING_MAX;
 use super::build::Builder;
+use super::fault;
 use super::keys::HEADER_KEYS;
 use super::source::{Member, Source, Span, one_line};
-use super::{KEY_CHARS_MAX, NESTING_MAX, SNAPSHOT_NAME_CHARS_MAX};
-use crate::format::transaction::stream_id_fault;
-use crate::model::{Expectation, ResolveRequest, SnapshotRequest};
+use crate::model::{Expectation, Payload, ResolveRequest, SnapshotRequest};
 
 const KNOWN: &str = "expect, key, count, resolve, snapshot with state, and events";
 
@@ -82,15 +82,9 @@ impl Builder {
 
     /// Refuses a stream that is named twice or cannot exist.
     fn is_new_stream(&mut self, source: &Source<'_>, member: &Member, seen: &mut HashSet<String>) -> bool {
-        if let Some(fault) = stream_id_fault(&member.key) {
-            self.refuse(source, member.at, fault, "");
-            return false;
-        }
-        let is_new = seen.insert(member.key.clone());
-        if !is_new {
-            self.refuse(source, member.at, format!("stream {:?} is named twice", member.key), "leave one out");
-        }
-        is_new
+        let fault = fault::of_named_stream(&member.key);
+        let fault = fault.or_else(|| (!seen.insert(member.key.clone())).then(|| fault::of_second_stream(&member.key)));
+        self.accepts(source, Span { at: member.at, end: member.value.at }, fault)
     }
 
     fn object(&mut self, source: &Source<'_>, key: &str, value: Span) -> Vec<Member> {
@@ -103,29 +97,19 @@ impl Builder {
 
     fn key(&mut self, source: &Source<'_>, value: Span) -> Option<String> {
         let key = self.string(source, "key", value)?;
-        let chars = key.chars().count();
-        if (1..=KEY_CHARS_MAX).contains(&chars) {
-            return Some(key);
-        }
-        self.refuse(source, value.at, format!("key has {chars} characters, 1 to {KEY_CHARS_MAX} are allowed"), "");
-        None
+        self.accepts(source, value, fault::of_key(&key)).then_some(key)
     }
 
     fn resolve(&mut self, source: &Source<'_>, value: Span) -> Option<ResolveRequest> {
         let conflict = self.string(source, "resolve", value)?;
-        if is_conflict_id(&conflict) {
-            return Some(ResolveRequest { conflict });
-        }
-        let message = format!("\"resolve\" {conflict:?} is not the id of a conflict");
-        self.refuse(source, value.at, message, "the ids are told by braidfs forks; in a mount they are the names in forks/");
-        None
+        self.accepts(source, value, fault::of_resolve(&conflict)).then_some(ResolveRequest { conflict })
     }
 
     fn add_snapshot(&mut self, source: &Source<'_>, snapshot: Option<Span>, state: Option<Span>, keys: usize) {
         match (snapshot, state) {
             (Some(snapshot), Some(state)) => {
                 if keys > 2 {
-                    self.refuse(source, snapshot.at, "snapshot stands with other keys than \"state\"", "hand it in alone");
+                    self.refuse_for(source, snapshot.at, fault::of_company());
                 }
                 self.draft.snapshot = self.snapshot(source, snapshot, state);
             }
@@ -151,16 +135,10 @@ impl Builder {
                 self.refuse(source, member.at, format!("key {:?} stands in the snapshot twice", member.key), "leave one out");
             }
         }
-        if seq_nr.is_some() == versions.is_some() {
-            self.refuse(source, snapshot.at, "snapshot does not say what it covers", "give it either \"seq_nr\" or \"versions\"");
-        }
+        self.accepts(source, snapshot, fault::of_coverage(seq_nr.is_some(), versions.is_some()));
         let name = name.flatten().unwrap_or_default();
-        let chars = name.chars().count();
-        if !(1..=SNAPSHOT_NAME_CHARS_MAX).contains(&chars) {
-            let message = format!("snapshot's name has {chars} characters, 1 to {SNAPSHOT_NAME_CHARS_MAX} are allowed");
-            self.refuse(source, snapshot.at, message, "");
-        }
-        let state = one_line(source.get(state));
+        self.accepts(source, snapshot, fault::of_snapshot_name(&name));
+        let state = Payload::checked(one_line(source.get(state)));
         Some(SnapshotRequest { name, seq_nr: seq_nr.flatten(), versions: versions.unwrap_or_default(), state })
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::ids::{corrupt_event_id, corrupt_stream_id, cutover_event_id, cutover_stream_id, hex};
 use super::plan::{CorruptLine, LegacyPlan};
-use crate::model::DraftEvent;
+use crate::model::{DraftEvent, Payload};
 
 /// The only key of a sentinel.
 pub const SENTINEL_KEY: &str = "$braidfs.sentinel";
@@ -87,9 +87,9 @@ pub fn cutover_event(plan: &LegacyPlan, request: &CutoverRequest<'_>) -> DraftEv
         stream_id: cutover_stream_id(request.aggregate_type),
         event_type: CUTOVER_TYPE.to_owned(),
         // Nothing in it can fail to be JSON.
-        event_data: serde_json::to_string(&data).unwrap_or_default(),
+        event_data: serde_json::to_string(&data).map(Payload::checked).unwrap_or_default(),
         // Like the recorded events after it: the first number of those with which the counter goes on.
-        metadata: request.start_seq_nr.map_or_else(|| "{}".to_owned(), |seq_nr| format!("{{\"seq_nr\":{seq_nr}}}")),
+        metadata: request.start_seq_nr.map_or_else(Payload::default, |seq_nr| Payload::checked(format!("{{\"seq_nr\":{seq_nr}}}"))),
         line: 1,
     }
 }
@@ -140,8 +140,8 @@ fn parts<'a>(line: &'a CorruptLine, aggregate_type: &'a str) -> impl Iterator<It
         stream_id: corrupt_stream_id(aggregate_type),
         event_type: "system.corrupt_line".to_owned(),
         // Nothing in it can fail to be JSON.
-        event_data: serde_json::to_string(&corrupt(line, Some(bytes), Some(Part { number, of }))).unwrap_or_default(),
-        metadata: "{}".to_owned(),
+        event_data: serde_json::to_string(&corrupt(line, Some(bytes), Some(Part { number, of }))).map(Payload::checked).unwrap_or_default(),
+        metadata: Payload::default(),
         line: 1,
     })
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::event::{LegacyError, LegacyEvent, parse_legacy_line};
 use super::ids::{derived_event_id, event_id, stream_id};
 use crate::format::json::{NESTING_MAX, find_unreadable};
-use crate::model::{DraftEvent, EventId};
+use crate::model::{DraftEvent, EventId, Payload};
 
 /// A file of a legacy log, by its path in the source's directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,7 +159,8 @@ fn draft_event(found: &Found<'_>, id: EventId, aggregate_type: &str) -> DraftEve
         event_id: Some(id),
         stream_id: stream_id(aggregate_type, aggregate_id),
         event_type: event.event_type.clone(),
-        event_data: event.data.to_owned(),
+        // The line was checked as a whole.
+        event_data: Payload::checked(event.data.to_owned()),
         metadata: metadata(found),
         line: found.line,
     }
@@ -202,7 +203,7 @@ enum Other<'a> {
     Text(&'a str),
 }
 
-fn metadata(found: &Found<'_>) -> String {
+fn metadata(found: &Found<'_>) -> Payload {
     let event = &found.event;
     let metadata = Metadata {
         schema_version: event.schema_version,
@@ -219,7 +220,7 @@ fn metadata(found: &Found<'_>) -> String {
         legacy_other: event.others.iter().map(|(key, json)| (key.as_str(), other(json))).collect(),
     };
     // Nothing in it can fail to be JSON.
-    serde_json::to_string(&metadata).unwrap_or_default()
+    serde_json::to_string(&metadata).map(Payload::checked).unwrap_or_default()
 }
 
 fn other(json: &str) -> Other<'_> {

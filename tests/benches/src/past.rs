@@ -32,7 +32,7 @@ pub fn read_after(braid: &Braid) -> usize {
 /// Saves a state that covers every event but the last ones.
 pub fn save_all_but_the_last(braid: &Braid, events: usize) {
     let covered = (events - AFTER) as u64;
-    let request = SnapshotRequest { name: "sum".into(), seq_nr: Some(covered), versions: Vec::new(), state: "{}".into() };
+    let request = SnapshotRequest { name: "sum".into(), seq_nr: Some(covered), versions: Vec::new(), state: "{}".parse().unwrap() };
     braid.save_snapshot(request).expect("it is saved");
 }
 
