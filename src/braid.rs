@@ -47,6 +47,7 @@ mod spans;
 mod survey;
 mod travel;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -93,7 +94,8 @@ struct Shared {
     published: (Mutex<()>, Condvar),
     /// Why the files could not be read when they were first looked at.
     unread: Mutex<Option<Failure>>,
-    listeners: RwLock<Vec<Listener>>,
+    /// A list that is replaced and never changed, so that none of them keeps it locked.
+    listeners: RwLock<Arc<[Arc<Listener>]>>,
 }
 
 impl Shared {
@@ -103,8 +105,12 @@ impl Shared {
 
     fn publish(&self, epoch: Arc<Epoch>) {
         let before = std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), Arc::clone(&epoch));
-        for listener in self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            listener(&before, &epoch);
+        let listeners = Arc::clone(&self.listeners.read().unwrap_or_else(PoisonError::into_inner));
+        for listener in listeners.iter() {
+            // Its bug is not the commit's: what is published was made.
+            if catch_unwind(AssertUnwindSafe(|| listener(&before, &epoch))).is_err() {
+                tracing::error!(epoch = epoch.number, "a listener panicked; it is called again after the next publication");
+            }
         }
         drop(self.turn());
         self.published.1.notify_all();
@@ -136,7 +142,8 @@ impl Drop for Inner {
         // The keeper finishes what it was asked before.
         let _ = self.requests.send(Request::Stop);
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(keeper) = keeper {
+        // A listener on the keeper's own thread may have had the last clone: then the thread ends when it has returned.
+        if let Some(keeper) = keeper.filter(|keeper| keeper.thread().id() != std::thread::current().id()) {
             let _ = keeper.join();
         }
     }
@@ -172,7 +179,7 @@ impl Braid {
             current: RwLock::new(keeper.first_epoch()),
             published: (Mutex::new(()), Condvar::new()),
             unread: Mutex::default(),
-            listeners: RwLock::default(),
+            listeners: RwLock::new(Arc::default()),
         });
         let history = keeper.numbered.share();
         let desk = Arc::new(Desk::new(keeper));
@@ -285,9 +292,13 @@ impl Braid {
         self.inner.keeper.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Calls `listener` after each publication, on the keeper's thread or that of a writer: it must be short and never wait for the keeper.
+    /// Calls `listener` after each publication, on the keeper's thread or that of a writer: it must be short and never wait for the
+    /// keeper, as appending and refreshing do.
+    ///
+    /// It may read, listen to more, and drop the last clone of the store. What it panics with is logged and changes nothing.
     pub fn on_publish(&self, listener: Listener) {
-        self.inner.shared.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+        let mut listeners = self.inner.shared.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        *listeners = listeners.iter().cloned().chain([Arc::new(listener)]).collect();
     }
 
     /// Commits a draft as one transaction, or saves the state that it holds; returns when it is durable and in the newest epoch.

@@ -4,6 +4,7 @@ mod chain;
 mod commits;
 mod feed;
 mod files;
+mod listeners;
 mod starts;
 mod storage;
 
