@@ -42,6 +42,7 @@ use crate::braid::keeper::hold::Hold;
 use crate::braid::keeper::intake::Look;
 use crate::braid::keeper::memory::Memory;
 use crate::braid::keeper::numbered::Numbered;
+use crate::braid::keeper::numbering::Waiting;
 use crate::braid::keeper::record::ForeignCounter;
 use crate::braid::keeper::roster::Roster;
 use crate::braid::keeper::saving::Saving;
@@ -125,6 +126,8 @@ pub(super) struct Keeper {
     /// The events of a feed whose numbers are lost, in their order, until they have fresh ones.
     former_feed: Vec<u32>,
     feed_shown: u64,
+    /// What the feed waits for, of who may write nothing.
+    waiting: Waiting,
     /// Whether the feed holds every line of the log that was there at the start.
     is_feed_begun: bool,
     writer: WriterState,
@@ -197,6 +200,7 @@ impl Keeper {
             unnumbered: BTreeSet::new(),
             former_feed: Vec::new(),
             feed_shown: 0,
+            waiting: Waiting::default(),
             is_feed_begun: false,
             writer,
             progress: Progress::default(),
@@ -385,9 +389,10 @@ impl Keeper {
             || self.saving.has_unread()
             || (!self.pending.is_empty() && !self.looking.lasts())
             || (has_numbers_to_give && !self.locking.lasts())
+            || self.waiting.is_short()
         {
             SOON
-        } else if self.looking.lasts() || has_numbers_to_give {
+        } else if self.looking.lasts() || has_numbers_to_give || self.waiting.time().is_some() {
             AGAIN
         } else if self.follow && self.watch.is_none() {
             SOON * 2

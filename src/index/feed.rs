@@ -105,6 +105,19 @@ impl Feed {
         self.items.splice(self.items.len(), &items, |item| weight(item, events));
     }
 
+    /// Gives events that are back the numbers that were theirs: only where no line from the first of them on was shown since they went.
+    pub fn give_back(&mut self, back: &[(u64, u32)], events: &mut Events) {
+        let Some(keep) = back.iter().filter_map(|(seq, _)| seq.checked_sub(1)).min() else { return };
+        let mut tail: Vec<u32> = self.items.iter_from(keep).collect();
+        for &(seq, event) in back {
+            let (Ok(number), Ok(at)) = (u32::try_from(seq), usize::try_from(seq - 1 - keep)) else { continue };
+            let Some(slot) = tail.get_mut(at).filter(|_| Arc::make_mut(&mut self.gone_seqs).remove(&number)) else { continue };
+            *slot = event;
+            events.set_seq_nr(event, number);
+        }
+        self.items.splice(keep, &tail, |item| weight(item, events));
+    }
+
     /// Marks the numbers of events that went as gone; a line that was shown changes, so the file is a new one.
     pub fn mark_gone(&mut self, seqs: &[u32], events: &mut Events, pack: &Pack) {
         let Some(first) = seqs.iter().copied().filter(|&seq| seq > 0).min() else { return };

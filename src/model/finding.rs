@@ -56,6 +56,7 @@ kinds! {
     OrphanedCheckpoint "orphaned-checkpoint"
     StaleSnapshot "stale-snapshot"
     GitSetup "git-setup"
+    FeedWaits "feed-waits"
     IdleDraft "idle-draft"
 }
 

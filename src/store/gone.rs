@@ -43,6 +43,11 @@ impl Store {
         self.read_numbers(FORGOTTEN)
     }
 
+    /// The facts of the file with these; they differ when it does.
+    pub fn gone_stat(&self) -> disk::Result<Option<Stat>> {
+        self.disk().stat_if_present(&self.numbers_file(GONE))
+    }
+
     /// The facts of the file with the forgotten ones; they differ when it does.
     pub fn forgotten_stat(&self) -> disk::Result<Option<Stat>> {
         self.disk().stat_if_present(&self.numbers_file(FORGOTTEN))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::braid::keeper::Keeper;
-use crate::disk;
+use crate::disk::{self, Stat};
 use crate::epoch::WriterState;
 use crate::model::EventId;
 use crate::store::Store;
@@ -14,16 +14,34 @@ pub(super) struct Gone {
     recorded: BTreeMap<u64, EventId>,
     /// The feed's incarnation and its gone numbers when they were last compared.
     compared: Option<(u32, usize)>,
+    /// The facts of the file that was read last, where others write it.
+    seen: Option<Option<Stat>>,
 }
 
 impl Gone {
     pub(super) fn read(store: &Store) -> disk::Result<Self> {
-        Ok(Self { recorded: store.gone()?, compared: None })
+        Ok(Self { recorded: store.gone()?, ..Self::default() })
     }
 
     /// All of them.
     pub(super) fn recorded(&self) -> impl Iterator<Item = (u64, EventId)> + '_ {
         self.recorded.iter().map(|(&seq_nr, &id)| (seq_nr, id))
+    }
+
+    /// Reads what others recorded, if that changed, and gives whether it did; costs one look at the file's facts.
+    pub(super) fn follow(&mut self, store: &Store) -> bool {
+        let followed = store.gone_stat().and_then(|stat| {
+            let has_changed = self.seen != Some(stat);
+            if has_changed {
+                self.recorded = store.gone()?;
+                self.seen = Some(stat);
+            }
+            Ok(has_changed)
+        });
+        followed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is gone cannot be read");
+            false
+        })
     }
 
     /// Whether a line of the log was passed as gone.
@@ -44,10 +62,12 @@ impl Keeper {
 
     /// Records what is about to be shown as gone; costs nothing while no more goes.
     pub(super) fn record_gone(&mut self) {
+        if self.writer == WriterState::ReadOnly {
+            return self.hold_feed_back();
+        }
         let feed = &self.index.feed;
         let now = Some((feed.incarnation, feed.gone_count()));
-        // A reader who may write nothing saves no checkpoint either.
-        if self.gone.compared == now || self.writer == WriterState::ReadOnly || !self.progress.ready {
+        if self.gone.compared == now || !self.progress.ready {
             return;
         }
         let ids = self.log.ids();
@@ -69,7 +89,7 @@ impl Keeper {
 
     fn note_recorded(&mut self, updated: disk::Result<Option<BTreeMap<u64, EventId>>>, compared: Option<(u32, usize)>) {
         match updated {
-            Ok(Some(recorded)) => self.gone = Gone { recorded, compared },
+            Ok(Some(recorded)) => self.gone = Gone { recorded, compared, seen: None },
             Ok(None) => tracing::warn!("what is gone cannot be recorded: another process is at it"),
             Err(error) => tracing::warn!(%error, "what is gone cannot be recorded"),
         }

@@ -1,6 +1,8 @@
-//! Ingestion order: the log is followed, and what is certain is shown. Who gets which number: [`fresh`].
+//! Ingestion order: the log is followed, and what is certain is shown. Who gets which number: [`fresh`]. The feed of who may write nothing:
+//! [`waiting`].
 
 mod fresh;
+mod waiting;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{Errno, EventId, Finding, FindingKind, Severity};
 use crate::store::{CommitLock, LockError, LogProblem, Refreshed};
+
+pub(super) use waiting::Waiting;
 
 /// Whether this user, or the disk, lets nobody write there: no sync has failed then.
 fn is_denied(error: &disk::Error) -> bool {
@@ -32,10 +36,10 @@ impl Keeper {
         if !is_just_read {
             self.follow_identity();
         }
-        if (self.unnumbered.is_empty() && !self.log.is_torn() && !self.owes_last)
-            || self.writer == WriterState::ReadOnly
-            || matches!(self.writer, WriterState::Failed(_))
-        {
+        if self.writer == WriterState::ReadOnly {
+            return self.wait_for_numbers();
+        }
+        if (self.unnumbered.is_empty() && !self.log.is_torn() && !self.owes_last) || matches!(self.writer, WriterState::Failed(_)) {
             return;
         }
         match self.store.lock(Duration::ZERO) {
@@ -203,8 +207,12 @@ impl Keeper {
     }
 
     fn show_all(&mut self) {
-        if self.feed_shown != self.index.feed.latest() {
-            self.feed_shown = self.index.feed.latest();
+        self.show_upto(self.index.feed.latest());
+    }
+
+    fn show_upto(&mut self, seq_nr: u64) {
+        if self.feed_shown != seq_nr {
+            self.feed_shown = seq_nr;
             self.mark_dirty();
         }
     }

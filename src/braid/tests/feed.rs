@@ -1,6 +1,9 @@
 //! The feed where its numbers are lost.
 
+use std::time::Duration;
+
 use super::*;
+use crate::epoch::Epoch;
 
 /// The events of the feed that are here, in its order.
 fn order(braid: &Braid) -> Vec<String> {
@@ -54,4 +57,78 @@ fn a_lost_log_is_numbered_anew_in_the_order_of_the_old_feed() {
         drop(braid);
         assert_eq!(order(&open(&dir, false))[..9], before);
     }
+}
+
+/// Story: who may write nothing reads a feed on while events leave and return, first alone, then beside somebody who writes.
+#[test]
+fn who_may_write_nothing_shows_no_number_as_gone_that_nobody_has_recorded() {
+    let (_temp, dir) = store();
+    let ids: Vec<String> = {
+        let writer = open(&dir, false);
+        (0..5).map(|n| append(&writer, &event("s", n)).transaction_id.to_string()).collect()
+    };
+    let file = |n: usize| dir.join(format!("events/{}.jsonl", ids[n]));
+    let aside = dir.join("aside");
+    let leave = |n| fs::rename(file(n), &aside).unwrap();
+    let come_back = |n| fs::rename(&aside, file(n)).unwrap();
+    let reader = Braid::open(&dir, &OpenOptions { follow: true, read_only: true, ..OpenOptions::default() }).unwrap();
+    reader.wait_ready().unwrap();
+    let feed = |braid: &Braid| text(&braid.tree(), "feed.jsonl");
+    let whole = feed(&reader);
+    assert_eq!(whole.lines().count(), 5);
+
+    leave(2);
+    reader.refresh().unwrap();
+    let held = feed(&reader);
+    assert!(held.lines().count() == 2 && whole.starts_with(&held), "{held}");
+    let patience = Duration::from_secs(30);
+    let waits = |epoch: &Epoch| epoch.findings.iter().find(|finding| finding.kind == FindingKind::FeedWaits).cloned();
+    let told = reader.wait(|epoch| waits(epoch).is_some(), patience).and_then(|epoch| waits(&epoch)).expect("it says so");
+    assert_eq!(told.message, "the feed ends before number 3: its event is gone, which nobody who may write has recorded yet");
+    let fresh = Braid::open(&dir, &OpenOptions { read_only: true, ..OpenOptions::default() }).unwrap();
+    fresh.wait_ready().unwrap();
+    assert_eq!(feed(&fresh), held);
+
+    come_back(2);
+    reader.refresh().unwrap();
+    assert_eq!(feed(&reader), whole);
+    assert!(reader.wait(|epoch| waits(epoch).is_none(), patience).is_some());
+
+    leave(3);
+    reader.refresh().unwrap();
+    assert_eq!(feed(&reader).lines().count(), 3);
+    let writer = open(&dir, true);
+    assert!(reader.wait(|epoch| epoch.feed_shown == 5, patience).is_some(), "it is recorded now");
+    assert!(feed(&reader).lines().nth(3).unwrap().ends_with(",\"gone\":true}"));
+    come_back(3);
+    for braid in [&reader, &writer] {
+        assert!(braid.wait(|epoch| epoch.feed_shown == 6, patience).is_some(), "it has a fresh number");
+    }
+    assert_eq!(feed(&reader), feed(&writer));
+}
+
+/// Story: two files come where nobody gives numbers; one of them repeats an event, which has its number already.
+#[test]
+fn who_may_write_nothing_says_how_many_events_wait_for_a_number() {
+    let (_other_temp, other_dir) = store();
+    let other = open(&other_dir, false);
+    let (_temp, dir) = store();
+    let repeated = format!("{{\"stream\":\"s\",\"type\":\"T\",\"data\":1,\"event_id\":\"{}\"}}\n", uuid::Uuid::from_u128(7));
+    append(&open(&dir, false), &repeated);
+    let files = [append(&other, &repeated), append(&other, &format!("{}{}", event("t", 1), event("t", 2)))];
+    for committed in files {
+        let name = format!("events/{}.jsonl", committed.transaction_id);
+        fs::copy(other_dir.join(&name), dir.join(&name)).unwrap();
+    }
+    let reader = Braid::open(&dir, &OpenOptions { follow: true, read_only: true, ..OpenOptions::default() }).unwrap();
+    let told = |epoch: &Epoch| {
+        let of_kind = epoch.findings.iter().filter(|finding| finding.kind == FindingKind::FeedWaits);
+        of_kind.map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    let patience = Duration::from_secs(30);
+    let epoch = reader.wait(|epoch| !told(epoch).is_empty(), patience).expect("it says so");
+    assert_eq!((told(&epoch), epoch.feed_shown), (vec!["2 events wait for a number, which only who may write gives".to_owned()], 1));
+    drop(open(&dir, false));
+    let epoch = reader.wait(|epoch| told(epoch).is_empty(), patience).expect("they have one");
+    assert_eq!(epoch.feed_shown, 3);
 }

@@ -1,0 +1,145 @@
+//! The feed of who may write nothing: he gives no numbers and records nothing that is gone, so his feed waits for somebody who may.
+//!
+//! An event that is gone may come back. If nobody recorded it as gone, it has the number that it had, and whoever passed that number
+//! has missed it. So nothing is shown from such a number on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::braid::keeper::Keeper;
+use crate::format::text::counted_as;
+use crate::index::feed::Slot;
+use crate::model::{EventId, Finding, FindingKind, Severity};
+
+/// Who waits for no longer than this waits for a process that is at it, and tells nobody.
+const UNTOLD: Duration = Duration::from_secs(1);
+
+/// Numbers of the feed, each with its event.
+type Numbers = Arc<BTreeMap<u64, EventId>>;
+
+/// What it depends on: the feed's incarnation, a number of it, how many of its events are gone, how many transactions wait.
+type AsOf = (u32, u64, usize, usize);
+
+/// What the feed waits for.
+#[derive(Default)]
+pub(in crate::braid::keeper) struct Waiting {
+    since: Option<Instant>,
+    /// Which numbers nobody recorded, as of what.
+    unrecorded: Option<(AsOf, Numbers)>,
+    /// What was found, as of what.
+    found: Option<(AsOf, Option<Finding>)>,
+}
+
+impl Waiting {
+    /// Whether something is waited for, and for how long.
+    pub(in crate::braid::keeper) fn time(&self) -> Option<Duration> {
+        self.since.map(|since| since.elapsed())
+    }
+
+    /// Whether somebody may be at it right now.
+    pub(in crate::braid::keeper) fn is_short(&self) -> bool {
+        self.time().is_some_and(|time| time < UNTOLD)
+    }
+}
+
+impl Keeper {
+    /// Follows what others recorded and gave, gives what is back its number, and tells what is waited for too long.
+    pub(super) fn wait_for_numbers(&mut self) {
+        if self.index.feed.gone_count() > 0 && !self.unnumbered.is_empty() {
+            let unrecorded = self.unrecorded();
+            let event = |(&seq, &id)| Some((seq, self.index.find_event(id)?));
+            let back: Vec<(u64, u32)> = unrecorded.iter().filter_map(event).collect();
+            self.index.feed.give_back(&back, &mut self.index.events);
+            self.settle_numbered();
+        }
+        self.hold_feed_back();
+        let finding = self.waits();
+        if finding.is_none() {
+            self.waiting.since = None;
+        } else if self.waiting.since.is_none() {
+            self.waiting.since = Some(Instant::now());
+        }
+        let told = finding.filter(|_| !self.waiting.is_short());
+        if self.memory.feed_waits != told {
+            self.memory.feed_waits = told;
+            self.mark_dirty();
+        }
+    }
+
+    /// Shows nothing from the first number on that is gone and not recorded as that.
+    pub(in crate::braid::keeper) fn hold_feed_back(&mut self) {
+        let first = self.unrecorded().keys().next().copied();
+        self.show_upto(first.map_or(self.index.feed.latest(), |first| first - 1));
+    }
+
+    /// The numbers that stand for events that are gone and would have them again: nobody recorded that, and the log has no later line for
+    /// them. Costs one look at a file's facts where nothing changed, and nothing where nothing is gone.
+    fn unrecorded(&mut self) -> Numbers {
+        let feed = &self.index.feed;
+        if feed.gone_count() == 0 {
+            return Arc::default();
+        }
+        let state = (feed.incarnation, feed.latest(), feed.gone_count(), 0);
+        let has_learned = self.gone.follow(&self.store);
+        if let Some((of, unrecorded)) = &self.waiting.unrecorded
+            && *of == state
+            && !has_learned
+        {
+            return Arc::clone(unrecorded);
+        }
+        let mut last: BTreeMap<EventId, u64> = BTreeMap::new();
+        for seq in feed.gone_upto(feed.latest()) {
+            if let Some(Slot::Gone(id)) = feed.items.get(seq - 1).map(|item| feed.slot(item))
+                && !id.0.is_nil()
+            {
+                last.insert(id, seq);
+            }
+        }
+        let has_number = |id: EventId| self.index.find_event(id).is_some_and(|event| self.index.events.seq_nr(event) > 0);
+        let unrecorded = last.into_iter().filter(|&(id, seq)| !self.gone.has(seq, id) && !has_number(id)).map(|(id, seq)| (seq, id));
+        let unrecorded = Arc::new(unrecorded.collect());
+        self.waiting.unrecorded = Some((state, Arc::clone(&unrecorded)));
+        unrecorded
+    }
+
+    /// What is waited for now; made anew only where something came or went.
+    fn waits(&mut self) -> Option<Finding> {
+        let feed = &self.index.feed;
+        let state = (feed.incarnation, self.feed_shown, feed.gone_count(), self.unnumbered.len());
+        if let Some((of, found)) = &self.waiting.found
+            && *of == state
+        {
+            return found.clone();
+        }
+        let message = if self.feed_shown < feed.latest() {
+            let first = self.feed_shown + 1;
+            Some(format!("the feed ends before number {first}: its event is gone, which nobody who may write has recorded yet"))
+        } else {
+            let count = self.without_number();
+            (count > 0).then(|| {
+                let wait = counted_as(count, "event waits for a number", "events wait for a number");
+                format!("{wait}, which only who may write gives")
+            })
+        };
+        let found = message.map(|message| Finding {
+            kind: FindingKind::FeedWaits,
+            severity: Severity::Warning,
+            file: None,
+            transaction_id: None,
+            message,
+            hint: "braidfs feed   # by somebody who may write the store".to_owned(),
+        });
+        self.waiting.found = Some((state, found.clone()));
+        found
+    }
+
+    /// How many events have no number of which no other one has the id.
+    fn without_number(&self) -> usize {
+        let (events, pack) = (&self.index.events, &self.index.pack);
+        let events_of =
+            self.unnumbered.iter().filter(|&&tx| self.index.transactions.is_valid(tx)).flat_map(|&tx| self.index.transactions.events(tx));
+        let numbered = |event: u32| events.seq_nr(event) != 0 && self.index.is_shown(event);
+        events_of.filter(|&event| events.seq_nr(event) == 0 && events.find(events.id(event, pack), pack, numbered).is_none()).count()
+    }
+}
