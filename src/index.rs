@@ -22,6 +22,7 @@ use crate::dag::column::Column;
 use crate::format::binary::{Binary, Input, binary_fields};
 use crate::format::lines::digits;
 use crate::format::names::category_of;
+use crate::format::text::counted_as;
 use crate::index::directories::Directories;
 use crate::index::events::{Entry, Events};
 use crate::index::feed::Feed;
@@ -402,6 +403,23 @@ impl Index {
     pub fn is_shown(&self, event: u32) -> bool {
         let transaction = self.events.transaction(event);
         self.transactions.is_valid(transaction) && self.transactions.events(transaction).contains(&event)
+    }
+
+    /// What the feed lacks that is shown up to a number, in words; `waiting` are the events that may have no number.
+    #[must_use]
+    pub fn feed_lacks(&self, shown: u64, waiting: impl Iterator<Item = u32>) -> Option<String> {
+        if shown < self.feed.latest() {
+            let first = shown + 1;
+            return Some(format!("the feed ends before number {first}: its event is gone, which nobody who may write has recorded yet"));
+        }
+        let is_numbered = |event: u32| self.events.seq_nr(event) != 0 && self.is_shown(event);
+        let has_none = |&event: &u32| {
+            let id = || self.events.id(event, &self.pack);
+            self.events.seq_nr(event) == 0 && self.events.find(id(), &self.pack, is_numbered).is_none()
+        };
+        let count = waiting.filter(has_none).count();
+        let wait = counted_as(count, "event waits for a number", "events wait for a number");
+        (count > 0).then(|| format!("{wait}, which only who may write gives"))
     }
 
     /// The rank from 1 of an event in canonical order; costs a search.

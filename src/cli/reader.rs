@@ -44,10 +44,14 @@ pub(super) fn tree(session: &Session) -> Result<Tree> {
 
 /// The tree in which every event that can have a number of the feed has one.
 ///
-/// Numbers are given by whoever may write. Where this process may not, those that were given before are shown.
+/// Numbers are given by whoever may write. Where this process may not, those that were given before are shown, and standard error has what
+/// that lacks.
 pub(super) fn numbered_tree(session: &Session) -> Result<Tree> {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (_, epoch) = open(session, &directory, false).or_else(|_| open(session, &directory, true))?;
+    if let Some(lacks) = epoch.index.feed_lacks(epoch.feed_shown, epoch.index.log.events.iter_from(0)) {
+        eprintln!("braidfs: {lacks}");
+    }
     Ok(Tree::of(epoch))
 }
 

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::support::mount::is_root;
-use crate::support::run::{Ran, braidfs, braidfs_command, braidfs_on, run_with};
+use crate::support::run::{Ran, bash_as_nobody, braidfs, braidfs_command, braidfs_on, run_with};
 use crate::support::store::{REAL_HISTORY_EVENTS, REAL_HISTORY_ORDER_SHA256, REAL_HISTORY_TRANSACTIONS, TestStore};
 
 fn on(store: &TestStore, arguments: &[&str]) -> Ran {
@@ -279,4 +279,23 @@ fn a_closed_pipe_ends_a_long_log_quietly() {
         format!("set -o pipefail; {} --store {} log --format json | head -n 1", env!("CARGO_BIN_EXE_braidfs"), store.path().display());
     let ran = crate::support::run::bash(store.home(), &script).ok();
     assert_eq!((ran.lines().len(), ran.err.as_str()), (1, ""));
+}
+
+/// Story: who may not write a store took the part of the feed that has numbers for all of it.
+#[test]
+fn a_feed_that_lacks_what_only_who_may_write_gives_says_so() {
+    if !is_root() {
+        return;
+    }
+    let mut store = TestStore::new();
+    fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_braidfs"), store.home().join("braidfs")).unwrap();
+    store.transaction().replica(9).event("a", "T", json!(1)).write();
+    store.transaction().replica(9).event("a", "T", json!(2)).event("b", "T", json!(3)).write();
+    let feed = |store: &TestStore| bash_as_nobody(store.home(), "./braidfs --store store feed --format json").ok();
+    let ran = feed(&store);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "braidfs: 3 events wait for a number, which only who may write gives\n"));
+    let whole = braidfs_on(&store.path(), &["feed", "--format", "json"], "").ok();
+    let ran = feed(&store);
+    assert_eq!((ran.out, ran.err), (whole.out, String::new()));
 }

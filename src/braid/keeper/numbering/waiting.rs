@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::braid::keeper::Keeper;
-use crate::format::text::counted_as;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity};
 
@@ -112,16 +111,9 @@ impl Keeper {
         {
             return found.clone();
         }
-        let message = if self.feed_shown < feed.latest() {
-            let first = self.feed_shown + 1;
-            Some(format!("the feed ends before number {first}: its event is gone, which nobody who may write has recorded yet"))
-        } else {
-            let count = self.without_number();
-            (count > 0).then(|| {
-                let wait = counted_as(count, "event waits for a number", "events wait for a number");
-                format!("{wait}, which only who may write gives")
-            })
-        };
+        let transactions = &self.index.transactions;
+        let waiting = self.unnumbered.iter().filter(|&&tx| transactions.is_valid(tx)).flat_map(|&tx| transactions.events(tx));
+        let message = self.index.feed_lacks(self.feed_shown, waiting);
         let found = message.map(|message| Finding {
             kind: FindingKind::FeedWaits,
             severity: Severity::Warning,
@@ -132,14 +124,5 @@ impl Keeper {
         });
         self.waiting.found = Some((state, found.clone()));
         found
-    }
-
-    /// How many events have no number of which no other one has the id.
-    fn without_number(&self) -> usize {
-        let (events, pack) = (&self.index.events, &self.index.pack);
-        let events_of =
-            self.unnumbered.iter().filter(|&&tx| self.index.transactions.is_valid(tx)).flat_map(|&tx| self.index.transactions.events(tx));
-        let numbered = |event: u32| events.seq_nr(event) != 0 && self.index.is_shown(event);
-        events_of.filter(|&event| events.seq_nr(event) == 0 && events.find(events.id(event, pack), pack, numbered).is_none()).count()
     }
 }
