@@ -4,12 +4,14 @@
 //! a real directory too, but counts what changes it, fails or crashes where it is told, and knows what a loss of power
 //! would leave (see [`twin`]).
 
+mod cure;
 mod error;
 mod file;
 mod lock;
 mod map;
 pub(crate) mod mishap;
 mod name;
+mod owner;
 mod proc;
 mod read;
 pub mod twin;
@@ -46,6 +48,8 @@ struct Ground {
     root: PathBuf,
     device: u64,
     inode: u64,
+    /// The user and the group to whom belongs what is made below it, where that is not whoever makes it.
+    heir: Option<(u32, u32)>,
 }
 
 impl Ground {
@@ -61,12 +65,14 @@ impl Disk {
         Self::default()
     }
 
-    /// The same disk for one directory: once that is moved away, or what it lies on is unmounted, none is made in its place.
+    /// The same disk for one directory: once that is moved away, or what it lies on is unmounted, none is made in its place. What root
+    /// makes below it belongs to its owner.
     ///
     /// Errors when there is no such directory now.
     pub fn within(&self, root: &Path) -> Result<Self> {
         let Stat { device, inode, .. } = self.stat(root)?;
-        Ok(Self { twin: self.twin.clone(), ground: Some(Arc::new(Ground { root: root.to_path_buf(), device, inode })) })
+        let heir = std::fs::metadata(root).ok().as_ref().and_then(owner::heir);
+        Ok(Self { twin: self.twin.clone(), ground: Some(Arc::new(Ground { root: root.to_path_buf(), device, inode, heir })) })
     }
 
     /// Refuses to make what would lie in another directory than the one that it is for.

@@ -24,7 +24,7 @@ use crate::epoch::Epoch;
 use crate::format::text::counted_as;
 use crate::index::Index;
 use crate::model::{Finding, FindingKind, Origin, ReplicaId, Severity, TransactionId};
-use crate::store::Store;
+use crate::store::{Mode, Store};
 
 /// How long the next survey waits at least where git's files are as they were.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -212,6 +212,10 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
 fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     let mut surveyed = Surveyed::default();
     surveyed.findings.extend(stale_temporaries(store));
+    if store.mode() == Mode::ReadOnly {
+        // Who may write has tried it.
+        surveyed.findings.extend(store.owner_denied());
+    }
     surveyed.findings.extend(collisions(epoch));
     surveyed.findings.extend(left_out(store, &epoch.index).ok().flatten());
     let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::cure;
 use crate::format::text::quoted_path;
 use crate::model::Errno;
 
@@ -39,6 +40,8 @@ pub enum Op {
     Remove,
     /// Creating a directory.
     CreateDir,
+    /// Making or removing names in a directory, which is only asked for.
+    ChangeDir,
     /// Setting a file's times.
     SetTime,
 }
@@ -47,7 +50,7 @@ impl Op {
     /// Whether the operation changes what is on the disk, or makes it durable.
     #[must_use]
     pub fn is_mutating(self) -> bool {
-        !matches!(self, Self::Read | Self::List | Self::Stat | Self::Map | Self::Lock | Self::Watch)
+        !matches!(self, Self::Read | Self::List | Self::Stat | Self::Map | Self::Lock | Self::Watch | Self::ChangeDir)
     }
 
     /// Whether the operation makes something durable.
@@ -65,7 +68,7 @@ impl Op {
             Self::Lock => "locked",
             Self::Watch => "watched",
             Self::Create => "created",
-            Self::Write => "written",
+            Self::Write | Self::ChangeDir => "written",
             Self::Truncate => "truncated",
             Self::Sync | Self::SyncDir | Self::SyncFilesystem => "synced",
             Self::Rename => "renamed",
@@ -129,10 +132,14 @@ impl Error {
     fn cure_of_denied(&self) -> String {
         let (path, mode) = match self.op {
             Op::Create | Op::Rename | Op::Remove | Op::CreateDir => (self.path.parent().unwrap_or(&self.path), "u+wx"),
+            Op::ChangeDir => (&*self.path, "u+wx"),
             Op::List | Op::Watch => (&*self.path, "u+rx"),
             Op::Read | Op::Map => (&*self.path, "u+r"),
             _ => (&*self.path, "u+rw"),
         };
+        if let Some(cure) = cure::of_roots(path) {
+            return cure;
+        }
         let path = quoted_path(path);
         format!("chmod {mode} {path}   # or run it as the user whom it belongs to: ls -ld {path}")
     }

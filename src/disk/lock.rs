@@ -56,7 +56,8 @@ impl Disk {
             let file = match options.open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.may_make(Op::Lock, path)?;
-                    options.create(true).open(path)
+                    let made = options.create(true).open(path);
+                    made.inspect(|made| self.hand_over(made))
                 }
                 opened => opened,
             }

@@ -17,6 +17,7 @@ impl Disk {
     pub fn create_new(&self, path: &Path) -> Result<DiskFile> {
         self.admit(Op::Create, path)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).context(Op::Create, path)?;
+        self.hand_over(&file);
         self.note(|model| model.create(path));
         Ok(DiskFile::new(self.clone(), path, file))
     }
@@ -180,7 +181,9 @@ impl Disk {
         }
         self.admit(Op::CreateDir, path)?;
         self.may_make(Op::CreateDir, path)?;
+        let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
         fs::create_dir_all(path).context(Op::CreateDir, path)?;
+        missing.into_iter().for_each(|made| self.hand_over_dir(made));
         self.note(|model| model.create_dirs(path));
         Ok(())
     }

@@ -77,6 +77,7 @@ impl Store {
         }
         disk.create_dir(dir)?;
         let layout = Layout::new(disk.canonical(dir)?);
+        let disk = disk.within(layout.root())?;
         disk.create_dir(&layout.events())?;
         for (name, content) in [(".gitignore", IGNORED), (".gitattributes", ATTRIBUTES)] {
             let path = layout.root().join(name);
@@ -87,7 +88,7 @@ impl Store {
             }
         }
         disk.sync_dir(layout.root())?;
-        Ok(Self { disk: disk.within(layout.root())?, layout, mode: Mode::Writable })
+        Ok(Self { disk, layout, mode: Mode::Writable })
     }
 
     /// Opens a store, whoever wrote it; nothing is read or changed yet.
@@ -109,10 +110,12 @@ impl Store {
         if !is_store {
             return Err(OpenError::NotAStore(dir.to_path_buf()));
         }
-        if mode == Mode::Writable && kind_of(&layout.events())?.is_none() {
+        let is_lost = kind_of(&layout.events())?.is_none();
+        let disk = disk.within(layout.root())?;
+        if mode == Mode::Writable && is_lost {
             disk.create_dir(&layout.events())?;
         }
-        Ok(Self { disk: disk.within(layout.root())?, layout, mode })
+        Ok(Self { disk, layout, mode })
     }
 
     /// Adds to `.gitattributes` and `.gitignore` the lines that they lack; answers which file got which line.

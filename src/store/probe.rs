@@ -72,6 +72,9 @@ impl Store {
     pub fn probe(&self, _lock: Option<&CommitLock>) -> Probe {
         let [rename_noreplace, lock, sync, watch] = [(); 4].map(|()| Trial::Untried);
         let mut probe = Probe { write: Trial::Untried, rename_noreplace, lock, sync, watch };
+        if let Some(denied) = self.denied() {
+            return Probe { write: Trial::Fails(Some(denied)), ..probe };
+        }
         let (from, to) = match self.temporary("probe").and_then(|from| Ok((from, self.temporary("probe")?))) {
             Ok(names) => names,
             Err(error) => return Probe { write: Err(error).into(), ..probe },
@@ -93,6 +96,26 @@ impl Store {
             let _ = self.disk().remove_if_present(&path);
         }
         probe
+    }
+
+    /// What this user may not change of what a commit has to change, if there is any; nothing is tried.
+    fn denied(&self) -> Option<disk::Error> {
+        let layout = self.layout();
+        let made = [layout.lock(), layout.events(), layout.tmp(), layout.index(), layout.eventcore(), layout.private()];
+        let (there, missing): (Vec<_>, Vec<_>) = made.into_iter().partition(|path| self.disk().exists(path));
+        // What is missing is to be made.
+        let above = (!missing.is_empty()).then(|| layout.root().to_path_buf());
+        let log = Some(layout.ingestion_log()).filter(|log| self.disk().exists(log));
+        let mut asked = there.into_iter().chain(log).chain(above).filter_map(|path| self.disk().may_change(&path).err());
+        asked.find(|error| error.errno() == Errno::EACCES)
+    }
+
+    /// The finding that the owner of the store may not write to it, for who only reads: others need not be able to.
+    #[must_use]
+    pub fn owner_denied(&self) -> Vec<Finding> {
+        let denied = if self.disk().is_own(self.dir()) { self.denied() } else { None };
+        let [rename_noreplace, lock, sync, watch] = [(); 4].map(|()| Trial::Untried);
+        denied.map_or_else(Vec::new, |error| self.lacks(&Probe { write: Trial::Fails(Some(error)), rename_noreplace, lock, sync, watch }))
     }
 
     fn locks_exclude(&self, path: &std::path::Path) -> disk::Result<bool> {
@@ -145,13 +168,18 @@ impl Probe {
             let why = error.as_ref().map_or_else(String::new, |error| format!(": {}", error.source));
             // What helps, where something does; of what a file system never had, there is no cure.
             let cure = error.as_ref().filter(|error| what == lacks[0].1 || runs_short(error)).map(disk::Error::hint);
+            // Whom the file system lets write is no fault of its own.
+            let denied = error.as_ref().filter(|error| what == lacks[0].1 && error.errno() == Errno::EACCES);
             let just_now = if trial.shortage().is_some() { " just now" } else { "" };
             Some(Finding {
                 kind: FindingKind::StorageLacks,
                 severity,
                 file: None,
                 transaction_id: None,
-                message: format!("file system of \"{disk_name}\" {what}{just_now}{why}"),
+                message: match denied {
+                    Some(error) => format!("store \"{disk_name}\" {what} of this user: {error}"),
+                    None => format!("file system of \"{disk_name}\" {what}{just_now}{why}"),
+                },
                 hint: cure.map_or_else(|| still.to_owned(), |cure| format!("{cure}; until then {still}")),
             })
         };

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::mount::is_root;
-use crate::support::run::{bash, bash_as_nobody, braidfs_on, run_with};
+use crate::support::mount::{braidfs_as_nobody, is_root};
+use crate::support::run::{bash, bash_as_nobody, braidfs_on, run, run_with};
 use crate::support::store::TestStore;
 
 fn events(store: &TestStore, stream: &str) -> Vec<Value> {
@@ -50,6 +50,86 @@ fn an_append_to_the_store_of_another_user_says_what_is_denied() {
     for part in ["ingestion.log\" cannot be written: Permission denied", "chmod u+rw "] {
         assert!(refused.err.contains(part), "{part}: {}", refused.err);
     }
+}
+
+/// Somebody else's store, with an event in it, and that user's copy of the program in the same home.
+fn store_of_nobody() -> TestStore {
+    let store = TestStore::new();
+    run_with(braidfs_as_nobody(&store.path(), store.home()).arg("--store").arg(store.path()).arg("append"), DRAFT.as_bytes()).ok();
+    store
+}
+
+const DRAFT: &str = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}";
+
+/// Story: root looked at somebody's clone, and from then on its owner could not append.
+#[test]
+fn what_root_makes_in_somebodys_store_is_that_users() {
+    if !is_root() {
+        return;
+    }
+    let store = store_of_nobody();
+    let foreign = || bash(&store.path(), "find . ! -user 65534 -o ! -group 65534").ok().out;
+    let root = |arguments: &[&str]| braidfs_on(&store.path(), arguments, DRAFT).ok();
+    // As in a fresh clone.
+    bash(&store.path(), "rm -rf index .lock .eventcore tmp").ok();
+    assert_eq!(root(&["feed"]).lines().len(), 1);
+    assert_eq!(foreign(), "");
+    root(&["append"]);
+    root(&["checkpoint", "set", "sub", "1"]);
+    root(&["watch", "sub", "--once"]);
+    root(&["snapshot", "save", "sum", "--seq-nr", "1"]);
+    assert_eq!(foreign(), "");
+    bash_as_nobody(
+        store.home(),
+        &format!("echo '{DRAFT}' | ./braidfs --store store append && ./braidfs --store store checkpoint set sub 2"),
+    )
+    .ok();
+    // A link leads to what is not that user's to get.
+    bash(store.home(), "mkdir elsewhere && rm -rf store/locks && ln -s ../elsewhere store/locks").ok();
+    root(&["watch", "sub", "--once"]);
+    assert_eq!(bash(store.home(), "stat -c %u elsewhere/*").ok().out, "0\n");
+    // So is what is made of somebody's directory.
+    bash(store.home(), "mkdir new && chown 65534:65534 new").ok();
+    braidfs_on(&store.home().join("new"), &["init"], "").ok();
+    assert_eq!(bash(store.home(), "find new ! -user 65534").ok().out, "");
+}
+
+#[test]
+fn what_root_left_in_somebodys_store_is_told_with_what_cures_it() {
+    if !is_root() {
+        return;
+    }
+    let store = store_of_nobody();
+    let nobody = |arguments: &str| bash_as_nobody(store.home(), &format!("echo '{DRAFT}' | ./braidfs --store store {arguments}"));
+    nobody("doctor").ok();
+    bash(&store.path(), "chown -R 0:0 .lock index").ok();
+    let told = nobody("--format json doctor").code(1).json();
+    let found = &told["findings"][0];
+    assert_eq!(
+        (&found["kind"], &found["severity"], told["findings"].as_array().unwrap().len()),
+        (&"storage-lacks".into(), &"error".into(), 1)
+    );
+    assert!(found["message"].as_str().unwrap().contains(".lock\" cannot be written: Permission denied"), "{found}");
+    let refused = nobody("append").code(4).err;
+    let (_, cure) = refused.split_once("sudo ").unwrap();
+    assert!(cure.starts_with("chown -R ") && cure.contains("/.lock ") && cure.contains("/index "), "{cure}");
+    assert!(found["hint"].as_str().unwrap().starts_with(&format!("sudo {}", cure.split_once('#').unwrap().0)), "{found}");
+    // Nothing of the sort is told to others, who need not be able to write.
+    let stranger = run(
+        "setpriv",
+        [
+            "--reuid=65533",
+            "--regid=65533",
+            "--clear-groups",
+            "bash",
+            "-c",
+            &format!("cd {} && ./braidfs --store store doctor", store.home().display()),
+        ],
+    );
+    assert_eq!(stranger.ok().out, "nothing is wrong\n");
+    bash(store.home(), cure).ok();
+    nobody("append").ok();
+    assert_eq!(nobody("doctor").ok().out, "nothing is wrong\n");
 }
 
 /// Story: who had no room for the answer took it for a refusal, tried again, and committed twice.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::mount::{Mount, User, is_mounted, is_root};
 use crate::support::run::{bash, bash_as_nobody, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, eventually_some};
 
 const EVENT: &str = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n";
 
@@ -318,6 +318,29 @@ fn an_ordinary_user_mounts_through_the_helper() {
     let script = format!("printf '%s' '{}' > staging/x.jsonl && wc -l < log.jsonl", EVENT.trim_end());
     let ran = bash_as_nobody(mount.path(), &script).ok();
     assert_eq!(ran.out.trim(), "1");
+    mount.unmount();
+}
+
+/// Story: every append was refused, and `status.json` had nothing to tell.
+#[test]
+fn what_root_left_in_the_store_is_told_until_it_is_cured() {
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666)).unwrap();
+    let store = TestStore::new();
+    let mount = Mount::options(&store.path()).user(User::Nobody).start();
+    let append = || bash_as_nobody(mount.path(), &format!("printf '%s\\n' '{}' > append", EVENT.trim_end()));
+    let told = || {
+        let status: serde_json::Value = serde_json::from_str(&bash_as_nobody(mount.path(), "cat status.json").ok().out).unwrap();
+        status["findings"].as_array().unwrap().iter().find(|finding| finding["kind"] == "storage-lacks").cloned()
+    };
+    append().ok();
+    bash(&store.path(), "chown -R 0:0 .lock index").ok();
+    assert!(append().err.contains("Permission denied"));
+    let found = eventually_some("it is told", told);
+    assert_eq!(found["severity"], "error");
+    let cure = found["hint"].as_str().unwrap().strip_prefix("sudo ").unwrap().split_once('#').unwrap().0;
+    bash(&store.path(), cure).ok();
+    append().ok();
+    eventually("it is told no more", || told().is_none());
     mount.unmount();
 }
 

@@ -1,0 +1,31 @@
+//! What helps where root made something in somebody's store.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{User, geteuid};
+
+use crate::format::text::quoted_path;
+
+/// How many files a cure names.
+const NAMED_MAX: usize = 10;
+
+/// What lets this user at a path again, where it is root's and lies in a directory of the user's.
+pub(super) fn of_roots(path: &Path) -> Option<String> {
+    let own = geteuid();
+    let is_of = |path: &Path, uid: u32| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == uid);
+    if own.is_root() {
+        return None;
+    }
+    let roots = path.ancestors().take_while(|path| is_of(path, 0)).last()?;
+    let directory = roots.parent().filter(|directory| is_of(directory, own.as_raw()))?;
+    let beside = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut all: Vec<PathBuf> = beside.filter(|beside| *beside != roots && is_of(beside, 0)).collect();
+    all.sort();
+    all.insert(0, roots.to_path_buf());
+    all.truncate(NAMED_MAX);
+    let names: Vec<String> = all.iter().map(|path| quoted_path(path)).collect();
+    let user = User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name);
+    Some(format!("sudo chown -R {user} {}   # root made it in a directory of yours", names.join(" ")))
+}

@@ -1,0 +1,60 @@
+//! Whose files are: what root makes in somebody's store is that user's, who could not go on in it otherwise.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::Path;
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat, geteuid};
+
+use super::error::Context as _;
+use super::{Disk, Op, Result};
+
+/// To whom what is made in a directory is handed over: to its owner, by root, whom others' files obey.
+pub(super) fn heir(directory: &Metadata) -> Option<(u32, u32)> {
+    let is_foreign = geteuid().is_root() && directory.uid() != 0;
+    is_foreign.then(|| (directory.uid(), directory.gid()))
+}
+
+impl Disk {
+    /// Gives a file that was just made to the owner of the directory that this disk is for.
+    ///
+    /// Only what really lies there: a link that its owner put in the way must not make somebody else's directory his.
+    pub(super) fn hand_over(&self, made: &File) {
+        let Some((ground, (uid, gid))) = self.ground.as_ref().and_then(|ground| Some((ground, ground.heir?))) else { return };
+        let place = fs::read_link(format!("/proc/self/fd/{}", made.as_raw_fd()));
+        let handed = place.and_then(|place| if place.starts_with(&ground.root) { fchown(made, Some(uid), Some(gid)) } else { Ok(()) });
+        if let Err(error) = handed {
+            tracing::debug!(%error, "what was made in another user's store stays root's");
+        }
+    }
+
+    /// The same for a directory.
+    pub(super) fn hand_over_dir(&self, made: &Path) {
+        if self.ground.as_ref().is_none_or(|ground| ground.heir.is_none()) {
+            return;
+        }
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(made);
+        if let Ok(directory) = opened {
+            self.hand_over(&directory);
+        }
+    }
+
+    /// Asks whether this process may change what lies at a path: write to a file, or make and remove names in a directory.
+    ///
+    /// Errors with what an attempt would answer; nothing is changed.
+    pub fn may_change(&self, path: &Path) -> Result<()> {
+        self.admit(Op::Stat, path)?;
+        let is_dir = path.is_dir();
+        let (op, wanted) = if is_dir { (Op::ChangeDir, AccessFlags::W_OK | AccessFlags::X_OK) } else { (Op::Write, AccessFlags::W_OK) };
+        faccessat(AT_FDCWD, path, wanted, AtFlags::AT_EACCESS).map_err(io::Error::from).context(op, path)
+    }
+
+    /// Whether a path is of the user whom this process runs for.
+    #[must_use]
+    pub fn is_own(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|found| found.uid() == geteuid().as_raw())
+    }
+}
