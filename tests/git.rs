@@ -27,6 +27,8 @@ mod mounted;
 mod people;
 #[path = "git/restored.rs"]
 mod restored;
+#[path = "git/settings.rs"]
+mod settings;
 #[path = "git/sparse.rs"]
 mod sparse;
 #[path = "git/stage.rs"]

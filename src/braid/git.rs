@@ -1,6 +1,7 @@
 //! Runs the real `git` in a store: it asks nobody, takes no optional lock, and answers in typed values.
 
 mod blobs;
+mod command;
 mod elsewhere;
 mod exchange;
 mod history;
@@ -19,7 +20,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::disk::{READ_ONLY_CURE, os_name, shown_name};
 use crate::format::text::quoted_path;
@@ -34,17 +35,8 @@ pub use stash::POP_STASH;
 pub use status::{Change, State};
 pub use unfinished::{Operation, Unfinished};
 
-/// What a repository in the environment would lead astray: braidfs may itself be run by a hook.
-const FOREIGN: [&str; 8] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-];
+/// With what a command ends whose answer is no; what it cannot do ends with another code.
+const SAYS_NO: i32 = 1;
 
 /// Why git gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +57,8 @@ pub enum GitError {
         command: String,
         /// What it wrote to standard error, without its last line end.
         message: String,
+        /// With what it ended; none if it was killed.
+        code: Option<i32>,
     },
     /// A partial clone lacks an object, and its remote did not give it; what git wrote to standard error.
     #[error("an old file is not in this partial clone, and its remote could not be asked for it: {}", first_line(.0))]
@@ -207,24 +201,10 @@ impl Program {
         Self { fetches: false, ..self.clone() }
     }
 
-    /// A command whose arguments follow; standard input is empty.
+    /// A command whose arguments follow, whatever the user has set; standard input is empty.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new("git");
-        for name in FOREIGN {
-            command.env_remove(name);
-        }
-        command
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_LITERAL_PATHSPECS", "1")
-            .env("GIT_PAGER", "cat")
-            .env("LC_ALL", "C")
-            .arg("-C")
-            .arg(&self.dir)
-            // What people like to see of a log would be taken for its answer.
-            .args(["-c", "log.showSignature=false", "-c", "log.follow=false"])
-            .stdin(Stdio::null());
+        let mut command = command::command(&self.dir);
         if !self.fetches {
             command.env("GIT_NO_LAZY_FETCH", "1");
         }
@@ -244,25 +224,25 @@ impl Program {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        Err(self.failed(arguments, &output.stderr))
+        Err(self.failed(arguments, &output.stderr, output.status.code()))
     }
 
-    /// The same; none where git says no, which it tells by its code alone.
+    /// The same; none where git says no.
     fn run_unless_no<S: AsRef<OsStr>>(&self, command: &mut Command, arguments: &[S]) -> Result<Option<Vec<u8>>, GitError> {
         match self.run_command(command, arguments) {
             Ok(answer) => Ok(Some(answer)),
-            Err(GitError::Failed { message, .. }) if message.is_empty() => Ok(None),
+            Err(GitError::Failed { code: Some(SAYS_NO), .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], stderr: &[u8]) -> GitError {
+    fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], stderr: &[u8], code: Option<i32>) -> GitError {
         let message = String::from_utf8_lossy(stderr).trim_end().to_owned();
         if message.contains("not a git repository") {
             return GitError::NoRepository(self.dir.clone());
         }
         let words: Vec<_> = arguments.iter().take(2).map(|word| word.as_ref().to_string_lossy()).collect();
-        GitError::Failed { command: words.join(" "), message }
+        GitError::Failed { command: words.join(" "), message, code }
     }
 
     /// What a command writes to standard output, as text without its last line end.

@@ -172,8 +172,8 @@ fn contents(git: &Program, restored: &[Restored], blobs: &[Oid]) -> Result<Files
     let mut files = Vec::with_capacity(restored.len());
     git.read_blobs(blobs, |n, bytes| {
         if let Some(Restored { name, commit }) = restored.get(n) {
-            let lacking =
-                || GitError::Failed { command: "cat-file".to_owned(), message: format!("{}:./events/{name} is not here", commit.oid) };
+            let message = || format!("{}:./events/{name} is not here", commit.oid);
+            let lacking = || GitError::Failed { command: "cat-file".to_owned(), message: message(), code: None };
             files.push((name.clone(), bytes.ok_or_else(lacking)?));
         }
         Ok::<(), GitError>(())

@@ -73,7 +73,7 @@ impl Program {
         if said.trim_ascii().is_empty() {
             return GitError::Unexpected("cat-file");
         }
-        match self.failed(&["cat-file", "--batch"], said) {
+        match self.failed(&["cat-file", "--batch"], said, None) {
             GitError::Failed { message, .. } if message.contains("promisor remote") => GitError::NotFetched(message),
             other => other,
         }

@@ -82,7 +82,8 @@ impl Program {
         if there.is_empty() {
             return Ok(());
         }
-        self.ask(&["pull", "-q", "--no-rebase", "--no-edit", "--no-stat", "--", &exchange.remote, &exchange.branch]).map(drop)
+        let words = ["pull", "-q", "--no-rebase", "--no-edit", "--no-stat", "--ff", "--commit", "--no-squash", "--"];
+        self.ask(&[words.as_slice(), &[&exchange.remote, &exchange.branch]].concat()).map(drop)
     }
 
     /// Pushes the present branch.
@@ -108,7 +109,7 @@ impl Program {
             return Ok(output.stdout);
         }
         // Git tells of conflicts on standard output.
-        Err(self.failed(words, &[output.stderr, output.stdout].concat()))
+        Err(self.failed(words, &[output.stderr, output.stdout].concat(), output.status.code()))
     }
 
     /// Runs a command with bytes on its standard input.
@@ -121,6 +122,6 @@ impl Program {
             let _ = stdin.write_all(input);
         }
         let output = child.wait_with_output()?;
-        if output.status.success() { Ok(()) } else { Err(self.failed(words, &output.stderr)) }
+        if output.status.success() { Ok(()) } else { Err(self.failed(words, &output.stderr, output.status.code())) }
     }
 }

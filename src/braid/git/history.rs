@@ -193,7 +193,8 @@ impl Program {
             let _ = child.wait();
             return read.map(|_| ()).map_err(GitError::Io);
         }
-        if child.wait()?.success() { Ok(()) } else { Err(self.failed(&words, &said.join().unwrap_or_default())) }
+        let ended = child.wait()?;
+        if ended.success() { Ok(()) } else { Err(self.failed(&words, &said.join().unwrap_or_default(), ended.code())) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::command::FOREIGN;
 use super::history::PATHS_MAX;
 use super::*;
 use crate::model::TransactionId;
