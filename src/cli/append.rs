@@ -12,7 +12,7 @@ use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Braid, Committed};
 use crate::disk::Disk;
-use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, is_nothing, parse_draft};
+use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, no_event, parse_draft};
 use crate::model::{ConflictReport, Draft, Expectation};
 
 /// So many events are named to people.
@@ -74,10 +74,8 @@ fn read_draft(disk: &Disk, file: &Path, arguments: &Arguments) -> Result<Draft> 
     let bytes = given::read(disk, file, "draft", DRAFT_LEN_MAX)?;
     let is_document = arguments.document || DraftKind::of_name(&name) == Some(DraftKind::Document);
     let kind = if is_document { DraftKind::Document } else { DraftKind::Lines };
-    let mut draft = parse_draft(&bytes, kind).map_err(|rejection| Failure::from(rejection).about(&format!("draft '{name}'")))?;
-    if is_nothing(&draft) {
-        return Err(Failure::new(Kind::Refused, format!("draft '{name}' holds no event")));
-    }
+    let draft = if bytes.is_empty() { Err(no_event()) } else { parse_draft(&bytes, kind) };
+    let mut draft = draft.map_err(|rejection| Failure::from(rejection).about(&format!("draft '{name}'")))?;
     for (stream, expectation) in &arguments.expect {
         draft.expect.retain(|(named, _)| named != stream);
         draft.expect.push((stream.clone(), *expectation));

@@ -24,6 +24,7 @@ use crate::model::{Draft, Rejection};
 
 pub use check::{check_draft, check_snapshot};
 pub use checker::LineChecker;
+pub use fault::no_event;
 pub use header::{CONFLICT_LEN, is_conflict_id};
 pub use render::{render_document, render_draft};
 
@@ -74,7 +75,7 @@ impl DraftKind {
     }
 }
 
-/// Reads a whole draft; what holds nothing but white space is an empty draft.
+/// Reads a whole draft; of no bytes at all it is an empty one.
 ///
 /// # Errors
 /// Every reason against it, in the order of its lines, at most [`REASONS_MAX`] and a count of the rest.

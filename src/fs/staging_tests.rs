@@ -295,6 +295,36 @@ fn an_empty_file_is_nothing() {
     assert_eq!(desk.commits(), 1);
 }
 
+/// Story: it was neither committed nor refused, and after a restart it was said never to have been closed, whatever was done.
+#[test]
+fn white_space_only_is_refused_the_same_however_it_comes_and_after_a_restart() {
+    let mut desk = Desk::new();
+    let refused = |desk: &Desk, name: &str| {
+        let receipt = desk.receipt(name);
+        assert_eq!(
+            (&receipt["state"], &receipt["reasons"][0]["message"]),
+            (&"refused".into(), &"draft holds no event".into()),
+            "{receipt}"
+        );
+    };
+    for name in ["x.jsonl", "y.json"] {
+        // Whoever holds the file open may write on: the write and the close are no failure.
+        assert_eq!(desk.drop_file(name, b" \n"), Ok(()));
+        refused(&desk, name);
+    }
+    desk.drop_file(".z", b"\n").unwrap();
+    assert_eq!(desk.rename(".z", "z.jsonl"), Err(Errno::EINVAL));
+    refused(&desk, "z.jsonl");
+    desk.restart();
+    for name in ["x.jsonl", "y.json"] {
+        refused(&desk, name);
+        let touch = desk.open(name, libc::O_WRONLY).unwrap();
+        desk.close(touch).unwrap();
+        refused(&desk, name);
+    }
+    assert_eq!(desk.commits(), 0);
+}
+
 #[test]
 fn renaming_a_draft_commits_it_or_leaves_it() {
     let desk = Desk::new();

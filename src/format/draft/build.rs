@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::fault::{self, Fault};
+use super::fault::{self, Fault, no_event};
 use super::source::{MEMBERS_MAX, Member, Source, Span};
 use super::{EVENTS_MAX, REASONS_MAX};
 use crate::format::json::{Unreadable, find_unreadable};
@@ -179,8 +179,11 @@ impl Builder {
         Err(Rejection::of(reasons))
     }
 
-    /// Judges the draft as a whole.
-    pub(super) fn finish(mut self) -> Result<Draft, Rejection> {
+    /// Judges the draft as a whole; `is_empty` if not one byte of it came.
+    pub(super) fn finish(mut self, is_empty: bool) -> Result<Draft, Rejection> {
+        if !self.started && self.reasons.is_empty() && !is_empty {
+            return Err(no_event());
+        }
         // What was refused may have been the event that is missing.
         let is_more = self.started && self.reasons.is_empty();
         for Fault { errno, message, hint } in fault::of_whole(&self.draft, self.events, is_more) {

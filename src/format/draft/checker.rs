@@ -88,7 +88,7 @@ impl LineChecker {
         if !self.is_over {
             self.finish_pending(&pending);
         }
-        self.builder.finish()
+        self.builder.finish(self.len == 0)
     }
 
     fn finish_pending(&mut self, pending: &[u8]) {
@@ -99,7 +99,6 @@ impl LineChecker {
         match memchr(b'\n', pending) {
             None => self.builder.refuse_as(Errno::EINVAL, None, "line has no end", hint),
             Some(end) if end + 1 < pending.len() => self.builder.refuse_as(Errno::EINVAL, None, "write holds more than one line", hint),
-            Some(_) if pending.trim_ascii().is_empty() => self.builder.refuse_as(Errno::EINVAL, None, "line is empty", hint),
             Some(_) => self.add(pending),
         }
     }

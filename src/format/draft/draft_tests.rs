@@ -109,9 +109,14 @@ fn a_snapshot_stands_alone() {
 
 #[test]
 fn nothing_is_an_empty_draft() {
-    for text in ["", "\n", " \r\n\t\n", "\u{feff}"] {
-        for kind in [Lines, Document] {
-            assert!(is_nothing(&parse_draft(text.as_bytes(), kind).unwrap()), "{text:?}");
+    for kind in [Lines, Document] {
+        assert!(is_nothing(&parse_draft(b"", kind).unwrap()));
+        for text in ["\n", " \r\n\t\n", "\u{feff}"] {
+            assert_eq!(only_reason(text, kind), "draft holds no event", "{text:?}");
+            // More may follow.
+            let mut checker = LineChecker::new(kind);
+            checker.push(text.as_bytes()).unwrap();
+            checker.check().unwrap();
         }
     }
     assert!(!is_nothing(&parse_draft(EVENT.as_bytes(), Lines).unwrap()));
@@ -181,7 +186,7 @@ fn an_append_is_exactly_one_line() {
     assert_eq!(parse(&format!("[{EVENT}, {EVENT}]\n")).unwrap().events, [opened(1), opened(1)]);
     assert_eq!(only_reason(EVENT, AppendWrite), "line has no end");
     assert_eq!(only_reason(&format!("{EVENT}\n{EVENT}\n"), AppendWrite), "write holds more than one line");
-    assert_eq!(only_reason("\n", AppendWrite), "line is empty");
+    assert_eq!(only_reason("\n", AppendWrite), "draft holds no event");
     assert_eq!(only_reason("", AppendWrite), "line has no end");
 }
 

@@ -3,7 +3,7 @@
 use super::{EVENTS_MAX, KEY_CHARS_MAX, LINE_LEN_MAX, SNAPSHOT_NAME_CHARS_MAX, is_conflict_id};
 use crate::format::text::counted;
 use crate::format::transaction::stream_id_fault;
-use crate::model::{Draft, Errno, EventId};
+use crate::model::{Draft, Errno, EventId, Rejection};
 
 /// What helps against what is too large.
 pub(super) const CUT: &str = "cut it into several";
@@ -89,6 +89,12 @@ pub(super) fn of_snapshot_name(name: &str) -> Option<Fault> {
 
 pub(super) fn of_company() -> Fault {
     Fault::new("snapshot stands with other keys than \"state\"", "hand it in alone")
+}
+
+/// The refusal of a draft of white space only, or of none.
+#[must_use]
+pub fn no_event() -> Rejection {
+    Rejection::whole(Errno::EINVAL, "draft holds no event", "write an event into it")
 }
 
 /// What is wrong with a draft of so many events as a whole; `is_more` if it says anything besides them.

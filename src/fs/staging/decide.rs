@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker, is_nothing, parse_draft};
+use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker, parse_draft};
 use crate::format::time::new_uuid;
 use crate::fs::ledger::{Failure, try_again};
 use crate::fs::locked;
@@ -123,7 +123,6 @@ impl Staging {
         }
         let receipt = Receipt::pending(name.as_str(), bytes.len() as u64, sha256_hex(bytes), None).of_draft(from.as_str());
         let draft = match (parse_draft(bytes, kind), told) {
-            (Ok(draft), None) if is_nothing(&draft) => return Outcome::Nothing,
             (Ok(draft), None) => draft,
             (Err(rejection), None) => return self.refuse(receipt, &rejection),
             (_, Some(told)) => return self.refuse(receipt, &with_reasons_of(told, bytes, kind)),
