@@ -5,6 +5,7 @@ mod follow;
 mod kept;
 mod past;
 mod source;
+mod workers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -32,6 +33,7 @@ pub(super) use follow::follow;
 use kept::{Kept, Outcome, Point};
 pub(super) use past::Past;
 use source::Source;
+use workers::Workers;
 
 /// How many states are kept in memory.
 const KEPT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
@@ -64,12 +66,9 @@ type Broken = BTreeMap<(String, String), ([u8; 32], Finding)>;
 /// What folds, with what it has folded.
 pub(super) struct Projections {
     store: Arc<Store>,
-    exe: PathBuf,
-    limits: Limits,
     definitions: Definitions,
     kept: Mutex<LruCache<Slot, Kept>>,
-    /// Held while a state is folded: one at a time, and whoever has its state already does not wait.
-    worker: Mutex<Option<Worker>>,
+    workers: Workers,
     broken: Mutex<Broken>,
     /// Events that were folded since the store was opened.
     folded: AtomicU64,
@@ -92,12 +91,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Projections {
     pub(super) fn new(store: Arc<Store>, options: &OpenOptions, ask: Box<dyn Fn() + Send + Sync>) -> Self {
         Self {
-            exe: options.worker.clone().unwrap_or_else(|| worker_exe(&options.disk)),
+            workers: Workers::new(options.worker.clone().unwrap_or_else(|| worker_exe(&options.disk)), options.fold_limits),
             store,
-            limits: options.fold_limits,
             definitions: Definitions::default(),
             kept: Mutex::new(LruCache::new(KEPT_MAX)),
-            worker: Mutex::default(),
             broken: Mutex::default(),
             folded: AtomicU64::new(0),
             saved: Mutex::default(),
@@ -156,8 +153,7 @@ impl Projections {
         if let Some(outcome) = self.known(definition, &slot, source) {
             return outcome;
         }
-        let mut worker = locked(&self.worker);
-        // Whoever had the worker before may have folded the same.
+        let turn = self.workers.turn(&slot);
         if let Some(outcome) = self.known(definition, &slot, source) {
             return outcome;
         }
@@ -170,27 +166,20 @@ impl Projections {
         .unwrap_or_else(|| Kept::load(&self.store, digest, key));
         let point = match kept.base(source, is_present) {
             Some(base) if base.len == source.len() || base.outcome.is_err() => base,
-            base => self.advance(&mut worker, definition, base, source, is_present)?,
+            base => self.advance(definition, base, source, is_present)?,
         };
-        drop(worker);
         let outcome = point.outcome.clone();
         kept.push(point);
         if is_present && self.store.mode() == Mode::Writable && kept.is_worth_saving() {
             self.save(&mut kept, key);
         }
-        self.shelve(slot, kept);
+        self.shelve(slot.clone(), kept);
+        drop(turn);
         outcome
     }
 
     /// Folds what came after `base`; an error of the machine's is none of the fold's and is not kept.
-    fn advance(
-        &self,
-        worker: &mut Option<Worker>,
-        definition: &Definition,
-        base: Option<Point>,
-        source: &Source<'_>,
-        is_present: bool,
-    ) -> Result<Point, FoldError> {
+    fn advance(&self, definition: &Definition, base: Option<Point>, source: &Source<'_>, is_present: bool) -> Result<Point, FoldError> {
         let (from, state, before) = match base {
             Some(Point { len, outcome: Ok(state), hasher: Some(hasher), .. }) => (len, Some(state), hasher),
             _ => (0, None, Sha256::new()),
@@ -209,11 +198,7 @@ impl Projections {
                         source.line(event)
                     });
                     let state = state.unwrap_or_else(|| definition.init.as_bytes().into());
-                    let worker = match worker {
-                        Some(worker) => worker,
-                        None => worker.insert(Worker::start(&self.exe, self.limits)?),
-                    };
-                    worker.fold(&definition.text, &state, lines).map(Arc::from)
+                    self.workers.lend(|worker| worker.fold(&definition.text, &state, lines)).map(Arc::from)
                 }
             }
         };

@@ -36,13 +36,14 @@ fn worker(mount: &Mount) -> Option<u32> {
 /// The fold stands still instead of being at work, so that it is at it for as long as the test takes, however slow the machine is.
 #[test]
 fn a_fold_that_does_not_end_delays_nothing_else() {
-    let store = store(&[("stuck", "#: init: 0\n. as $n | until(false; .) | $n\n")]);
+    let store = store(&[("stuck", "#: init: 0\n. as $n | until(false; .) | $n\n"), ("sum", "#: init: 0\n. + $event.event_data\n")]);
     let mount = Mount::start(&store.path());
     // More than there are threads that serve the kernel.
     let mut readers: Vec<Child> = (0..8).map(|_| reader(&mount, "views/stuck.json")).collect();
     let folding = eventually_some("the fold begins", || worker(&mount)).to_string();
     run("kill", ["-STOP", &folding]).ok();
     let mut lister = Command::new("ls").arg("-l").arg(mount.join("views")).stdout(Stdio::null()).spawn().unwrap();
+    assert_eq!(mount.read("views/sum.json"), "5\n", "nor another fold");
     for number in 3..=5u64 {
         fs::write(mount.join("append"), "{\"stream\":\"a\",\"type\":\"T\",\"data\":7}\n").unwrap();
         assert_eq!(mount.read_lines("streams/a.jsonl").len() as u64, number);

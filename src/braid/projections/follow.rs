@@ -1,12 +1,12 @@
 //! Definitions that come, change and go are looked at although nobody reads their views: what is told of them comes and goes by itself.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, TryLockError, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use super::definitions::Read;
 use super::{Projections, digest_of, locked};
-use crate::fold::{Definition, FoldError, Worker};
+use crate::fold::{Definition, FoldError};
 
 /// How often the definitions are looked at.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -44,20 +44,9 @@ impl Projections {
         }
     }
 
-    /// Compiles a program and tries its initial state; none while the worker is at work.
+    /// Compiles a program and tries its initial state; none while a worker is at work.
     fn try_out(&self, definition: &Definition) -> Option<Result<(), FoldError>> {
-        let mut worker = match self.worker.try_lock() {
-            Ok(worker) => worker,
-            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        if worker.is_none() {
-            match Worker::start(&self.exe, self.limits) {
-                Ok(started) => *worker = Some(started),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        worker.as_mut().map(|worker| worker.check(&definition.text, definition.init.as_bytes()))
+        self.workers.lend_idle(|worker| worker.check(&definition.text, definition.init.as_bytes()))
     }
 
     /// Forgets what was broken about texts that others have taken the place of, or nothing.
