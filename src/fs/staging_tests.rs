@@ -420,6 +420,11 @@ fn others_may_read_but_not_append() {
     assert_eq!(desk.fs.rename((parent, ".x"), (parent, "x.jsonl"), 0, other, || ()), Err(Errno::EACCES));
     assert_eq!(desk.fs.open(desk.directory("append"), libc::O_WRONLY, other).err(), Some(Errno::EACCES));
     assert_eq!(desk.fs.access(parent, libc::W_OK, other), Err(Errno::EACCES));
+    let touched = Changes { size: None, touched: true };
+    for (directory, expected) in [("staging", Ok(())), ("receipts", Err(Errno::EPERM))] {
+        assert_eq!(desk.fs.set_attributes(desk.directory(directory), touched, ME).map(drop), expected, "{directory}");
+    }
+    assert_eq!(desk.fs.set_attributes(parent, touched, other).err(), Some(Errno::EACCES));
     let root = Caller { uid: 0, ..ME };
     assert_eq!(desk.fs.access(parent, libc::W_OK, root), Ok(()));
 }

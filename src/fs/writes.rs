@@ -316,9 +316,9 @@ impl Fs {
                     staging.touch(&file);
                 }
             }
-            // Truncating it does nothing.
-            Own::Append | Own::Checkpoint(_) => self.may_append(caller)?,
-            Own::Staging | Own::Receipts | Own::Checkpoints => return Err(Errno::EPERM),
+            // Truncating a file does nothing. Whoever copies a directory here gives it its mode and time at the end.
+            Own::Append | Own::Checkpoint(_) | Own::Staging | Own::Checkpoints => self.may_append(caller)?,
+            Own::Receipts => return Err(Errno::EPERM),
             Own::Error(_) | Own::Receipt(_) => return Err(Errno::EROFS),
         }
         Ok((self.own_attributes(ino, &own)?, Ttl::Ask))

@@ -96,6 +96,28 @@ fn writers_commit_once_at_their_exit() {
     mount.unmount();
 }
 
+/// Story: every file was committed, and the copy failed at the end, for the time and the mode of `staging/` itself.
+#[test]
+fn a_directory_of_drafts_is_copied_without_an_error() {
+    let (_store, mount) = desk();
+    let before = bash(mount.path(), "stat -c '%a %u %Y' staging checkpoints").ok().out;
+    let copiers = ["cp -a ../drafts/. staging/", "rsync -a ../drafts/ staging/", "rsync -rlptgoD --chmod=D700 ../drafts/ staging/"];
+    for (n, copier) in copiers.iter().enumerate().filter(|(_, copier)| is_installed(copier.split(' ').next().unwrap())) {
+        let drafts = format!("rm -rf ../drafts && mkdir -m 700 ../drafts && for i in 1 2; do cp ../in.jsonl ../drafts/d{n}-$i.jsonl; done");
+        let ran = bash(mount.path(), &format!("{drafts} && touch -d 2001-01-01 ../drafts && {copier}"));
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{copier}");
+        for name in [format!("d{n}-1"), format!("d{n}-2")] {
+            assert_eq!(mount.read_json(&format!("receipts/{name}.jsonl.json"))["state"], "committed", "{copier}");
+        }
+    }
+    bash(mount.path(), "mkdir ../cursors && echo 1 > ../cursors/sub && cp -a ../cursors/. checkpoints/").ok();
+    let after = bash(mount.path(), "stat -c '%a %u %Y' staging checkpoints").ok().out;
+    let without_times = |text: &str| text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>();
+    assert_eq!(without_times(&after), without_times(&before));
+    assert!(!after.contains(" 978"), "no time of 2001: {after}");
+    mount.unmount();
+}
+
 #[test]
 fn writers_hear_of_a_refusal_by_their_exit_code() {
     let (_store, mount) = desk();
