@@ -47,7 +47,7 @@ impl<W: Write> CsvWriter<W> {
     /// Writing fails.
     pub fn new(out: W) -> Result<Self, CsvError> {
         let mut rows = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(out);
-        rows.write_record(COLUMNS).map_err(std::io::Error::from)?;
+        rows.write_record(COLUMNS).map_err(of_writer)?;
         Ok(Self { rows })
     }
 
@@ -71,7 +71,7 @@ impl<W: Write> CsvWriter<W> {
             text(fields.transaction_id),
             text(fields.replica_id),
         ];
-        self.rows.write_record(row.iter().map(|cell| cell.as_bytes())).map_err(std::io::Error::from)?;
+        self.rows.write_record(row.iter().map(|cell| cell.as_bytes())).map_err(of_writer)?;
         Ok(())
     }
 
@@ -82,6 +82,14 @@ impl<W: Write> CsvWriter<W> {
     /// Writing fails.
     pub fn finish(self) -> Result<W, CsvError> {
         self.rows.into_inner().map_err(|error| CsvError::Write(error.into_error()))
+    }
+}
+
+/// What the system said, which `csv` wraps: its kind tells a reader who has enough from a failure.
+fn of_writer(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => std::io::Error::other(format!("{kind:?}")),
     }
 }
 
@@ -138,6 +146,24 @@ mod tests {
         let mut writer = CsvWriter::new(Vec::new()).unwrap();
         lines.iter().for_each(|line| writer.write_line(line.as_bytes()).unwrap());
         String::from_utf8(writer.finish().unwrap()).unwrap()
+    }
+
+    /// The end of a pipe was a failure, as its kind was lost.
+    #[test]
+    fn an_error_of_the_writer_keeps_its_kind() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let line =
+            format!(r#"{{"event_id":"e","stream_id":"s","event_type":"t","event_data":"{}","metadata":{{}},{IDS}}}"#, "x".repeat(1 << 16));
+        let error = CsvWriter::new(Closed).unwrap().write_line(line.as_bytes()).unwrap_err();
+        assert!(matches!(error, CsvError::Write(error) if error.kind() == std::io::ErrorKind::BrokenPipe));
     }
 
     #[test]

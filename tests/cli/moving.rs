@@ -327,3 +327,20 @@ fn what_is_exported_comes_back() {
     };
     assert_eq!(keys(&braidfs_on(&copy.path(), &["export", "jsonl"], "").ok().out), keys(&feed));
 }
+
+/// A table whose reader had enough was a failure.
+#[test]
+fn whoever_reads_only_the_first_lines_of_an_export_is_content() {
+    let store = TestStore::new();
+    let text = "x".repeat(1000);
+    let drafts: String = (0..2000).map(|_| format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":\"{text}\"}}\n")).collect();
+    braidfs_on(&store.path(), &["append"], &drafts).ok();
+    for form in ["jsonl", "csv"] {
+        let mut command = braidfs_command();
+        command.arg("--store").arg(store.path()).args(["export", form]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""), "{form}");
+    }
+}
