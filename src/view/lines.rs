@@ -50,10 +50,10 @@ impl Lines {
         Self { epoch, items, numbers, skipped: 0, skipped_bytes: 0 }
     }
 
-    /// The same without the first lines.
+    /// The same without its first lines.
     #[must_use]
     pub fn after(mut self, lines: u64) -> Self {
-        self.skipped = lines.min(self.items.len());
+        self.skipped = self.skipped.saturating_add(lines).min(self.items.len());
         self.skipped_bytes = self.items.bytes_before(self.skipped, |item| self.weight(item)) + self.extra(self.skipped);
         self
     }

@@ -11,6 +11,7 @@ use braidfs::format::draft::{DraftKind, parse_draft};
 use braidfs::format::legacy;
 use serde_json::Value;
 
+use crate::support::mount::Mount;
 use crate::support::run::{braidfs_command, braidfs_on, run_with};
 use crate::support::store::TestStore;
 
@@ -326,6 +327,27 @@ fn what_is_exported_comes_back() {
         events.map(|event| serde_json::json!([event["event_id"], event["stream_id"], event["event_type"], event["event_data"]])).collect()
     };
     assert_eq!(keys(&braidfs_on(&copy.path(), &["export", "jsonl"], "").ok().out), keys(&feed));
+}
+
+/// `--after` began the view anew: the whole feed came.
+#[test]
+fn a_view_that_begins_later_is_exported_as_it_is_shown() {
+    let store = TestStore::new();
+    for n in 1..=5 {
+        braidfs_on(&store.path(), &["append"], &format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":{n}}}\n")).ok();
+    }
+    braidfs_on(&store.path(), &["snapshot", "save", "sn", "--seq-nr", "3"], "0").ok();
+    let mount = Mount::start(&store.path());
+    for (view, count) in [("feed/after/3.jsonl", 2), ("snapshots/sn/after.jsonl", 2), ("feed/after/9.jsonl", 0)] {
+        let shown = mount.read(view);
+        assert_eq!(shown.lines().count(), count, "{view}");
+        assert_eq!(braidfs_on(&store.path(), &["export", "jsonl", view], "").ok().out, shown, "{view}");
+        let later: String = shown.split_inclusive('\n').skip(1).collect();
+        assert_eq!(braidfs_on(&store.path(), &["export", "jsonl", view, "--after", "1"], "").ok().out, later, "{view}");
+        let chosen = braidfs_on(&store.path(), &["export", "jsonl", view, "--type", "T"], "").ok().out;
+        assert_eq!(chosen, shown, "{view}");
+        assert_eq!(braidfs_on(&store.path(), &["export", "csv", view], "").ok().lines().len(), count + 1, "{view}");
+    }
 }
 
 /// A table whose reader had enough was a failure.
