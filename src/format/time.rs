@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::civil::date;
+use jiff::fmt::temporal::{Pieces, PiecesOffset};
+use jiff::tz::{Offset, TimeZone};
 use uuid::{NoContext, Uuid};
 
 /// Renders a time as a header's `created_at`: UTC as `+00:00`, with the shortest of 0, 3, 6 or 9 digits of fraction that loses nothing.
@@ -81,7 +83,22 @@ fn is_date_and_time(text: &str) -> bool {
 /// Reads a time of RFC 3339 with its zone as nanoseconds since the epoch.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<i128> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_nanosecond)
+    match text.parse::<Timestamp>() {
+        Ok(time) => Some(time.as_nanosecond()),
+        // A timestamp ends with the last moment that every zone has in the year 9999, and "for ever" is often written as one after it.
+        Err(_) => parse_outside_timestamps(text),
+    }
+}
+
+fn parse_outside_timestamps(text: &str) -> Option<i128> {
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = match pieces.offset()? {
+        PiecesOffset::Numeric(numeric) => numeric.offset(),
+        _ => Offset::UTC,
+    };
+    let civil = pieces.date().to_datetime(pieces.time()?);
+    let there = civil.duration_since(date(1970, 1, 1).at(0, 0, 0, 0)).as_nanos();
+    Some(there - i128::from(offset.seconds()) * 1_000_000_000)
 }
 
 #[cfg(test)]
@@ -132,6 +149,26 @@ mod tests {
         assert_eq!(parse_rfc3339("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(parse_rfc3339("1970-01-01T00:00:00"), None);
         assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+
+    /// "For ever" was called no time of RFC 3339.
+    #[test]
+    fn a_time_may_be_the_last_of_the_year_9999() {
+        let last_nanos = 253_402_300_799_000_000_000;
+        for (text, nanos) in [
+            ("9999-12-30T22:00:00Z", 253_402_207_200_000_000_000),
+            ("9999-12-30T22:00:01Z", 253_402_207_201_000_000_000),
+            ("9999-12-31T23:59:59Z", last_nanos),
+            ("9999-12-31T23:59:59+00:00", last_nanos),
+            ("9999-12-31T23:59:59.999999999Z", last_nanos + 999_999_999),
+            ("9999-12-31T23:59:59-23:59", last_nanos + 86_340_000_000_000),
+            ("0000-01-01T00:00:00+23:59", -62_167_219_200_000_000_000 - 86_340_000_000_000),
+        ] {
+            assert_eq!(parse_rfc3339(text), Some(nanos), "{text}");
+        }
+        for text in ["9999-12-31T23:59:59", "9999-12-31Z", "9999-12-31", "9999-12-32T00:00:00Z", "9999-12-31T23:59:59+99:00"] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
     }
 
     proptest! {
