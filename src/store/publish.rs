@@ -119,7 +119,15 @@ impl Group<'_> {
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> disk::Result<Stat> {
         let from = self.tmp.join(format!("{name}.tmp"));
         let disk = self.store.disk();
-        let written = disk.in_dir(&self.tmp, || disk.write_new(&from, bytes)).and_then(|file| {
+        let write = || disk.in_dir(&self.tmp, || disk.write_new(&from, bytes));
+        let written = match write() {
+            // Who holds the lock is alone: it was left by a killed program that made the same transaction, as an import does.
+            Err(error) if error.is_taken() && !self.passages.iter().any(|passage| passage.from == from) => {
+                disk.remove_if_present(&from).and_then(|()| write())
+            }
+            written => written,
+        };
+        let written = written.and_then(|file| {
             // Many small files are written together in less time.
             if self.filesystem.is_none() {
                 file.begin_writing();

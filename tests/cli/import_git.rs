@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::git::{git, git_at};
-use crate::support::run::{Ran, braidfs};
+use crate::support::run::{Ran, braidfs, braidfs_command, run_with};
 use crate::support::store::TestStore;
 
 const TIME: u64 = 1_700_000_000;
@@ -64,6 +64,12 @@ fn import(store: &TestStore, repository: &Path, more: &[&str]) -> Ran {
 fn files(store: &TestStore) -> BTreeMap<String, String> {
     let entries = fs::read_dir(store.events_dir()).unwrap().map(|entry| entry.unwrap());
     entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect()
+}
+
+/// What lies in `tmp/`; nothing before it is there.
+fn left_in_tmp(store: &TestStore) -> Vec<String> {
+    let entries = fs::read_dir(store.path().join("tmp")).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// Headers and events by the commit's message; a transaction without events has no message.
@@ -150,4 +156,29 @@ fn a_store_that_another_program_holds_is_busy() {
     assert!(ran.err.contains("is locked by"), "{}", ran.err);
     drop(holder);
     import(&store, repository.path(), &[]).ok();
+}
+
+/// The files that a kill left in `tmp/` had the names that the next import asked for.
+#[test]
+fn an_import_that_was_killed_at_any_step_can_be_run_again() {
+    let repository = repository();
+    let whole = TestStore::new();
+    import(&whole, repository.path(), &[]).ok();
+    let mut left_behind = 0;
+    for spared in 0.. {
+        let store = TestStore::new();
+        let order = store.home().join("mishap");
+        fs::write(&order, format!("kill disk {spared}")).unwrap();
+        let mut command = braidfs_command();
+        command.args(["import", "git"]).arg(repository.path()).arg("--store").arg(store.path()).env("BRAIDFS_MISHAP", &order);
+        let was_killed = run_with(&mut command, b"").code == 128 + 9;
+        left_behind += left_in_tmp(&store).len();
+        import(&store, repository.path(), &[]).ok();
+        assert_eq!(files(&store), files(&whole), "killed before change {spared}");
+        assert_eq!(left_in_tmp(&store), [""; 0], "killed before change {spared}");
+        if !was_killed {
+            assert!(spared > 14 && left_behind > 7, "{spared} changes, {left_behind} files left");
+            break;
+        }
+    }
 }

@@ -175,3 +175,23 @@ fn after_a_loss_of_power_an_answered_commit_is_there_and_an_unanswered_one_whole
         assert!(spared >= 5);
     }
 }
+
+/// Whose transactions have the same ids again, as those of an import, could never be written after a kill.
+#[test]
+fn what_a_killed_program_left_of_the_same_file_is_replaced() {
+    for names in [&["a.jsonl"][..], &["a.jsonl", "b.jsonl", "c.jsonl"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = faulty(dir.path());
+        for name in names {
+            fs::write(store.layout().tmp().join(format!("{name}.tmp")), "half of i").unwrap();
+        }
+        publish(&store, &files(names)).unwrap();
+        assert_eq!(listed(&store), names);
+        assert_eq!(store.load("a.jsonl").unwrap().0, files(names)[0].1);
+        assert!(tmp_is_empty(&store));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = faulty(dir.path());
+    assert_eq!(publish(&store, &files(&["a.jsonl", "a.jsonl"])).unwrap_err().errno(), Errno::EEXIST, "one group has a name once");
+    assert!(listed(&store).is_empty() && tmp_is_empty(&store));
+}
