@@ -1,6 +1,6 @@
 //! `braidfs import git`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -181,4 +181,51 @@ fn an_import_that_was_killed_at_any_step_can_be_run_again() {
             break;
         }
     }
+}
+
+/// Everything in whatever order: a commit that came later changed its siblings' transactions, and two siblings were one replica.
+#[test]
+fn a_transaction_depends_on_what_its_commit_descends_from_and_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    git(at, ["init", "-q"]);
+    write(at, "a", 0..1);
+    commit(at, TIME, "one");
+    git(at, ["checkout", "-q", "-b", "topic"]);
+    write(at, "t", 0..1);
+    commit(at, TIME + 10, "topic");
+    git(at, ["checkout", "-q", "main"]);
+    write(at, "a", 0..2);
+    commit(at, TIME + 20, "two");
+    // On one day main is imported, on the next what it became.
+    let (early, late) = (TestStore::new(), TestStore::new());
+    import(&early, at, &[]).ok();
+    git_at(at, TIME + 30, ["merge", "-q", "--no-edit", "topic"]);
+    write(at, "a", 0..3);
+    commit(at, TIME + 40, "after");
+    git_at(at, TIME + 50, ["commit", "-q", "--amend", "-m", "amended"]);
+    import(&early, at, &[]).ok();
+    import(&late, at, &[]).ok();
+    assert_eq!(files(&early), files(&late));
+
+    // Every part by itself, the newest last, the newest first, and all at once.
+    let log = git(at, ["rev-list", "--all", "--reflog"]).out;
+    let commits: Vec<&str> = log.lines().collect();
+    let every = |commits: &mut dyn Iterator<Item = &&str>| {
+        let store = TestStore::new();
+        commits.for_each(|commit| drop(import(&store, at, &["--revision", commit]).ok()));
+        files(&store)
+    };
+    let all = every(&mut commits.iter());
+    assert_eq!((all.len(), all == every(&mut commits.iter().rev())), (6, true));
+    assert!(files(&late).iter().all(|(name, text)| all.get(name) == Some(text)));
+
+    let replicas: BTreeMap<String, usize> = all.values().fold(BTreeMap::new(), |mut replicas, text| {
+        let header: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        *replicas.entry(header["replica_id"].as_str().unwrap().to_owned()).or_default() += 1;
+        replicas
+    });
+    assert_eq!(replicas.len(), 6, "siblings are never one replica: {replicas:?}");
+    let authors: BTreeSet<&str> = replicas.keys().map(|replica| &replica[..8]).collect();
+    assert_eq!(authors.len(), 1, "one author: {replicas:?}");
 }

@@ -26,9 +26,10 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Make a store out of a git repository's history
 ///
 /// Each commit becomes one transaction with the commit's own parents, each changed path one event of the stream
-/// of that name. Each run of one author's commits is a replica. The store is made if it does not exist.
+/// of that name. The store is made if it does not exist.
 ///
-/// The result is the same on every machine. Run it again after a fetch: only what is new is added.
+/// The result is the same on every machine, whenever and in whatever parts it is imported: a transaction depends on its commit and what
+/// that descends from. Run it again after a fetch: only what is new is added.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The repository

@@ -1,7 +1,7 @@
-//! What a commit's author had seen: bases, settled streams and replicas, from the graph alone.
+//! What a commit's author had seen: bases and settled streams, from the graph alone.
 //!
-//! Everything here is a function of a commit's ancestry (and, for the replica, of its siblings), so that importing twice, or
-//! on two machines, gives the same transactions.
+//! Everything here is a function of a commit's ancestry, and of no commit beside or after it, so that importing twice, in parts, or
+//! on two machines gives the same transactions.
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
@@ -11,9 +11,6 @@ pub(super) struct Node {
     pub(super) parents: Vec<u32>,
     /// The streams of its events, one entry an event.
     pub(super) streams: Vec<u32>,
-    /// Who wrote it.
-    pub(super) author: u32,
-    pub(super) seconds: i64,
 }
 
 /// What is computed for a commit.
@@ -164,31 +161,6 @@ pub(super) fn see(nodes: &[Node]) -> Vec<Seen> {
     seen
 }
 
-/// For each commit the first of its run: a run is a chain of one author's commits, and one replica.
-///
-/// Where an author went on from one commit twice, the older child (by time, then by `oid`) continues the run.
-pub(super) fn runs(nodes: &[Node], oid: impl Fn(u32) -> String) -> Vec<u32> {
-    let key = |number: u32| nodes.get(number as usize).map(|node| (node.seconds, oid(number)));
-    let mut heirs: HashMap<(u32, u32), u32> = HashMap::new();
-    for (number, node) in (0u32..).zip(nodes) {
-        for parent in &node.parents {
-            let heir = heirs.entry((*parent, node.author)).or_insert(number);
-            if key(number) < key(*heir) {
-                *heir = number;
-            }
-        }
-    }
-    let mut first: Vec<u32> = Vec::with_capacity(nodes.len());
-    for (number, node) in (0u32..).zip(nodes) {
-        let continued = node.parents.iter().find(|parent| {
-            nodes.get(**parent as usize).is_some_and(|parent| parent.author == node.author)
-                && heirs.get(&(**parent, node.author)) == Some(&number)
-        });
-        first.push(continued.and_then(|parent| first.get(*parent as usize)).copied().unwrap_or(number));
-    }
-    first
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
@@ -196,8 +168,8 @@ mod tests {
 
     use super::*;
 
-    fn node(parents: &[u32], streams: &[u32], author: u32) -> Node {
-        Node { parents: parents.to_vec(), streams: streams.to_vec(), author, seconds: 0 }
+    fn node(parents: &[u32], streams: &[u32]) -> Node {
+        Node { parents: parents.to_vec(), streams: streams.to_vec() }
     }
 
     /// Straight from the definition: ancestor sets.
@@ -215,13 +187,13 @@ mod tests {
     }
 
     fn histories() -> impl Strategy<Value = Vec<Node>> {
-        let node = (proptest::collection::vec(any::<u32>(), 0..4), proptest::collection::vec(0u32..5, 0..4), 0u32..3, 0i64..9);
+        let node = (proptest::collection::vec(any::<u32>(), 0..4), proptest::collection::vec(0u32..5, 0..4));
         proptest::collection::vec(node, 1..40).prop_map(|raw| {
             let numbered = (0u32..).zip(raw);
             numbered
-                .map(|(number, (picks, streams, author, seconds))| {
+                .map(|(number, (picks, streams))| {
                     let parents: BTreeSet<u32> = picks.iter().filter(|_| number > 0).map(|pick| pick % number.max(1)).collect();
-                    Node { parents: parents.into_iter().rev().collect(), streams, author, seconds }
+                    Node { parents: parents.into_iter().rev().collect(), streams }
                 })
                 .collect()
         })
@@ -229,16 +201,15 @@ mod tests {
 
     #[test]
     fn a_merge_counts_both_sides_once() {
-        let nodes = [node(&[], &[7], 0), node(&[0], &[7], 0), node(&[0], &[7, 8], 1), node(&[1, 2], &[8], 0), node(&[3], &[7], 0)];
+        let nodes = [node(&[], &[7]), node(&[0], &[7]), node(&[0], &[7, 8]), node(&[1, 2], &[8]), node(&[3], &[7])];
         let seen = see(&nodes);
         assert_eq!(seen.iter().map(|s| s.before.clone()).collect::<Vec<_>>(), [vec![0], vec![1], vec![1, 0], vec![1], vec![3]]);
         assert_eq!(seen[3].settled, [7]);
-        assert_eq!(runs(&nodes, |n| n.to_string()), [0, 0, 2, 0, 0]);
     }
 
     #[test]
     fn a_long_chain_needs_no_deep_stack() {
-        let nodes: Vec<Node> = (0..200_000u32).map(|n| node(&n.checked_sub(1).into_iter().collect::<Vec<_>>(), &[0], 0)).collect();
+        let nodes: Vec<Node> = (0..200_000u32).map(|n| node(&n.checked_sub(1).into_iter().collect::<Vec<_>>(), &[0])).collect();
         assert_eq!(see(&nodes).last().unwrap().before, [199_999]);
     }
 
@@ -260,19 +231,6 @@ mod tests {
                     let both: BTreeSet<u32> = streams(&first, &others).intersection(&streams(&others, &first)).copied().collect();
                     let settled: Vec<u32> = both.into_iter().filter(|s| !node.streams.contains(s)).collect();
                     prop_assert_eq!(&seen[number].settled, &settled);
-                }
-            }
-        }
-
-        #[test]
-        fn a_run_is_one_chain_of_one_author(nodes in histories()) {
-            let (pasts, runs) = (pasts(&nodes), runs(&nodes, |n| format!("{n:04}")));
-            for a in 0..nodes.len() {
-                for b in a + 1..nodes.len() {
-                    if runs[a] == runs[b] {
-                        prop_assert_eq!(nodes[a].author, nodes[b].author);
-                        prop_assert!(pasts[b].contains(&(a as u32)));
-                    }
                 }
             }
         }

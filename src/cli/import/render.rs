@@ -3,7 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::history::{Node, Seen, runs, see};
+use super::history::{Node, Seen, see};
 use super::log::{Change, ChangeKind, Commit};
 use super::names::stream_of;
 use crate::format::time::format_nanos;
@@ -32,6 +32,9 @@ struct Planned {
 #[derive(Debug)]
 struct Kept {
     oid: String,
+    /// In seconds since 1970.
+    seconds: i64,
+    replica: ReplicaId,
     author: String,
     subject: String,
     events: Vec<Planned>,
@@ -45,7 +48,6 @@ pub(super) struct Plan {
     kept: Vec<Kept>,
     streams: Vec<String>,
     stream_numbers: HashMap<String, u32>,
-    authors: HashMap<(String, String), u32>,
     /// Changes beyond [`EVENTS_MAX`] in one commit.
     pub(super) left_out: usize,
 }
@@ -60,6 +62,16 @@ pub(super) struct Rendered {
 /// The transaction that a commit becomes: by its time and id, so the same everywhere.
 fn transaction_id(oid: &str, seconds: i64) -> TransactionId {
     TransactionId(uuid7(seconds, &format!("transaction {oid}")))
+}
+
+/// The replica of a commit's transaction: one of its own, that begins as all of its author's do.
+///
+/// One replica's transactions form one chain. Were a commit to go on with its parent's replica, another child of that parent, which is
+/// imported later or nowhere, would do so as well.
+fn replica_id(oid: &str, author: &str, email: &str) -> ReplicaId {
+    let mut bytes = hash16(&format!("replica {oid}"));
+    bytes.iter_mut().zip(hash16(&format!("author {author}\0{email}"))).take(4).for_each(|(byte, of_author)| *byte = of_author);
+    ReplicaId(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
 fn hash16(seed: &str) -> [u8; 16] {
@@ -94,12 +106,12 @@ impl Plan {
         let mut events: Vec<Planned> = changes.into_iter().flat_map(|change| self.plan(change)).collect();
         self.left_out += events.len().saturating_sub(EVENTS_MAX);
         events.truncate(EVENTS_MAX);
-        let known = u32::try_from(self.authors.len()).unwrap_or(u32::MAX);
-        let author = *self.authors.entry((commit.author.clone(), commit.email)).or_insert(known);
+        let replica = replica_id(&commit.oid, &commit.author, &commit.email);
         let streams = events.iter().map(|event| event.stream).collect();
-        self.nodes.push(Node { parents, streams, author, seconds: commit.seconds });
+        self.nodes.push(Node { parents, streams });
         self.numbers.insert(commit.oid.clone(), number);
-        self.kept.push(Kept { oid: commit.oid, author: commit.author, subject: commit.subject, events });
+        let (oid, seconds, author, subject) = (commit.oid, commit.seconds, commit.author, commit.subject);
+        self.kept.push(Kept { oid, seconds, replica, author, subject, events });
     }
 
     fn stream(&mut self, path: &[u8]) -> u32 {
@@ -144,23 +156,20 @@ impl Plan {
     /// Renders every transaction, parents first.
     pub(super) fn render(&self) -> impl Iterator<Item = Rendered> {
         let seen = see(&self.nodes);
-        let runs = runs(&self.nodes, |number| self.kept.get(number as usize).map(|kept| kept.oid.clone()).unwrap_or_default());
-        let numbered = self.nodes.iter().zip(&self.kept).zip(seen.into_iter().zip(runs));
-        numbered.map(|((node, kept), (seen, run))| self.render_one(node, kept, &seen, run))
+        let numbered = self.nodes.iter().zip(&self.kept).zip(seen);
+        numbered.map(|((node, kept), seen)| self.render_one(node, kept, &seen))
     }
 
     fn id_of(&self, number: u32) -> Option<TransactionId> {
-        let (node, kept) = (self.nodes.get(number as usize)?, self.kept.get(number as usize)?);
-        Some(transaction_id(&kept.oid, node.seconds))
+        self.kept.get(number as usize).map(|kept| transaction_id(&kept.oid, kept.seconds))
     }
 
     fn stream_name(&self, number: u32) -> &str {
         self.streams.get(number as usize).map_or("", String::as_str)
     }
 
-    fn render_one(&self, node: &Node, kept: &Kept, seen: &Seen, run: u32) -> Rendered {
-        let id = transaction_id(&kept.oid, node.seconds);
-        let replica = uuid::Builder::from_random_bytes(hash16(&format!("replica {:?}", self.id_of(run)))).into_uuid();
+    fn render_one(&self, node: &Node, kept: &Kept, seen: &Seen) -> Rendered {
+        let id = transaction_id(&kept.oid, kept.seconds);
         let mut bases: BTreeMap<&str, u64> = BTreeMap::new();
         for (event, before) in kept.events.iter().zip(&seen.before) {
             bases.entry(self.stream_name(event.stream)).or_insert(*before);
@@ -172,9 +181,9 @@ impl Plan {
         let header = Header {
             format_version: FORMAT_VERSION,
             transaction_id: id,
-            replica_id: ReplicaId(replica),
+            replica_id: kept.replica,
             parents,
-            created_at: format_nanos(i128::from(node.seconds) * NANOS_PER_SECOND),
+            created_at: format_nanos(i128::from(kept.seconds) * NANOS_PER_SECOND),
             stream_bases: bases.into_iter().map(|(stream, base)| (stream.to_owned(), base)).collect(),
             content_hash: None,
             resolves,
@@ -184,7 +193,7 @@ impl Plan {
         let events: Vec<EncodeEvent<'_>> = (0u32..)
             .zip(kept.events.iter().zip(&seen.before).zip(&payloads))
             .map(|(n, ((event, before), event_data))| EncodeEvent {
-                event_id: EventId(uuid7(node.seconds, &format!("event {n} {}", kept.oid))),
+                event_id: EventId(uuid7(kept.seconds, &format!("event {n} {}", kept.oid))),
                 stream_id: self.stream_name(event.stream),
                 stream_version: before + 1,
                 event_type: event.event_type,
