@@ -186,13 +186,20 @@ pub struct Commit {
 pub struct Program {
     dir: PathBuf,
     fetches: bool,
+    is_as_recorded: bool,
 }
 
 impl Program {
     /// Git in the directory of a store.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), fetches: true }
+        Self { dir: dir.to_path_buf(), fetches: true, is_as_recorded: false }
+    }
+
+    /// The same, but every commit has the parents and the content that it was made with, whatever is grafted or replaced here.
+    #[must_use]
+    pub fn as_recorded(&self) -> Self {
+        Self { is_as_recorded: true, ..self.clone() }
     }
 
     /// The same, but what a partial clone lacks is not there instead of fetched from a remote.
@@ -207,6 +214,10 @@ impl Program {
         let mut command = command::command(&self.dir);
         if !self.fetches {
             command.env("GIT_NO_LAZY_FETCH", "1");
+        }
+        if self.is_as_recorded {
+            // Git advises against grafts where it is told to read none.
+            command.arg("--no-replace-objects").args(["-c", "advice.graftFileDeprecated=false"]).env("GIT_GRAFT_FILE", "/dev/null");
         }
         command
     }
@@ -258,6 +269,14 @@ impl Program {
     #[must_use]
     pub fn has_repository(&self) -> bool {
         self.text(&["rev-parse", "--is-inside-work-tree"]).is_ok_and(|answer| answer == "true")
+    }
+
+    /// Whether the history ends where a clone was told to cut it.
+    ///
+    /// # Errors
+    /// If it cannot be run, or there is no repository.
+    pub fn is_shallow(&self) -> Result<bool, GitError> {
+        Ok(self.text(&["rev-parse", "--is-shallow-repository"])? == "true")
     }
 
     /// The commit that a revision names now.

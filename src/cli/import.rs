@@ -6,6 +6,7 @@ mod jsonl;
 mod log;
 mod names;
 mod render;
+mod repository;
 
 use clap::{Args, Subcommand};
 

@@ -138,49 +138,19 @@ fn the_public_crate_finds_nothing_wrong_with_an_import() {
 }
 
 #[test]
-fn what_is_no_repository_is_refused_with_gits_words() {
+fn what_is_no_repository_and_no_commit_is_refused() {
     let (store, empty) = (TestStore::new(), tempfile::tempdir().unwrap());
     let ran = import(&store, empty.path(), &[]).code(1);
-    assert!(ran.err.contains("not a git repository"), "{}", ran.err);
+    assert!(ran.err.contains("lies in no git repository") && ran.err.contains("name a git repository"), "{}", ran.err);
     let repository = repository();
-    let ran = import(&store, repository.path(), &["--revision", "--upload-pack=x"]);
-    assert_ne!(ran.code, 0, "{ran:?}");
-    assert!(files(&store).is_empty());
-}
-
-#[test]
-fn a_store_that_another_program_holds_is_busy() {
-    let (repository, store) = (repository(), TestStore::new());
-    let holder = eventcore_fs::FileEventStore::open(store.path()).unwrap();
-    let ran = import(&store, repository.path(), &[]).code(3);
-    assert!(ran.err.contains("is locked by"), "{}", ran.err);
-    drop(holder);
-    import(&store, repository.path(), &[]).ok();
-}
-
-/// The files that a kill left in `tmp/` had the names that the next import asked for.
-#[test]
-fn an_import_that_was_killed_at_any_step_can_be_run_again() {
-    let repository = repository();
-    let whole = TestStore::new();
-    import(&whole, repository.path(), &[]).ok();
-    let mut left_behind = 0;
-    for spared in 0.. {
-        let store = TestStore::new();
-        let order = store.home().join("mishap");
-        fs::write(&order, format!("kill disk {spared}")).unwrap();
-        let mut command = braidfs_command();
-        command.args(["import", "git"]).arg(repository.path()).arg("--store").arg(store.path()).env("BRAIDFS_MISHAP", &order);
-        let was_killed = run_with(&mut command, b"").code == 128 + 9;
-        left_behind += left_in_tmp(&store).len();
-        import(&store, repository.path(), &[]).ok();
-        assert_eq!(files(&store), files(&whole), "killed before change {spared}");
-        assert_eq!(left_in_tmp(&store), [""; 0], "killed before change {spared}");
-        if !was_killed {
-            assert!(spared > 14 && left_behind > 7, "{spared} changes, {left_behind} files left");
-            break;
-        }
+    git(repository.path(), ["tag", "tree", "HEAD^{tree}"]);
+    for revision in ["--upload-pack=x", "nosuch", "", "HEAD^{tree}", "HEAD:a.txt", "tree", "HEAD~2..HEAD", "^HEAD"] {
+        let ran = import(&store, repository.path(), &[&format!("--revision={revision}")]).code(1);
+        assert!(ran.err.contains("names no commit") && ran.err.contains("--revision REV"), "{revision}: {}", ran.err);
     }
+    assert!(files(&store).is_empty());
+    // A tag of something else is no part of the history.
+    assert_eq!(import(&store, repository.path(), &["--all"]).ok().json()["transactions"], 7);
 }
 
 /// Everything in whatever order: a commit that came later changed its siblings' transactions, and two siblings were one replica.
@@ -228,4 +198,129 @@ fn a_transaction_depends_on_what_its_commit_descends_from_and_nothing_else() {
     assert_eq!(replicas.len(), 6, "siblings are never one replica: {replicas:?}");
     let authors: BTreeSet<&str> = replicas.keys().map(|replica| &replica[..8]).collect();
     assert_eq!(authors.len(), 1, "one author: {replicas:?}");
+}
+
+/// The cut commits were taken for roots; once the history was whole, every stream was forked.
+#[test]
+fn a_history_that_is_cut_is_refused_with_what_makes_it_whole() {
+    let (repository, store, home) = (repository(), TestStore::new(), tempfile::tempdir().unwrap());
+    let url = format!("file://{}", repository.path().display());
+    git(home.path(), ["clone", "-q", "--depth", "2", &url, "shallow clone"]);
+    let shallow = home.path().join("shallow clone");
+    for more in [&[][..], &["--all"]] {
+        let ran = import(&store, &shallow, more).code(1);
+        assert!(ran.err.contains("is cut: it is a shallow clone"), "{}", ran.err);
+        assert!(ran.err.contains(&format!("git -C '{}' fetch --unshallow", shallow.display())), "{}", ran.err);
+    }
+    assert!(files(&store).is_empty());
+    git(&shallow, ["fetch", "-q", "--unshallow"]);
+    let whole = TestStore::new();
+    import(&store, &shallow, &[]).ok();
+    import(&whole, repository.path(), &[]).ok();
+    assert_eq!(files(&store), files(&whole));
+}
+
+/// Root commits were empty, a subdirectory had only its own files, a hook's repository was taken for the one that was named.
+#[test]
+fn neither_settings_nor_grafts_nor_the_environment_change_the_result() {
+    let (repository, other) = (repository(), repository_of_one());
+    let (plain, changed) = (TestStore::new(), TestStore::new());
+    let at = repository.path();
+    // A rename only if line ends are no difference, which they are in what an attribute calls binary.
+    fs::remove_file(at.join("c.txt")).unwrap();
+    fs::write(at.join("e.txt"), (0..30).map(|n| format!("line {n}\r\n")).collect::<String>()).unwrap();
+    commit(at, TIME + 70, "other line ends");
+    import(&plain, at, &[]).ok();
+    assert_eq!(read(&plain)["other line ends"].1[0]["event_type"], "FileRenamed");
+    let attributes = at.join(".gitattributes");
+    fs::write(&attributes, "*.txt -diff\n").unwrap();
+    for (name, value) in [
+        ("log.showRoot", "false"),
+        ("log.showSignature", "true"),
+        ("log.diffMerges", "off"),
+        ("log.follow", "true"),
+        ("log.mailmap", "true"),
+        ("log.date", "relative"),
+        ("diff.relative", "true"),
+        ("diff.renames", "false"),
+        ("diff.renameLimit", "1"),
+        ("diff.noPrefix", "true"),
+        ("diff.external", "false"),
+        ("color.ui", "always"),
+        ("core.quotePath", "true"),
+        ("format.pretty", "oneline"),
+        ("i18n.logOutputEncoding", "latin1"),
+        ("core.attributesFile", attributes.to_str().unwrap()),
+    ] {
+        git(at, ["config", name, value]);
+    }
+    git(at, ["replace", "HEAD~1", "HEAD~2"]);
+    fs::write(at.join(".git/info/grafts"), git(at, ["rev-parse", "HEAD"]).out).unwrap();
+    let dir = at.join("app/[id]");
+    let mut command = braidfs_command();
+    command.args(["import", "git"]).arg(&dir).arg("--store").arg(changed.path());
+    let git_dir = other.path().join(".git");
+    command.env("GIT_DIR", &git_dir).env("GIT_WORK_TREE", other.path()).env("GIT_OBJECT_DIRECTORY", git_dir.join("objects"));
+    command.env("GIT_SHALLOW_FILE", at.join("a.txt")).env("GIT_PAGER", "false");
+    let ran = run_with(&mut command, b"").ok();
+    assert_eq!(ran.err, "");
+    assert_eq!(files(&changed), files(&plain));
+    // A revision is looked for in the same history.
+    let part = TestStore::new();
+    import(&part, at, &["--revision", "HEAD~2^1"]).ok();
+    assert!(files(&part).iter().all(|(name, text)| files(&plain).get(name) == Some(text)));
+    assert_eq!(files(&part).len(), 4);
+}
+
+fn repository_of_one() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    git(home.path(), ["init", "-q"]);
+    write(home.path(), "other", 0..1);
+    commit(home.path(), TIME, "other");
+    home
+}
+
+/// What was there was known by its name alone.
+#[test]
+fn what_is_there_with_other_bytes_stays_and_is_told() {
+    let (repository, store) = (repository(), TestStore::new());
+    import(&store, repository.path(), &["--revision", "HEAD~1"]).ok();
+    let (name, text) = files(&store).into_iter().find(|(_, text)| text.contains("settle a.txt")).unwrap();
+    let edited = text.replacen("replica_id\":\"", "replica_id\":\"00000000-0000-4000-8000-000000000000\",\"was\":\"", 1);
+    fs::write(store.events_dir().join(&name), &edited).unwrap();
+    let ran = import(&store, repository.path(), &[]).code(1);
+    let done = ran.json();
+    assert_eq!((&done["transactions"], &done["already_present"], &done["differing"]), (&1.into(), &5.into(), &serde_json::json!([name])));
+    let path = store.path();
+    let again = braidfs(["import", "git", repository.path().to_str().unwrap(), "--store", path.to_str().unwrap()]).code(1);
+    assert!(again.err.contains(&format!("1 file was there with other bytes and stays: {name}")), "{}", again.err);
+    assert!(again.err.contains("hint: braidfs doctor") && again.err.contains("--store NEW"), "{}", again.err);
+    assert_eq!(files(&store)[&name], edited);
+    fs::write(store.events_dir().join(&name), &text).unwrap();
+    import(&store, repository.path(), &[]).ok();
+}
+
+/// The files that a kill left in `tmp/` had the names that the next import asked for.
+#[test]
+fn an_import_that_was_killed_at_any_step_can_be_run_again() {
+    let repository = repository();
+    let whole = TestStore::new();
+    import(&whole, repository.path(), &[]).ok();
+    let mut left_behind = 0;
+    for spared in 0.. {
+        let store = TestStore::new();
+        let order = store.home().join("mishap");
+        fs::write(&order, format!("kill disk {spared}")).unwrap();
+        let mut command = braidfs_command();
+        command.args(["import", "git"]).arg(repository.path()).arg("--store").arg(store.path()).env("BRAIDFS_MISHAP", &order);
+        let was_killed = run_with(&mut command, b"").code == 128 + 9;
+        left_behind += left_in_tmp(&store).len();
+        import(&store, repository.path(), &[]).ok();
+        assert_eq!(files(&store), files(&whole), "killed before change {spared}");
+        assert_eq!(left_in_tmp(&store), [""; 0], "killed before change {spared}");
+        if !was_killed {
+            assert!(spared > 14 && left_behind > 7, "{spared} changes, {left_behind} files left");
+            break;
+        }
+    }
 }

@@ -1,24 +1,25 @@
 //! `braidfs import git`: a commit becomes a transaction, a path a stream.
 
-use std::io::BufReader;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
-use super::log::{Commits, FORMAT};
 use super::render::Plan;
+use super::repository::Repository;
 use crate::cli::failure::{Failure, Kind, Result};
 use crate::cli::progress::bar;
 use crate::cli::{Session, locate};
-use crate::disk::Disk;
-use crate::format::text::{counted, counted_as};
+use crate::disk::{self, Disk};
+use crate::format::text::{counted, counted_as, quoted_path};
 use crate::store::Store;
 
 /// So many files are made durable by one sync.
 const GROUP_FILES: usize = 2048;
+
+/// So many names are told; the rest is counted.
+const NAMED_MAX: usize = 5;
 
 /// How long another program may hold the store.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -49,92 +50,64 @@ struct Done {
     written: usize,
     events: usize,
     present: usize,
+    /// Files that are there and say something else.
+    differing: Vec<String>,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let disk = Disk::real();
     let directory = locate::named_or_found(session, &disk)?;
-    let plan = read_history(arguments, session)?;
+    let repository = Repository::find(&arguments.repository, (!arguments.all).then_some(arguments.revision.as_str()))?;
+    let plan = read_history(&repository, session)?;
     let store = Store::init(&directory, &disk)?;
     let done = write(&store, &plan, session)?;
     let value = json!({
         "store": store.dir().display().to_string(), "transactions": done.written, "events": done.events,
-        "already_present": done.present, "streams": plan.streams(), "changes_left_out": plan.left_out,
+        "already_present": done.present, "differing": done.differing, "streams": plan.streams(), "changes_left_out": plan.left_out,
     });
-    session.out.either(&value, |_| {
-        let mut text = format!(
-            "{} with {} in {}",
-            counted(done.written, "transaction"),
-            counted(done.events, "event"),
-            counted(plan.streams(), "stream")
-        );
-        if done.present > 0 {
-            text += &format!(", {} there already", counted_as(done.present, "was", "were"));
-        }
-        if plan.left_out > 0 {
-            text += &format!(", {} of very large commits left out", counted(plan.left_out, "change"));
-        }
-        text
+    session.out.either(&value, |_| to_text(&plan, &done))?;
+    differing(arguments, &done).map_or(Ok(()), Err)
+}
+
+fn to_text(plan: &Plan, done: &Done) -> String {
+    let mut text =
+        format!("{} with {} in {}", counted(done.written, "transaction"), counted(done.events, "event"), counted(plan.streams(), "stream"));
+    if done.present > 0 {
+        text += &format!(", {} there already", counted_as(done.present, "was", "were"));
+    }
+    if plan.left_out > 0 {
+        text += &format!(", {} of very large commits left out", counted(plan.left_out, "change"));
+    }
+    text
+}
+
+/// What was there and is not what this history gives.
+fn differing(arguments: &Arguments, done: &Done) -> Option<Failure> {
+    let some = done.differing.get(..NAMED_MAX).unwrap_or(&done.differing).join(", ");
+    let more = done.differing.len().saturating_sub(NAMED_MAX);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!done.differing.is_empty()).then(|| {
+        let count =
+            counted_as(done.differing.len(), "file was there with other bytes and stays", "files were there with other bytes and stay");
+        Failure::new(Kind::Refused, format!("{count}: {some}{and_more}"))
+            .hint("braidfs doctor   # says whether they were changed in events/, and what brings back what they were")
+            .hint(format!(
+                "braidfs import git {} --store NEW   # a store as everybody else's import gives it",
+                quoted_path(&arguments.repository)
+            ))
     })
 }
 
-fn git(arguments: &Arguments) -> Command {
-    let mut command = Command::new("git");
-    // Settings that would change what is printed are set aside, so that the result is the same everywhere.
-    command.arg("--no-replace-objects").arg("-C").arg(&arguments.repository);
-    command.args(["-c", "log.showSignature=false", "-c", "diff.orderFile=/dev/null", "-c", "diff.renameLimit=1000"]);
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn revisions(arguments: &Arguments) -> [&str; 2] {
-    if arguments.all { ["--branches", "--tags"] } else { ["--end-of-options", arguments.revision.as_str()] }
-}
-
-fn cannot_read(arguments: &Arguments) -> Failure {
-    Failure::new(Kind::Failed, format!("the history of '{}' cannot be read", arguments.repository.display()))
-}
-
-/// The number of commits, for the progress bar, and the first place where a wrong REPO or REV is noticed.
-fn count(arguments: &Arguments) -> Result<u64> {
-    let output = git(arguments).args(["rev-list", "--count"]).args(revisions(arguments)).arg("--").output();
-    let output = output.map_err(|error| cannot_read(arguments).because(&error).hint("install git"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let mut failure =
-            cannot_read(arguments).hint("name a git repository and a revision that it has: braidfs import git REPO --revision REV");
-        failure.kind = Kind::Refused;
-        failure.causes.push(said);
-        return Err(failure);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(0))
-}
-
-fn read_history(arguments: &Arguments, session: &Session) -> Result<Plan> {
-    let progress = bar(session.format, "reading commits", Some(count(arguments)?));
-    let mut command = git(arguments);
-    command.args(["log", "--raw", "-z", "--no-abbrev", "-c", "-M", "--topo-order", "--reverse", "--encoding=UTF-8", "--no-color"]);
-    command.args(["--no-ext-diff", "--no-textconv", "--no-notes", "--ignore-submodules=none", FORMAT]).args(revisions(arguments)).arg("--");
-    // An error of git would fill a pipe that nobody reads meanwhile.
-    let mut child = command.stderr(Stdio::inherit()).spawn().map_err(|error| cannot_read(arguments).because(&error))?;
-    let plan = read_commits(&mut child, arguments, &progress);
-    let ended = child.wait().map_err(|error| cannot_read(arguments).because(&error))?;
-    progress.finish_and_clear();
-    let plan = plan?;
-    if !ended.success() {
-        return Err(cannot_read(arguments).hint("git log failed; git fsck may say why"));
-    }
-    Ok(plan)
-}
-
-fn read_commits(child: &mut Child, arguments: &Arguments, progress: &indicatif::ProgressBar) -> Result<Plan> {
+fn read_history(repository: &Repository<'_>, session: &Session) -> Result<Plan> {
+    let progress = bar(session.format, "reading commits", Some(repository.count()?));
     let mut plan = Plan::default();
-    let Some(stdout) = child.stdout.take() else { return Ok(plan) };
-    for commit in Commits::new(BufReader::with_capacity(1 << 18, stdout)) {
-        plan.push(commit.map_err(|error| cannot_read(arguments).because(&error))?);
-        progress.inc(1);
-    }
-    Ok(plan)
+    let read = repository.each_commit(&progress, |commit| plan.push(commit));
+    progress.finish_and_clear();
+    read.map(|()| plan)
+}
+
+fn unreadable(error: disk::Error) -> Failure {
+    Failure::new(Kind::Failed, error.to_string()).hint(error.hint())
 }
 
 fn write(store: &Store, plan: &Plan, session: &Session) -> Result<Done> {
@@ -145,9 +118,16 @@ fn write(store: &Store, plan: &Plan, session: &Session) -> Result<Done> {
     for rendered in plan.render() {
         progress.inc(1);
         let name = format!("{}.jsonl", rendered.id);
-        if store.disk().exists(&events.join(&name)) {
-            done.present += 1;
-            continue;
+        match store.disk().read_if_present(&events.join(&name)).map_err(unreadable)? {
+            Some(bytes) if bytes == rendered.bytes => {
+                done.present += 1;
+                continue;
+            }
+            Some(_) => {
+                done.differing.push(name);
+                continue;
+            }
+            None => {}
         }
         done.written += 1;
         done.events += rendered.events;
