@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::git::{git, git_at};
+use crate::support::git::{git, git_at, git_command};
 use crate::support::run::{Ran, braidfs, braidfs_command, run_with};
 use crate::support::store::TestStore;
 
@@ -323,4 +323,47 @@ fn an_import_that_was_killed_at_any_step_can_be_run_again() {
             break;
         }
     }
+}
+
+/// A long subject stood in each event: one transaction had 121 MB.
+#[test]
+fn a_transaction_and_its_lines_keep_within_the_limits() {
+    let (home, store) = (tempfile::tempdir().unwrap(), TestStore::new());
+    let at = home.path();
+    git(at, ["init", "-q"]);
+    // So many events that each has a share of the subject, then one with a long subject alone, then paths beyond every limit.
+    let (subject, long) = ("é".repeat(20_000), ["p".repeat(60_000).as_str(); 300].join("/"));
+    let mut stream =
+        format!("commit refs/heads/main\ncommitter {} <a> {TIME} +0000\ndata {}\n{subject}\n", "A".repeat(3000), subject.len());
+    for n in 0..50_000 {
+        stream += &format!("M 100644 inline {}/{n}\ndata 1\nx\n", "d".repeat(20));
+    }
+    for (n, paths) in [(1, &["f"][..]), (2, &[&format!("{long}/x"), "g"])] {
+        stream += &format!("commit refs/heads/main\ncommitter A <a> {} +0000\ndata {}\n{subject}\n", TIME + n, subject.len());
+        paths.iter().for_each(|path| stream += &format!("M 100644 inline {path}\ndata 1\nx\n"));
+    }
+    run_with(git_command(at).args(["fast-import", "--quiet"]), stream.as_bytes()).ok();
+    let done = import(&store, at, &[]).ok().json();
+    assert_eq!((&done["transactions"], &done["changes_left_out"]), (&3.into(), &1.into()));
+    let files = files(&store);
+    assert!(files.values().all(|text| text.len() <= 64 << 20 && text.lines().all(|line| line.len() <= 16 << 20)));
+    let mut subjects: Vec<usize> = Vec::new();
+    for text in files.values() {
+        let event: Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+        let message = event["event_data"]["message"].as_str().unwrap();
+        assert!(message.ends_with("é…") && event["event_data"]["author"].as_str().unwrap().chars().count() <= 201);
+        subjects.push(message.len());
+    }
+    assert_eq!(subjects, [334 + 3, 1000 + 3, 1000 + 3]);
+    assert_eq!(files.values().next().unwrap().lines().count(), 50_001);
+}
+
+#[test]
+fn a_store_that_another_program_holds_is_busy() {
+    let (repository, store) = (repository(), TestStore::new());
+    let holder = eventcore_fs::FileEventStore::open(store.path()).unwrap();
+    let ran = import(&store, repository.path(), &[]).code(3);
+    assert!(ran.err.contains("is locked by"), "{}", ran.err);
+    drop(holder);
+    import(&store, repository.path(), &[]).ok();
 }
