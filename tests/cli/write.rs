@@ -52,6 +52,22 @@ fn an_append_to_the_store_of_another_user_says_what_is_denied() {
     }
 }
 
+/// Story: where the variable behind `--key` was not set, the second event was taken for a retry of the first, and lost.
+#[test]
+fn what_the_command_line_says_of_a_draft_is_held_to_the_limits_of_its_header() {
+    let store = TestStore::new();
+    for (arguments, told) in [
+        (&["--key", ""][..], "key has 0 characters, 1 to 128 are allowed"),
+        (&["--key", &"k".repeat(129)], "key has 129 characters, 1 to 128 are allowed"),
+        (&["--expect", "a*=none"], "stream id \"a*\" contains \"*\""),
+        (&["--session", ""], "session id \"\" is empty"),
+    ] {
+        let refused = braidfs_on(&store.path(), &[&["append"], arguments].concat(), DRAFT).code(1);
+        assert!(refused.err.contains(told), "{arguments:?}: {}", refused.err);
+    }
+    assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 0);
+}
+
 /// Somebody else's store, with an event in it, and that user's copy of the program in the same home.
 fn store_of_nobody() -> TestStore {
     let store = TestStore::new();

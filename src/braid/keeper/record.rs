@@ -52,6 +52,9 @@ impl Braid {
         if draft.snapshot.is_some() {
             return self.append(draft);
         }
+        if session_id.is_empty() {
+            return Err(Rejection::whole(Errno::EINVAL, "session id \"\" is empty", "name the session").into());
+        }
         self.commit(Proposal { session: Some(session_id.to_owned()), ..Proposal::from(draft) })
     }
 }
