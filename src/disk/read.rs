@@ -235,6 +235,12 @@ impl Disk {
         fs::canonicalize(path).context(Op::Stat, path)
     }
 
+    /// What a link says, as it stands there; none for anything else, a mount that does not answer included.
+    #[must_use]
+    pub fn link_target(&self, path: &Path) -> Option<PathBuf> {
+        self.admit(Op::Stat, path).and_then(|()| fs::read_link(path).context(Op::Stat, path)).ok()
+    }
+
     /// The path of an entry that [`Disk::list`] gave.
     #[must_use]
     pub fn entry_path(dir: &Path, shown: &str) -> PathBuf {

@@ -124,8 +124,20 @@ fn recover(point: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A path with its directory resolved, but not its last name; a path that has none, as `.` and `..`, is resolved whole.
+/// A path with every link resolved, also where it leads to a mount that does not answer and so cannot be resolved itself.
 pub fn absolute(path: &Path) -> PathBuf {
+    /// As many as the kernel follows.
+    const LINKS_MAX: u32 = 40;
+    let mut path = in_directory(path);
+    for _ in 0..LINKS_MAX {
+        let Some(target) = Disk::real().link_target(&path) else { break };
+        path = in_directory(&path.parent().unwrap_or(Path::new("/")).join(target));
+    }
+    path
+}
+
+/// A path with its directory resolved, but not its last name; a path that has none, as `.` and `..`, is resolved whole.
+fn in_directory(path: &Path) -> PathBuf {
     if path.file_name().is_none() {
         return Disk::real().canonical(path).unwrap_or_else(|_| path.to_path_buf());
     }

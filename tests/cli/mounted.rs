@@ -28,6 +28,32 @@ fn mount_returns_when_the_mount_answers_and_umount_ends_it() {
     assert!(braidfs(["umount", &to]).code(1).err.contains("nothing of braidfs is mounted"));
 }
 
+/// Story: `mount` followed the link, and `umount` found nothing of ours there.
+#[test]
+fn what_was_mounted_by_a_links_name_is_unmounted_by_it() {
+    let (store, _) = TestStore::forked();
+    let home = store.home().canonicalize().unwrap();
+    let (point, link) = (home.join("real/d"), home.join("link"));
+    fs::create_dir_all(&point).unwrap();
+    std::os::unix::fs::symlink("real/d/", home.join("first")).unwrap();
+    std::os::unix::fs::symlink("first", &link).unwrap();
+    let _guard = PointGuard::new(&point);
+    let umount = |force: &[&str]| {
+        run_with(braidfs_command().arg("umount").args(force).arg("link").current_dir(&home), b"").ok();
+        eventually("the mount point is free", || !is_mounted(&point));
+    };
+    for force in [&[][..], &["--force"]] {
+        braidfs([Path::new("mount"), &store.path(), &link]).ok();
+        assert!(is_mounted(&point));
+        umount(force);
+    }
+    // One that a crash left dead cannot be resolved.
+    let mut mount = Mount::options(&store.path()).at(&point).start();
+    mount.crash();
+    assert!(is_mounted(&point));
+    umount(&[]);
+}
+
 #[test]
 fn a_mount_that_would_hide_its_store_is_refused() {
     let (store, _) = TestStore::forked();
