@@ -74,6 +74,25 @@ fn the_two_commands_of_the_readme_can_be_typed() {
     assert!(!is_mounted(&place.join("mnt")));
 }
 
+/// An import refuses a history that is cut.
+#[test]
+fn the_quickstart_runs_where_the_history_is_not_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().canonicalize().unwrap();
+    let _guards = ["shallow", "bare"].map(|copy| PointGuard::new(&place.join(format!("of {copy}/mnt"))));
+    let project = project(&place);
+    let cut = "git commit -q --allow-empty -m second && git clone -q --depth 1 \"file://$PWD\" ../shallow && cp -r ../shallow ../bare && rm -rf ../bare/.git";
+    shell(cut, &project).ok();
+    for copy in ["shallow", "bare"] {
+        let ran = shell(&format!("scripts/quickstart '{}'", place.join(format!("of {copy}")).display()), &place.join(copy)).ok();
+        assert!(
+            ran.out.contains("# this copy has not its whole history") && ran.out.contains("3 transactions with 5 events"),
+            "{}",
+            ran.out
+        );
+    }
+}
+
 #[test]
 fn the_quickstart_runs_and_the_readme_shows_it() {
     let home = tempfile::tempdir().unwrap();
