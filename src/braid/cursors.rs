@@ -49,12 +49,18 @@ impl Braid {
         }
     }
 
-    /// Every checkpoint that can be read, by its number.
+    /// Every checkpoint, by its number; the findings tell of those that hold none.
     ///
     /// # Errors
     /// What the disk answered.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, CheckpointError> {
-        self.at_keeper_for("", |keeper, _| keeper.store.checkpoints(&mut keeper.log))
+        self.at_keeper_for("", |keeper, _| {
+            let (read, unread) = keeper.store.checkpoints(&mut keeper.log)?;
+            match unread.into_iter().find(|(_, error)| matches!(error, CheckpointError::Disk(_))) {
+                Some((_, error)) => Err(error),
+                None => Ok(read),
+            }
+        })
     }
 
     /// Saves a subscription's checkpoint: durable, and its number certain, when this returns.
@@ -174,36 +180,51 @@ impl Keeper {
     /// Finds the checkpoints that belong to another ingestion log; costs one pass over the log if there is any checkpoint.
     fn look_at_checkpoints(&mut self) {
         self.checkpoints_seen = self.checkpoints_mark();
-        let all = match self.store.checkpoints(&mut self.log) {
+        let (read, unread) = match self.store.checkpoints(&mut self.log) {
             Ok(all) => all,
             Err(error) => {
                 tracing::warn!(%error, "the checkpoints cannot be read");
                 return;
             }
         };
-        if all != *self.checkpoints {
-            self.checkpoints = Arc::new(all);
+        // That a file may be read again is not seen by the directory.
+        if unread.iter().any(|(_, error)| matches!(error, CheckpointError::Disk(_))) {
+            self.checkpoints_seen = None;
+        }
+        let unread: Vec<Finding> = unread.iter().map(|(name, error)| unread_finding(name, error)).collect();
+        if read != *self.checkpoints || unread != self.checkpoints_unread {
+            self.checkpoints = Arc::new(read);
+            self.checkpoints_unread = unread;
             self.mark_dirty();
         }
     }
 
-    /// The checkpoints that belong to another ingestion log.
+    /// The checkpoints that belong to another ingestion log, or cannot be read.
     pub(super) fn checkpoint_findings(&self) -> Vec<Finding> {
         let orphaned = self.checkpoints.iter().filter(|checkpoint| checkpoint.standing == Standing::Orphaned);
-        orphaned.map(orphaned_finding).collect()
+        orphaned.map(orphaned_finding).chain(self.checkpoints_unread.iter().cloned()).collect()
     }
+}
+
+fn unread_finding(name: &str, error: &CheckpointError) -> Finding {
+    let hint = match error {
+        CheckpointError::Disk(error) => error.hint(),
+        _ => forget_it(name),
+    };
+    finding(error.to_string(), hint)
 }
 
 fn orphaned_finding(checkpoint: &Checkpoint) -> Finding {
     let Checkpoint { name, seq_nr, .. } = checkpoint;
-    Finding {
-        kind: FindingKind::OrphanedCheckpoint,
-        severity: Severity::Warning,
-        file: None,
-        transaction_id: None,
-        message: format!("checkpoint \"{name}\" at {seq_nr} belongs to another ingestion log and is refused"),
-        hint: format!("braidfs checkpoint forget {}   # then that subscription reads from the start", crate::format::text::quoted(name)),
-    }
+    finding(format!("checkpoint \"{name}\" at {seq_nr} belongs to another ingestion log and is refused"), forget_it(name))
+}
+
+fn forget_it(name: &str) -> String {
+    format!("braidfs checkpoint forget {}   # then that subscription reads from the start", crate::format::text::quoted(name))
+}
+
+fn finding(message: String, hint: String) -> Finding {
+    Finding { kind: FindingKind::OrphanedCheckpoint, severity: Severity::Warning, file: None, transaction_id: None, message, hint }
 }
 
 #[cfg(test)]

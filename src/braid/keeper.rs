@@ -147,6 +147,8 @@ pub(super) struct Keeper {
     pub(super) numbered: Numbered,
     pub(super) shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
+    /// What is told of those that cannot be read.
+    pub(super) checkpoints_unread: Vec<Finding>,
     gone: Gone,
     foreign: ForeignCounter,
     /// Inode and time of `checkpoints/` when it was last looked at.
@@ -216,6 +218,7 @@ impl Keeper {
             numbered: Numbered::default(),
             shelf: Shelf::new(options.snapshots_kept),
             checkpoints: Arc::default(),
+            checkpoints_unread: Vec::new(),
             gone,
             foreign: ForeignCounter::default(),
             checkpoints_seen: None,

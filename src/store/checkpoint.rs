@@ -164,19 +164,22 @@ impl Store {
         Ok(self.layout().checkpoints().join(format!("{}.json", checked(name)?)))
     }
 
-    /// Every checkpoint that can be read, by the number; costs one pass over the log.
-    pub fn checkpoints(&self, log: &mut IngestionLog) -> Result<Vec<Checkpoint>, CheckpointError> {
-        let mut read = Vec::new();
+    /// Every checkpoint that can be read, by the number, and of each other one why it cannot; costs one pass over the log.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    #[allow(clippy::type_complexity)]
+    pub fn checkpoints(&self, log: &mut IngestionLog) -> disk::Result<(Vec<Checkpoint>, Vec<(String, CheckpointError)>)> {
+        let (mut read, mut unread) = (Vec::new(), Vec::new());
         for name in self.checkpoint_names()? {
             match self.read_position(&name) {
                 Ok(position) => read.extend(position.map(|position| (seq_nr_of_position(position), name, position))),
-                Err(CheckpointError::Unreadable(_)) => {}
-                Err(error) => return Err(error),
+                Err(error) => unread.push((name, error)),
             }
         }
         read.sort();
         let checkpoint = |(seq_nr, name, position)| Checkpoint { name, seq_nr, standing: standing(position, log) };
-        Ok(read.into_iter().map(checkpoint).collect())
+        Ok((read.into_iter().map(checkpoint).collect(), unread))
     }
 
     /// Saves a checkpoint durably; first makes the log durable up to it, so that the number stays what it is.
@@ -237,7 +240,7 @@ impl Store {
     pub fn forget_checkpoint(&self, name: &str) -> Result<bool, CheckpointError> {
         let file = self.checkpoint_file(name)?;
         let _guard = self.lock_checkpoints(name)?;
-        let is_there = self.disk().exists(&file);
+        let is_there = self.checkpoint_names()?.iter().any(|other| other == name);
         if is_there {
             self.disk().remove_if_present(&file)?;
             self.disk().sync_dir(&self.layout().checkpoints())?;

@@ -101,6 +101,26 @@ fn an_orphaned_checkpoint_is_said_and_refused_until_it_is_forgotten() {
     assert_eq!((braid.cursor("s").unwrap(), braid.epoch().findings.len()), (1, 0));
 }
 
+/// Story: one file that could not be read hid every other subscription, and nobody was told.
+#[test]
+fn a_checkpoint_that_holds_no_position_is_said_and_hides_no_other() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    append(&braid, "a", "T");
+    braid.save_checkpoint("s", 1, false).unwrap();
+    let told = || -> Vec<String> { braid.refresh().unwrap().findings.iter().map(|finding| finding.message.clone()).collect() };
+    fs::write(dir.join("checkpoints/74.json"), "half a uu").unwrap();
+    assert_eq!(told(), ["checkpoint \"t\" holds no position"]);
+    assert_eq!(braid.checkpoints().unwrap().len(), 1);
+    // What the disk does not give, for root too.
+    fs::remove_file(dir.join("checkpoints/74.json")).unwrap();
+    std::os::unix::fs::symlink("74.json", dir.join("checkpoints/74.json")).unwrap();
+    assert!(told()[0].contains("checkpoints/74.json\" cannot be read"), "{:?}", told());
+    assert_eq!(braid.epoch().checkpoints.len(), 1);
+    braid.forget_checkpoint("t").unwrap();
+    assert_eq!(told(), [""; 0]);
+}
+
 #[test]
 fn a_removed_index_orphans_what_was_counted_by_it() {
     let (_temp, dir) = store();

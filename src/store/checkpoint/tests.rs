@@ -114,7 +114,7 @@ fn a_checkpoint_that_was_copied_from_another_store_is_orphaned() {
     to.save_checkpoint("t", 8, &mut log, false).unwrap();
     fs::copy(one.path().join("checkpoints/73.json"), two.path().join("checkpoints/73.json")).unwrap();
     assert_eq!(get(&to, &mut log), Some((4, Standing::Orphaned)));
-    let all: Vec<_> = to.checkpoints(&mut log).unwrap().into_iter().map(|found| (found.name, found.standing)).collect();
+    let all: Vec<_> = to.checkpoints(&mut log).unwrap().0.into_iter().map(|found| (found.name, found.standing)).collect();
     assert_eq!(all, [("s".to_owned(), Standing::Orphaned), ("t".to_owned(), Standing::Belongs)]);
 }
 
