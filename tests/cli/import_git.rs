@@ -210,8 +210,13 @@ fn a_history_that_is_cut_is_refused_with_what_makes_it_whole() {
     for more in [&[][..], &["--all"]] {
         let ran = import(&store, &shallow, more).code(1);
         assert!(ran.err.contains("is cut: it is a shallow clone"), "{}", ran.err);
-        assert!(ran.err.contains(&format!("git -C '{}' fetch --unshallow", shallow.display())), "{}", ran.err);
     }
+    // The way to the store is told first, and the cure works from there.
+    let mut command = braidfs_command();
+    command.args(["import", "git", "shallow clone", "--store"]).arg(store.path()).current_dir(home.path());
+    let ran = run_with(&mut command, b"").code(1);
+    let (way, cure) = (format!("hint: cd {}", store.path().display()), format!("hint: git -C '{}' fetch --unshallow", shallow.display()));
+    assert!(ran.err.contains(&way) && ran.err.contains(&cure), "{}", ran.err);
     assert!(files(&store).is_empty());
     git(&shallow, ["fetch", "-q", "--unshallow"]);
     let whole = TestStore::new();

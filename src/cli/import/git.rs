@@ -1,6 +1,6 @@
 //! `braidfs import git`: a commit becomes a transaction, a path a stream.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -57,7 +57,9 @@ struct Done {
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let disk = Disk::real();
     let directory = locate::named_or_found(session, &disk)?;
-    let repository = Repository::find(&arguments.repository, (!arguments.all).then_some(arguments.revision.as_str()))?;
+    // Hints lead to the store first, so the repository is named as it is found from everywhere.
+    let path = disk.canonical(&arguments.repository).unwrap_or_else(|_| arguments.repository.clone());
+    let repository = Repository::find(&path, (!arguments.all).then_some(arguments.revision.as_str()))?;
     let plan = read_history(&repository, session)?;
     let store = Store::init(&directory, &disk)?;
     let done = write(&store, &plan, session)?;
@@ -66,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         "already_present": done.present, "differing": done.differing, "streams": plan.streams(), "changes_left_out": plan.left_out,
     });
     session.out.either(&value, |_| to_text(&plan, &done))?;
-    differing(arguments, &done).map_or(Ok(()), Err)
+    differing(&path, &done).map_or(Ok(()), Err)
 }
 
 fn to_text(plan: &Plan, done: &Done) -> String {
@@ -82,7 +84,7 @@ fn to_text(plan: &Plan, done: &Done) -> String {
 }
 
 /// What was there and is not what this history gives.
-fn differing(arguments: &Arguments, done: &Done) -> Option<Failure> {
+fn differing(repository: &Path, done: &Done) -> Option<Failure> {
     let some = done.differing.get(..NAMED_MAX).unwrap_or(&done.differing).join(", ");
     let more = done.differing.len().saturating_sub(NAMED_MAX);
     let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -91,10 +93,7 @@ fn differing(arguments: &Arguments, done: &Done) -> Option<Failure> {
             counted_as(done.differing.len(), "file was there with other bytes and stays", "files were there with other bytes and stay");
         Failure::new(Kind::Refused, format!("{count}: {some}{and_more}"))
             .hint("braidfs doctor   # says whether they were changed in events/, and what brings back what they were")
-            .hint(format!(
-                "braidfs import git {} --store NEW   # a store as everybody else's import gives it",
-                quoted_path(&arguments.repository)
-            ))
+            .hint(format!("braidfs import git {} --store NEW   # a store as everybody else's import gives it", quoted_path(repository)))
     })
 }
 
