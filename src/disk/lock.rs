@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -50,9 +51,9 @@ impl Disk {
     pub fn try_lock(&self, path: &Path) -> Result<Option<LockGuard>> {
         self.admit(Op::Lock, path)?;
         for _ in 0..ATTEMPTS_MAX {
-            // Not truncated: the time of its last change tells when eventcore-fs opened it.
+            // Not waited for, if it is a pipe. Not truncated: the time of its last change tells when eventcore-fs opened it.
             let mut options = OpenOptions::new();
-            options.truncate(false).write(true);
+            options.truncate(false).write(true).custom_flags(libc::O_NONBLOCK);
             let file = match options.open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.may_make(Op::Lock, path)?;

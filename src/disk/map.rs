@@ -7,6 +7,7 @@ use std::path::Path;
 use memmap2::{Mmap, MmapOptions};
 
 use super::error::Context as _;
+use super::read::open_at_once;
 use super::{Disk, DiskFile, Op, Result};
 
 /// The bytes of a file as they were when it was mapped; an empty file is an empty slice.
@@ -25,7 +26,7 @@ impl Disk {
     /// Maps a file that nobody cuts or changes while it is mapped: ours alone, append-only or replaced by rename.
     pub fn map(&self, path: &Path) -> Result<Mapping> {
         self.admit(Op::Map, path)?;
-        let file = File::open(path).context(Op::Map, path)?;
+        let file = open_at_once(path).context(Op::Map, path)?;
         map_file(&file).context(Op::Map, path)
     }
 }

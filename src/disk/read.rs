@@ -153,10 +153,10 @@ impl Disk {
         Ok(bytes)
     }
 
-    /// At most `len` bytes from `offset` on; fewer at the end of the file.
+    /// At most `len` bytes from `offset` on; fewer at the end of the file. What is no regular file is an error.
     pub fn read_at(&self, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>> {
         self.admit(Op::Read, path)?;
-        let file = File::open(path).context(Op::Read, path)?;
+        let file = open_at_once(path).context(Op::Read, path)?;
         read_range(&file, offset, len).context(Op::Read, path)
     }
 
@@ -246,6 +246,16 @@ impl Disk {
     pub fn entry_path(dir: &Path, shown: &str) -> PathBuf {
         by_name(shown, |name| dir.join(name))
     }
+}
+
+/// Opens a file for reading; a pipe, which would be waited for, and whatever else has no bytes of its own, is refused.
+pub(super) fn open_at_once(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return Ok(file);
+    }
+    Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"))
 }
 
 /// Whether an open file is what has the name `path`, and not one that was removed or replaced meanwhile.

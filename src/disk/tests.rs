@@ -27,6 +27,24 @@ fn facts_and_parts_of_a_file() {
     assert_eq!(disk.stat_link(&dir.path().join("link")).unwrap().kind, EntryKind::Link);
 }
 
+#[test]
+fn a_pipe_is_waited_for_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, path) = (Disk::real(), dir.path().join("pipe"));
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    symlink("pipe", dir.path().join("link")).unwrap();
+    let (done, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for path in [path, dir.path().join("link")] {
+            assert_eq!(disk.read(&path).unwrap(), b"");
+            assert!(disk.read_at(&path, 0, 1).unwrap_err().to_string().contains("it is no regular file"));
+            assert!(disk.map(&path).is_err() && disk.try_lock(&path).is_err());
+            done.send(()).unwrap();
+        }
+    });
+    (0..2).for_each(|_| answer.recv_timeout(Duration::from_secs(20)).unwrap());
+}
+
 /// Else the first reading of every new file would write its inode.
 #[test]
 fn an_entry_that_is_read_keeps_its_times() {

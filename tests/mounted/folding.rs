@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::mount::Mount;
-use crate::support::run::run;
+use crate::support::run::{bash, run};
 use crate::support::store::TestStore;
 use crate::support::wait::{eventually, eventually_some};
 
@@ -127,6 +127,27 @@ fn what_is_told_of_a_definition_comes_and_goes_in_an_idle_store_whose_views_nobo
         eventually("a definition that is gone is not told of", || broken(&mount).0 == 0);
         assert!(mount.unmount().success());
     }
+}
+
+/// Story: a pipe was opened and waited for, by the daemon with all who append, and by every command that looks at the definitions.
+#[test]
+fn what_is_no_file_among_the_definitions_is_told_and_never_waited_for() {
+    let store = store(&[("sum", "#: init: 0\n. + $event.event_data\n")]);
+    let mount = Mount::start(&store.path());
+    bash(&store.path(), "mkfifo projections/pipe.jq && ln -s pipe.jq projections/link.jq").ok();
+    eventually("both are told", || broken(&mount).0 == 2);
+    assert!(broken(&mount).1.contains("it is no regular file"));
+    bash(
+        mount.path(),
+        "timeout 20 ls views && timeout 20 cat views/pipe.json && echo '{\"stream\":\"a\",\"type\":\"T\",\"data\":1}' > append",
+    )
+    .ok();
+    eventually("the other goes on", || mount.read("views/sum.json") == "6\n");
+    for command in ["projection list", "doctor", "verify"] {
+        let script = format!("timeout 20 {} --store . {command}", env!("CARGO_BIN_EXE_braidfs"));
+        assert_ne!(bash(&store.path(), &script).code, 124, "{command}");
+    }
+    mount.unmount();
 }
 
 #[test]
