@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{User, geteuid};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, User, faccessat, geteuid};
 
 use crate::format::text::quoted_path;
 
@@ -28,4 +29,12 @@ pub(super) fn of_roots(path: &Path) -> Option<String> {
     let names: Vec<String> = all.iter().map(|path| quoted_path(path)).collect();
     let user = User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name);
     Some(format!("sudo chown -R {user} {}   # root made it in a directory of yours", names.join(" ")))
+}
+
+/// The first directory on the way to a path through which this user may not go.
+pub(super) fn closed_directory(path: &Path) -> Option<&Path> {
+    let closed =
+        |directory: &&Path| faccessat(AT_FDCWD, *directory, AccessFlags::X_OK, AtFlags::AT_EACCESS) == Err(nix::errno::Errno::EACCES);
+    // What lies behind a closed directory is closed too, so the last one found is the first on the way.
+    path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()).filter(closed).last()
 }

@@ -140,6 +140,8 @@ impl Error {
         if let Some(cure) = cure::of_roots(path) {
             return cure;
         }
+        // Whoever may not even go there gets no answer about it.
+        let (path, mode) = cure::closed_directory(path).map_or((path, mode), |closed| (closed, "u+x"));
         let path = quoted_path(path);
         format!("chmod {mode} {path}   # or run it as the user whom it belongs to: ls -ld {path}")
     }

@@ -77,6 +77,10 @@ pub(crate) fn is_obeyed(c: char) -> bool {
 
 /// The same of a path as the system has it, whose bytes may be no text.
 pub(crate) fn quoted_path(path: &Path) -> String {
+    if path.as_os_str().as_bytes().first() == Some(&b'-') {
+        // No program takes it for an option then.
+        return quoted_path(&Path::new(".").join(path));
+    }
     if let Some(path) = path.to_str() {
         return quoted(path);
     }
@@ -97,6 +101,12 @@ pub(crate) fn is_direction(c: char) -> bool {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_no_option() {
+        assert_eq!(quoted_path(Path::new("-dash")), "./-dash");
+        assert_eq!(quoted_path(Path::new("a/-dash")), "a/-dash");
+    }
 
     #[test]
     fn one_is_told_from_none_and_several() {

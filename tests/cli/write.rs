@@ -160,6 +160,20 @@ fn what_was_committed_is_said_where_standard_output_takes_nothing() {
     assert!(failed.err.contains(&said), "{}", failed.err);
 }
 
+/// Story: the hint named a file behind a directory through which this user may not go, and no command got there.
+#[test]
+fn what_is_denied_on_the_way_is_told_of_the_way() {
+    if !is_root() {
+        return;
+    }
+    let store = store_of_nobody();
+    bash(store.home(), "mkdir closed && mv store closed && chmod 700 closed").ok();
+    let closed = store.home().canonicalize().unwrap().join("closed");
+    let refused = bash_as_nobody(store.home(), &format!("./braidfs --store {}/store log", closed.display())).code(4);
+    let hint = format!("hint: chmod u+x {0}   # or run it as the user whom it belongs to: ls -ld {0}", closed.display());
+    assert!(refused.err.contains(&hint), "{}", refused.err);
+}
+
 #[test]
 fn what_is_wrong_with_a_draft_comes_with_what_helps() {
     let store = TestStore::new();
