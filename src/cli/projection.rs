@@ -12,6 +12,7 @@ use crate::braid::{check_definition, worker_exe};
 use crate::disk::Disk;
 use crate::fold::{Definition, FoldError, FoldErrorKind, Per};
 use crate::format::text::counted_as;
+use crate::format::text::quoted;
 use crate::store::{Mode, Store};
 
 /// So much of a program is read: more than it may have, so that too much is noticed.
@@ -177,7 +178,11 @@ fn known(store: &Store, name: &str) -> Result {
 
 fn show(session: &mut Session, store: &Store, name: &str) -> Result {
     known(store, name)?;
-    session.out.bytes(&store.read_projection(name).map_err(disk_failure)?)
+    let bytes = store.read_projection(name).map_err(disk_failure)?;
+    if session.out.is_json() {
+        return session.out.json(&json!({"name": name, "text": String::from_utf8_lossy(&bytes)}));
+    }
+    session.out.bytes(&bytes)
 }
 
 fn remove(session: &mut Session, store: &Store, name: &str) -> Result {
@@ -195,9 +200,17 @@ fn run_fold(arguments: &Run, session: &mut Session) -> Result {
         Some(_) => None,
     };
     let Some(keys) = keys else {
+        known(braid.store(), name)?;
         let key = arguments.key.as_deref().unwrap_or_default();
-        let missing =
-            || Failure::new(Kind::Refused, format!("projection '{name}' has no state '{key}'")).hint("braidfs projection list names all");
+        let missing = || {
+            let is_one = braid.fold_keys(name).is_none();
+            let hint = if is_one {
+                "it has one state: leave --key out".to_owned()
+            } else {
+                format!("all of them: braidfs projection run {}", quoted(name))
+            };
+            Failure::new(Kind::Refused, format!("projection '{name}' has no state '{key}'")).hint(hint)
+        };
         let state = braid.fold_state(name, key).ok_or_else(missing)?.map_err(|error| fold_failure(name, &error))?;
         session.out.bytes(&state)?;
         return session.out.bytes(b"\n");

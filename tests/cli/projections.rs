@@ -95,7 +95,16 @@ fn a_fold_is_added_run_and_removed() {
     assert_eq!(braidfs_on(&store.path(), &["projection", "run", "each", "--key", "b"], "").ok().out, "3\n");
     let each = braidfs_on(&store.path(), &["projection", "run", "each"], "").ok().out;
     assert_eq!(each, "{\"key\":\"a/1\",\"state\":6}\n{\"key\":\"b\",\"state\":3}\n");
-    braidfs_on(&store.path(), &["projection", "run", "each", "--key", "c"], "").code(1);
+    for (arguments, told, hint) in [
+        (&["each", "--key", "c"][..], "has no state 'c'", "all of them: braidfs projection run each"),
+        (&["sum", "--key", "c"], "has no state 'c'", "leave --key out"),
+        (&["none"], "does not exist", "braidfs projection list"),
+    ] {
+        let refused = braidfs_on(&store.path(), &[&["projection", "run"], arguments].concat(), "").code(1);
+        assert!(refused.err.contains(told) && refused.err.contains(hint), "{arguments:?}: {}", refused.err);
+    }
+    let shown = braidfs_on(&store.path(), &["projection", "show", "sum", "--format", "json"], "").ok().json();
+    assert!(shown["text"].as_str().unwrap().starts_with("#: init: 0\n"), "{shown}");
     let text = braidfs_on(&store.path(), &["projection", "show", "sum"], "").ok().out;
     assert_eq!(text, "#: init: 0\n#: per: all\n#: streams: a*\n# a sum\n. + $event.event_data.n\n");
     let listed = braidfs_on(&store.path(), &["projection", "list"], "").ok().out;
