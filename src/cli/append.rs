@@ -63,10 +63,34 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     let disk = Disk::real();
     // All is read and checked before anything is committed.
-    let drafts = files.iter().map(|file| read_draft(&disk, file, arguments)).collect::<Result<Vec<_>>>()?;
+    let drafts = read_drafts(&disk, &files, arguments)?;
     let directory = locate::named_or_found(session, &disk)?;
     let (braid, _) = reader::open(session, &directory, false)?;
-    files.iter().zip(drafts).try_for_each(|(file, draft)| append(session, &braid, file, draft, arguments.session.as_deref()))
+    for (n, (file, draft)) in files.iter().zip(drafts).enumerate() {
+        append(session, &braid, file, draft, arguments.session.as_deref()).map_err(|failure| {
+            let after = files.get(n + 1..).unwrap_or_default();
+            if after.is_empty() { failure } else { failure.hint(format!("not tried: {}", named(after))) }
+        })?;
+    }
+    Ok(())
+}
+
+fn named(files: &[PathBuf]) -> String {
+    files.iter().map(|file| format!("'{}'", file.display())).collect::<Vec<_>>().join(", ")
+}
+
+/// Every draft, or what is wrong with each that is none.
+fn read_drafts(disk: &Disk, files: &[PathBuf], arguments: &Arguments) -> Result<Vec<Draft>> {
+    let (mut drafts, mut failed): (Vec<Draft>, Option<Failure>) = (Vec::new(), None);
+    for file in files {
+        match (read_draft(disk, file, arguments), &mut failed) {
+            (Ok(draft), _) => drafts.push(draft),
+            (Err(failure), None) => failed = Some(failure),
+            (Err(failure), Some(first)) => first.causes.extend(std::iter::once(failure.message).chain(failure.causes)),
+        }
+    }
+    let Some(failure) = failed else { return Ok(drafts) };
+    Err(if files.len() > 1 { failure.hint(format!("nothing was committed: {}", named(files))) } else { failure })
 }
 
 fn read_draft(disk: &Disk, file: &Path, arguments: &Arguments) -> Result<Draft> {

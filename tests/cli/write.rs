@@ -160,6 +160,34 @@ fn what_was_committed_is_said_where_standard_output_takes_nothing() {
     assert!(failed.err.contains(&said), "{}", failed.err);
 }
 
+/// Story: who went by the exit code could not tell which of several drafts to hand in again.
+#[test]
+fn what_became_of_each_of_several_drafts_is_told() {
+    let store = TestStore::new();
+    let write = |name: &str, text: &str| fs::write(store.home().join(name), text).unwrap();
+    write("a.jsonl", DRAFT);
+    write("bad.jsonl", "{\"stream\":\n");
+    write("empty.jsonl", "");
+    write("stale.jsonl", &format!("{{\"expect\":{{\"a\":7}}}}\n{DRAFT}"));
+    write("c.jsonl", DRAFT);
+    let append = |files: &str| bash(store.home(), &format!("{} --store store append {files}", env!("CARGO_BIN_EXE_braidfs"))).code(1);
+    let refused = append("a.jsonl bad.jsonl empty.jsonl nosuch.jsonl c.jsonl").err;
+    for part in [
+        "draft 'bad.jsonl'",
+        "draft 'empty.jsonl'",
+        "draft holds no event",
+        "'nosuch.jsonl' cannot be read",
+        "nothing was committed: 'a.jsonl', 'bad",
+    ] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 0);
+    let refused = append("a.jsonl stale.jsonl c.jsonl");
+    assert!(refused.out.starts_with("committed ") && refused.err.contains("draft 'stale.jsonl'"), "{refused:?}");
+    assert!(refused.err.contains("not tried: 'c.jsonl'"), "{}", refused.err);
+    assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 1);
+}
+
 /// Story: the hint named a file behind a directory through which this user may not go, and no command got there.
 #[test]
 fn what_is_denied_on_the_way_is_told_of_the_way() {
