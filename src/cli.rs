@@ -127,8 +127,10 @@ pub fn run() -> ExitCode {
 }
 
 fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && asks_for_json(&arguments) => return report(&usage_failure(&error), Format::Json),
         Err(error) => {
             // Help and version go to standard output and are success; a reader that has gone is nobody's fault.
             drop(error.print());
@@ -143,6 +145,24 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&with_way(failure, &session), format),
     }
+}
+
+/// Whether a command line that makes no sense asks for JSON all the same.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let is = |at: usize, text: &str| arguments.get(at).is_some_and(|argument| argument == text);
+    (0..arguments.len()).any(|at| is(at, "--format=json") || (is(at, "--format") && is(at + 1, "json")))
+}
+
+/// What clap says, in its paragraphs: what is wrong, and then what helps.
+fn usage_failure(error: &clap::Error) -> Failure {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::new(Kind::Usage, "no command is named").hint("braidfs --help");
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let message = paragraphs.next().unwrap_or_default();
+    let failure = Failure::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
+    paragraphs.fold(failure, Failure::hint)
 }
 
 /// The store that the environment names; an empty name is none.

@@ -55,6 +55,21 @@ fn a_command_line_without_sense_ends_with_2() {
 }
 
 #[test]
+fn a_command_line_without_sense_is_told_in_the_format_that_it_asks_for() {
+    for arguments in [
+        &["--format", "json", "stream"][..],
+        &["nosuch", "--format=json"],
+        &["log", "--format", "json", "--after", "x"],
+        &["--format", "json"],
+    ] {
+        let error = serde_json::from_str::<serde_json::Value>(&braidfs(arguments).code(2).err).unwrap()["error"].clone();
+        assert_eq!(error["kind"], "usage", "{arguments:?}");
+        let (message, hints) = (error["message"].as_str().unwrap(), error["hints"].as_array().unwrap());
+        assert!(!message.is_empty() && !message.contains("Usage") && !hints.is_empty(), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
 fn completions_exist_for_the_usual_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let script = braidfs(["completions", shell]).ok().out;
