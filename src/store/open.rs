@@ -65,6 +65,7 @@ pub struct Store {
     layout: Layout,
     disk: Disk,
     mode: Mode,
+    opened_ns: i64,
 }
 
 impl Store {
@@ -88,7 +89,7 @@ impl Store {
             }
         }
         disk.sync_dir(layout.root())?;
-        Ok(Self { disk, layout, mode: Mode::Writable })
+        Self::at(layout, disk, Mode::Writable)
     }
 
     /// Opens a store, whoever wrote it; nothing is read or changed yet.
@@ -115,7 +116,12 @@ impl Store {
         if mode == Mode::Writable && is_lost {
             disk.create_dir(&layout.events())?;
         }
-        Ok(Self { disk, layout, mode })
+        Self::at(layout, disk, mode)
+    }
+
+    fn at(layout: Layout, disk: Disk, mode: Mode) -> Result<Self, OpenError> {
+        let changed = disk.stat(layout.root())?.mtime_ns;
+        Ok(Self { layout, disk, mode, opened_ns: i64::try_from(changed).unwrap_or_default() })
     }
 
     /// Adds to `.gitattributes` and `.gitignore` the lines that they lack; answers which file got which line.
@@ -165,6 +171,12 @@ impl Store {
     #[must_use]
     pub fn disk(&self) -> &Disk {
         &self.disk
+    }
+
+    /// When its directory was last changed before it was opened, in nanoseconds since 1970: a time for what has none.
+    #[must_use]
+    pub fn opened_ns(&self) -> i64 {
+        self.opened_ns
     }
 
     /// Whether it may be changed.

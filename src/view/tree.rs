@@ -205,12 +205,11 @@ impl Tree {
     }
 
     pub(super) fn directory(&self) -> Node {
-        Node::Directory { mtime_ns: self.mtime_of(self.epoch.index.log.events.get(self.epoch.index.log.events.len().wrapping_sub(1))) }
+        Node::Directory { mtime_ns: self.mtime_of(None) }
     }
 
     pub(super) fn bytes(&self, text: String) -> Node {
-        let last = self.epoch.index.log.events.len().checked_sub(1).and_then(|last| self.epoch.index.log.events.get(last));
-        Node::File(File::of_bytes(text.into_bytes(), self.mtime_of(last)))
+        Node::File(File::of_bytes(text.into_bytes(), self.mtime_of(None)))
     }
 
     /// Whether the index does not know all transactions yet.
@@ -218,11 +217,16 @@ impl Tree {
         !self.epoch.progress.ready && self.epoch.past.is_none()
     }
 
-    /// When an event was written, in nanoseconds since 1970; 0 without one, or where its time is odd.
+    /// When an event was written, in nanoseconds since 1970; without one, when the last of all was. Where there is none either, or its
+    /// time is odd, it is the store's own time: some programs take no time of 1970.
     pub(super) fn mtime_of(&self, event: Option<u32>) -> i64 {
-        let Some(event) = event else { return 0 };
-        let created_at = self.epoch.index.transactions.created_at(self.epoch.index.events.transaction(event));
-        parse_rfc3339(&created_at).and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or(0)
+        let log = &self.epoch.index.log.events;
+        let last = || log.get(log.len().checked_sub(1)?);
+        let written = event.or_else(last).and_then(|event| {
+            let created_at = self.epoch.index.transactions.created_at(self.epoch.index.events.transaction(event));
+            parse_rfc3339(&created_at).and_then(|nanos| i64::try_from(nanos).ok())
+        });
+        written.unwrap_or_else(|| self.epoch.store.opened_ns())
     }
 
     pub(super) fn lines(&self, items: Sequence, incarnation: u64, numbers: Numbers, xattrs: Vec<(String, Vec<u8>)>) -> File {

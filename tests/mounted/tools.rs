@@ -96,6 +96,20 @@ fn writers_commit_once_at_their_exit() {
     mount.unmount();
 }
 
+/// Story: what has no event had the time of 1970, which a zip cannot hold.
+#[test]
+fn a_mount_without_an_event_is_zipped() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    bash(mount.path(), "python3 -c 'import shutil; shutil.make_archive(\"../empty\", \"zip\", \".\")'").ok();
+    assert_eq!(bash(mount.path(), "find . ! -newermt 2020-01-01").ok().out, "");
+    mount.append("{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n").unwrap();
+    bash(mount.path(), "echo '{\"snapshot\":{\"name\":\"sum\",\"seq_nr\":1},\"state\":1}' > staging/s.json").ok();
+    let times = bash(mount.path(), "stat -c %Y log.jsonl snapshots/sum/after.jsonl feed/after/9.jsonl | sort -u").ok();
+    assert_eq!(times.lines().len(), 1, "{times:?}");
+    mount.unmount();
+}
+
 /// Story: every file was committed, and the copy failed at the end, for the time and the mode of `staging/` itself.
 #[test]
 fn a_directory_of_drafts_is_copied_without_an_error() {
