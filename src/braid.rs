@@ -46,6 +46,7 @@ mod snapshots;
 mod spans;
 mod survey;
 mod travel;
+mod whole;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

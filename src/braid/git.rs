@@ -4,6 +4,7 @@ mod blobs;
 mod command;
 mod elsewhere;
 mod exchange;
+mod filter;
 mod history;
 mod origins;
 mod raw;

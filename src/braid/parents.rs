@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::braid::git::{Commit, GitError, Program};
+use crate::braid::whole::{Whole, read_whole};
 use crate::model::TransactionId;
 
 /// What git was asked about missing parents.
@@ -13,15 +14,17 @@ pub(super) enum ParentsInGit {
     Unasked,
     /// There is no git to ask.
     NoRepository,
-    /// It was asked about these: the newest commit that has the file, or none.
+    /// It was asked about these: the newest commit that has the file whole, or none.
     Asked(BTreeMap<TransactionId, Option<Commit>>),
 }
 
 impl ParentsInGit {
     /// Asks git about some.
     pub(super) fn ask(git: &Program, missing: BTreeSet<TransactionId>) -> Result<Self, GitError> {
-        let mut held = git.last_said_by(&missing.iter().map(|&parent| file(parent)).collect())?;
-        Ok(Self::Asked(missing.into_iter().map(|parent| (parent, held.remove(&file(parent)).map(|last| last.commit))).collect()))
+        let said = git.last_said_by(&missing.iter().map(|&parent| file(parent)).collect())?;
+        let mut held = BTreeMap::new();
+        read_whole(git, said, |Whole { name, commit, .. }| drop(held.insert(name, commit)))?;
+        Ok(Self::Asked(missing.into_iter().map(|parent| (parent, held.remove(&file(parent)))).collect()))
     }
 
     /// What brings these parents back; `braidfs restore` says itself what git does not have.

@@ -1,12 +1,13 @@
 //! Brings back from git what was in `events/` and is gone.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::braid::git::{Commit, GitError, Oid, Program, Said, State};
+use crate::braid::git::{Commit, GitError, Program, State};
 use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::keeper::eventless::file_of_transaction;
-use crate::braid::keeper::load;
+use crate::braid::keeper::load::Good;
 use crate::braid::keeper::vanished::{is_gone, vanished_events};
+use crate::braid::whole::{Whole, read_whole};
 use crate::braid::{Braid, Failure};
 use crate::epoch::{Epoch, Quarantined};
 use crate::model::EventId;
@@ -31,6 +32,8 @@ pub struct Restoration {
     pub restored: Vec<Restored>,
     /// Names that no commit has that git still knows.
     pub unknown: Vec<String>,
+    /// Names of which git has only bytes that do not count.
+    pub unsound: Vec<String>,
     /// Names that `git stash pop` brings back, and that were not asked for by name: git pops no stash whose files are here.
     pub stashed: BTreeSet<String>,
     /// What is here and counts as gone, since it is refused.
@@ -40,7 +43,7 @@ pub struct Restoration {
 }
 
 impl Braid {
-    /// Brings files back into `events/` from the newest commit, of any branch, that holds them, or else from what no branch has any more.
+    /// Brings files back into `events/` from the newest commit, of any branch, that holds them whole, or else from what no branch has any more.
     ///
     /// Without names: everything that this replica has seen and has no more, what git's last commit has and `events/` has
     /// not, and parents that are missing, but for what the newest stash took. Parents that are missing of what comes back come back
@@ -75,34 +78,36 @@ fn find(git: &Program, epoch: &Epoch, missing: BTreeSet<String>, stashed: &BTree
     let (mut restoration, mut files, mut asked) = (Restoration::default(), Vec::new(), missing.clone());
     let mut next = missing;
     while !next.is_empty() {
-        let (mut round, mut blobs) = (Vec::new(), Vec::new());
+        let mut round = BTreeMap::new();
         for name in next {
             if stashed.contains(&name) {
                 restoration.stashed.insert(name);
-            } else if let Some(Said { commit, blob }) = known.remove(&name) {
-                round.push(Restored { name, commit });
-                blobs.push(blob);
+            } else if let Some(said) = known.remove(&name) {
+                round.insert(name, said);
             } else {
                 restoration.unknown.push(name);
             }
         }
-        let contents = contents(git, &round, &blobs)?;
-        next = contents.iter().flat_map(|(_, bytes)| missing_parents(epoch, bytes)).filter(|name| asked.insert(name.clone())).collect();
+        next = BTreeSet::new();
+        let unsound = read_whole(git, round, |Whole { name, commit, bytes, good }| {
+            next.extend(missing_parents(epoch, &good).filter(|name| asked.insert(name.clone())));
+            restoration.restored.push(Restored { name: name.clone(), commit });
+            files.push((name, bytes));
+        })?;
+        restoration.unsound.extend(unsound);
         // A chain is as long as it likes, and the history is walked through once for all of it.
         if !next.is_empty() && !std::mem::replace(&mut has_asked_for_all, true) {
             known = git.last_said(|name| name.ends_with(".jsonl") && is_gone(epoch, name))?;
         }
-        restoration.restored.extend(round);
-        files.extend(contents);
     }
+    restoration.restored.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((restoration, files))
 }
 
 /// The files of the parents that a transaction's file names and that are not here.
-fn missing_parents(epoch: &Epoch, bytes: &[u8]) -> Vec<String> {
-    let parents = load::read(bytes).map(|good| good.header.parents).unwrap_or_default();
-    let missing = parents.into_iter().filter(|&parent| epoch.index.transactions.find_valid(parent).is_none());
-    missing.map(|parent| format!("{parent}.jsonl")).filter(|name| is_gone(epoch, name)).collect()
+fn missing_parents<'a>(epoch: &'a Epoch, good: &'a Good) -> impl Iterator<Item = String> + 'a {
+    let missing = good.header.parents.iter().filter(|&&parent| epoch.index.transactions.find_valid(parent).is_none());
+    missing.map(|parent| format!("{parent}.jsonl")).filter(|name| is_gone(epoch, name))
 }
 
 pub(super) fn failure_of_lock(error: &LockError) -> Failure {
@@ -153,30 +158,14 @@ fn gone(git: &Program, epoch: &Epoch) -> Result<(BTreeSet<String>, usize), GitEr
 pub(super) fn holding(git: &Program, epoch: &Epoch, vanished: &mut HashSet<EventId>) -> Result<Vec<String>, GitError> {
     let refused: HashSet<&str> = epoch.quarantined.iter().map(|refused| refused.file.as_str()).collect();
     let known = git.last_said(|name| name.ends_with(".jsonl") && (refused.contains(name) || is_gone(epoch, name)))?;
-    let (names, oids): (Vec<String>, Vec<Oid>) = known.into_iter().map(|(name, last)| (name, last.blob)).unzip();
     let (mut holding, mut held) = (Vec::new(), HashSet::new());
-    git.read_blobs(&oids, |n, blob| {
-        let events = blob.and_then(|bytes| load::read(&bytes).ok()).map(|good| good.events).unwrap_or_default();
-        let of_file: Vec<EventId> = events.iter().map(|event| event.event_id).filter(|id| vanished.contains(id)).collect();
+    read_whole(git, known, |Whole { name, good, .. }| {
+        let of_file: Vec<EventId> = good.events.iter().map(|event| event.event_id).filter(|id| vanished.contains(id)).collect();
         if !of_file.is_empty() {
-            holding.extend(names.get(n).cloned());
+            holding.push(name);
         }
         held.extend(of_file);
-        Ok::<(), GitError>(())
     })?;
     vanished.retain(|id| !held.contains(id));
     Ok(holding)
-}
-
-fn contents(git: &Program, restored: &[Restored], blobs: &[Oid]) -> Result<Files, GitError> {
-    let mut files = Vec::with_capacity(restored.len());
-    git.read_blobs(blobs, |n, bytes| {
-        if let Some(Restored { name, commit }) = restored.get(n) {
-            let message = || format!("{}:./events/{name} is not here", commit.oid);
-            let lacking = || GitError::Failed { command: "cat-file".to_owned(), message: message(), code: None };
-            files.push((name.clone(), bytes.ok_or_else(lacking)?));
-        }
-        Ok::<(), GitError>(())
-    })?;
-    Ok(files)
 }

@@ -17,7 +17,7 @@ const NAMED_MAX: usize = 10;
 
 /// Bring back from git what was in events/ and is gone
 ///
-/// Each file comes from the newest commit, of any branch, that holds it, or else from a commit that no branch has any more: one
+/// Each file comes from the newest commit, of any branch, that holds it whole, or else from a commit that no branch has any more: one
 /// that git reset or an aborted rebase took, or that was fetched last. Without names: everything that this replica has seen
 /// and has no more, what the last commit has and events/ has not, and parents that transactions name and that are missing, but
 /// for what the newest stash has: git pops no stash whose files are here. It ends with 1 where something could not be brought back, and says why.
@@ -59,6 +59,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         session.out.json(&json!({
             "restored": restored.collect::<Vec<_>>(),
             "unknown": restoration.unknown,
+            "unsound": restoration.unsound,
             "stashed": restoration.stashed,
             "refused": refused.collect::<Vec<_>>(),
             "unnamed": restoration.unnamed,
@@ -75,10 +76,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 
 /// What could not be brought back, and why.
 fn left(restoration: &Restoration) -> Option<Failure> {
-    let Restoration { unknown, stashed, refused, unnamed, .. } = restoration;
+    let Restoration { unknown, unsound, stashed, refused, unnamed, .. } = restoration;
     let mut reasons = Vec::new();
     if !unknown.is_empty() {
         reasons.push(format!("git knows no commit that has {}: {}", counted(unknown.len(), "file"), some_of(unknown)));
+    }
+    if !unsound.is_empty() {
+        reasons.push(format!("git knows no commit that has {} whole: {}", counted(unsound.len(), "file"), some_of(unsound)));
     }
     if *unnamed > 0 {
         let are_gone = counted_as(*unnamed, "event that this replica has seen is", "events that this replica has seen are");

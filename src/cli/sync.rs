@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let commits = commit(&git, &braid)?;
     say(session, &format!("committed {}", counted(commits.new.len(), "transaction file")))?;
     if !commits.mended.is_empty() {
-        say(session, &format!("committed {} whose line ends were mended", counted(commits.mended.len(), "transaction file")))?;
+        say(session, &format!("committed {}", counted(commits.mended.len(), "mended transaction file")))?;
     }
     let reasons = if commits.left_out.is_empty() { Vec::new() } else { reasons(&*braid.survey()?, &commits.left_out) };
     tell_left_out(session, &directory, commits.left_out.len(), &reasons)?;
@@ -94,7 +94,7 @@ fn of_git(step: &str, error: &GitError) -> Failure {
     failure
 }
 
-/// Commits the transaction files that git does not have and the views do, and those whose line ends were mended.
+/// Commits the transaction files that git does not have and the views do, and those that are whole again.
 fn commit(git: &Program, braid: &Braid) -> Result<Committable> {
     let failed = |error: GitError| of_git("commit", &error);
     git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store").map_err(failed)?;
@@ -103,7 +103,7 @@ fn commit(git: &Program, braid: &Braid) -> Result<Committable> {
         git.commit_files(batch, &format!("events: {}", counted(batch.len(), "transaction"))).map_err(failed)?;
     }
     for batch in committable.mended.chunks(BATCH) {
-        git.commit_files(batch, &format!("events: line ends of {}", counted(batch.len(), "transaction"))).map_err(failed)?;
+        git.commit_files(batch, &format!("events: {}", counted(batch.len(), "mended transaction"))).map_err(failed)?;
     }
     Ok(committable)
 }

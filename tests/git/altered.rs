@@ -186,7 +186,7 @@ fn line_ends_that_git_has_changed_are_mended_once() {
         as_it_stands(dir, "braidfs doctor --fix");
         assert_eq!(told(dir, &["uncommitted"]), ["braidfs sync --offline"]);
         let said = braidfs(dir, if pushes { &["sync"] } else { &["sync", "--offline"] }).ok().out;
-        assert!(said.starts_with("committed 0 transaction files\ncommitted 1 transaction file whose line ends were mended\n"), "{said}");
+        assert!(said.starts_with("committed 0 transaction files\ncommitted 1 mended transaction file\n"), "{said}");
         told(dir, &[]);
     }
     for dir in [&bo, &ada] {

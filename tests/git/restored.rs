@@ -224,3 +224,41 @@ fn what_cannot_come_back_is_told_with_the_reason() {
         assert_eq!(ran.err.contains("git fetch"), told != [&is_here], "{}", ran.err);
     }
 }
+
+/// The hash proves which commit has a file as it was written; the newest one is not always that.
+#[test]
+fn what_comes_back_is_what_counts_and_not_what_was_committed_last() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let [first, second] = [1, 2].map(|n| copy.commit("a", n));
+    let dir = copy.dir.clone();
+    let path = |name: &str| dir.join("events").join(name);
+    let whole = fs::read_to_string(path(&first)).unwrap();
+    let good = git(&dir, ["log", "-1", "--format=%H", "--", &format!("events/{first}")]).out;
+    for (n, edit) in ["\"n\":7", "\"n\":8"].iter().enumerate() {
+        fs::write(path(&first), whole.replace("\"n\":1", edit)).unwrap();
+        copy.save(&format!("edit {n}"));
+    }
+    git(&dir, ["rm", "-q", &format!("events/{first}")]);
+    copy.save("removed");
+    copy.follows();
+    let hint = copy.finding(FindingKind::Dangling);
+    assert!(hint.contains(&format!("git has it in commit {}", &good[..12])), "{hint}");
+    drop(copy);
+    // What git has whole is not forgotten either.
+    let forget = ["--store", dir.to_str().unwrap(), "restore", "--forget", "--all"];
+    let refused = run_with(braidfs_command().args(forget), b"").code(1);
+    assert!(refused.err.contains(&format!("git still has 1 file: {first}")), "{}", refused.err);
+    let ran = restore(home.path(), &[]).0.ok();
+    assert!(ran.lines()[0].starts_with(&format!("restored {first} from commit {} (", &good[..12])), "{}", ran.out);
+    assert_eq!(fs::read_to_string(path(&first)).unwrap(), whole);
+    // Of what no commit has whole nothing is put where it would be refused.
+    fs::write(path("torn.jsonl"), "{").unwrap();
+    git(&dir, ["add", "-A"]);
+    git(&dir, ["commit", "-q", "-m", "torn"]);
+    fs::remove_file(path("torn.jsonl")).unwrap();
+    fs::remove_file(path(&second)).unwrap();
+    let ran = restore(home.path(), &[]).0.code(1);
+    assert!(ran.err.contains("git knows no commit that has 1 file whole: torn.jsonl") && ran.out.contains("1 file is back"), "{ran:?}");
+    assert!(!path("torn.jsonl").exists() && path(&second).exists());
+}

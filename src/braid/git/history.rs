@@ -80,6 +80,33 @@ impl Program {
         Ok(added.into_iter().collect())
     }
 
+    /// All that git ever had of these files of `events/`, each said once, by the newest commit that said it, and the newest first; what no branch
+    /// has any more comes last.
+    ///
+    /// Two walks through the history.
+    ///
+    /// # Errors
+    /// As [`Program::rewritten`].
+    pub fn ever_said(&self, names: &BTreeSet<String>, patience: Duration) -> Result<BTreeMap<String, Vec<Said>>, GitError> {
+        let mut ever: BTreeMap<String, Vec<Said>> = BTreeMap::new();
+        for revisions in [&["--all"][..], &NO_BRANCH_HAS] {
+            let mut log = self.command();
+            log.args(["log", COMMIT]).args(revisions).args(RAW).args(["-m", "--"]).args(paths(names));
+            let wanted = names.clone();
+            let said = self.walk(log, "", patience, move |commit, change| {
+                let said = Said { commit: commit?.clone(), blob: change.after? };
+                wanted.contains(&change.name).then_some((change.name, said))
+            })?;
+            for (name, said) in said {
+                let known = ever.entry(name).or_default();
+                if known.iter().all(|known| known.blob != said.blob) {
+                    known.push(said);
+                }
+            }
+        }
+        Ok(ever)
+    }
+
     /// Runs a log to its end, with these revisions at its standard input, and gives what `keep` makes of its changes, the newest first.
     fn walk<T: Send + 'static>(
         &self,

@@ -18,6 +18,7 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(60);
 /// What git first got of a file.
 pub(super) struct First {
     commit: Oid,
+    blob: Oid,
     /// Whether that is a transaction as it was written.
     is_whole: bool,
     /// Whether the file has these bytes now.
@@ -30,6 +31,14 @@ pub(super) struct InGit<'a> {
     pub(super) committed: &'a BTreeMap<String, Oid>,
     /// With what git first got them; none where it did not tell.
     pub(super) first: Option<&'a BTreeMap<String, First>>,
+    /// Whether git takes a file to be as the last commit has it.
+    pub(super) is_unchanged: &'a dyn Fn(&str) -> bool,
+}
+
+impl InGit<'_> {
+    fn takes_for_unchanged(&self, name: &str, blob: &Oid) -> bool {
+        self.committed.get(name) == Some(blob) && (self.is_unchanged)(name)
+    }
 }
 
 /// With what git first got these files, as far as it has them; none where it does not tell.
@@ -38,14 +47,29 @@ pub(super) fn ask_first(store: &Store, git: &Program, names: BTreeSet<String>) -
         let said: Vec<(String, Said)> = git.first_said(names, FIRST_PATIENCE)?.into_iter().collect();
         let blobs: Vec<Oid> = said.iter().map(|(_, said)| said.blob.clone()).collect();
         let mut first = BTreeMap::new();
+        let mut odd = Vec::new();
+        let of = |name: &str, said: &Said, bytes: &[u8]| {
+            let is_whole = load::read(bytes).is_ok_and(|good| good.header.transaction_id.is_file_name(name));
+            let is_now = store.load(name).is_ok_and(|(now, _)| now == bytes);
+            First { commit: said.commit.oid.clone(), blob: said.blob.clone(), is_whole, is_now }
+        };
         git.read_blobs(&blobs, |n, bytes| {
             if let (Some((name, said)), Some(bytes)) = (said.get(n), bytes) {
-                let is_whole = load::read(&bytes).is_ok_and(|good| good.header.transaction_id.is_file_name(name));
-                let is_now = store.load(name).is_ok_and(|(now, _)| now == bytes);
-                first.insert(name.clone(), First { commit: said.commit.oid.clone(), is_whole, is_now });
+                let as_it_is = of(name, said, &bytes);
+                if !as_it_is.is_whole {
+                    odd.push((name.clone(), said.clone()));
+                }
+                first.insert(name.clone(), as_it_is);
             }
             Ok::<(), GitError>(())
         })?;
+        let asked: Vec<(String, Oid)> = odd.iter().map(|(name, said)| (name.clone(), said.blob.clone())).collect();
+        for ((name, said), bytes) in odd.into_iter().zip(git.through_filter(&asked)) {
+            if let Some(bytes) = bytes {
+                let through = of(&name, &said, &bytes);
+                first.insert(name, through);
+            }
+        }
         Ok::<_, GitError>(first)
     };
     ask().inspect_err(|error| tracing::debug!(%error, "git does not tell what files said first")).ok()
@@ -92,6 +116,10 @@ fn cure(git: Option<&InGit<'_>>, finding: &Finding, name: &str) -> Option<String
     };
     match first {
         Some(First { is_now: true, .. }) => None,
+        // Where attributes made of it what it is, git sees nothing to do.
+        Some(First { commit, blob, .. }) if git.is_some_and(|git| git.takes_for_unchanged(name, blob)) => {
+            Some(format!("rm {path} && git checkout {} -- {path}", commit.short()))
+        }
         Some(First { commit, .. }) => Some(format!("git checkout {} -- {path}", commit.short())),
         None if finding.kind == FindingKind::Quarantined => {
             let aside = || format!("mv {path} .   # git never had it whole; or, from a clone or a backup: cp BACKUP/{path} {path}");

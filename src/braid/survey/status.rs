@@ -28,7 +28,7 @@ pub(in crate::braid) fn restored_line_ends(store: &Store, git: &Program, names: 
 struct Compared {
     /// Those that have its bytes: git goes by the size that it remembers.
     same: BTreeSet<String>,
-    /// Those that have the line ends again that their writers wrote.
+    /// Those that have the line ends again that their writers wrote, and those that are whole and that git never had as a transaction.
     restored: BTreeSet<String>,
 }
 
@@ -42,7 +42,7 @@ impl Compared {
             {
                 if now == bytes {
                     compared.same.insert(name.to_owned());
-                } else if has_line_ends_again(name, &now, &bytes) {
+                } else if is_whole_again(name, &now, &bytes) {
                     compared.restored.insert(name.to_owned());
                 }
             }
@@ -52,10 +52,12 @@ impl Compared {
     }
 }
 
-fn has_line_ends_again(name: &str, now: &[u8], committed: &[u8]) -> bool {
-    let (Ok(now), Ok(committed)) = (load::read(now), load::read(committed)) else { return false };
+/// Whether the hash proves that this is what was written, and what was committed is the same with other line ends, or no transaction at
+/// all: torn, or in the form that a filter gave it which is set no more.
+fn is_whole_again(name: &str, now: &[u8], committed: &[u8]) -> bool {
+    let Ok(now) = load::read(now) else { return false };
     let is_whole = now.header.transaction_id.is_file_name(name) && now.healing.is_none();
-    is_whole && committed.healing.is_some() && good_digest(&committed) == good_digest(&now)
+    is_whole && load::read(committed).map_or(true, |committed| committed.healing.is_some() && good_digest(&committed) == good_digest(&now))
 }
 
 fn is_healed(store: &Store, name: &str) -> bool {
@@ -90,7 +92,9 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
     let names = wrong.iter().filter_map(|finding| finding.file.as_deref()).chain(changed.iter().copied());
     let first = ask_first(store, git, names.map(str::to_owned).collect());
     let has_first = |name: &str| first.as_ref().and_then(|first| first.get(name)).is_some_and(|first| first.is_now);
-    surveyed.cures = cures(store, Some(&InGit { committed: &committed, first: first.as_ref() }), &wrong);
+    let is_unchanged = |name: &str| changes.iter().all(|change| change.name != name);
+    let in_git = InGit { committed: &committed, first: first.as_ref(), is_unchanged: &is_unchanged };
+    surveyed.cures = cures(store, Some(&in_git), &wrong);
     // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
     let (back, changed): (Vec<&str>, Vec<&str>) = changed.into_iter().partition(|name| has_first(name));
     if !back.is_empty() {

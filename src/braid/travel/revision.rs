@@ -55,14 +55,24 @@ pub(super) fn read(git: &Program, commit: &Oid, tree: Option<&Oid>, present: &Ep
     let mut waiting = files;
     while !waiting.is_empty() {
         let mut claimed = Vec::new();
-        for blob in load_blobs(git, std::mem::take(&mut waiting), name)? {
+        let (mut refused, files) = (Vec::new(), std::mem::take(&mut waiting));
+        let mut count = |blob: Arc<Blob>, good: Good| {
+            let id = good.header.transaction_id;
+            claimed.extend(present.index.transactions.find(id));
+            counted.entry(id).or_default().push(Counted { blob, good });
+        };
+        for (n, blob) in load_blobs(git, &files, name)?.into_iter().enumerate() {
             match load::read(&blob.bytes) {
-                Ok(good) => {
-                    let id = good.header.transaction_id;
-                    claimed.extend(present.index.transactions.find(id));
-                    counted.entry(id).or_default().push(Counted { blob, good });
-                }
-                Err(refusal) => revision.refused.push((blob, refusal.to_string())),
+                Ok(good) => count(blob, good),
+                Err(refusal) => refused.push((n, blob, refusal.to_string())),
+            }
+        }
+        let asked =
+            refused.iter().filter_map(|(n, ..)| files.get(*n)).map(|file| (file.name.clone(), file.oid.clone())).collect::<Vec<_>>();
+        for ((_, blob, reason), bytes) in refused.into_iter().zip(git.through_filter(&asked)) {
+            match bytes.and_then(|bytes| Some((load::read(&bytes).ok()?, bytes))) {
+                Some((good, bytes)) => count(Arc::new(Blob { name: blob.name.clone(), bytes: bytes.into() }), good),
+                None => revision.refused.push((blob, reason)),
             }
         }
         // Whoever else has such an id is compared byte by byte.
@@ -98,9 +108,9 @@ fn transaction_of(index: &Index, name: &str) -> Option<u32> {
     index.transactions.find_valid(id).filter(|&number| index.transactions.file_name(number) == name)
 }
 
-fn load_blobs(git: &Program, files: Vec<TreeFile>, revision: &str) -> Result<Vec<Arc<Blob>>, TravelError> {
+fn load_blobs(git: &Program, files: &[TreeFile], revision: &str) -> Result<Vec<Arc<Blob>>, TravelError> {
     let oids: Vec<Oid> = files.iter().map(|file| file.oid.clone()).collect();
-    let mut names = files.into_iter().map(|file| file.name);
+    let mut names = files.iter().map(|file| file.name.clone());
     let mut blobs = Vec::with_capacity(oids.len());
     let mut total = 0u64;
     git.read_blobs(&oids, |_, blob| {
@@ -149,8 +159,12 @@ impl Elsewhere for FromGit {
         }
         let mut object = std::ffi::OsString::from(format!("{}:", self.tree.as_ref()?));
         object.push(os_name(name));
-        let words = [std::ffi::OsString::from("cat-file"), "blob".into(), object];
-        self.git.run(&words).ok().map(Into::into)
+        let words = ["rev-parse".into(), "--verify".into(), "--quiet".into(), "--end-of-options".into(), object];
+        let oid = Oid::parse(&self.git.text(&words).ok()?)?;
+        let bytes = self.git.run(&["cat-file", "blob", oid.as_str()]).ok()?;
+        let through_filter = || self.git.through_filter(&[(name.to_owned(), oid)]).pop().flatten();
+        let bytes = if load::read(&bytes).is_ok() { bytes } else { through_filter().unwrap_or(bytes) };
+        Some(bytes.into())
     }
 }
 
