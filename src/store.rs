@@ -26,7 +26,7 @@ pub use identity::{Followed, Identity, MintReason};
 pub use ingestion::{IngestionLog, LogError, LogProblem, Refreshed, position_of_seq_nr, seq_nr_of_position};
 pub use layout::Layout;
 pub use lock::{CommitLock, LockError};
-pub use open::{ATTRIBUTES, Mode, OpenError, Store, is_fresh_clone};
+pub use open::{AS_THEY_ARE, ATTRIBUTES, LackingLines, Mode, OpenError, Store, is_fresh_clone};
 pub use probe::Probe;
 pub use publish::{Group, Published, WriteError};
 pub use receipts::{RECEIPT_AGE_MAX, RECEIPTS_MAX, Receipts};

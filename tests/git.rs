@@ -7,6 +7,8 @@ mod support;
 
 #[path = "git/altered.rs"]
 mod altered;
+#[path = "git/attributes.rs"]
+mod attributes;
 #[path = "git/claims.rs"]
 mod claims;
 #[path = "git/cures.rs"]

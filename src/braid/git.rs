@@ -29,7 +29,7 @@ use crate::format::text::quoted_path;
 pub use elsewhere::Elsewhere;
 pub use exchange::Exchange;
 pub use history::Said;
-pub use setup::{Lacks, Overruled, SETTINGS, Setting};
+pub use setup::{Advice, Lacks, SETTINGS, Setting};
 pub use sparse::LeftOut;
 pub use stamp::GitStamp;
 pub use stash::POP_STASH;

@@ -37,7 +37,7 @@ impl Braid {
             count => done.push(format!("removed {} that a killed program left in tmp/", counted(count, "file"))),
         }
         if let Some(lacks) = store.git()?.and_then(|_| Program::new(store.dir()).lacks().ok()) {
-            let amended = store.amend_git_files(lacks.attributes, lacks.ignores)?;
+            let amended = store.amend_git_files(lacks.lines)?;
             done.extend(amended.into_iter().map(|(file, line)| format!("added \"{line}\" to {file}")));
         }
         done.extend(self.mend_log(lock)?);

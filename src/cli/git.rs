@@ -45,9 +45,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         explain(session, &sentence)?;
     }
     if !setup.dry_run {
-        let amended = store
-            .amend_git_files(lacks.attributes, lacks.ignores)
-            .map_err(|error| Failure::new(Kind::Failed, error.to_string()).hint(error.hint()))?;
+        let amended =
+            store.amend_git_files(lacks.lines).map_err(|error| Failure::new(Kind::Failed, error.to_string()).hint(error.hint()))?;
         for (file, line) in amended {
             explain(session, &format!("  added \"{line}\" to {file}"))?;
             done.push(json!({"file": file, "line": line}));
@@ -66,14 +65,14 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             done.push(json!({"setting": setting.name, "value": setting.value}));
         }
     }
-    let is_left = lacks.overruled.is_some() || lacks.sentences().next().is_some();
-    // What stands in that file was somebody's decision.
-    if let Some(overruled) = &lacks.overruled {
-        explain(session, &format!("{}\n  left as it is; to mend it: {}", overruled.message, overruled.hint))?;
+    let is_left = !lacks.advice.is_empty() || lacks.sentences().next().is_some();
+    // That was somebody's decision, or a commit is to be made of it.
+    for advice in &lacks.advice {
+        explain(session, &format!("{}\n  left as it is; to mend it: {}", advice.message, advice.hint))?;
     }
     if session.out.is_json() {
-        let left = lacks.overruled.map(|overruled| json!({"message": overruled.message, "hint": overruled.hint}));
-        return session.out.json(&json!({"done": done, "left": Vec::from_iter(left)}));
+        let left: Vec<_> = lacks.advice.iter().map(|advice| json!({"message": advice.message, "hint": advice.hint})).collect();
+        return session.out.json(&json!({"done": done, "left": left}));
     }
     session.out.line(match (setup.dry_run, done.len()) {
         (true, _) => "nothing was changed".to_owned(),

@@ -12,6 +12,20 @@ const IGNORED: &str = "/tmp/\n/checkpoints/\n/locks/\n/index/\n/.eventcore/\n/.l
 /// Payloads are bytes: no line ends are converted, no sides are spliced.
 pub const ATTRIBUTES: &str = "events/*.jsonl -text merge=binary\n";
 
+/// The same where somebody has git rewrite them in another way.
+pub const AS_THEY_ARE: &str = "events/*.jsonl -ident -working-tree-encoding\n";
+
+/// Which lines `.gitattributes` and `.gitignore` lack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LackingLines {
+    /// [`ATTRIBUTES`].
+    pub attributes: bool,
+    /// [`AS_THEY_ARE`].
+    pub as_they_are: bool,
+    /// What keeps this working copy's own files out of git.
+    pub ignores: bool,
+}
+
 /// Whether a store may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -131,9 +145,12 @@ impl Store {
     ///
     /// # Errors
     /// What the disk answered.
-    pub fn amend_git_files(&self, attributes: bool, ignores: bool) -> disk::Result<Vec<(&'static str, &'static str)>> {
+    pub fn amend_git_files(&self, lacking: LackingLines) -> disk::Result<Vec<(&'static str, &'static str)>> {
         let mut added = Vec::new();
-        for (lacks, name, wanted) in [(attributes, ".gitattributes", ATTRIBUTES), (ignores, ".gitignore", IGNORED)] {
+        let LackingLines { attributes, as_they_are, ignores } = lacking;
+        for (lacks, name, wanted) in
+            [(attributes, ".gitattributes", ATTRIBUTES), (as_they_are, ".gitattributes", AS_THEY_ARE), (ignores, ".gitignore", IGNORED)]
+        {
             if !lacks {
                 continue;
             }

@@ -471,7 +471,7 @@ fn git_setup() {
     cured("git-setup", |copy, _| {
         fs::write(copy.dir.join(".gitattributes"), "*.txt text\n").unwrap();
         fs::write(copy.dir.join(".gitignore"), "/index/\n").unwrap();
-        copy.save("what git knows less of");
+        git(&copy.dir, ["commit", "-q", "-a", "-m", "what git knows less of"]);
     });
 }
 

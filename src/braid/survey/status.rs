@@ -109,11 +109,11 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
     let missing = transactions.missing().keys().map(|&parent| transactions.id(parent));
     surveyed.parents = ParentsInGit::ask(git, missing.collect())?;
     let lacks = git.lacks()?;
-    let lacking = lacks.sentences().map(|lack| (lack, "braidfs git setup".to_owned()));
-    let overruled = lacks.overruled.iter().map(|overruled| (overruled.message.clone(), overruled.hint.clone()));
-    surveyed.findings.extend(lacking.chain(overruled).map(|(message, hint)| Finding {
+    let lacking = lacks.sentences().map(|lack| (Severity::Warning, lack, "braidfs git setup".to_owned()));
+    let advice = lacks.advice.iter().map(|advice| (advice.severity, advice.message.clone(), advice.hint.clone()));
+    surveyed.findings.extend(lacking.chain(advice).map(|(severity, message, hint)| Finding {
         kind: FindingKind::GitSetup,
-        severity: Severity::Warning,
+        severity,
         file: None,
         transaction_id: None,
         message,
