@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::braid::git::{Program, State};
 use crate::braid::keeper::intake::Look;
-use crate::braid::survey::restored_line_ends;
+use crate::braid::survey::{ignored, restored_line_ends};
 use crate::braid::{Braid, Failure};
-use crate::model::FindingKind;
+use crate::model::{Finding, FindingKind};
 
 /// Files that git does not have as they are.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Committable {
     pub left_out: Vec<String>,
     /// Those of which git has the line ends changed, and which have them again as their writers wrote them.
     pub mended: Vec<String>,
+    /// Those that git ignores, which are among those that are left out.
+    pub ignored: Option<Finding>,
 }
 
 impl Braid {
@@ -34,10 +36,14 @@ impl Braid {
         let altered = self.altered(new.union(&changed).cloned().collect())?;
         let shown = self.epoch();
         let is_whole = |name: &String| shown.shows_file(name) && !altered.contains(name);
-        let (new, left_out): (Vec<String>, Vec<String>) = new.into_iter().partition(is_whole);
+        let (new, mut left_out): (Vec<String>, Vec<String>) = new.into_iter().partition(is_whole);
+        let ignored = ignored(git, &shown)?.map(|(names, finding)| {
+            left_out.extend(names);
+            finding
+        });
         let changed: Vec<&str> = changed.iter().filter(|name| is_whole(name)).map(String::as_str).collect();
         let mended = restored_line_ends(&self.inner.store, git, &changed)?;
-        Ok(Committable { new, left_out, mended: mended.into_iter().collect() })
+        Ok(Committable { new, left_out, mended: mended.into_iter().collect(), ignored })
     }
 
     /// Which of these files say something else than they did first, or are not as they were written; each is read again, as one that

@@ -3,7 +3,7 @@
 mod cures;
 mod status;
 
-pub(super) use status::restored_line_ends;
+pub(super) use status::{ignored, restored_line_ends};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::Sender;

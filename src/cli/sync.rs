@@ -57,7 +57,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     if !commits.mended.is_empty() {
         say(session, &format!("committed {}", counted(commits.mended.len(), "mended transaction file")))?;
     }
-    let reasons = if commits.left_out.is_empty() { Vec::new() } else { reasons(&*braid.survey()?, &commits.left_out) };
+    let mut reasons = if commits.left_out.is_empty() { Vec::new() } else { reasons(&*braid.survey()?, &commits.left_out) };
+    reasons.extend(commits.ignored.clone());
     tell_left_out(session, &directory, commits.left_out.len(), &reasons)?;
     let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
     let mut pushed = false;
@@ -234,7 +235,11 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
         session.out.line(format!(
             "{} came from others{}",
             counted(brought, "transaction"),
-            if report.pushed { "; everything is pushed" } else { "" }
+            match (report.pushed, report.commits.left_out.is_empty()) {
+                (true, true) => "; everything is pushed",
+                (true, false) => "; everything that is committed is pushed",
+                (false, _) => "",
+            }
         ))?;
     } else if report.is_offline {
         session.out.line("nothing was pulled or pushed")?;

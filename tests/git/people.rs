@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::stage::{Copy, clone, pull, repository};
+use crate::stage::{Copy, clone, pull, repository, store_in};
 use crate::support::git::git;
 use crate::support::run::{Ran, braidfs_command, run_with};
 
@@ -365,4 +365,57 @@ fn reading_commands_read_the_past_too() {
     assert_eq!(braidfs(&copy.dir, &["--format", "json", "streams", "--at", "HEAD~1"]).ok().json()["events"], 1);
     let refused = braidfs(&copy.dir, &["log", "--at", "no-such-branch"]).code(1);
     assert!(refused.err.contains("names no commit"), "{}", refused.err);
+}
+
+/// A line that was meant for other files keeps transactions out of git, and nothing else tells.
+#[test]
+fn transactions_that_git_ignores_are_told_by_doctor_and_sync_with_what_has_git_take_them() {
+    for (file, line) in
+        [("top/.gitignore", "*.jsonl"), ("top/.git/info/exclude", "*.jsonl"), ("top/st/events/.gitignore", "0*"), ("excludes", "*.jsonl")]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let [top, store, hub] = ["top", "top/st", "hub.git"].map(|name| home.path().join(name));
+        std::fs::create_dir(&top).unwrap();
+        git(home.path(), ["init", "-q", "--bare", hub.to_str().unwrap()]);
+        let ada = store_in(&top, &store);
+        git(&top, ["remote", "add", "origin", hub.to_str().unwrap()]);
+        git(&top, ["config", "core.excludesFile", home.path().join("excludes").to_str().unwrap()]);
+        ada.append("a", 1);
+        assert!(braidfs(&store, &["sync"]).ok().out.ends_with("; everything is pushed\n"));
+        std::fs::write(home.path().join(file), line).unwrap();
+        ada.append("a", 2);
+        ada.append("a", 3);
+        let told = || braidfs(&store, &["--format", "json", "doctor"]).json()["findings"].clone();
+        let found = told();
+        assert_eq!((&found[0]["kind"], &found[0]["severity"]), (&"uncommitted".into(), &"warning".into()), "{file}: {found}");
+        let message = found[0]["message"].as_str().unwrap();
+        assert!(message.starts_with("2 transaction files are ignored by git and never committed: line 1 of "), "{message}");
+        assert!(
+            message.ends_with(&file.trim_start_matches("top").trim_start_matches("/st").trim_start_matches('/').to_owned()),
+            "{message}"
+        );
+        let said = braidfs(&store, &["sync"]).ok().out;
+        for words in ["2 new files in events/ are not committed:\n", message, "; everything that is committed is pushed\n"] {
+            assert!(said.contains(words), "{file}: {said}");
+        }
+        let said = braidfs(&store, &["--format", "json", "sync"]).ok().json();
+        assert_eq!((&said["left_out"], &said["reasons"][0]), (&2.into(), &found[0]), "{said}");
+        crate::support::run::bash(&store, found[0]["hint"].as_str().unwrap()).ok();
+        assert_eq!(braidfs(&store, &["--format", "json", "sync"]).ok().json()["committed"], 2, "{file}");
+    }
+}
+
+/// Somebody may keep a store in a repository that is not to have it.
+#[test]
+fn a_store_that_git_ignores_whole_is_no_fault() {
+    let home = tempfile::tempdir().unwrap();
+    let store = home.path().join("top/private");
+    std::fs::create_dir(home.path().join("top")).unwrap();
+    let ada = store_in(&home.path().join("top"), &store);
+    std::fs::write(home.path().join("top/.gitignore"), "private/\n").unwrap();
+    ada.append("a", 1);
+    let found = braidfs(&store, &["--format", "json", "doctor"]).json()["findings"].clone();
+    assert_eq!((&found[0]["kind"], &found[0]["severity"]), (&"uncommitted".into(), &"info".into()), "{found}");
+    let hint = found[0]["hint"].as_str().unwrap();
+    assert!(hint.starts_with("take line 1 out of ../.gitignore, if git is to have them"), "{hint}");
 }

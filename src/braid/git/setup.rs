@@ -89,7 +89,7 @@ impl Program {
         let mut lacks = Lacks::default();
         lacks.lines.attributes = text != b"unset" || !matches!(merge, b"binary" | b"unset");
         lacks.lines.as_they_are = !is_off(ident) || !is_off(encoding);
-        lacks.lines.ignores = self.ignored()? < OWN.len();
+        lacks.lines.ignores = self.own_ignored()? < OWN.len();
         for (is_lacking, line, names, what) in [
             (&mut lacks.lines.attributes, ATTRIBUTES, OF_ATTRIBUTES.as_slice(), CHANGES),
             (&mut lacks.lines.as_they_are, AS_THEY_ARE, OF_AS_THEY_ARE.as_slice(), REWRITES),
@@ -151,7 +151,7 @@ impl Program {
         }))
     }
 
-    fn ignored(&self) -> Result<usize, GitError> {
+    fn own_ignored(&self) -> Result<usize, GitError> {
         let words: Vec<&str> = ["check-ignore", "--no-index", "--"].into_iter().chain(IGNORED).collect();
         let mut command = self.command();
         // This command knows no literal paths, and these need none.

@@ -89,6 +89,7 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
     if !new.is_empty() {
         surveyed.findings.extend(uncommitted(&new, git.unfinished()?));
     }
+    surveyed.findings.extend(ignored(git, epoch)?.map(|(_, finding)| finding));
     let names = wrong.iter().filter_map(|finding| finding.file.as_deref()).chain(changed.iter().copied());
     let first = ask_first(store, git, names.map(str::to_owned).collect());
     let has_first = |name: &str| first.as_ref().and_then(|first| first.get(name)).is_some_and(|first| first.is_now);
@@ -132,6 +133,24 @@ pub(super) fn unanswered(reason: &str, hint: String) -> Finding {
         message: format!("git could not be asked what is uncommitted, changed or gone: {reason}"),
         hint,
     }
+}
+
+/// The transactions that git ignores, and what is told of them. That of a directory which is ignored whole may be meant.
+pub(in crate::braid) fn ignored(git: &Program, epoch: &Epoch) -> Result<Option<(BTreeSet<String>, Finding)>, GitError> {
+    let Some(mut ignored) = git.ignored()? else { return Ok(None) };
+    ignored.names.retain(|name| epoch.shows_file(name));
+    let Some(first) = ignored.names.first() else { return Ok(None) };
+    let count = ignored.names.len();
+    let files = counted_as(count, "transaction file is ignored by git", "transaction files are ignored by git");
+    let finding = Finding {
+        kind: FindingKind::Uncommitted,
+        severity: if ignored.is_all { Severity::Info } else { Severity::Warning },
+        file: (count == 1).then(|| first.clone()),
+        transaction_id: None,
+        message: format!("{files} and never committed: {}", ignored.by),
+        hint: ignored.cure,
+    };
+    Ok(Some((ignored.names, finding)))
 }
 
 /// While git has something to finish, nothing is committed beside it: that comes first, and may already bring these files along.
