@@ -68,7 +68,7 @@ fn laid_out(nodes: &[Node]) -> String {
     let mut handles = Vec::with_capacity(nodes.len());
     for node in nodes {
         let marks = if node.marks.is_empty() { String::new() } else { format!("\n{}", node.marks.join(", ")) };
-        let shape = ShapeKind::new_box(&format!("{}\n{}{marks}", node.id, harmless(&node.label)));
+        let shape = ShapeKind::new_box(&format!("{}\n{}{marks}", node.id, in_xml(&harmless(&node.label))));
         let size: Point = get_shape_size(Orientation::TopToBottom, &shape, FONT_SIZE, false);
         handles.push(graph.add_node(Element::create(shape, StyleAttr::simple(), Orientation::TopToBottom, size)));
     }
@@ -82,6 +82,11 @@ fn laid_out(nodes: &[Node]) -> String {
         graph.do_it(false, false, false, &mut writer);
     }
     writer.finalize() + "\n"
+}
+
+/// Text without the two characters that XML has no way to write and that no terminal obeys.
+fn in_xml(text: &str) -> String {
+    text.replace('\u{fffe}', "\\u{fffe}").replace('\u{ffff}', "\\u{ffff}")
 }
 
 #[cfg(test)]
@@ -103,5 +108,13 @@ mod tests {
         }
         assert!(picture.contains("&lt;script&gt;&amp;") && !picture.contains("<script>"), "{picture}");
         assert!(super::picture(&[]).unwrap().contains("</svg>"));
+    }
+
+    /// A stream's id may hold them.
+    #[test]
+    fn characters_that_xml_has_not_are_spelled_out() {
+        let node = Node { id: "n".to_owned(), label: "a\u{fffe}b\u{ffff}".to_owned(), ..Node::default() };
+        let picture = picture(&[node]).unwrap();
+        assert!(picture.contains("a\\u{fffe}b\\u{ffff}"), "{picture}");
     }
 }
