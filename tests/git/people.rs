@@ -419,3 +419,23 @@ fn a_store_that_git_ignores_whole_is_no_fault() {
     let hint = found[0]["hint"].as_str().unwrap();
     assert!(hint.starts_with("take line 1 out of ../.gitignore, if git is to have them"), "{hint}");
 }
+
+#[test]
+fn what_a_commit_had_and_refuses_is_told_of_that_moment() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let name = copy.commit("a", 1);
+    let events = copy.dir.join("events");
+    std::fs::write(events.join("garbage.jsonl"), "garbage\n").unwrap();
+    std::fs::copy(events.join(&name), events.join("again.jsonl")).unwrap();
+    copy.save("what does not count");
+    git(&copy.dir, ["rm", "-q", "events/garbage.jsonl", "events/again.jsonl"]);
+    copy.save("removed");
+    let told = |when: &str| {
+        let found = braidfs(&copy.dir, &["--format", "json", "status", "--at", when]).ok().json()["findings"].clone();
+        let files = found.as_array().unwrap().iter().map(|finding| format!("{} {}", finding["kind"], finding["file"]));
+        files.collect::<Vec<_>>()
+    };
+    assert_eq!(told("HEAD~1"), ["\"quarantined\" \"garbage.jsonl\"", "\"duplicate\" \"again.jsonl\""]);
+    assert_eq!(told("HEAD"), [] as [String; 0]);
+}

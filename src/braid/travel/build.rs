@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::braid::keeper::findings::dangling_findings;
 use crate::braid::travel::cure_of_absent;
 use crate::braid::travel::revision::{FromGit, Revision, names};
+use crate::disk::quoted_name;
 use crate::epoch::{Counters, Epoch, PastFacts, Progress, Quarantined, WriterState};
 use crate::index::feed::{Feed, Slot};
 use crate::index::{Index, Touched};
-use crate::model::{EventId, Finding, FindingKind, TransactionId};
+use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
 
 /// The epoch of some transactions of the present; `hint` says what brings parents that are missing.
 pub(super) fn from_present(present: &Epoch, chosen: &[u32], hint: impl Fn(&[TransactionId]) -> String) -> Epoch {
@@ -32,6 +33,8 @@ pub(super) fn from_revision(present: &Epoch, revision: &Revision, elsewhere: Fro
     let mut findings = kept_findings(present, &names(present, &revision.kept));
     findings.extend(revision.foreign.iter().flat_map(|counted| counted.good.findings(&counted.blob.name)));
     let quarantined = quarantined(&index, revision);
+    findings.extend(quarantined.iter().map(refused));
+    findings.extend(revision.duplicates.iter().map(|(file, of)| duplicate(file, *of)));
     let past = epoch(present, index, quarantined, findings, |absent| cure_of_absent(absent, true));
     Epoch { past: Some(PastFacts { incarnation: 0, elsewhere: Some(Arc::new(elsewhere)) }), ..past }
 }
@@ -69,6 +72,30 @@ fn kept_findings(present: &Epoch, names: &HashSet<String>) -> Vec<Finding> {
             && finding.file.as_ref().is_some_and(|file| names.contains(file))
     };
     present.findings.iter().filter(about_the_bytes).cloned().collect()
+}
+
+/// What is told of a file that did not count then.
+fn refused(refused: &Quarantined) -> Finding {
+    Finding {
+        kind: FindingKind::Quarantined,
+        severity: Severity::Error,
+        transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+        message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
+        hint: format!("git log --all --oneline -- events/{}   # what it said in other commits", quoted_name(&refused.file)),
+        file: Some(refused.file.clone()),
+    }
+}
+
+/// What is told of a second file of a transaction.
+fn duplicate(file: &str, of: TransactionId) -> Finding {
+    Finding {
+        kind: FindingKind::Duplicate,
+        severity: Severity::Info,
+        file: Some(file.to_owned()),
+        transaction_id: Some(of),
+        message: format!("file \"{file}\" says the same as the file of transaction \"{of}\""),
+        hint: format!("git log --all --oneline -- events/{}   # whether it is there still", quoted_name(file)),
+    }
 }
 
 fn quarantined(index: &Index, revision: &Revision) -> Vec<Quarantined> {

@@ -24,6 +24,8 @@ pub(super) struct Revision {
     pub(super) foreign: Vec<Counted>,
     /// Files that do not count, with the reason.
     pub(super) refused: Vec<(Arc<Blob>, String)>,
+    /// Names under which a transaction is there once more, with its id.
+    pub(super) duplicates: Vec<(String, TransactionId)>,
 }
 
 /// A file that only git has.
@@ -40,7 +42,7 @@ pub(super) struct Counted {
 
 /// Reads what a commit's tree holds.
 pub(super) fn read(git: &Program, commit: &Oid, tree: Option<&Oid>, present: &Epoch, name: &str) -> Result<Revision, TravelError> {
-    let mut revision = Revision { kept: Vec::new(), foreign: Vec::new(), refused: Vec::new() };
+    let mut revision = Revision { kept: Vec::new(), foreign: Vec::new(), refused: Vec::new(), duplicates: Vec::new() };
     let Some(tree) = tree else { return Ok(revision) };
     let differing = git.differing(commit)?;
     let mut kept: HashMap<u32, TreeFile> = HashMap::new();
@@ -95,6 +97,7 @@ impl Revision {
         let rest: Vec<Counted> = files.collect();
         if rest.iter().all(|other| other.good.says_the_same(&first.good)) {
             self.foreign.push(first);
+            self.duplicates.extend(rest.into_iter().map(|other| (other.blob.name.clone(), id)));
             return;
         }
         let reason = crate::braid::keeper::roster::claim_reason(id);
