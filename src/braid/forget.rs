@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::braid::git::Program;
+use crate::braid::git::{Program, State};
 use crate::braid::keeper::eventless::file_of_transaction;
 use crate::braid::keeper::vanished::{file_of, is_gone, vanished_events};
 use crate::braid::restore::{file_name, holding};
@@ -31,6 +31,8 @@ pub struct Forgotten {
     pub withheld: usize,
     /// Files that git still has; their events were not forgotten.
     pub in_git: Vec<String>,
+    /// Files that git's last commit has: as long as it does it is told that they are gone.
+    pub committed: Vec<String>,
     /// Names under which nothing is gone.
     pub unknown: Vec<String>,
     /// What is here and counts as gone, since it is refused.
@@ -57,7 +59,13 @@ impl Braid {
         let mut eventless: BTreeMap<TransactionId, String> =
             epoch.eventless_gone.iter().map(|&id| (id, file_of_transaction(&epoch.index, id))).collect();
         let mut forgotten = Forgotten::default();
+        let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));
+        // Where git gives no answer it tells of no such file later either.
+        let changes = git.as_ref().map_or_else(|| Ok(Vec::new()), Program::changes);
+        let deleted = changes.unwrap_or_default().into_iter().filter(|change| change.state == State::Deleted);
+        let mut committed: BTreeSet<String> = deleted.map(|change| change.name).collect();
         if let Forget::Named(names) = what {
+            committed.retain(|file| names.iter().any(|name| file_name(name) == *file));
             let is_meant = |name: &str, id: EventId, file: Option<&String>| file == Some(&file_name(name)) || id.to_string() == name;
             for name in names {
                 let refused = epoch.quarantined.iter().find(|refused| refused.file == file_name(name));
@@ -65,6 +73,7 @@ impl Braid {
                     forgotten.refused.push(refused.clone());
                 } else if !gone.iter().any(|(&id, file)| is_meant(name, id, file.as_ref()))
                     && !eventless.values().any(|file| *file == file_name(name))
+                    && !committed.contains(&file_name(name))
                 {
                     forgotten.unknown.push(name.clone());
                 }
@@ -76,15 +85,19 @@ impl Braid {
         gone.retain(|_, file| file.as_ref().is_none_or(|file| is_gone(&epoch, file)));
         eventless.retain(|_, file| is_gone(&epoch, file));
         let is_any = !gone.is_empty() || !eventless.is_empty();
-        if !even_so && is_any && store.git().ok().flatten().is_some() {
+        if !even_so
+            && is_any
+            && let Some(git) = &git
+        {
             let mut nowhere: HashSet<EventId> = gone.keys().copied().collect();
-            let git = Program::new(store.dir());
-            forgotten.in_git = if gone.is_empty() { Vec::new() } else { holding(&git, &epoch, &mut nowhere)? };
+            forgotten.in_git = if gone.is_empty() { Vec::new() } else { holding(git, &epoch, &mut nowhere)? };
             gone.retain(|id, _| nowhere.contains(id));
             let held = git.last_said_by(&eventless.values().cloned().collect())?;
             eventless.retain(|_, file| !held.contains_key(file));
             forgotten.in_git.extend(held.into_keys());
         }
+        committed.retain(|file| !forgotten.in_git.contains(file));
+        forgotten.committed = committed.into_iter().collect();
         if *what == Forget::All && !even_so && !epoch.quarantined.is_empty() {
             forgotten.withheld = gone.values().filter(|file| file.is_none()).count();
             gone.retain(|_, file| file.is_some());

@@ -135,6 +135,7 @@ fn forget(braid: &Braid, arguments: &Arguments, session: &mut Session) -> Result
             "unnamed": forgotten.unnamed,
             "withheld": forgotten.withheld,
             "in_git": forgotten.in_git,
+            "committed": forgotten.committed,
             "unknown": forgotten.unknown,
             "refused": refused.collect::<Vec<_>>(),
         }))?;
@@ -164,10 +165,14 @@ fn forget(braid: &Braid, arguments: &Arguments, session: &mut Session) -> Result
 
 /// What was not forgotten, and why.
 fn not_forgotten(forgotten: &Forgotten, is_all: bool) -> Option<Failure> {
-    let Forgotten { in_git, unknown, refused, withheld, .. } = forgotten;
+    let Forgotten { in_git, committed, unknown, refused, withheld, .. } = forgotten;
     let mut reasons = Vec::new();
     if !in_git.is_empty() {
         reasons.push(format!("git still has {}: {}", counted(in_git.len(), "file"), some_of(in_git)));
+    }
+    if !committed.is_empty() {
+        let has = format!("git's last commit has {}", counted(committed.len(), "file"));
+        reasons.push(format!("{has}, and as long as it does it is told that they are gone: {}", some_of(committed)));
     }
     if !unknown.is_empty() {
         reasons.push(format!("nothing is told to be gone as {}", some_of(unknown)));
@@ -188,6 +193,12 @@ fn not_forgotten(forgotten: &Forgotten, is_all: bool) -> Option<Failure> {
         failure = failure.hint(format!("or forget it all the same: braidfs restore --forget --force{meant}"));
     } else if *withheld > 0 {
         failure = failure.hint("or forget it all the same: braidfs restore --forget --force --all");
+    }
+    if !committed.is_empty() {
+        let named = committed.len() <= NAMED_MAX;
+        let paths: String = committed.iter().map(|name| format!(" events/{}", quoted_name(name))).collect();
+        let paths = if named { paths } else { " $(git ls-files --deleted -- events)".to_owned() };
+        failure = failure.hint(format!("take out of git what is to be gone: git rm -q --cached --{paths} && git commit -m gone"));
     }
     if !unknown.is_empty() {
         failure = failure.hint("the ids of what is gone: braidfs --format json feed | grep '\"gone\":true'");

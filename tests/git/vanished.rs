@@ -507,3 +507,28 @@ fn what_a_stash_took_is_brought_back_by_popping_it() {
         assert!(hints().iter().all(|hint| !hint.contains("stash pop")), "{:?}", hints());
     }
 }
+
+/// Nothing that this copy remembers tells of it, so nothing that it forgets helps: git has it, and git is told.
+#[test]
+fn what_only_git_says_is_gone_is_taken_out_of_git() {
+    let home = tempfile::tempdir().unwrap();
+    let ours = repository(&home.path().join("ours"));
+    ours.commit("a", 1);
+    let name = ours.commit("a", 2);
+    let dir = home.path().join("theirs");
+    git(home.path(), ["clone", "-q", ours.dir.to_str().unwrap(), dir.to_str().unwrap()]);
+    fs::remove_file(dir.join("events").join(&name)).unwrap();
+    let told = || braidfs(&dir, &["--format", "json", "doctor"]).json()["findings"].to_string();
+    for arguments in
+        [&["restore", "--forget", &name][..], &["restore", "--forget", "--force", &name], &["restore", "--forget", "--force", "--all"]]
+    {
+        let said = braidfs(&dir, arguments).code(1);
+        let why = format!("git's last commit has 1 file, and as long as it does it is told that they are gone: {name}");
+        let hint = format!("hint: take out of git what is to be gone: git rm -q --cached -- events/{name} && git commit -m gone\n");
+        assert!(said.err.contains(&why) && said.err.contains(&hint), "{arguments:?}: {}", said.err);
+    }
+    assert!(told().contains("is committed to git and gone"), "{}", told());
+    git(&dir, ["rm", "-q", "--cached", "--", &format!("events/{name}")]);
+    git(&dir, ["commit", "-q", "-m", "gone"]);
+    assert!(!told().contains("gone"), "{}", told());
+}
