@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use braidfs::model::FindingKind;
+
 use crate::stage::{Copy, repository};
 use crate::support::git::{git, git_command};
 use crate::support::run::{Ran, braidfs_command, run_with};
@@ -205,4 +207,30 @@ fn a_store_deep_in_a_linked_work_tree() {
     assert!(said.err.contains("a merge of git is not finished") && said.err.contains(SETTLE), "{}", said.err);
     copy.append("a", 1);
     sync(&copy.dir).ok();
+}
+
+/// What another branch has is not merged into a commit that is looked at, nor into a branch that is half rewritten.
+#[test]
+fn what_another_branch_has_is_not_to_be_merged_into_the_middle_of_something() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    (1..=4).for_each(|n| drop(copy.commit("a", n)));
+    let hint = || {
+        copy.follows();
+        copy.finding(FindingKind::Vanished)
+    };
+    let begun: [(&[&str], &str, &[&str]); 3] = [
+        (&["bisect", "start", "main", "main~3"], "git bisect reset   # first: a bisect of git is not finished;", &["bisect", "reset"]),
+        (&["switch", "-q", "--detach", "main~2"], "git switch main   # first: no branch is checked out in git", &["switch", "-q", "main"]),
+        (&["rebase", "-q", "-i", "main~2"], "git rebase --continue   # first: a rebase of git is not finished;", &["rebase", "--abort"]),
+    ];
+    for (begin, wanted, end) in begun {
+        run_with(git_command(&copy.dir).args(begin).env("GIT_SEQUENCE_EDITOR", "sed -i s/^pick/edit/"), b"");
+        assert!(hint().starts_with(wanted), "{begin:?}: {}", hint());
+        git(&copy.dir, ["status"]);
+        run_with(git_command(&copy.dir).args(end), b"").ok();
+        copy.no_finding(FindingKind::Vanished);
+    }
+    git(&copy.dir, ["switch", "-q", "-c", "other", "main~2"]);
+    assert!(hint().starts_with("git merge main   # brings them here; "), "{}", hint());
 }

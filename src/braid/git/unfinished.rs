@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{GitError, Program};
 use crate::disk::Disk;
+use crate::format::text::quoted;
 
 /// What git has begun and not finished, as `git status` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +119,16 @@ impl Unfinished {
     /// The command that finishes it; none where something is to be settled or chosen first.
     pub(in crate::braid) fn finishing(self) -> Option<String> {
         self.operation.command().filter(|_| !self.conflicts).map(|command| format!("{command} --continue"))
+    }
+
+    /// The command that ends it, where a branch has something that is wanted here.
+    pub(in crate::braid) fn ending(self, branch: &str) -> String {
+        match (self.finishing(), self.operation) {
+            (Some(finishing), _) => finishing,
+            (None, Operation::Bisect) => "git bisect reset".to_owned(),
+            (None, Operation::Detached) => format!("git switch {}", quoted(branch)),
+            (None, _) => "git status".to_owned(),
+        }
     }
 
     /// What helps, one step or choice each.

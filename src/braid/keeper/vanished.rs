@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::braid::git::{Elsewhere, GitError, Oid, POP_STASH, Program};
+use crate::braid::git::{Elsewhere, GitError, Oid, POP_STASH, Program, Unfinished};
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::eventless::{Eventless, file_of_transaction};
 use crate::braid::keeper::load;
@@ -33,6 +33,8 @@ pub(in crate::braid) struct InGit {
     nowhere: BTreeSet<String>,
     /// Files that the newest stash took.
     stashed: BTreeSet<String>,
+    /// What git has begun, so that nothing is to be merged now.
+    unfinished: Option<Unfinished>,
 }
 
 /// What is to be asked for.
@@ -100,6 +102,9 @@ impl InGit {
         if !nameless.is_empty() {
             in_git.find_nameless(git, epoch, nameless, &elsewhere, looked)?;
             rest.extend(in_git.files.values().cloned());
+        }
+        if !in_git.branches.is_empty() || !in_git.eventless.is_empty() {
+            in_git.unfinished = git.unfinished()?;
         }
         rest.retain(|file| is_gone(epoch, file));
         if !rest.is_empty() {
@@ -327,7 +332,8 @@ fn findings(
     }
     // What is here and refused is told as that.
     by_file.retain(|file, _| !is_refused(file));
-    let mut findings: Vec<Finding> = by_branch.into_iter().map(|(branch, (files, events))| of_branch(branch, &files, events)).collect();
+    let mut findings: Vec<Finding> =
+        by_branch.into_iter().map(|(branch, (files, events))| of_branch(branch, &files, events, in_git.unfinished)).collect();
     findings.extend(by_file.into_iter().map(|(file, (id, events))| {
         let message = match events {
             0 => format!("file \"{file}\" was here and is gone; it has no event; a conflict that it resolved may be open again"),
@@ -359,8 +365,15 @@ fn id_of_name(file: &str) -> Option<TransactionId> {
 }
 
 /// What another branch has is not lost, and it is no fault to have that branch not checked out.
-fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize) -> Finding {
+fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize, unfinished: Option<Unfinished>) -> Finding {
     let merge = format!("git merge {}", quoted(branch));
+    // A merge would be part of what git has begun, or of no branch.
+    let hint = |what: &str, alone: String| match unfinished {
+        None => format!("{merge}   # brings {what} here; {alone}"),
+        Some(unfinished) => {
+            format!("{}   # first: {}; then look again: braidfs doctor", unfinished.ending(branch), unfinished.message())
+        }
+    };
     let now = match events {
         0 => format!("on branch \"{branch}\" now, without an event"),
         _ => format!("on branch \"{branch}\" now, with {events} of the feed's events"),
@@ -373,13 +386,13 @@ fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize) -> Finding {
             ..finding(
                 Severity::Info,
                 format!("file \"{file}\" was here and is {now}"),
-                format!("{merge}   # brings it here; braidfs restore {} copies it alone", quoted_name(file)),
+                hint("it", format!("braidfs restore {} copies it alone", quoted_name(file))),
             )
         },
         _ => finding(
             Severity::Info,
             format!("{} files were here and are {now}", files.len()),
-            format!("{merge}   # brings them here; braidfs restore copies them alone"),
+            hint("them", "braidfs restore copies them alone".to_owned()),
         ),
     }
 }
