@@ -73,6 +73,10 @@ pub fn is_fresh_clone(disk: &Disk, dir: &Path) -> disk::Result<bool> {
     Ok(String::from_utf8_lossy(&attributes).lines().any(|line| line.starts_with("events/*.jsonl ")))
 }
 
+fn ns_of(stat: &disk::Stat) -> i64 {
+    i64::try_from(stat.mtime_ns).unwrap_or_default()
+}
+
 /// A store's directory.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -103,7 +107,8 @@ impl Store {
             }
         }
         disk.sync_dir(layout.root())?;
-        Self::at(layout, disk, Mode::Writable)
+        let opened_ns = ns_of(&disk.stat(layout.root())?);
+        Ok(Self { disk, layout, mode: Mode::Writable, opened_ns })
     }
 
     /// Opens a store, whoever wrote it; nothing is read or changed yet.
@@ -112,11 +117,11 @@ impl Store {
     /// are still there.
     pub fn open(dir: &Path, disk: &Disk, mode: Mode) -> Result<Self, OpenError> {
         let kind_of = |path: &Path| disk.stat_if_present(path).map(|stat| stat.map(|stat| stat.kind));
-        match kind_of(dir)? {
+        let found = match disk.stat_if_present(dir)? {
             None => return Err(OpenError::Missing(dir.to_path_buf())),
-            Some(disk::EntryKind::Dir) => {}
+            Some(found) if found.kind == disk::EntryKind::Dir => found,
             Some(_) => return Err(OpenError::NotADirectory(dir.to_path_buf())),
-        }
+        };
         let layout = Layout::new(disk.canonical(dir)?);
         let is_store = kind_of(&layout.events())? == Some(disk::EntryKind::Dir)
             || kind_of(&layout.eventcore())?.is_some()
@@ -130,12 +135,7 @@ impl Store {
         if mode == Mode::Writable && is_lost {
             disk.create_dir(&layout.events())?;
         }
-        Self::at(layout, disk, mode)
-    }
-
-    fn at(layout: Layout, disk: Disk, mode: Mode) -> Result<Self, OpenError> {
-        let changed = disk.stat(layout.root())?.mtime_ns;
-        Ok(Self { layout, disk, mode, opened_ns: i64::try_from(changed).unwrap_or_default() })
+        Ok(Self { disk, layout, mode, opened_ns: ns_of(&found) })
     }
 
     /// Adds to `.gitattributes` and `.gitignore` the lines that they lack; answers which file got which line.
