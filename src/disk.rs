@@ -14,6 +14,7 @@ mod name;
 mod owner;
 mod proc;
 mod read;
+mod torn;
 pub mod twin;
 mod watch;
 mod write;

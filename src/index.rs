@@ -300,6 +300,22 @@ impl Index {
         }
     }
 
+    /// Every name stands for a new file: what was read of the old one may have been wrong. Gives what that concerns.
+    pub fn renew(&mut self) -> Touched {
+        self.log.incarnation += 1;
+        self.feed.incarnation += 1;
+        let groups = [&mut self.stream_lists, &mut self.type_lists, &mut self.category_lists];
+        let [streams, types, categories] = groups.map(|lists| {
+            for number in 0..lists.len() {
+                if let Some(list) = lists.get_mut(number) {
+                    list.incarnation += 1;
+                }
+            }
+            (0..lists.len() as u32).collect()
+        });
+        Touched { log: true, streams, types, categories, transactions: BTreeSet::new() }
+    }
+
     /// Which file each view that was touched stands for, but for those that never changed other than by growing.
     #[must_use]
     pub fn incarnations(&self, touched: &Touched) -> HashMap<String, u32> {

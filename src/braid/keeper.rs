@@ -453,6 +453,7 @@ impl Keeper {
 
     /// Takes in what is pending and publishes, unless git is at it; `now` does not wait for git.
     fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
+        self.keep_pack_whole();
         let mut arriving = None;
         if !self.pending.is_empty() {
             if !now && self.is_held() {

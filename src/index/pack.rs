@@ -12,6 +12,17 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub trait Bytes: Send + Sync {
     /// All bytes that can be read now.
     fn bytes(&self) -> &[u8];
+
+    /// Whether some that were read are not what was written, since they are not there any more.
+    fn is_torn(&self) -> bool {
+        false
+    }
+
+    /// Whether a file still begins as it did and has at least `len` bytes: nobody else should change it.
+    fn is_whole(&self, len: u64) -> bool {
+        let _ = len;
+        true
+    }
 }
 
 /// A file to which packed lines are appended and through which they are read.
@@ -60,6 +71,28 @@ impl Pack {
     #[must_use]
     pub fn read_only(mapping: Arc<dyn Bytes>, len: u64) -> Self {
         Self { backing: None, mapping: Some(mapping), file_len: len, pieces: Vec::new(), len }
+    }
+
+    /// A pack in memory.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let mut pack = Self::default();
+        for piece in bytes.chunks(PIECE_BYTES) {
+            pack.append(piece);
+        }
+        pack
+    }
+
+    /// Whether what was read may be something else than what was appended: another program cut the file, or a disk fails.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| mapping.is_torn())
+    }
+
+    /// Whether the file has everything that was written to it, as far as its length and beginning tell.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.is_torn() && self.mapping.as_ref().is_none_or(|mapping| mapping.is_whole(self.file_len))
     }
 
     /// How many bytes there are.

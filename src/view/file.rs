@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::model::Errno;
 use crate::store::Store;
 use crate::view::lines::Lines;
 
@@ -120,16 +121,16 @@ impl File {
     /// The bytes of a range; shorter only at the end.
     ///
     /// # Errors
-    /// What the disk answered for a file of `events/`.
+    /// What the disk answered for a file of `events/`; `EIO` where the packed lines were cut by another program, until they are made anew.
     pub fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         match &self.content {
-            Content::Lines(lines) => Ok(lines.read(offset, len)),
+            Content::Lines(lines) => whole(Some(lines), lines.read(offset, len)),
             Content::Bytes(bytes) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 let end = start.saturating_add(len).min(bytes.len());
                 Ok(bytes.get(start..end).unwrap_or_default().to_vec())
             }
-            Content::Pieces { pieces, lines } => Ok(read_pieces(pieces, lines.as_ref(), offset, len)),
+            Content::Pieces { pieces, lines } => whole(lines.as_ref(), read_pieces(pieces, lines.as_ref(), offset, len)),
             Content::Stored { store, name, .. } => {
                 store.read_range(name, offset, len).map_err(|error| io::Error::from_raw_os_error(error.errno().raw()))
             }
@@ -160,6 +161,11 @@ impl File {
             _ => None,
         }
     }
+}
+
+/// What was read of lines, unless it may be something else than they say.
+fn whole(lines: Option<&Lines>, read: Vec<u8>) -> io::Result<Vec<u8>> {
+    if lines.is_some_and(Lines::is_torn) { Err(io::Error::from_raw_os_error(Errno::EIO.raw())) } else { Ok(read) }
 }
 
 fn read_pieces(pieces: &[Arc<[u8]>], lines: Option<&Lines>, mut offset: u64, len: usize) -> Vec<u8> {

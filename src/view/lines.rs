@@ -133,6 +133,12 @@ impl Lines {
             }
     }
 
+    /// Whether the packed lines cannot be relied on ([`crate::index::pack::Pack::is_torn`]).
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        self.epoch.index.pack.is_torn()
+    }
+
     /// The bytes of a range; shorter only at the end.
     #[must_use]
     pub fn read(&self, offset: u64, len: usize) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::draft::{close, errno, event};
 use crate::support::mount::{Mount, MountOptions};
-use crate::support::run::{braidfs, braidfs_command, run, run_with};
+use crate::support::run::{bash, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
@@ -480,4 +480,30 @@ fn the_next_call_sees_what_was_committed_however_late_the_daemon_comes_to_the_la
     }
     assert!(longest > HELD / 2, "no close was held");
     mount.unmount();
+}
+
+/// Story: `cp` writes over the mapped index in place, and the kernel ended the daemon.
+#[test]
+fn a_mount_outlives_a_backup_that_is_copied_over_its_store() {
+    let mut store = TestStore::new();
+    for n in 0..50 {
+        store.transaction().event("a", "T", n.into()).write();
+    }
+    let mount = Mount::start(&store.path());
+    assert_eq!(mount.read_lines("log.jsonl").len(), 50);
+    bash(store.home(), "cp -a store backup").ok();
+    for n in 50..60 {
+        fs::write(mount.join("append"), format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":{n}}}\n")).unwrap();
+    }
+    let before = ["log.jsonl", "streams/a.jsonl", "feed.jsonl"].map(|view| mount.read(view));
+    bash(store.home(), "cp -r backup/. store/").ok();
+    fs::write(mount.join("append"), "{\"stream\":\"a\",\"type\":\"T\",\"data\":60}\n").unwrap();
+    let grown = |view: &str, before: &str| {
+        fs::read_to_string(mount.join(view)).is_ok_and(|now| now.starts_with(before) && now.lines().count() == 61)
+    };
+    eventually("every view is what it was, and one longer", || {
+        ["log.jsonl", "streams/a.jsonl", "feed.jsonl"].iter().zip(&before).all(|(view, before)| grown(view, before))
+    });
+    assert!(mount.unmount().success());
+    braidfs(["verify", store.path().to_str().unwrap()]).ok();
 }

@@ -204,6 +204,7 @@ impl Keeper {
         self.locking.end();
         self.is_at_home()?;
         self.set_writer(WriterState::Ready);
+        self.keep_pack_whole();
         self.drain_hints();
         self.sit_git_out(begun, patience)?;
         if self.is_watching() {

@@ -123,6 +123,8 @@ impl Keeper {
 
     /// Somebody removed or replaced the log. If ours is the longer truth it is written again, else theirs is read.
     fn log_replaced(&mut self) {
+        // Whoever replaced it may have done so with the packed lines too, which say what is what.
+        self.keep_pack_whole();
         self.unnumbered = self.index.order.iter_from(0).collect();
         // Checkpoints of the old log are orphaned now.
         self.checkpoints_seen = None;

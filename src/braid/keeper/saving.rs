@@ -1,6 +1,7 @@
 //! The saved index: taken over at the start, kept up while the store is open.
 
 mod owner;
+mod torn;
 
 use std::collections::HashMap;
 use std::ops::Range;

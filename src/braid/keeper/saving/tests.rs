@@ -477,3 +477,52 @@ fn what_a_killed_process_left_of_new_files_is_removed() {
     drop(open(&dir));
     assert!(!saved(&dir, "braidfs.new").exists());
 }
+
+/// Story: a backup was copied over a mounted store, `cp` cut the mapped file, and the kernel ended the daemon.
+#[test]
+fn packed_lines_that_another_program_cuts_or_overwrites_are_read_from_the_files_again() {
+    let (_other_temp, other) = store();
+    drop(open(&other));
+    type Harm = fn(&Path, &Path);
+    let harms: [(&str, Harm); 3] = [
+        ("cut to nothing", |pack, _| fs::File::options().write(true).open(pack).unwrap().set_len(0).unwrap()),
+        ("cut a little", |pack, _| {
+            let file = fs::File::options().write(true).open(pack).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 10).unwrap();
+        }),
+        ("overwritten by another store's", |pack, other| {
+            let long = [fs::read(saved(other, "braidfs.pack")).unwrap(), vec![b'x'; 1 << 20]].concat();
+            fs::write(pack, long).unwrap();
+        }),
+    ];
+    for (how, harm) in harms {
+        for read_only in [false, true] {
+            let (_temp, dir) = store();
+            let writer = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).unwrap();
+            (0..200).for_each(|n| drop(append(&writer, &event("s", n))));
+            let before = everything(&writer.tree());
+            let braid = if read_only {
+                drop(writer);
+                Braid::open(&dir, &OpenOptions { follow: true, read_only, ..OpenOptions::default() }).unwrap()
+            } else {
+                writer
+            };
+            braid.wait_ready().unwrap();
+            let incarnation = |epoch: &Epoch| epoch.index.log.incarnation;
+            let first = incarnation(&braid.epoch());
+            harm(&saved(&dir, "braidfs.pack"), &other);
+            let view = braid.tree().find("log.jsonl").and_then(crate::view::Node::into_file).unwrap();
+            if how == "cut to nothing" {
+                assert!(view.read_all().is_err());
+            }
+            assert!(braid.wait(|epoch| incarnation(epoch) > first, Duration::from_secs(60)).is_some(), "{how} {read_only}");
+            assert_eq!(everything(&braid.tree()), before, "{how} {read_only}");
+            if !read_only {
+                append(&braid, &event("s", 200));
+                let after = everything(&braid.tree());
+                drop(braid);
+                assert_eq!((everything(&open(&dir).tree()), from_scratch(&dir)), (after.clone(), after), "{how}");
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Packed lines that another program cut or overwrote while the store is open, as a backup does that is copied over it: they are read from
+//! the files again.
+
+use std::ops::Range;
+
+use crate::braid::keeper::Keeper;
+use crate::braid::keeper::load::{Loaded, load};
+use crate::disk;
+use crate::index::pack::Pack;
+use crate::store::Mode;
+
+impl Keeper {
+    /// Looks whether the packed lines are those that were written, as far as the length and the beginning of their file tell.
+    ///
+    /// Where they are not, reads all of them from the files again, into memory, and gives up the file that they were in; another one is
+    /// made as where somebody deleted it. Every view is a new file, since what was read of the old ones may have been wrong. Where a file
+    /// cannot be looked at now, nothing changes and it is tried again.
+    pub(in crate::braid::keeper) fn keep_pack_whole(&mut self) {
+        // At a start they were compared with their checksums a moment ago.
+        if !self.progress.ready || self.index.pack.is_whole() {
+            return;
+        }
+        tracing::warn!("the packed lines of the saved index were changed by another program; they are read from the files again");
+        let (lines, differing) = match self.lines_of_files() {
+            Ok(read) => read,
+            Err(error) => return tracing::warn!(%error, "the files cannot be read now; it is tried again"),
+        };
+        self.end_base();
+        self.saving.saved = None;
+        self.saving.is_elsewhere = self.store.mode() == Mode::Writable;
+        self.index.pack = Pack::of_bytes(&lines);
+        let touched = self.index.renew();
+        self.touched.extend(touched);
+        differing.into_iter().for_each(|name| self.pending.add(name));
+        self.mark_dirty();
+    }
+
+    /// The lines of all files where the index has them, zeros for what is not here, and the names of files that say something else by now.
+    fn lines_of_files(&self) -> disk::Result<(Vec<u8>, Vec<String>)> {
+        let (transactions, events) = (&self.index.transactions, &self.index.events);
+        let mut lines = vec![0; usize::try_from(self.index.pack.len()).unwrap_or(usize::MAX)];
+        let mut differing = Vec::new();
+        for number in (0..transactions.len()).filter(|&number| transactions.is_present(number)) {
+            let place = |event| {
+                let (start, len) = events.place(event);
+                start as usize..start as usize + len
+            };
+            let places: Vec<Range<usize>> = transactions.events(number).map(place).collect();
+            let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
+            let name = transactions.file_name(number);
+            let good = match self.store.load(&name) {
+                Ok((bytes, stat)) => match load(&bytes, stat) {
+                    Loaded::Good(good, _) => Some(good),
+                    _ => None,
+                },
+                Err(error) if error.is_shortage() => return Err(error),
+                Err(_) => None,
+            };
+            let room = lines.get_mut(first.start..last.end);
+            match good.zip(room).filter(|(good, room)| good.lines.len() == room.len()) {
+                Some((good, room)) => room.copy_from_slice(&good.lines),
+                None => differing.push(name),
+            }
+        }
+        Ok((lines, differing))
+    }
+}
