@@ -9,7 +9,7 @@ use std::time::Duration;
 use fuser::{Config, SessionACL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::disk::Disk;
+use crate::disk::look_by_child;
 use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
 use crate::mount::alone::Alone;
@@ -93,7 +93,9 @@ impl Session {
             })?;
         }
         // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.
-        let _ = Disk::real().stat(&session.point);
+        if let Err(error) = look_by_child(&session.point) {
+            tracing::debug!(%error, "the mount point cannot be looked at");
+        }
         Ok(session)
     }
 

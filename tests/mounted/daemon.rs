@@ -244,6 +244,21 @@ fn a_mount_point_that_a_crash_left_dead_is_recovered() {
     again.unmount();
 }
 
+/// Story: it asked its own mount something as it began, was killed, and waited for its own answer: nothing ended it, and it kept its locks.
+#[test]
+fn who_is_killed_as_soon_as_the_kernel_knows_the_mount_ends() {
+    let store = TestStore::new();
+    for _ in 0..100 {
+        let mut mount = Mount::options(&store.path()).spawn();
+        while !is_mounted(mount.path()) {
+            std::thread::yield_now();
+        }
+        mount.signal("KILL");
+        assert!(!mount.wait_for_end().success());
+        run("umount", [mount.path()]).ok();
+    }
+}
+
 #[test]
 fn signals_and_unmounts_end_it_cleanly() {
     for signal in ["TERM", "INT", "HUP"] {
