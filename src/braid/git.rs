@@ -107,7 +107,26 @@ impl GitError {
     /// Whether another git is at work in the same work tree, or was killed there.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Failed { message, .. } if message.contains("index.lock'") && message.contains("File exists"))
+        let is_raced = |message: &str| message.contains("cannot lock ref 'HEAD'") && message.contains("but expected");
+        self.lock().is_some() || matches!(self, Self::Failed { message, .. } if is_raced(message))
+    }
+
+    /// The lock that was in the way, if git names one.
+    #[must_use]
+    pub fn lock(&self) -> Option<&Path> {
+        let Self::Failed { message, .. } = self else { return None };
+        let (before, _) = message.split_once("': File exists")?;
+        let (_, path) = before.rsplit_once('\'')?;
+        path.ends_with(".lock").then(|| Path::new(path))
+    }
+
+    /// All that git said, with the command.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        match self {
+            Self::Failed { command, message, .. } => format!("git {command}: {message}"),
+            other => other.to_string(),
+        }
     }
 
     /// What is wrong, in one line.

@@ -14,7 +14,7 @@ use crate::braid::git::{Exchange, GitError, Program, State};
 use crate::braid::{AppendError, Braid, Committable, Committed, difference};
 use crate::disk::{Disk, quoted_name};
 use crate::epoch::Epoch;
-use crate::format::text::{counted, counted_as};
+use crate::format::text::{counted, counted_as, quoted_path};
 use crate::model::{Finding, FindingKind, TransactionId};
 
 /// So many transaction files make one commit of git.
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let (braid, _) = reader::open(session, &directory, false)?;
     let git = Program::new(braid.store().dir());
     let before = braid.refresh()?;
-    if let Some(unfinished) = git.unfinished().map_err(|error| of_git("commit", &error))? {
+    if let Some(unfinished) = git.unfinished().map_err(|error| of_git(&git, "commit", &error))? {
         let refused = Failure::new(Kind::Refused, unfinished.message());
         return Err(unfinished.hints().into_iter().fold(refused, Failure::hint));
     }
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let mut reasons = if commits.left_out.is_empty() { Vec::new() } else { reasons(&*braid.survey()?, &commits.left_out) };
     reasons.extend(commits.ignored.clone());
     tell_left_out(session, &directory, commits.left_out.len(), &reasons)?;
-    let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git("find the remote", &error))? };
+    let exchange = if arguments.offline { None } else { git.exchange().map_err(|error| of_git(&git, "find the remote", &error))? };
     let mut pushed = false;
     let mut joins = Joins::default();
     if let Some(exchange) = &exchange {
@@ -79,13 +79,17 @@ fn say(session: &mut Session, text: &str) -> Result {
     if session.out.is_json() { Ok(()) } else { session.out.line(text) }
 }
 
-fn of_git(step: &str, error: &GitError) -> Failure {
-    if error.is_busy() {
+fn of_git(git: &Program, step: &str, error: &GitError) -> Failure {
+    let lock = git.lock_in_the_way(error);
+    if lock.is_some() || error.is_busy() {
         let failure = Failure::new(Kind::Busy, format!("git could not {step}: another git is at work here"));
-        return failure.hint("try again when it is done: braidfs sync").hint("braidfs doctor tells of a lock that git has left behind");
+        let failure = failure.hint("try again when it is done: braidfs sync");
+        return lock.map_or(failure.clone(), |path| failure.hint(cure_of_lock(&path)));
     }
-    let failure = Failure::new(Kind::Failed, format!("git could not {step}")).because(error).hint(error.hint());
-    let said = error.to_string();
+    let mut failure = Failure::new(Kind::Failed, format!("git could not {step}"));
+    failure.causes.push(error.in_full());
+    let failure = failure.hint(error.hint());
+    let said = error.in_full();
     if said.contains("tell me who you are") {
         return failure.hint("git config user.name NAME && git config user.email ADDRESS");
     }
@@ -95,17 +99,31 @@ fn of_git(step: &str, error: &GitError) -> Failure {
     failure
 }
 
+/// What helps where nobody holds the lock any more: git removes it as it ends, unless it is killed.
+fn cure_of_lock(path: &Path) -> String {
+    let age = Disk::real().stat_if_present(path).ok().flatten().and_then(|stat| stat.modified().elapsed().ok());
+    let age = age.map_or_else(String::new, |age| format!(" and left this {} s ago", age.as_secs()));
+    format!("rm -f {}   # if no git is running here: one was killed{age}", quoted_path(path))
+}
+
 /// Commits the transaction files that git does not have and the views do, and those that are whole again.
 fn commit(git: &Program, braid: &Braid) -> Result<Committable> {
-    let failed = |error: GitError| of_git("commit", &error);
+    let failed = |error: GitError| of_git(git, "commit", &error);
     git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store").map_err(failed)?;
-    let committable = braid.committable(git)?;
-    for batch in committable.new.chunks(BATCH) {
-        git.commit_files(batch, &format!("events: {}", counted(batch.len(), "transaction"))).map_err(failed)?;
-    }
-    for batch in committable.mended.chunks(BATCH) {
-        git.commit_files(batch, &format!("events: {}", counted(batch.len(), "mended transaction"))).map_err(failed)?;
-    }
+    let mut committable = braid.committable(git)?;
+    let commit = |names: &mut Vec<String>, what: &str| {
+        let mut done = Vec::new();
+        for batch in names.chunks(BATCH) {
+            // What another sync committed meanwhile is its own.
+            if git.commit_files(batch, &format!("events: {}", counted(batch.len(), what))).map_err(failed)? {
+                done.extend_from_slice(batch);
+            }
+        }
+        *names = done;
+        Ok::<(), Failure>(())
+    };
+    commit(&mut committable.new, "transaction")?;
+    commit(&mut committable.mended, "mended transaction")?;
     Ok(committable)
 }
 
@@ -144,7 +162,7 @@ fn tell_left_out(session: &mut Session, directory: &Path, count: usize, reasons:
 
 fn pull(git: &Program, exchange: &Exchange, left_out: &[String]) -> Result {
     git.pull(exchange).map_err(|error| {
-        let failure = of_git("pull", &error);
+        let failure = of_git(git, "pull", &error);
         match git.unfinished() {
             Ok(Some(unfinished)) => unfinished.hints().into_iter().fold(failure, Failure::hint),
             _ => hint_of_staged(git, left_out, failure).hint("what is new is committed; to leave the remote alone: braidfs sync --offline"),
@@ -175,10 +193,10 @@ fn push(git: &Program, braid: &Braid, exchange: &Exchange, left_out: &[String]) 
                 pull(git, exchange, left_out)?;
                 joins.join(git, braid)?;
             }
-            Err(error) => return Err(of_git("push", &error)),
+            Err(error) => return Err(of_git(git, "push", &error)),
         }
     }
-    git.push(exchange).map_err(|error| of_git("push", &error))?;
+    git.push(exchange).map_err(|error| of_git(git, "push", &error))?;
     Ok(joins)
 }
 
@@ -199,7 +217,7 @@ impl Joins {
             Ok(None) => {}
             Ok(Some(Committed { transaction_id, .. })) => {
                 let file = format!("{transaction_id}.jsonl");
-                git.commit_files(&[file], "events: 1 transaction").map_err(|error| of_git("commit", &error))?;
+                git.commit_files(&[file], "events: 1 transaction").map_err(|error| of_git(git, "commit", &error))?;
                 self.by.push(transaction_id);
             }
             Err(error) => self.failed = Some(error),

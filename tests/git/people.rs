@@ -134,8 +134,20 @@ fn sync_says_what_keeps_git_from_its_work() {
     fs::write(copy.dir.join(".git/index.lock"), "").unwrap();
     let busy = braidfs(&copy.dir, &["sync"]).code(3);
     assert!(busy.err.contains("another git is at work here") && busy.err.contains("try again"), "{}", busy.err);
-    fs::remove_file(copy.dir.join(".git/index.lock")).unwrap();
+    let lock = copy.dir.join(".git/index.lock");
+    let cure = format!("hint: rm -f {}   # if no git is running here: one was killed and left this ", lock.display());
+    assert!(busy.err.contains(&cure) && !busy.err.contains("doctor"), "{}", busy.err);
+    fs::remove_file(&lock).unwrap();
     braidfs(&copy.dir, &["sync"]).ok();
+    // A merge does not say what it met.
+    let other = clone(&copy.dir, &home.path().join("other"));
+    other.commit("b", 1);
+    git(&copy.dir, ["remote", "add", "origin", other.dir.to_str().unwrap()]);
+    copy.commit("c", 1);
+    fs::write(&lock, "").unwrap();
+    let busy = braidfs(&copy.dir, &["sync", "--no-push"]).code(3);
+    assert!(busy.err.contains("git could not pull: another git is at work here") && busy.err.contains(&cure), "{}", busy.err);
+    fs::remove_file(&lock).unwrap();
     let outside = home.path().join("outside");
     run_with(braidfs_command().arg("init").arg(&outside), b"").ok();
     let refused = braidfs(&outside, &["sync"]).code(4);
@@ -438,4 +450,41 @@ fn what_a_commit_had_and_refuses_is_told_of_that_moment() {
     };
     assert_eq!(told("HEAD~1"), ["\"quarantined\" \"garbage.jsonl\"", "\"duplicate\" \"again.jsonl\""]);
     assert_eq!(told("HEAD"), [] as [String; 0]);
+}
+
+/// Whoever comes second finds everything committed.
+#[test]
+fn two_who_sync_at_once_both_succeed_or_one_is_told_to_try_again() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    let name = format!("{}.jsonl", copy.append("a", 1).transaction_id);
+    // In the place of the other one: a git that commits all that it is about to commit.
+    let bin = home.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let script = format!(
+        "#!/bin/sh\nexport PATH='{path}'\ncase \"$*\" in *' commit '*) git -C '{}' commit -q -m first -- events;; esac\nexec git \"$@\"\n",
+        copy.dir.display()
+    );
+    std::fs::write(bin.join("git"), script).unwrap();
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = braidfs_command();
+    command.arg("--store").arg(&copy.dir).args(["--format", "json", "sync", "--offline"]).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let said = run_with(command.env("PATH", format!("{}:{path}", bin.display())), b"").ok().json();
+    assert_eq!(said["committed"], 0, "{said}");
+    assert_eq!(git(&copy.dir, ["log", "--format=%s", "--", &format!("events/{name}")]).out, "first\n");
+}
+
+/// A hook that says no says why, also where it says that on standard output; it is not taken for nothing to do.
+#[test]
+fn what_a_hook_refuses_is_no_success() {
+    let home = tempfile::tempdir().unwrap();
+    let copy = repository(&home.path().join("store"));
+    copy.append("a", 1);
+    let hook = copy.dir.join(".git/hooks/pre-commit");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, "#!/bin/sh\necho not on a Friday\nexit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = braidfs(&copy.dir, &["sync", "--offline"]).code(4);
+    assert!(refused.err.contains("cause: git commit -q: not on a Friday"), "{}", refused.err);
 }

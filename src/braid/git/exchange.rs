@@ -1,10 +1,14 @@
 //! Commits, pulls and pushes: the parts of git that change something.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::Stdio;
 
-use super::{GitError, Program, of_spawn};
-use crate::disk::os_name;
+use super::{GitError, Program, SAYS_NO, of_spawn};
+use crate::disk::{Disk, os_name};
+
+/// What `git commit` says where the last commit has everything already, with other changes beside it or without.
+const NOTHING_NEW: [&str; 3] = ["nothing to commit", "nothing added to commit", "no changes added to commit"];
 
 /// Where a store is pulled from and pushed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +22,12 @@ pub struct Exchange {
 }
 
 impl Program {
-    /// Commits these files of `events/` and nothing else.
+    /// Commits these files of `events/` and nothing else; tells whether there was anything to commit still, since somebody else may have
+    /// done it meanwhile.
     ///
     /// # Errors
     /// What git said.
-    pub fn commit_files(&self, names: &[String], message: &str) -> Result<(), GitError> {
+    pub fn commit_files(&self, names: &[String], message: &str) -> Result<bool, GitError> {
         let mut paths = Vec::new();
         for name in names {
             paths.extend_from_slice(b"events/");
@@ -30,7 +35,7 @@ impl Program {
             paths.push(0);
         }
         self.feed(&["add", "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)?;
-        self.feed(&["commit", "-q", "-m", message, "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)
+        self.commit_paths(&paths, message)
     }
 
     /// Commits what changed of these paths, if anything did.
@@ -53,7 +58,30 @@ impl Program {
         let mut paths = changed.join("\0").into_bytes();
         paths.push(0);
         self.feed(&["add", "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)?;
-        self.feed(&["commit", "-q", "-m", message, "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)
+        self.commit_paths(&paths, message).map(drop)
+    }
+
+    fn commit_paths(&self, paths: &[u8], message: &str) -> Result<bool, GitError> {
+        match self.feed(&["commit", "-q", "-m", message, "--pathspec-from-file=-", "--pathspec-file-nul"], paths) {
+            Ok(()) => Ok(true),
+            // It ends so too where a hook says no, which then says why, or nothing.
+            Err(GitError::Failed { code: Some(SAYS_NO), message, .. }) if NOTHING_NEW.iter().any(|words| message.contains(words)) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The lock that was in the way of a command that failed.
+    #[must_use]
+    pub fn lock_in_the_way(&self, error: &GitError) -> Option<PathBuf> {
+        if let Some(path) = error.lock() {
+            return Some(path.to_path_buf());
+        }
+        // A merge does not say what it met.
+        let GitError::Failed { message, .. } = error else { return None };
+        let path = self.dir.join(self.text(&["rev-parse", "--git-path", "index.lock"]).ok()?);
+        (message.contains("Unable to write index") && Disk::real().exists(&path)).then_some(path)
     }
 
     /// Where to pull from and push to: the upstream of the present branch, else the branch of its name at the first remote;
@@ -115,13 +143,18 @@ impl Program {
     /// Runs a command with bytes on its standard input.
     fn feed(&self, words: &[&str], input: &[u8]) -> Result<(), GitError> {
         let mut command = self.command();
-        command.args(words).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(of_spawn)?;
         if let Some(mut stdin) = child.stdin.take() {
             // These commands read everything before they write, so neither pipe fills up; one that fails early says why.
             let _ = stdin.write_all(input);
         }
         let output = child.wait_with_output()?;
-        if output.status.success() { Ok(()) } else { Err(self.failed(words, &output.stderr, output.status.code())) }
+        if output.status.success() {
+            return Ok(());
+        }
+        // That there is nothing to commit it tells on standard output.
+        let said = if output.stderr.trim_ascii().is_empty() { &output.stdout } else { &output.stderr };
+        Err(self.failed(words, said, output.status.code()))
     }
 }
