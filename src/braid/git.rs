@@ -54,11 +54,11 @@ pub enum GitError {
     #[error("revision \"{0}\" names no commit")]
     UnknownRevision(String),
     /// Git said no.
-    #[error("git {command}: {message}")]
+    #[error("git {command}: {}", first_line(.message))]
     Failed {
         /// The command and its first arguments.
         command: String,
-        /// What it wrote to standard error, without its last line end.
+        /// What it wrote to standard error, or else to standard output, without its last line end.
         message: String,
         /// With what it ended; none if it was killed.
         code: Option<i32>,
@@ -139,10 +139,11 @@ impl GitError {
     }
 }
 
-/// The first line of what git wrote to standard error.
+/// What git wrote to standard error in one line: why it gave up, or else the first thing it said.
 fn first_line(message: &str) -> &str {
-    let first = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed and did not say why");
-    first.trim_start_matches("fatal: ")
+    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.clone().next().unwrap_or("it failed and did not say why");
+    lines.find_map(|line| line.strip_prefix("fatal: ")).unwrap_or(first)
 }
 
 /// The name of an object: 40 or 64 hex digits.
