@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use crate::braid::clock::Clock;
 use crate::braid::keeper::arrival::Hinted;
-use crate::braid::keeper::commit::LOCK_WAIT;
+use crate::braid::keeper::commit::{Held, LOCK_WAIT};
 use crate::braid::keeper::desk::{Desk, Rest};
 use crate::braid::keeper::forked::Proposal;
 use crate::braid::keeper::gone::Gone;
@@ -50,7 +50,7 @@ use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::projections::Projections;
 use crate::braid::snapshots::Shelf;
-use crate::braid::{AppendError, Committed, Failure, OpenOptions, Shared};
+use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
 use crate::disk::{Holder, Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
@@ -307,13 +307,15 @@ impl Keeper {
         early.into_iter().for_each(|request| desk.turn().survive(shared, |keeper| keeper.serve(request, shared)));
         desk.set_queues(false);
         let mut expected = 1;
+        let mut held = Held::default();
         loop {
             let rest = {
                 let mut keeper = desk.turn();
-                let patience = keeper.patience();
+                let patience = if held.is_empty() { keeper.patience() } else { PAUSE };
                 keeper.rest.begin(patience)
             };
             let request = inbox.recv_timeout(rest);
+            let is_append = request.as_ref().is_ok_and(Request::is_append);
             let mut keeper = desk.turn();
             match request {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -322,7 +324,8 @@ impl Keeper {
                     // One writer alone waits for nobody, and next time not for this thread either.
                     expected = group.len();
                     desk.set_queues(expected > 1);
-                    keeper.survive(shared, |keeper| keeper.commit_group(group, shared));
+                    held.add(group);
+                    keeper.survive(shared, |keeper| keeper.commit_held(&mut held, shared));
                     let stops = others.iter().any(|request| matches!(request, Request::Stop));
                     others.into_iter().for_each(|request| keeper.survive(shared, |keeper| keeper.serve(request, shared)));
                     if stops {
@@ -330,7 +333,11 @@ impl Keeper {
                     }
                 }
                 Ok(request) => keeper.survive(shared, |keeper| keeper.serve(request, shared)),
+                Err(RecvTimeoutError::Timeout) if !held.is_empty() => {}
                 Err(RecvTimeoutError::Timeout) => keeper.survive(shared, |keeper| keeper.tick(shared)),
+            }
+            if !is_append {
+                keeper.survive(shared, |keeper| keeper.commit_held(&mut held, shared));
             }
             // However often it is asked, what nobody asks for has its turn.
             if keeper.ticked.elapsed() > IDLE {
@@ -338,6 +345,7 @@ impl Keeper {
             }
         }
         let mut keeper = desk.turn();
+        keeper.survive(shared, |keeper| keeper.commit_group(held.take(), shared));
         keeper.keep_base();
         keeper.end_base();
         keeper.end_numbers();

@@ -29,6 +29,29 @@ const WAIT_STEP: Duration = Duration::from_millis(20);
 type Reply = Sender<Result<Committed, AppendError>>;
 pub(super) type Waiting = Vec<(Box<Proposal>, Reply)>;
 
+/// Drafts that wait for another program, each since when.
+#[derive(Default)]
+pub(super) struct Held {
+    since: Vec<Instant>,
+    drafts: Waiting,
+}
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    pub(super) fn add(&mut self, drafts: Waiting) {
+        self.since.resize(self.since.len() + drafts.len(), Instant::now());
+        self.drafts.extend(drafts);
+    }
+
+    pub(super) fn take(&mut self) -> Waiting {
+        self.since.clear();
+        std::mem::take(&mut self.drafts)
+    }
+}
+
 /// A transaction that is on its way.
 struct Prepared {
     reply: Reply,
@@ -40,8 +63,34 @@ struct Prepared {
 }
 
 impl Keeper {
-    /// Commits drafts that wait together; each is answered on its own.
+    /// Commits what is held, unless somebody is in the way for longer than a moment: then it stays, and who has waited long enough is
+    /// refused. Others who ask have their turn in between.
+    pub(super) fn commit_held(&mut self, held: &mut Held, shared: &Shared) {
+        if held.is_empty() {
+            return;
+        }
+        let since = std::mem::take(&mut held.since);
+        let Some((drafts, busy)) = self.try_commit(std::mem::take(&mut held.drafts), shared, WAIT_STEP) else { return };
+        let mut refused = Vec::new();
+        for (since, draft) in since.into_iter().zip(drafts) {
+            if since.elapsed() >= LOCK_WAIT {
+                refused.push(draft);
+            } else {
+                held.since.push(since);
+                held.drafts.push(draft);
+            }
+        }
+        if !refused.is_empty() {
+            self.refuse_all(refused, &busy, shared);
+        }
+        self.publish_if_dirty(shared);
+    }
+
+    /// Commits drafts that wait together, or refuses them after a while; each is answered on its own.
     pub(super) fn commit_group(&mut self, group: Waiting, shared: &Shared) {
+        if group.is_empty() {
+            return;
+        }
         if let Some((group, busy)) = self.try_commit(group, shared, LOCK_WAIT) {
             self.refuse_all(group, &busy, shared);
         }
