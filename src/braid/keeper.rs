@@ -20,6 +20,7 @@ mod numbering;
 mod record;
 pub(super) mod roster;
 mod saving;
+pub(super) mod shelf;
 mod survive;
 mod told;
 mod trouble;
@@ -46,10 +47,10 @@ use crate::braid::keeper::numbering::Waiting;
 use crate::braid::keeper::record::ForeignCounter;
 use crate::braid::keeper::roster::Roster;
 use crate::braid::keeper::saving::Saving;
+use crate::braid::keeper::shelf::Shelf;
 use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::projections::Projections;
-use crate::braid::snapshots::Shelf;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
 use crate::disk::{Holder, Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
@@ -145,7 +146,7 @@ pub(super) struct Keeper {
     pub(super) memory: Memory,
     saving: Saving,
     pub(super) numbered: Numbered,
-    pub(super) shelf: Shelf,
+    shelf: Shelf,
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
     /// What is told of those that cannot be read.
     pub(super) checkpoints_unread: Vec<Finding>,
