@@ -77,7 +77,7 @@ pub use difference::{Arrived, ChangedConflict, Difference, StreamDifference, dif
 pub use forget::{Forget, Forgotten};
 pub use options::OpenOptions;
 pub use outcome::{AppendError, Committed, CommittedEvent, Failure};
-pub use projections::{check_definition, worker_exe};
+pub use projections::{check_definition, read_definition, worker_exe};
 pub use reconcile::{OpenBranch, OpenConflict, OpenFork, ReconcileOptions, Reconciled, Resolution, Resolver};
 pub use restore::{Restoration, Restored};
 pub use travel::{TravelError, When};

@@ -29,6 +29,7 @@ use crate::store::{Mode, Store};
 use crate::view::{StateText, States};
 
 use definitions::Definitions;
+pub use definitions::read_definition;
 pub(super) use follow::follow;
 use kept::{Kept, Outcome, Point};
 pub(super) use past::Past;

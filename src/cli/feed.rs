@@ -29,6 +29,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let tree = reader::numbered_tree(session)?;
+    let latest = tree.latest_seq_nr();
+    if arguments.after > latest {
+        eprintln!("braidfs: the feed ends at number {latest}, before {}", arguments.after);
+    }
     let (mut next, mut left) = (arguments.after, arguments.limit.unwrap_or(u64::MAX));
     loop {
         let page = tree.feed_page(next, &arguments.filter.to_feed(left.min(PAGE_EVENTS_DEFAULT)));

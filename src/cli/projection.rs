@@ -8,7 +8,7 @@ use serde_json::json;
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
 use super::{Session, given, locate, reader};
-use crate::braid::{check_definition, worker_exe};
+use crate::braid::{check_definition, read_definition, worker_exe};
 use crate::disk::Disk;
 use crate::fold::{Definition, FoldError, FoldErrorKind, Per};
 use crate::format::text::counted_as;
@@ -147,7 +147,7 @@ fn add(arguments: &Add, session: &mut Session, store: &Store, disk: &Disk) -> Re
 
 fn list(session: &mut Session, store: &Store) -> Result {
     for name in store.projections().map_err(disk_failure)? {
-        match read(store, &name) {
+        match read_definition(store, &name).map_err(|error| fold_failure(&name, &error)) {
             Ok(definition) => {
                 let value = json!({"name": name, "per": definition.per.name(), "streams": definition.streams, "init": definition.init, "error": null});
                 let line = format!("{}  per {}, streams {}", harmless(&name), definition.per.name(), harmless(&definition.streams));
@@ -160,12 +160,6 @@ fn list(session: &mut Session, store: &Store) -> Result {
         }
     }
     Ok(())
-}
-
-fn read(store: &Store, name: &str) -> Result<Definition> {
-    let bytes = store.read_projection(name).map_err(disk_failure)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Definition::parse(name, &text).map_err(|error| fold_failure(name, &error))
 }
 
 /// Whether a definition has that name; a name that can be none's leads nowhere in the file system.

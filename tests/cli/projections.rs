@@ -109,6 +109,10 @@ fn a_fold_is_added_run_and_removed() {
     assert_eq!(text, "#: init: 0\n#: per: all\n#: streams: a*\n# a sum\n. + $event.event_data.n\n");
     let listed = braidfs_on(&store.path(), &["projection", "list"], "").ok().out;
     assert_eq!(listed, "each  per stream, streams *\nsum  per all, streams a*\n");
+    fs::write(store.path().join("projections/latin.jq"), b"#: init: 0\n# \xe9\n. + 1\n").unwrap();
+    let listed = braidfs_on(&store.path(), &["projection", "list"], "").ok().out;
+    assert!(listed.contains("latin  broken: projection 'latin': the definition is not UTF-8"), "{listed}");
+    braidfs_on(&store.path(), &["projection", "remove", "latin"], "").ok();
     braidfs_on(&store.path(), &["projection", "remove", "sum"], "").ok();
     braidfs_on(&store.path(), &["projection", "remove", "sum"], "").code(1);
     assert_eq!(fs::read_dir(store.path().join("projections")).unwrap().count(), 1);

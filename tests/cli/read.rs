@@ -99,6 +99,10 @@ fn the_feed_goes_on_where_one_stopped() {
     assert_eq!(rest, all[5..]);
     let opened = json_lines(&on(&store, &["feed", "--type", "Opened", "--format", "json"]).ok());
     assert_eq!(opened.len(), 3);
+    let none = on(&store, &["feed", "--after", "7"]).ok();
+    assert_eq!((none.out, none.err), (String::new(), String::new()));
+    let beyond = on(&store, &["feed", "--after", "8"]).ok();
+    assert_eq!((beyond.out.as_str(), beyond.err.as_str()), ("", "braidfs: the feed ends at number 7, before 8\n"));
 }
 
 #[test]

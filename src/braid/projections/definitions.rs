@@ -52,7 +52,11 @@ impl Definitions {
     }
 }
 
-fn read_definition(store: &Store, name: &str) -> Result<Definition, FoldError> {
+/// The definition of a name that has one.
+///
+/// # Errors
+/// Why its file, or the text in it, is none.
+pub fn read_definition(store: &Store, name: &str) -> Result<Definition, FoldError> {
     let bytes = store.read_projection(name).map_err(|error| FoldError::new(FoldErrorKind::Program, error.to_string()))?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| FoldError::new(FoldErrorKind::Program, format!("the definition is not UTF-8: {error}")))?;
