@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// How many bytes one piece in memory takes before the next begins; longer lines get a piece of their own.
 const PIECE_BYTES: usize = 256 * 1024;
 
+/// So many bytes of the end of a file are kept beside it.
+const END_BYTES: usize = 128;
+
 /// Bytes that stay readable while anybody holds them: a mapped file or memory.
 pub trait Bytes: Send + Sync {
     /// All bytes that can be read now.
@@ -16,12 +19,6 @@ pub trait Bytes: Send + Sync {
     /// Whether some that were read are not what was written, since they are not there any more.
     fn is_torn(&self) -> bool {
         false
-    }
-
-    /// Whether a file still begins as it did and has at least `len` bytes: nobody else should change it.
-    fn is_whole(&self, len: u64) -> bool {
-        let _ = len;
-        true
     }
 }
 
@@ -47,6 +44,8 @@ pub struct Pack {
     mapping: Option<Arc<dyn Bytes>>,
     /// Bytes before this one lie in the file.
     file_len: u64,
+    /// The last of these.
+    end: Arc<[u8]>,
     pieces: Vec<(u64, Arc<Vec<u8>>)>,
     len: u64,
 }
@@ -64,13 +63,13 @@ impl Pack {
     /// What mapping the file answered.
     pub fn open(backing: Arc<dyn Backing>, len: u64) -> std::io::Result<Self> {
         let mapping = if len == 0 { None } else { Some(backing.map(len)?) };
-        Ok(Self { backing: Some(backing), mapping, file_len: len, pieces: Vec::new(), len })
+        Ok(Self { backing: Some(backing), mapping, file_len: len, len, ..Self::default() }.with_end())
     }
 
     /// A pack whose first `len` bytes are mapped from a file that somebody else owns; what is new stays in memory.
     #[must_use]
     pub fn read_only(mapping: Arc<dyn Bytes>, len: u64) -> Self {
-        Self { backing: None, mapping: Some(mapping), file_len: len, pieces: Vec::new(), len }
+        Self { mapping: Some(mapping), file_len: len, len, ..Self::default() }.with_end()
     }
 
     /// A pack in memory.
@@ -89,10 +88,25 @@ impl Pack {
         self.mapping.as_ref().is_some_and(|mapping| mapping.is_torn())
     }
 
-    /// Whether the file has everything that was written to it, as far as its length and beginning tell.
+    /// Whether the file ends as it did when it was written to: another program may have cut it, or written another one over it. Only a file
+    /// of the same lines has these there, for event ids stand in them.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.is_torn() && self.mapping.as_ref().is_none_or(|mapping| mapping.is_whole(self.file_len))
+        self.end_in_file().is_none_or(|end| end == &*self.end) && !self.is_torn()
+    }
+
+    fn end_in_file(&self) -> Option<&[u8]> {
+        let end = usize::try_from(self.file_len).ok()?;
+        self.mapping.as_ref()?.bytes().get(end.saturating_sub(END_BYTES)..end)
+    }
+
+    fn with_end(mut self) -> Self {
+        self.note_end();
+        self
+    }
+
+    fn note_end(&mut self) {
+        self.end = self.end_in_file().unwrap_or_default().into();
     }
 
     /// How many bytes there are.
@@ -173,11 +187,17 @@ impl Pack {
                 return;
             }
             self.file_len += piece.len() as u64;
+            self.note_end();
         }
     }
 
     fn append_to_file(&mut self, bytes: &[u8]) -> bool {
         let Some(backing) = &self.backing else { return false };
+        if !self.is_whole() {
+            // Behind a cut it would make the file as long as before, with zeros in between.
+            tracing::warn!("the index file was changed by another program; what is new stays in memory");
+            return false;
+        }
         if let Err(error) = backing.write_at(self.file_len, bytes) {
             tracing::warn!(%error, "the index file takes no more; what is new stays in memory");
             return false;

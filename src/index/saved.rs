@@ -127,13 +127,12 @@ impl Left {
     }
 }
 
-/// The pack's file, with the mark that ties it to the others.
-#[derive(Clone)]
-struct PackFile(Arc<Mutex<DiskFile>>, Mark);
+/// The pack's file.
+struct PackFile(Mutex<DiskFile>);
 
 impl PackFile {
-    fn new(file: DiskFile, mark: Mark) -> Self {
-        Self(Arc::new(Mutex::new(file)), mark)
+    fn new(file: DiskFile) -> Self {
+        Self(Mutex::new(file))
     }
 
     fn file(&self) -> MutexGuard<'_, DiskFile> {
@@ -142,18 +141,13 @@ impl PackFile {
 
     /// `len` bytes of lines, also where the file does not reach that far yet.
     fn mapped(&self, len: u64) -> disk::Result<Mapped> {
-        Ok(Mapped(self.file().map_beyond(PACK_HEAD as u64, len)?, self.clone()))
+        Ok(Mapped(self.file().map_beyond(PACK_HEAD as u64, len)?))
     }
 }
 
 impl Backing for PackFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-        let (mut file, start) = (self.file(), PACK_HEAD as u64 + offset);
-        // Written behind a cut it would be as long as before, with zeros in between.
-        if file.stat().is_ok_and(|stat| stat.size < start) {
-            return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "another program cut it"));
-        }
-        file.write_at(start, bytes).map_err(|error| std::io::Error::from_raw_os_error(error.errno().raw()))
+        self.file().write_at(PACK_HEAD as u64 + offset, bytes).map_err(|error| std::io::Error::from_raw_os_error(error.errno().raw()))
     }
 
     fn map(&self, len: u64) -> std::io::Result<Arc<dyn Bytes>> {
@@ -165,7 +159,7 @@ impl Backing for PackFile {
 }
 
 /// Lines of a pack's file.
-struct Mapped(Mapping, PackFile);
+struct Mapped(Mapping);
 
 impl Bytes for Mapped {
     fn bytes(&self) -> &[u8] {
@@ -175,21 +169,6 @@ impl Bytes for Mapped {
     fn is_torn(&self) -> bool {
         self.0.is_torn()
     }
-
-    fn is_whole(&self, len: u64) -> bool {
-        let file = self.1.file();
-        // An error tells nothing.
-        let is_long = file.stat().map_or(true, |stat| stat.size >= PACK_HEAD as u64 + len);
-        is_long && file.read_at(0, PACK_HEAD).map_or(true, |head| head == pack_head(self.1.1))
-    }
-}
-
-/// What a pack begins with.
-fn pack_head(mark: Mark) -> Vec<u8> {
-    let mut head = Vec::with_capacity(PACK_HEAD);
-    MAGIC.put(&mut head);
-    mark.put(&mut head);
-    head
 }
 
 /// What was left, for reading only: another process may own the files and append to them meanwhile.
@@ -267,8 +246,11 @@ fn create_pack(disk: &Disk, paths: &Paths, mark: Mark) -> disk::Result<Arc<PackF
         disk.remove_if_present(path)?;
     }
     let mut pack = disk.create_new(&paths.pack)?;
-    pack.write_at(0, &pack_head(mark))?;
-    Ok(Arc::new(PackFile::new(pack, mark)))
+    let mut head = Vec::with_capacity(PACK_HEAD);
+    MAGIC.put(&mut head);
+    mark.put(&mut head);
+    pack.write_at(0, &head)?;
+    Ok(Arc::new(PackFile::new(pack)))
 }
 
 /// Replaces the table by one that follows a base.
@@ -310,7 +292,7 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
             records.retain(is_number);
         }
     }
-    let pack = PackFile::new(pack, pack_mark);
+    let pack = PackFile::new(pack);
     let pack = if read_only {
         Pack::read_only(Arc::new(pack.mapped(pack_len)?), pack_len)
     } else {

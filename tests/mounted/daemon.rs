@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::mount::{Mount, User, is_mounted, is_root};
@@ -253,7 +254,9 @@ fn who_is_killed_as_soon_as_the_kernel_knows_the_mount_ends() {
         }
         mount.signal("KILL");
         assert!(!mount.wait_for_end().success());
-        run("umount", [mount.path()]).ok();
+        let unmounts = || Command::new("umount").arg(mount.path()).stderr(Stdio::null()).status().unwrap().success();
+        // Its child may look at it for a moment more.
+        eventually("it is unmounted", unmounts);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::index::pack::Pack;
 use crate::store::Mode;
 
 impl Keeper {
-    /// Looks whether the packed lines are those that were written, as far as the length and the beginning of their file tell.
+    /// Looks whether the packed lines are those that were written, as far as the end of their file tells.
     ///
     /// Where they are not, reads all of them from the files again, into memory, and gives up the file that they were in; another one is
     /// made as where somebody deleted it. Every view is a new file, since what was read of the old ones may have been wrong. Where a file
