@@ -430,6 +430,9 @@ impl Keeper {
             }
         }
         if self.follow {
+            if self.progress.ready {
+                self.log.distrust();
+            }
             self.follow_log();
             self.follow_snapshots();
             self.inspect_snapshots(false);

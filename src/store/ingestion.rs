@@ -16,6 +16,9 @@ use crate::store::{CommitLock, Store};
 
 pub use parse::LogProblem;
 
+/// So many bytes of the last lines are kept: each of them has an event's id.
+const END_BYTES: usize = 128;
+
 /// Why the log was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -48,6 +51,8 @@ pub struct IngestionLog {
     ids: Vec<EventId>,
     /// Bytes up to the end of the last whole line.
     whole_bytes: u64,
+    /// The last of these.
+    end: Vec<u8>,
     /// The facts of the file when it was last read or written; none if there is none.
     seen: Option<Stat>,
     synced: usize,
@@ -71,6 +76,7 @@ impl IngestionLog {
             file: None,
             ids: Vec::new(),
             whole_bytes: 0,
+            end: Vec::new(),
             seen: None,
             synced: 0,
             problems: Vec::new(),
@@ -85,6 +91,7 @@ impl IngestionLog {
     fn read_again(&mut self) -> disk::Result<()> {
         (self.file, self.seen, self.whole_bytes, self.synced) = (None, None, 0, 0);
         self.ids.clear();
+        self.end.clear();
         self.problems.clear();
         self.digest = (0, Sha256::new());
         match self.disk.read_with_stat(&self.path) {
@@ -100,7 +107,25 @@ impl IngestionLog {
 
     /// Takes bytes that follow the last whole line.
     fn take(&mut self, bytes: &[u8]) {
-        self.whole_bytes += parse::parse_lines(bytes, &mut self.ids, &mut self.problems);
+        let whole = parse::parse_lines(bytes, &mut self.ids, &mut self.problems);
+        self.whole_bytes += whole;
+        self.note_end(usize::try_from(whole).ok().and_then(|whole| bytes.get(..whole)).unwrap_or_default());
+    }
+
+    /// Keeps the end of whole lines that were read or written behind the others.
+    fn note_end(&mut self, lines: &[u8]) {
+        self.end.extend_from_slice(lines.get(lines.len().saturating_sub(END_BYTES)..).unwrap_or_default());
+        self.end.drain(..self.end.len().saturating_sub(END_BYTES));
+    }
+
+    /// Looks whether the lines that were read still stand where they did, as far as the last of them tells: another program may have
+    /// written another log over this one, of the same length even. Then the next [`IngestionLog::refresh`] reads all of it.
+    pub fn distrust(&mut self) {
+        let start = self.whole_bytes - self.end.len() as u64;
+        // An error tells nothing.
+        if self.disk.read_at(&self.path, start, self.end.len()).is_ok_and(|end| end != self.end) {
+            self.seen = None;
+        }
     }
 
     /// The events in the order of their numbers, the first one has number 1.
@@ -146,10 +171,12 @@ impl IngestionLog {
         if now.size == seen.size {
             return Ok(Refreshed::Same);
         }
-        let bytes = self.disk.read_at(&self.path, self.whole_bytes, usize::MAX)?;
+        let bytes = self.disk.read_at(&self.path, self.whole_bytes - self.end.len() as u64, usize::MAX)?;
+        // It did not grow where something else stands before.
+        let Some(bytes) = bytes.strip_prefix(&self.end[..]) else { return self.read_replaced() };
         let before = self.ids.len();
         self.seen = Some(Stat { size: self.whole_bytes + bytes.len() as u64, ..now });
-        self.take(&bytes);
+        self.take(bytes);
         Ok(if self.ids.len() == before { Refreshed::Same } else { Refreshed::Grew(before as u64 + 1) })
     }
 
@@ -205,6 +232,7 @@ impl IngestionLog {
         let end = whole + lines.len() as u64;
         self.seen = Some(Stat { size: end, ..before });
         self.whole_bytes = end;
+        self.note_end(lines);
         Ok(())
     }
 
@@ -252,6 +280,8 @@ impl IngestionLog {
         self.file = None;
         self.seen = Some(self.disk.stat(&self.path)?);
         self.whole_bytes = lines.len() as u64;
+        self.end.clear();
+        self.note_end(&lines);
         self.problems.clear();
         self.synced = 0;
         self.sync()

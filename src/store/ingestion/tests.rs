@@ -152,3 +152,32 @@ fn a_new_log_whose_facts_cannot_be_read_gives_no_number_twice() {
         assert_eq!(fs::read_to_string(store.layout().ingestion_log()).unwrap(), line(1, 1) + &line(2, 2), "{spared}");
     }
 }
+
+/// Story: a later backup was copied over a store in use; the log seemed to have grown, and numbers that were shown belonged to other events.
+#[test]
+fn a_log_over_which_another_one_was_written_is_another_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_log(dir.path(), &(line(1, 1) + &line(2, 2)));
+    let mut log = IngestionLog::read(&store).unwrap();
+    log.append(&lock(&store), &[id(3), id(4)]).unwrap();
+    log.distrust();
+    assert_eq!(log.refresh().unwrap(), Refreshed::Same);
+    let write = |ids: &[u128]| {
+        let lines: String = ids.iter().zip(1..).map(|(&n, seq)| line(n, seq)).collect();
+        fs::write(store.layout().ingestion_log(), lines).unwrap();
+    };
+    write(&[1, 2, 3, 9, 8]);
+    assert_eq!(log.refresh().unwrap(), Refreshed::Replaced);
+    assert_eq!(log.ids(), [1, 2, 3, 9, 8].map(id));
+    write(&[1, 2, 3, 9, 8, 7]);
+    assert_eq!(log.refresh().unwrap(), Refreshed::Grew(6));
+    // Of the same length: who looks at its size alone sees nothing.
+    write(&[1, 2, 3, 9, 8, 6]);
+    assert_eq!(log.refresh().unwrap(), Refreshed::Same);
+    log.distrust();
+    assert_eq!(log.refresh().unwrap(), Refreshed::Replaced);
+    assert_eq!(log.ids().last(), Some(&id(6)));
+    log.rewrite(&lock(&store)).unwrap();
+    log.distrust();
+    assert_eq!(log.refresh().unwrap(), Refreshed::Same);
+}
