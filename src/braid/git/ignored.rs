@@ -15,7 +15,7 @@ const PROBE: &str = "01900000-0000-7000-8000-000000000000.jsonl";
 /// Transaction files that git ignores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
-    /// Their names in `events/`.
+    /// Their names in `events/`; none of them where all of it is ignored, which may be a million.
     pub names: BTreeSet<String>,
     /// Whether all of `events/` is ignored, or what it lies in: then it may be meant.
     pub is_all: bool,
@@ -35,15 +35,24 @@ impl Program {
         if self.ignores(&events_file(PROBE))?.is_none() {
             return Ok(None);
         }
-        let listed = self.run(&["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", "events"])?;
+        let by_directory = self.ignores(OsStr::new("events"))?;
+        let mut list = vec!["ls-files", "-z", "--others", "--ignored", "--exclude-standard"];
+        list.extend(by_directory.is_some().then_some("--directory"));
+        list.extend(["--", "events"]);
+        let listed = self.run(&list)?;
+        if listed.is_empty() {
+            return Ok(None);
+        }
         let names = listed.split(|byte| *byte == 0).filter_map(|path| path.strip_prefix(b"events/"));
         let names: BTreeSet<String> =
             names.map(|name| shown_name(OsStr::from_bytes(name))).filter(|name| name.ends_with(".jsonl")).collect();
-        let (Some(first), by_directory) = (names.first(), self.ignores(OsStr::new("events"))?) else { return Ok(None) };
         let is_all = by_directory.is_some();
-        let Some((source, line)) = by_directory.map_or_else(|| self.ignores(&events_file(first)), |by| Ok(Some(by)))? else {
-            return Ok(None);
+        let by = match (by_directory, names.first()) {
+            (Some(by), _) => Some(by),
+            (None, Some(first)) => self.ignores(&events_file(first))?,
+            (None, None) => None,
         };
+        let Some((source, line)) = by else { return Ok(None) };
         let path = quoted_path(Path::new(&source));
         let cure = match (is_all, source.as_str()) {
             (true, _) => format!("take line {line} out of {path}, if git is to have them; then: braidfs sync --offline"),

@@ -139,13 +139,16 @@ pub(super) fn unanswered(reason: &str, hint: String) -> Finding {
 pub(in crate::braid) fn ignored(git: &Program, epoch: &Epoch) -> Result<Option<(BTreeSet<String>, Finding)>, GitError> {
     let Some(mut ignored) = git.ignored()? else { return Ok(None) };
     ignored.names.retain(|name| epoch.shows_file(name));
-    let Some(first) = ignored.names.first() else { return Ok(None) };
-    let count = ignored.names.len();
-    let files = counted_as(count, "transaction file is ignored by git", "transaction files are ignored by git");
+    let (first, count) = (ignored.names.first(), ignored.names.len());
+    let files = match (first, ignored.is_all) {
+        (_, true) if epoch.index.transactions.valid_count() > 0 => "the transaction files are ignored by git".to_owned(),
+        (Some(_), false) => counted_as(count, "transaction file is ignored by git", "transaction files are ignored by git"),
+        _ => return Ok(None),
+    };
     let finding = Finding {
         kind: FindingKind::Uncommitted,
         severity: if ignored.is_all { Severity::Info } else { Severity::Warning },
-        file: (count == 1).then(|| first.clone()),
+        file: first.filter(|_| count == 1 && !ignored.is_all).cloned(),
         transaction_id: None,
         message: format!("{files} and never committed: {}", ignored.by),
         hint: ignored.cure,
