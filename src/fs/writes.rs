@@ -432,6 +432,19 @@ impl Fs {
         self.open(ino, flags, caller)
     }
 
+    /// Waits until no commit is on its way, and until the index has caught up where what is shown needs it: a reader who waited for that in
+    /// a directory which answers at once would keep its names from being told of.
+    pub fn wait_for(&self, ino: u64) {
+        let needs_index = self.needs_index(ino);
+        self.decisions.wait(|| !needs_index || self.is_settled());
+    }
+
+    /// Whether what is shown there is known only once the index has caught up.
+    #[must_use]
+    pub fn needs_index(&self, ino: u64) -> bool {
+        self.held(ino).is_ok_and(|held| !self.is_own_path(&held.identity.path) && !is_at_once(&held.identity.path))
+    }
+
     /// Waits until no commit is on its way and the index has caught up.
     pub fn wait_decided(&self) {
         self.decisions.wait(|| self.is_settled());

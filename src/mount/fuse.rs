@@ -367,7 +367,7 @@ impl Filesystem for Shell {
         let list = move |fs: &Fs, queue: &Queue| listing::inodes(fs, queue, thread, ino, handle, offset, reply);
         if self.must_wait_in(ino) {
             return self.wait("readdirplus", move |fs, queue| {
-                fs.wait_decided();
+                fs.wait_for(ino.0);
                 list(fs, queue);
             });
         }

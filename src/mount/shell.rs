@@ -112,10 +112,19 @@ impl Shell {
         if self.fs.folds_in(ino.0) {
             return self.fold(what, work);
         }
-        if self.fs.waits_in(ino.0, None) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
+        if !self.fs.waits_in(ino.0, None) {
+            return guarded(what, || work(&self.fs, &self.queue));
+        }
+        if self.fs.needs_index(ino.0) {
+            return self.park(what, work);
+        }
+        self.wait(what, move |fs, queue| {
+            fs.wait_for(ino.0);
+            work(fs, queue);
+        });
     }
 
-    /// Runs a handler once no commit is being decided.
+    /// Runs a handler once no commit is being decided and the index has caught up.
     pub(super) fn park(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
         self.parking.park(Box::new(move || guarded(what, || work(&fs, &queue))));

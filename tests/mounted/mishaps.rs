@@ -358,6 +358,11 @@ fn a_mount_answers_at_once_and_each_view_waits_for_what_it_needs() {
     }
     fs::write(mount.join("staging/.draft"), "a draft").unwrap();
     assert_eq!(mount.list("staging"), [".draft"]);
+    // Closed once and not for the last time: whether it is committed is not known yet.
+    let kept = File::options().write(true).open(mount.join("staging/.draft")).unwrap();
+    drop(kept.try_clone().unwrap());
+    assert_eq!(mount.list("staging"), [".draft"]);
+    drop(kept);
     let waits = |name: &str| {
         let path = mount.join(name);
         std::thread::spawn(move || fs::metadata(path).map(|metadata| metadata.len()))
