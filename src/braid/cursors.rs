@@ -7,7 +7,7 @@ use crate::braid::keeper::{Keeper, Request};
 use crate::braid::{Braid, Shared};
 use crate::disk::{Holder, LockGuard};
 use crate::model::{Finding, FindingKind, Severity};
-use crate::store::{Checkpoint, CheckpointError, Standing};
+use crate::store::{Checkpoint, CheckpointError, Mode, Standing};
 use crate::view::{FeedFilter, FeedPage};
 
 /// The leadership of a subscription, held until it is dropped or the process ends.
@@ -34,7 +34,7 @@ impl Braid {
     /// # Errors
     /// If the name can be none, or the file holds no number.
     pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>, CheckpointError> {
-        self.at_keeper_for(name, |keeper, name| keeper.store.checkpoint(name, &mut keeper.log))
+        self.at_keeper_for(name, |keeper, _, name| keeper.store.checkpoint(name, &mut keeper.log))
     }
 
     /// The number from which a subscription reads on: its checkpoint, or 0.
@@ -54,7 +54,7 @@ impl Braid {
     /// # Errors
     /// What the disk answered.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, CheckpointError> {
-        self.at_keeper_for("", |keeper, _| {
+        self.at_keeper_for("", |keeper, _, _| {
             let (read, unread) = keeper.store.checkpoints(&mut keeper.log)?;
             match unread.into_iter().find(|(_, error)| matches!(error, CheckpointError::Disk(_))) {
                 Some((_, error)) => Err(error),
@@ -66,10 +66,10 @@ impl Braid {
     /// Saves a subscription's checkpoint: durable, and its number certain, when this returns.
     ///
     /// # Errors
-    /// [`CheckpointError::Beyond`] the latest number; unless forced [`CheckpointError::Behind`] the saved one, or that one
+    /// [`CheckpointError::Beyond`] the latest number, or [`CheckpointError::Unnumbered`] where the events behind it cannot have theirs; unless forced [`CheckpointError::Behind`] the saved one, or that one
     /// [`CheckpointError::Orphaned`].
     pub fn save_checkpoint(&self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
-        self.at_keeper_for(name, move |keeper, name| keeper.save_checkpoint(name, seq_nr, force))
+        self.at_keeper_for(name, move |keeper, shared, name| keeper.save_checkpoint(name, seq_nr, force, shared))
     }
 
     /// Saves that a subscription has handled a page: as [`Braid::save_checkpoint`], up to [`FeedPage::next_seq`].
@@ -78,12 +78,12 @@ impl Braid {
     /// Those, and [`CheckpointError::Orphaned`] where the numbers were given anew since the page was read: they stand for other events.
     pub fn save_page(&self, name: &str, page: &FeedPage) -> Result<(), CheckpointError> {
         let (seq_nr, numbering) = (page.next_seq, page.numbering);
-        self.at_keeper_for(name, move |keeper, name| {
+        self.at_keeper_for(name, move |keeper, shared, name| {
             keeper.follow_log();
             if keeper.index.feed.numbering() != numbering {
                 return Err(CheckpointError::Orphaned { name: name.to_owned(), saved: seq_nr });
             }
-            keeper.save_checkpoint(name, seq_nr, false)
+            keeper.save_checkpoint(name, seq_nr, false, shared)
         })
     }
 
@@ -92,7 +92,7 @@ impl Braid {
     /// # Errors
     /// What the disk answered.
     pub fn forget_checkpoint(&self, name: &str) -> Result<bool, CheckpointError> {
-        self.at_keeper_for(name, |keeper, name| {
+        self.at_keeper_for(name, |keeper, _, name| {
             keeper.follow_checkpoints();
             let forgotten = keeper.store.forget_checkpoint(name);
             keeper.note_checkpoint(name, None);
@@ -119,13 +119,13 @@ impl Braid {
     fn at_keeper_for<T: Send + 'static>(
         &self,
         name: &str,
-        job: impl FnOnce(&mut Keeper, &str) -> Result<T, CheckpointError> + Send + 'static,
+        job: impl FnOnce(&mut Keeper, &Shared, &str) -> Result<T, CheckpointError> + Send + 'static,
     ) -> Result<T, CheckpointError> {
         let name = name.to_owned();
         let closed = CheckpointError::Closed(name.clone());
         let done = self.at_keeper(move |keeper, shared| {
             keeper.follow_log();
-            let result = job(keeper, &name);
+            let result = job(keeper, shared, &name);
             if keeper.is_dirty() {
                 keeper.publish(shared);
             }
@@ -154,8 +154,18 @@ impl Keeper {
         }
     }
 
-    fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
+    fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool, shared: &Shared) -> Result<(), CheckpointError> {
         self.follow_checkpoints();
+        let lacks_numbers = seq_nr > self.log.latest_seq_nr() && self.waits_for_numbers();
+        if lacks_numbers && self.store.mode() != Mode::ReadOnly {
+            // Who enters gives the numbers that could not be given so far.
+            self.enter_quietly(shared).map_err(|error| CheckpointError::Unnumbered {
+                name: name.to_owned(),
+                seq_nr,
+                errno: error.errno(),
+                why: error.to_string(),
+            })?;
+        }
         let saved = self.store.save_checkpoint(name, seq_nr, &mut self.log, force);
         self.note_checkpoint(name, saved.is_ok().then_some(seq_nr));
         saved

@@ -13,6 +13,7 @@ use super::signals::Ending;
 use super::{Session, locate, reader};
 use crate::disk::{Disk, LockGuard};
 use crate::format::text::quoted;
+use crate::model::Errno;
 use crate::store::{Checkpoint, CheckpointError, Mode, Standing, Store};
 
 /// How soon a signal is noticed.
@@ -77,8 +78,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Self {
         let kind = match &error {
-            CheckpointError::Busy(_) => Kind::Busy,
-            CheckpointError::Disk(_) | CheckpointError::Closed(_) => Kind::Failed,
+            _ if error.errno() == Errno::EBUSY => Kind::Busy,
+            CheckpointError::Disk(_) | CheckpointError::Unnumbered { .. } | CheckpointError::Closed(_) => Kind::Failed,
             _ => Kind::Refused,
         };
         Self::new(kind, error.to_string()).hint(error.hint())

@@ -63,6 +63,18 @@ pub enum CheckpointError {
         /// The latest number.
         latest: u64,
     },
+    /// Events that wait for their numbers cannot have them now.
+    #[error("checkpoint \"{name}\" at {seq_nr} is beyond the numbers that were given; more cannot be given: {why}")]
+    Unnumbered {
+        /// The subscription.
+        name: String,
+        /// What was to be saved.
+        seq_nr: u64,
+        /// What a system call reports.
+        errno: Errno,
+        /// Who or what stands in the way.
+        why: String,
+    },
     /// The number is smaller than the saved one.
     #[error("checkpoint \"{name}\" at {seq_nr} is behind the saved number {saved}")]
     Behind {
@@ -105,6 +117,7 @@ impl CheckpointError {
             Self::Orphaned { .. } => Errno::ESTALE,
             Self::Unreadable(_) | Self::Closed(_) => Errno::EIO,
             Self::Busy(_) => Errno::EBUSY,
+            Self::Unnumbered { errno, .. } => *errno,
             Self::ReadOnly(_) => Errno::EROFS,
             Self::Disk(error) => error.errno(),
         }
@@ -118,7 +131,7 @@ impl CheckpointError {
             Self::Beyond { .. } | Self::Name(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
             Self::Behind { .. } => "add --force to read those events again",
             Self::Orphaned { .. } | Self::Unreadable(_) => "forget it and read from the start, or set it with --force",
-            Self::Busy(_) => "try again",
+            Self::Busy(_) | Self::Unnumbered { .. } => "try again",
         };
         what.to_owned()
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::braid::tests::{self, open, store};
 use crate::braid::{Braid, OpenOptions};
+use crate::disk::Disk;
 use crate::model::{Errno, FindingKind};
 use crate::store::{CheckpointError, Standing};
 use crate::view::FeedFilter;
@@ -78,6 +79,28 @@ fn a_checkpoint_is_saved_listed_and_forgotten() {
     assert_eq!(braid.cursor("bill/ing").unwrap(), 2);
     assert!(braid.forget_checkpoint("mail").unwrap() && !braid.forget_checkpoint("mail").unwrap());
     assert_eq!(braid.checkpoint("mail").unwrap(), None);
+}
+
+/// Story: in the first moments of a mount somebody held the lock for an instant, and a number that was on its way was refused.
+#[test]
+fn a_checkpoint_waits_for_the_numbers_of_events_that_are_here() {
+    let (_temp, dir) = store();
+    append(&open(&dir, false), "a", "T");
+    fs::remove_file(dir.join("index/ingestion.log")).unwrap();
+    let disk = Disk::default();
+    let lock = disk.try_lock(&dir.join(".lock")).unwrap().unwrap();
+    let braid = open(&dir, true);
+    assert_eq!(braid.latest_seq_nr(), 0);
+    std::thread::scope(|scope| {
+        let saved = scope.spawn(|| braid.save_checkpoint("s", 1, false));
+        std::thread::sleep(Duration::from_millis(300));
+        drop(lock);
+        saved.join().unwrap().unwrap();
+    });
+    assert_eq!((braid.cursor("s").unwrap(), braid.latest_seq_nr()), (1, 1));
+    // What no event waits for is refused at once.
+    let _lock = disk.try_lock(&dir.join(".lock")).unwrap().unwrap();
+    assert_eq!(braid.save_checkpoint("s", 2, false).unwrap_err().errno(), Errno::EINVAL);
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Keeper {
         if self.writer == WriterState::ReadOnly {
             return self.wait_for_numbers();
         }
-        if (self.unnumbered.is_empty() && !self.log.is_torn() && !self.owes_last) || matches!(self.writer, WriterState::Failed(_)) {
+        if (!self.waits_for_numbers() && !self.log.is_torn() && !self.owes_last) || matches!(self.writer, WriterState::Failed(_)) {
             return;
         }
         match self.store.lock(Duration::ZERO) {
@@ -50,6 +50,11 @@ impl Keeper {
             }
             Err(error) => self.note_lock_error(&error),
         }
+    }
+
+    /// Whether there are events without a number.
+    pub(in crate::braid) fn waits_for_numbers(&self) -> bool {
+        !self.unnumbered.is_empty()
     }
 
     /// Says in the next epoch why nothing can be written, or that it can again.
