@@ -173,7 +173,7 @@ pub(super) struct Keeper {
     is_hurt: bool,
     looking: Trouble,
     /// Who held the lock when it was last looked.
-    holder: Option<Holder>,
+    holder: Option<Option<Holder>>,
     /// When it last did what nobody asks for.
     ticked: Instant,
     locking: Trouble,

@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,6 +33,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Watch {
     inotify: Inotify,
+    drains: Arc<AtomicUsize>,
 }
 
 impl Disk {
@@ -39,7 +42,7 @@ impl Disk {
         let path = Path::new("inotify");
         self.admit(Op::Watch, path)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context(Op::Watch, path)?;
-        Ok(Watch { inotify })
+        Ok(Watch { inotify, drains: Arc::default() })
     }
 }
 
@@ -71,6 +74,12 @@ impl Watch {
         }
     }
 
+    /// Counts how often hints are taken: who sees it grow knows that somebody else is at it.
+    #[must_use]
+    pub fn drains(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.drains)
+    }
+
     /// Waits until something changes, at most `timeout` (none: for ever), and answers all hints that are there.
     ///
     /// Answers nothing when the time is over or a signal came.
@@ -90,6 +99,7 @@ impl Watch {
 
     /// Answers the hints that are there, without waiting.
     pub fn drain(&self) -> Result<Vec<Change>> {
+        self.drains.fetch_add(1, Ordering::Relaxed);
         let mut changes = Vec::new();
         loop {
             match self.inotify.read_events() {

@@ -66,12 +66,19 @@ impl Keeper {
     }
 
     /// Looks who holds the lock where nothing is to be written; whoever holds it for a moment only is not told of.
+    ///
+    /// It is tried before the kernel is asked for the holder: reading `/proc/locks` takes some ten milliseconds, and keeps everybody on
+    /// the machine from locking anything meanwhile.
     pub(super) fn look_at_lock(&mut self) {
-        let holder = self.store.lock_holder().map(|(holder, _)| holder);
+        let holder = match self.store.lock(Duration::ZERO) {
+            Err(LockError::Busy { holder, .. }) => Some(holder),
+            _ => None,
+        };
         if holder.is_none() && matches!(self.writer, WriterState::Locked(_)) {
             self.set_writer(WriterState::Ready);
         } else if holder.is_some() && holder == self.holder {
-            self.note_lock_error(&LockError::Busy { store: self.store.dir().display().to_string(), holder: holder.clone() });
+            let holder = holder.clone().flatten();
+            self.note_lock_error(&LockError::Busy { store: self.store.dir().display().to_string(), holder });
         }
         self.holder = holder;
     }
