@@ -165,6 +165,8 @@ pub(super) struct Keeper {
     is_watch_lost: bool,
     /// What to look at, as soon as git lets us.
     pending: Look,
+    /// Whether what was taken in is a part of what git brings: nothing is shown before the rest is here.
+    is_partial: bool,
     /// Since when there is a hint of something that is not taken in yet.
     hinted: Option<Hinted>,
     number: u64,
@@ -231,6 +233,7 @@ impl Keeper {
             watch: None,
             is_watch_lost: false,
             pending: Look::default(),
+            is_partial: false,
             hinted: None,
             number: 0,
             dirty: false,
@@ -287,7 +290,7 @@ impl Keeper {
 
     /// Whether there is something that the newest epoch does not show.
     pub(super) fn is_dirty(&self) -> bool {
-        self.dirty || self.touched != Touched::default()
+        !self.is_partial && (self.dirty || self.touched != Touched::default())
     }
 
     /// Notes that the next look must publish, also where no file changed.
@@ -399,7 +402,7 @@ impl Keeper {
         } else if self.is_watch_lost
             || self.saving.is_writing()
             || self.saving.has_unread()
-            || (!self.pending.is_empty() && !self.looking.lasts())
+            || ((!self.pending.is_empty() || self.is_partial) && !self.looking.lasts())
             || (has_numbers_to_give && !self.locking.lasts())
             || self.waiting.is_short()
         {
@@ -467,13 +470,18 @@ impl Keeper {
     fn look(&mut self, shared: &Shared, now: bool) -> Result<(), Failure> {
         self.keep_pack_whole();
         let mut arriving = None;
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || self.is_partial {
             if !now && self.is_held() {
                 return Ok(());
             }
-            let look = std::mem::take(&mut self.pending);
             arriving = self.hinted.take().or_else(Hinted::now).map(|hinted| hinted.begin(&self.counters));
-            self.take_in(look, Some(shared))?;
+            let begun = Instant::now();
+            while !self.take_in_whole(shared)? {
+                if !now {
+                    return Ok(());
+                }
+                self.sit_git_out(begun, LOCK_WAIT)?;
+            }
         }
         self.number_new();
         self.look_for_vanished();

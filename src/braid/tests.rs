@@ -1,6 +1,7 @@
 //! A store as a library user has it: real files, other programs writing beside it.
 
 mod chain;
+mod checkouts;
 mod commits;
 mod feed;
 mod files;

@@ -8,6 +8,7 @@ use tracing::field::Empty;
 
 use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::keeper::desk::Desk;
+use crate::braid::keeper::intake::CATCH_UPS_MAX;
 use crate::braid::keeper::{Keeper, Request, heap};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
@@ -15,9 +16,6 @@ use crate::model::Errno;
 
 /// How soon it is looked again whether git is done.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// So often what came meanwhile is taken in before what is there is shown: somebody may write all the time.
-const CATCH_UPS_MAX: usize = 5;
 
 impl Keeper {
     /// Whether git is changing the files right now.
@@ -134,7 +132,7 @@ impl Keeper {
         let (came, went) = self.begin(self.from_scratch)?;
         self.take_in_these(came, went, Some(shared))?;
         let is_whole = if self.is_watching() {
-            self.catch_up_with_hints(shared)?
+            self.take_in_whole(shared)?
         } else {
             match self.catch_up_unwatched(Instant::now(), seen, shared) {
                 Err(busy) if self.follow && busy.errno == Errno::EBUSY => false,
@@ -145,21 +143,6 @@ impl Keeper {
         self.look_for_left_out();
         self.mark_dirty();
         Ok(is_whole)
-    }
-
-    /// Takes in what came while the rest was read, unless git is at it.
-    fn catch_up_with_hints(&mut self, shared: &Shared) -> Result<bool, Failure> {
-        for _ in 0..CATCH_UPS_MAX {
-            self.drain_hints();
-            if self.is_held() {
-                return Ok(false);
-            }
-            if self.pending.is_empty() {
-                break;
-            }
-            self.take_in_pending(shared)?;
-        }
-        Ok(true)
     }
 
     /// Takes in everything that is there, and not a part of a checkout.

@@ -257,8 +257,8 @@ impl Keeper {
         self.drain_hints();
         self.sit_git_out(begun, patience)?;
         if self.is_watching() {
-            if !self.pending.is_empty() {
-                self.take_in_pending(shared)?;
+            while !self.take_in_whole(shared)? {
+                self.sit_git_out(begun, patience)?;
             }
         } else {
             self.take_in_unwatched(begun, shared)?;

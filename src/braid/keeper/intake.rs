@@ -24,6 +24,9 @@ const TOLD: usize = 4096;
 /// How long after its last change a file that makes no sense yet is given time.
 const WRITING: Duration = Duration::from_millis(80);
 
+/// So often what came meanwhile is taken in before what is there is shown: somebody may write all the time.
+pub(super) const CATCH_UPS_MAX: usize = 5;
+
 /// What is to be looked at.
 #[derive(Debug, Default)]
 pub(in crate::braid) struct Look {
@@ -66,6 +69,28 @@ struct Round {
 }
 
 impl Keeper {
+    /// Takes in what waits to be looked at and what comes while that is read. Gives false where git is at it again: what was read is a part
+    /// of its work then, which nobody is to see.
+    pub(super) fn take_in_whole(&mut self, shared: &Shared) -> Result<bool, Failure> {
+        for _ in 0..CATCH_UPS_MAX {
+            self.drain_hints();
+            if !self.pending.is_empty() && self.is_held() {
+                return Ok(false);
+            }
+            self.is_partial = !self.pending.is_empty();
+            if !self.is_partial {
+                return Ok(true);
+            }
+            if let Err(failure) = self.take_in_pending(shared) {
+                // Who cannot read all says so, and shows what he can.
+                self.is_partial = false;
+                return Err(failure);
+            }
+        }
+        self.is_partial = false;
+        Ok(true)
+    }
+
     /// Takes in what waits to be looked at.
     pub(super) fn take_in_pending(&mut self, shared: &Shared) -> Result<(), Failure> {
         let look = std::mem::take(&mut self.pending);

@@ -101,7 +101,7 @@ impl Keeper {
     /// looked at after the lines are read and before they are believed. While git holds everything up, so do the lines.
     pub(in crate::braid) fn follow_log(&mut self) {
         self.drain_hints();
-        if self.is_held() {
+        if self.is_partial || self.is_held() {
             return;
         }
         match self.log.refresh() {

@@ -48,6 +48,7 @@ impl Keeper {
         self.progress.done = u64::from(self.index.transactions.valid_count());
         self.roster.begin_anew(&self.index);
         self.pending.add_everything();
+        self.is_partial = false;
         self.mark_dirty();
     }
 

@@ -1,0 +1,89 @@
+//! Checkouts of git under an open store: what is shown is what git has brought, whole.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::{append, event, open, store};
+use crate::braid::{Braid, OpenOptions};
+use crate::disk::Disk;
+
+/// The files of transactions of one replica, one after the other, an event each.
+fn files(streams: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    streams.iter().for_each(|stream| drop(append(&braid, &event(stream, 1))));
+    let entries = fs::read_dir(dir.join("events")).unwrap().map(Result::unwrap);
+    let read = |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
+    let mut files: Vec<_> = entries.map(read).collect();
+    files.sort();
+    files
+}
+
+fn bring(dir: &Path, files: &[(String, Vec<u8>)]) {
+    files.iter().for_each(|(name, bytes)| fs::write(dir.join("events").join(name), bytes).unwrap());
+}
+
+fn take_away(dir: &Path, files: &[(String, Vec<u8>)]) {
+    files.iter().for_each(|(name, _)| fs::remove_file(dir.join("events").join(name)).unwrap());
+}
+
+fn streams(braid: &Braid) -> Vec<String> {
+    let mut streams: Vec<String> = super::everything(&braid.tree()).into_iter().map(|(path, _)| path).collect();
+    streams.retain(|path| path.starts_with("streams/"));
+    streams
+}
+
+fn shows(braid: &Braid, count: u32) -> bool {
+    braid.wait(|epoch| epoch.index.transactions.valid_count() == count, Duration::from_secs(10)).is_some()
+}
+
+/// Story: while one checkout was read the next one began, and what it had left of the first was shown until it was done.
+#[test]
+fn a_checkout_that_begins_while_the_one_before_is_read_is_not_half_shown() {
+    let (_temp, dir) = store();
+    let dir = dir.canonicalize().unwrap();
+    assert!(Command::new("git").args(["init", "-q"]).current_dir(&dir).status().unwrap().success());
+    let (first, second) = (files(&["a", "b", "c"]), files(&["d", "e"]));
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+
+    // The first one is over when its files are read.
+    twin.hold(&dir.join("events"));
+    bring(&dir, &first);
+    std::thread::sleep(Duration::from_millis(200));
+    // Now the next one begins, and takes some of them away.
+    let lock = dir.join(".git/index.lock");
+    fs::write(&lock, "").unwrap();
+    take_away(&dir, &first[..1]);
+    twin.let_go();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(streams(&braid), [""; 0], "a part of the first is shown");
+    take_away(&dir, &first[1..]);
+    bring(&dir, &second);
+    fs::remove_file(&lock).unwrap();
+    assert!(shows(&braid, 2));
+    assert_eq!(streams(&braid), ["streams/d.jsonl", "streams/e.jsonl"]);
+
+    // A writer who comes in between does not write onto a part either.
+    twin.hold(&dir.join("events"));
+    take_away(&dir, &second);
+    bring(&dir, &first);
+    std::thread::sleep(Duration::from_millis(200));
+    fs::write(&lock, "").unwrap();
+    take_away(&dir, &first[2..]);
+    std::thread::scope(|scope| {
+        let committed = scope.spawn(|| append(&braid, &event("f", 1)));
+        twin.let_go();
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!committed.is_finished());
+        bring(&dir, &first[2..]);
+        fs::remove_file(&lock).unwrap();
+        let committed = committed.join().unwrap();
+        let file = super::text(&braid.tree(), &format!("transactions/{}.jsonl", committed.transaction_id));
+        let last = first[2].0.trim_end_matches(".jsonl");
+        assert!(file.contains(&format!("\"parent_transaction_ids\":[\"{last}\"]")), "{last} is no parent of {file}");
+    });
+}
