@@ -72,15 +72,15 @@ impl Keeper {
     /// Takes in what waits to be looked at and what comes while that is read. Gives false where git is at it again: what was read is a part
     /// of its work then, which nobody is to see.
     pub(super) fn take_in_whole(&mut self, shared: &Shared) -> Result<bool, Failure> {
-        for _ in 0..CATCH_UPS_MAX {
+        for round in 0.. {
             self.drain_hints();
             if !self.pending.is_empty() && self.is_held() {
                 return Ok(false);
             }
-            self.is_partial = !self.pending.is_empty();
-            if !self.is_partial {
-                return Ok(true);
+            if self.pending.is_empty() || round == CATCH_UPS_MAX {
+                break;
             }
+            self.is_partial = true;
             if let Err(failure) = self.take_in_pending(shared) {
                 // Who cannot read all says so, and shows what he can.
                 self.is_partial = false;
