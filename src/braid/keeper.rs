@@ -14,6 +14,7 @@ mod hold;
 mod identity;
 pub(super) mod intake;
 pub(super) mod load;
+mod locking;
 pub(super) mod memory;
 pub(super) mod numbered;
 mod numbering;
@@ -41,6 +42,7 @@ use crate::braid::keeper::forked::Proposal;
 use crate::braid::keeper::gone::Gone;
 use crate::braid::keeper::hold::Hold;
 use crate::braid::keeper::intake::Look;
+use crate::braid::keeper::locking::Locking;
 use crate::braid::keeper::memory::Memory;
 use crate::braid::keeper::numbered::Numbered;
 use crate::braid::keeper::numbering::Waiting;
@@ -52,7 +54,7 @@ use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::projections::Projections;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
-use crate::disk::{Holder, Watch, WatchedDir};
+use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::model::Finding;
@@ -174,11 +176,9 @@ pub(super) struct Keeper {
     /// Whether the files could not be read: they are tried again, but not at once.
     is_hurt: bool,
     looking: Trouble,
-    /// Who held the lock when it was last looked.
-    holder: Option<Option<Holder>>,
     /// When it last did what nobody asks for.
     ticked: Instant,
-    locking: Trouble,
+    locking: Locking,
 }
 
 impl Keeper {
@@ -239,9 +239,8 @@ impl Keeper {
             dirty: false,
             is_hurt: false,
             looking: Trouble::default(),
-            holder: None,
             ticked: Instant::now(),
-            locking: Trouble::default(),
+            locking: Locking::default(),
         })
     }
 
@@ -403,7 +402,7 @@ impl Keeper {
             || self.saving.is_writing()
             || self.saving.has_unread()
             || ((!self.pending.is_empty() || self.is_partial) && !self.looking.lasts())
-            || (has_numbers_to_give && !self.locking.lasts())
+            || (has_numbers_to_give && !self.locking.has_trouble())
             || self.waiting.is_short()
         {
             SOON

@@ -250,9 +250,8 @@ impl Keeper {
                 }
             }
         };
-        self.locking.end();
         self.is_at_home()?;
-        self.set_writer(WriterState::Ready);
+        self.note_lock_taken();
         self.keep_pack_whole();
         self.drain_hints();
         self.sit_git_out(begun, patience)?;

@@ -14,7 +14,7 @@ use crate::epoch::WriterState;
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{Errno, EventId, Finding, FindingKind, Severity};
-use crate::store::{CommitLock, LockError, LogProblem, Refreshed};
+use crate::store::{CommitLock, LogProblem, Refreshed};
 
 pub(super) use waiting::Waiting;
 
@@ -44,8 +44,7 @@ impl Keeper {
         }
         match self.store.lock(Duration::ZERO) {
             Ok(lock) => {
-                self.locking.end();
-                self.set_writer(WriterState::Ready);
+                self.note_lock_taken();
                 self.number_under(&lock);
             }
             Err(error) => self.note_lock_error(&error),
@@ -62,36 +61,6 @@ impl Keeper {
         if self.writer != state && !matches!(self.writer, WriterState::Failed(_)) {
             self.writer = state;
             self.mark_dirty();
-        }
-    }
-
-    /// Looks who holds the lock where nothing is to be written; whoever holds it for a moment only is not told of.
-    ///
-    /// It is tried before the kernel is asked for the holder: reading `/proc/locks` takes some ten milliseconds, and keeps everybody on
-    /// the machine from locking anything meanwhile.
-    pub(super) fn look_at_lock(&mut self) {
-        let holder = match self.store.lock(Duration::ZERO) {
-            Err(LockError::Busy { holder, .. }) => Some(holder),
-            _ => None,
-        };
-        if holder.is_none() && matches!(self.writer, WriterState::Locked(_)) {
-            self.set_writer(WriterState::Ready);
-        } else if holder.is_some() && holder == self.holder {
-            let holder = holder.clone().flatten();
-            self.note_lock_error(&LockError::Busy { store: self.store.dir().display().to_string(), holder });
-        }
-        self.holder = holder;
-    }
-
-    pub(super) fn note_lock_error(&mut self, error: &LockError) {
-        match error {
-            LockError::Busy { .. } => {
-                let since = self.store.lock_holder().map(|(_, since)| crate::format::time::created_at(since));
-                let since = since.map_or(String::new(), |since| format!(" since {since}"));
-                self.set_writer(WriterState::Locked(format!("{error}{since}")));
-            }
-            LockError::ReadOnly(_) => {}
-            LockError::Disk(error) => self.locking.meet("the lock cannot be taken", error),
         }
     }
 
