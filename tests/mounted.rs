@@ -19,6 +19,8 @@ mod folding;
 mod following;
 #[path = "mounted/forks.rs"]
 mod forks;
+#[path = "mounted/gone.rs"]
+mod gone;
 #[cfg(debug_assertions)]
 #[path = "mounted/mishaps.rs"]
 mod mishaps;

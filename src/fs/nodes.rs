@@ -41,6 +41,8 @@ pub struct Nodes {
     displaced: HashMap<Identity, u64>,
     /// Those whose changes no tree tells by name.
     untold: HashSet<u64>,
+    /// Those of files that trees look for on the disk, by path: once such a file has gone no tree tells which one it was.
+    stored: HashMap<Arc<str>, u64>,
     /// Those that came since the last publication began, in their order.
     recent: Vec<u64>,
     came: u64,
@@ -59,7 +61,16 @@ impl Nodes {
     /// A table that numbers by the given hash; tests give a bad one.
     #[must_use]
     pub fn with_hash(hash: fn(&Identity) -> u64) -> Self {
-        Self { held: HashMap::new(), displaced: HashMap::new(), untold: HashSet::new(), recent: Vec::new(), came: 0, first: true, hash }
+        Self {
+            held: HashMap::new(),
+            displaced: HashMap::new(),
+            untold: HashSet::new(),
+            stored: HashMap::new(),
+            recent: Vec::new(),
+            came: 0,
+            first: true,
+            hash,
+        }
     }
 
     /// The number that an identity has or would get.
@@ -95,6 +106,9 @@ impl Nodes {
             if !is_told(&identity) {
                 self.untold.insert(number);
             }
+            if is_stored(&identity) {
+                self.stored.insert(Arc::clone(&identity.path), number);
+            }
             Held { identity, lookups: 0, since: self.came, pinned: None, coming: None }
         });
         held.lookups = held.lookups.saturating_add(1);
@@ -110,7 +124,17 @@ impl Nodes {
         {
             self.displaced.remove(&held.identity);
             self.untold.remove(&number);
+            if self.stored.get(&held.identity.path) == Some(&number) {
+                self.stored.remove(&held.identity.path);
+            }
         }
+    }
+
+    /// The inode that came last for the path of a file that trees look for on the disk, if the kernel holds it.
+    #[must_use]
+    pub fn find_stored(&self, path: &str) -> Option<(u64, &Held)> {
+        let number = *self.stored.get(path)?;
+        Some((number, self.held.get(&number)?))
     }
 
     /// Finds an inode that the kernel holds.
@@ -171,6 +195,11 @@ fn is_told(identity: &Identity) -> bool {
 /// Whether a tree tells by name when a file of this directory, or below it, changes.
 pub fn is_told_below(directory: &str) -> bool {
     matches!(directory.split('/').next(), Some("streams" | "types" | "transactions"))
+}
+
+/// Whether a file is looked for on the disk by its tree.
+fn is_stored(identity: &Identity) -> bool {
+    !identity.directory && identity.path.starts_with("transactions/")
 }
 
 /// FNV-1a over the identity, its bits spread at the end: equal in every run.

@@ -120,8 +120,8 @@ impl Listings {
         let mut differ = HashSet::new();
         for path in changed {
             let mut at = path.as_str();
-            // A name that comes may bring its directory with it.
-            while let Some((directory, _)) = split(at).filter(|_| old.find(at).is_some() != new.find(at).is_some()) {
+            // A name that comes may bring its directory with it. What neither tree finds may have gone from the disk under the old one.
+            while let Some((directory, _)) = split(at).filter(|_| old.find(at).is_none() || new.find(at).is_none()) {
                 differ.insert(directory.to_owned());
                 at = directory;
             }
@@ -197,6 +197,9 @@ impl Fs {
 
     /// The inode of a path's file, if the kernel holds it.
     fn held_by_path(&self, old: &Shown, path: &str) -> Option<(u64, Held)> {
+        if let Some((ino, held)) = locked(&self.nodes).find_stored(path) {
+            return Some((ino, held.clone()));
+        }
         let node = old.sizes.find(path)?;
         let directory = matches!(node, Node::Directory { .. });
         let nodes = locked(&self.nodes);

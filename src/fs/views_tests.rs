@@ -302,6 +302,24 @@ fn a_read_only_mount_lets_the_kernel_keep_listings_of_which_no_name_came_or_went
 
 /// The store was ready before anybody handed trees in; the first one after it named no changes, and the kernel kept a stream's old size
 /// for ever.
+/// Story: the tree before looked for it on the disk too, where it was no more, so nobody was told.
+#[test]
+fn a_file_that_was_off_the_disk_before_a_tree_told_of_it_is_told_of_all_the_same() {
+    let tree = Memory::default().with("transactions/a.jsonl", 1, "one\n").with("transactions/b.jsonl", 1, "two\n");
+    let gone = Memory::default().with("transactions/b.jsonl", 1, "two\n");
+    let fs = Fs::new(READ_ONLY, tree.shown(), None);
+    publish(&fs, &tree);
+    let (directory, file) = (walk(&fs, "transactions").unwrap().ino, walk(&fs, "transactions/a.jsonl").unwrap().ino);
+    fs.publish(gone.shown(), &[], &|_| (), &|| ());
+    let after = |gone: &Memory| publish(&fs, &gone.clone().without("transactions/a.jsonl"));
+    let name = Notice::Name { parent: directory, name: "a.jsonl".into() };
+    let told = after(&gone);
+    assert!(told.contains(&name) && told.contains(&Notice::Listing { ino: directory }), "{told:?}");
+    fs.forget(file, 1);
+    let told = after(&gone);
+    assert!(!told.contains(&name) && told.contains(&Notice::Listing { ino: directory }), "nobody holds it any more: {told:?}");
+}
+
 #[test]
 fn the_first_publication_tells_also_what_nobody_has_named() {
     let tree = Memory::default().with("streams/a.jsonl", 1, "one\n");

@@ -299,6 +299,9 @@ impl Keeper {
         let held = (transactions.inode(number), transactions.stamp(number), transactions.header_sum(number));
         transactions.set_file(number, inode, stamp, header_sum);
         let id = transactions.id(number);
+        if held != (inode, stamp, header_sum) {
+            self.touched.transactions.insert(number);
+        }
         if has_findings {
             self.note(&Record::Moved(id, NO_INODE, 0, header_sum));
         } else if held != (inode, stamp, header_sum) {

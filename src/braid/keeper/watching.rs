@@ -33,8 +33,8 @@ impl Keeper {
                                 self.pending.add(name);
                             }
                         }
-                        // Perhaps it may be read now; what could be read says the same as before.
-                        Change::Attributes(of, name) if of == dir && self.roster.odd.contains_key(&name) => self.pending.add(name),
+                        // Perhaps it may be read now; what could be read says the same as before, and is shown as another file.
+                        Change::Attributes(of, name) if of == dir && self.is_known(&name) => self.pending.add(name),
                         Change::Came(..) | Change::Went(..) | Change::Attributes(..) => {}
                         Change::Rescan => {
                             self.hold.note_change();
