@@ -34,6 +34,8 @@ pub struct Restoration {
     pub unknown: Vec<String>,
     /// Names of which git has only bytes that do not count.
     pub unsound: Vec<String>,
+    /// The filter through which git gives files, where it has unsound ones: it may be that it fails here.
+    pub filter: Option<String>,
     /// Names that `git stash pop` brings back, and that were not asked for by name: git pops no stash whose files are here.
     pub stashed: BTreeSet<String>,
     /// What is here and counts as gone, since it is refused.
@@ -99,6 +101,9 @@ fn find(git: &Program, epoch: &Epoch, missing: BTreeSet<String>, stashed: &BTree
         if !next.is_empty() && !std::mem::replace(&mut has_asked_for_all, true) {
             known = git.last_said(|name| name.ends_with(".jsonl") && is_gone(epoch, name))?;
         }
+    }
+    if !restoration.unsound.is_empty() {
+        restoration.filter = git.filter()?;
     }
     restoration.restored.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((restoration, files))

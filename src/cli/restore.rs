@@ -60,6 +60,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             "restored": restored.collect::<Vec<_>>(),
             "unknown": restoration.unknown,
             "unsound": restoration.unsound,
+            "filter": restoration.filter,
             "stashed": restoration.stashed,
             "refused": refused.collect::<Vec<_>>(),
             "unnamed": restoration.unnamed,
@@ -76,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 
 /// What could not be brought back, and why.
 fn left(restoration: &Restoration) -> Option<Failure> {
-    let Restoration { unknown, unsound, stashed, refused, unnamed, .. } = restoration;
+    let Restoration { unknown, unsound, filter, stashed, refused, unnamed, .. } = restoration;
     let mut reasons = Vec::new();
     if !unknown.is_empty() {
         reasons.push(format!("git knows no commit that has {}: {}", counted(unknown.len(), "file"), some_of(unknown)));
@@ -96,7 +97,10 @@ fn left(restoration: &Restoration) -> Option<Failure> {
     let mut reasons = reasons.into_iter();
     let mut failure = Failure::new(Kind::Refused, reasons.next()?);
     failure.causes.extend(reasons);
-    if is_lacking {
+    if let Some(filter) = filter {
+        failure.causes.push(format!("git gives these files through its filter \"{filter}\", which may be missing or fail here"));
+        failure = failure.hint("set that filter up, until `git checkout -- events` gives whole files; then run it again");
+    } else if is_lacking {
         failure = failure.hint("fetch from where they may be: git fetch --all, or git fetch CLONE; then run it again");
         failure = failure.hint("acknowledge what nobody has any more: braidfs restore --forget --all");
     }

@@ -57,6 +57,12 @@ fn what_a_filter_of_git_made_is_read_back_through_it() {
     fs::remove_file(&path).unwrap();
     let then = braidfs(&dir, &["log", "--at", "HEAD"]).ok();
     assert_eq!(then.lines().len(), 2, "{then:?}");
+    // Where the filter is missing nobody is told to give the file up.
+    git(&dir, ["config", "filter.lfs.smudge", "false"]);
+    let failed = braidfs(&dir, &["restore"]);
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    assert!(failed.err.contains("its filter \"lfs\"") && !failed.err.contains("--forget"), "{}", failed.err);
+    git(&dir, ["config", "filter.lfs.smudge", "sed s/^POINTER//"]);
     braidfs(&dir, &["restore"]).ok();
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
     // What git had whole in its form is no edit that git never had.

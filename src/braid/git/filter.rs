@@ -19,9 +19,18 @@ impl Program {
         found
     }
 
-    fn read_filtered(&self, files: &[(String, Oid)]) -> Result<Vec<Option<Vec<u8>>>, GitError> {
+    /// The filter that attributes name for the files of `events/`.
+    ///
+    /// # Errors
+    /// Git gives no answer.
+    pub fn filter(&self) -> Result<Option<String>, GitError> {
         let told = self.run(&["check-attr", "-z", "filter", "--", "events/x.jsonl"])?;
-        if matches!(told.split(|byte| *byte == 0).nth(2), Some(b"unset" | b"unspecified") | None) {
+        let name = told.split(|byte| *byte == 0).nth(2).map(String::from_utf8_lossy);
+        Ok(name.filter(|name| !matches!(name.as_ref(), "unset" | "unspecified")).map(Into::into))
+    }
+
+    fn read_filtered(&self, files: &[(String, Oid)]) -> Result<Vec<Option<Vec<u8>>>, GitError> {
+        if self.filter()?.is_none() {
             return Ok(Vec::new());
         }
         let events = String::from_utf8_lossy(&self.events_path()?).into_owned();
