@@ -90,6 +90,12 @@ pub fn parse_rfc3339(text: &str) -> Option<i128> {
     }
 }
 
+/// Reads a time of RFC 3339 with its zone as nanoseconds since the epoch that a file's time can have.
+#[must_use]
+pub fn parse_nanos(text: &str) -> Option<i64> {
+    i64::try_from(parse_rfc3339(text)?).ok()
+}
+
 fn parse_outside_timestamps(text: &str) -> Option<i128> {
     let pieces = Pieces::parse(text).ok()?;
     let offset = match pieces.offset()? {

@@ -5,30 +5,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::Stat;
 use crate::format::names::ENDING;
+use crate::format::time::parse_nanos;
 use crate::format::transaction::{normalize, parse_events};
 use crate::model::TransactionId;
 use crate::store::{ListedKind, Store};
 
-/// The files that were asked for before the index knew them, and whether they count.
+/// The files that were asked for before the index knew them, and what they say if they count.
 ///
 /// What only the others tell is not known of them yet: that two claim one id, or that they stand in a cycle.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    seen: Mutex<HashMap<TransactionId, (Stat, bool)>>,
+    seen: Mutex<HashMap<TransactionId, (Stat, Option<Written>)>>,
 }
 
+/// When a file that counts says that it was written, in nanoseconds since 1970; none where its time is odd.
+type Written = Option<i64>;
+
 impl Early {
-    /// The facts of the file that has a transaction's own name and holds it; none if there is no such file.
-    pub(super) fn find(&self, store: &Store, id: TransactionId) -> Option<Stat> {
+    /// The facts of the file that has a transaction's own name and holds it, and when it says that it was written; none if there is no
+    /// such file.
+    pub(super) fn find(&self, store: &Store, id: TransactionId) -> Option<(Stat, Written)> {
         let name = own_name(id);
         let stat = store.stat(&name).ok()?;
         let known = self.lock().get(&id).copied().filter(|(seen, _)| *seen == stat);
-        let counts = known.map_or_else(|| holds(store, &name, id), |(_, counts)| counts);
-        self.lock().insert(id, (stat, counts));
-        counts.then_some(stat)
+        let written = known.map_or_else(|| written(store, &name, id), |(_, written)| written);
+        self.lock().insert(id, (stat, written));
+        Some((stat, written?))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TransactionId, (Stat, bool)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TransactionId, (Stat, Option<Written>)>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,7 +55,10 @@ pub(super) fn id_of(name: &str) -> Option<TransactionId> {
     (own_name(id) == name).then_some(id)
 }
 
-fn holds(store: &Store, name: &str, id: TransactionId) -> bool {
-    let Ok((bytes, _)) = store.load(name) else { return false };
-    normalize(&bytes).is_ok_and(|normal| normal.header.transaction_id == id && parse_events(normal.payload()).is_ok())
+/// When a file says that it was written, if it holds a transaction.
+fn written(store: &Store, name: &str, id: TransactionId) -> Option<Written> {
+    let (bytes, _) = store.load(name).ok()?;
+    let normal = normalize(&bytes).ok().filter(|normal| normal.header.transaction_id == id)?;
+    parse_events(normal.payload()).ok()?;
+    Some(parse_nanos(&normal.header.created_at))
 }

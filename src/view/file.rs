@@ -74,6 +74,12 @@ impl File {
         }
     }
 
+    /// The same file, written at another time than the disk says.
+    #[must_use]
+    pub(super) fn written_at(self, mtime_ns: i64) -> Self {
+        Self { mtime_ns, ..self }
+    }
+
     /// The exact size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {

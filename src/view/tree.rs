@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::disk::Stat;
 use crate::epoch::Epoch;
 use crate::format::names::{Decoded, ENDING, decode_file_name, decode_stream_path, file_name, stream_path};
-use crate::format::time::parse_rfc3339;
+use crate::format::time::parse_nanos;
 use crate::index::List;
 use crate::index::names::Names;
 use crate::index::sequence::Sequence;
@@ -222,10 +223,16 @@ impl Tree {
     pub(super) fn mtime_of(&self, event: Option<u32>) -> i64 {
         let log = &self.epoch.index.log.events;
         let last = || log.get(log.len().checked_sub(1)?);
-        let written = event.or_else(last).and_then(|event| {
-            let created_at = self.epoch.index.transactions.created_at(self.epoch.index.events.transaction(event));
-            parse_rfc3339(&created_at).and_then(|nanos| i64::try_from(nanos).ok())
-        });
+        self.dated(event.or_else(last).and_then(|event| self.written(self.epoch.index.events.transaction(event))))
+    }
+
+    /// When a transaction was written, as its header says.
+    fn written(&self, transaction: u32) -> Option<i64> {
+        parse_nanos(&self.epoch.index.transactions.created_at(transaction))
+    }
+
+    /// What has no time of its own has the store's.
+    fn dated(&self, written: Option<i64>) -> i64 {
         written.unwrap_or_else(|| self.epoch.store.opened_ns())
     }
 
@@ -373,16 +380,21 @@ impl Tree {
         let id = early::id_of(name)?;
         let transactions = &self.epoch.index.transactions;
         if self.is_early() {
-            let stat = self.early.find(&self.epoch.store, id)?;
-            return Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), name.to_owned(), stat.size, clamp(stat.mtime_ns))));
+            let (stat, written) = self.early.find(&self.epoch.store, id)?;
+            return Some(self.stored(name, stat, self.dated(written)));
         }
         let number = transactions.find_valid(id)?;
-        let file = transactions.file_name(number);
+        let (file, mtime_ns) = (transactions.file_name(number), self.dated(self.written(number)));
         if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&file)) {
-            return Some(Node::File(File::of_bytes(bytes, self.mtime_of(transactions.events(number).last()))));
+            return Some(Node::File(File::of_bytes(bytes, mtime_ns)));
         }
-        let stat = self.epoch.store.stat(&file).ok()?;
-        Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), file, stat.size, clamp(stat.mtime_ns))))
+        Some(self.stored(&file, self.epoch.store.stat(&file).ok()?, mtime_ns))
+    }
+
+    /// A transaction's file. What the disk says of it tells which one it is; when it was written its header does, on every clone alike.
+    fn stored(&self, name: &str, stat: Stat, mtime_ns: i64) -> Node {
+        let file = File::of_stored(Arc::clone(&self.epoch.store), name.to_owned(), stat.size, clamp(stat.mtime_ns));
+        Node::File(file.written_at(mtime_ns))
     }
 
     fn list_transactions(&self) -> Vec<Entry> {

@@ -19,7 +19,8 @@ fn append(mount: &Mount, text: &str) -> i32 {
 
 #[test]
 fn the_facts_of_a_view_are_plausible() {
-    let (store, _) = TestStore::forked();
+    let (mut store, ids) = TestStore::forked();
+    let eventless = store.transaction().parents([ids.root]).write();
     let mount = Mount::start(&store.path());
     let last = mount.read_lines("log.jsonl").pop().unwrap()["created_at"].as_str().unwrap().to_owned();
     let last_seconds: i64 = run("date", ["-d", &last, "+%s"]).ok().out.trim().parse().unwrap();
@@ -27,6 +28,12 @@ fn the_facts_of_a_view_are_plausible() {
         let facts = fs::metadata(mount.join(name)).unwrap();
         assert_eq!((facts.mtime(), facts.nlink()), (last_seconds, 1), "{name}");
         assert_eq!(facts.blocks(), facts.len().div_ceil(512), "{name}");
+    }
+    // Of a transaction too, with events or without, whenever its file was written here.
+    for (id, time) in [(ids.root, "2026-09-01T00:00:00.000000001Z"), (eventless, "2026-09-01T00:00:04.000000001Z")] {
+        let facts = fs::metadata(mount.join(format!("transactions/{id}.jsonl"))).unwrap();
+        let seconds: i64 = run("date", ["-d", time, "+%s"]).ok().out.trim().parse().unwrap();
+        assert_eq!((facts.mtime(), facts.mtime_nsec()), (seconds, 1), "{id}");
     }
     let room = nix::sys::statvfs::statvfs(mount.path()).unwrap();
     let below = nix::sys::statvfs::statvfs(&store.path()).unwrap();
