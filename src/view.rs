@@ -9,6 +9,7 @@ mod graph;
 mod lines;
 mod metrics;
 mod page;
+mod quarantine;
 mod report;
 mod snapshots;
 mod states;

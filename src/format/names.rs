@@ -13,6 +13,9 @@ const CUT: &str = "%~";
 
 const HASH_HEX_LEN: usize = 32;
 
+/// What ends a category within the id of a stream.
+pub const SEPARATORS: [char; 3] = ['-', ':', '/'];
+
 /// What a canonical name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
@@ -86,7 +89,7 @@ pub fn decode_directory_name(name: &str) -> Option<Decoded> {
 /// A stream that begins with one has the category `""`, whose file name is `%`.
 #[must_use]
 pub fn category_of(stream_id: &str) -> Option<&str> {
-    stream_id.split_once(['-', ':', '/']).map(|(category, _)| category)
+    stream_id.split_once(SEPARATORS).map(|(category, _)| category)
 }
 
 fn join(front: Decoded, back: Decoded) -> Decoded {
@@ -103,12 +106,41 @@ fn component(raw: &str, ending: &str, is_directory: bool) -> String {
         name.truncate(name.len() - ENDING.len());
         name.push_str("%2Ejsonl");
     }
-    if name.len() + ending.len() > COMPONENT_LEN_MAX {
-        name.truncate(cut_at(&name, COMPONENT_LEN_MAX.saturating_sub(CUT.len() + HASH_HEX_LEN + ending.len())));
-        name.push_str(CUT);
-        name.extend(Sha256::digest(raw.as_bytes()).iter().take(HASH_HEX_LEN / 2).map(|byte| format!("{byte:02x}")));
+    if name.len() + ending.len() > COMPONENT_LEN_MAX { cut_name(&name, raw.as_bytes(), ending) } else { name + ending }
+}
+
+/// What is shown of an encoded name with its ending where it would be too long: cut at a whole character or escape, and told from others by
+/// the hash of what it stands for.
+#[must_use]
+pub fn cut_name(encoded: &str, raw: &[u8], ending: &str) -> String {
+    let front = cut_at(encoded, COMPONENT_LEN_MAX.saturating_sub(CUT.len() + HASH_HEX_LEN + ending.len()));
+    encoded.get(..front).unwrap_or_default().to_owned() + CUT + &hash_hex(Sha256::new_with_prefix(raw)) + ending
+}
+
+fn hash_hex(hash: Sha256) -> String {
+    hash.finalize().iter().take(HASH_HEX_LEN / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What stands before a separator of `id` and has this cut file name. Costs one pass over `id` and a hash for each separator.
+#[must_use]
+pub fn find_prefix<'a>(id: &'a str, separators: &[char], name: &str, ending: &str) -> Option<&'a str> {
+    let (front, hash) = name.strip_suffix(ending)?.rsplit_once(CUT)?;
+    // A byte is written as three at most.
+    let is_long = |text: &str| text.len() * 3 >= front.len();
+    if !is_long(id) {
+        return None;
     }
-    name + ending
+    let mut digest = Sha256::new();
+    let mut from = 0;
+    for (at, _) in id.match_indices(separators) {
+        digest.update(id.get(from..at)?);
+        from = at;
+        let prefix = id.get(..at)?;
+        if is_long(prefix) && hash_hex(digest.clone()) == hash && file_name(prefix, ending) == name {
+            return Some(prefix);
+        }
+    }
+    None
 }
 
 fn escape(raw: &str) -> String {

@@ -74,6 +74,13 @@ impl File {
         }
     }
 
+    /// The same file with one more extended attribute.
+    #[must_use]
+    pub(super) fn with_xattr(mut self, name: &str, value: Vec<u8>) -> Self {
+        Arc::make_mut(&mut self.xattrs).push((name.to_owned(), value));
+        self
+    }
+
     /// The same file, written at another time than the disk says.
     #[must_use]
     pub(super) fn written_at(self, mtime_ns: i64) -> Self {

@@ -1,11 +1,10 @@
 //! The tree of one epoch: which paths there are and what each is.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::disk::Stat;
 use crate::epoch::Epoch;
-use crate::format::names::{Decoded, ENDING, decode_file_name, decode_stream_path, file_name, stream_path};
+use crate::format::names::{Decoded, ENDING, SEPARATORS, decode_file_name, decode_stream_path, file_name, find_prefix, stream_path};
 use crate::format::time::parse_nanos;
 use crate::index::List;
 use crate::index::names::Names;
@@ -76,7 +75,7 @@ pub trait Past: Send + Sync + std::fmt::Debug {
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub(super) states: Option<Arc<dyn States>>,
-    epoch: Arc<Epoch>,
+    pub(super) epoch: Arc<Epoch>,
     past: Option<Arc<dyn Past>>,
     early: Arc<Early>,
 }
@@ -332,16 +331,12 @@ impl Tree {
         Some(entries)
     }
 
-    fn find_name(names: &Names, name: &str) -> Option<(Option<u32>, Option<String>)> {
-        match decode_file_name(name, ENDING)? {
-            Decoded::Exact(raw) => Some((names.find(&raw), Some(raw))),
-            Decoded::Cut => Some(((0..names.len()).find(|&number| file_name(names.text(number), ENDING) == name), None)),
-        }
-    }
-
     fn find_type(&self, name: &str) -> Option<Node> {
         let index = &self.epoch.index;
-        let number = Self::find_name(&index.types, name)?.0?;
+        let number = match decode_file_name(name, ENDING)? {
+            Decoded::Exact(raw) => index.types.find(&raw)?,
+            Decoded::Cut => (0..index.types.len()).find(|&number| file_name(index.types.text(number), ENDING) == name)?,
+        };
         Some(self.list_file(
             index.type_list(number)?,
             vec![("user.braidfs.event_type".to_owned(), index.types.text(number).as_bytes().to_vec())],
@@ -350,17 +345,20 @@ impl Tree {
 
     fn find_category(&self, name: &str) -> Option<Node> {
         let index = &self.epoch.index;
-        let (number, raw) = Self::find_name(&index.categories, name)?;
-        let xattr = |raw: &str| vec![("user.braidfs.category".to_owned(), raw.as_bytes().to_vec())];
-        if let Some(list) = number.and_then(|number| index.category_list(number))
-            && raw.as_deref().is_none_or(|raw| !raw.contains(['-', ':', '/']))
+        let raw = match decode_file_name(name, ENDING)? {
+            Decoded::Exact(raw) => raw,
+            Decoded::Cut => {
+                (0..index.streams.len()).find_map(|stream| find_prefix(index.streams.text(stream), &SEPARATORS, name, ENDING))?.to_owned()
+            }
+        };
+        let xattrs = vec![("user.braidfs.category".to_owned(), raw.as_bytes().to_vec())];
+        if !raw.contains(SEPARATORS)
+            && let Some(list) = index.categories.find(&raw).and_then(|number| index.category_list(number))
         {
-            return Some(self.list_file(list, xattr(raw.as_deref().unwrap_or_default())));
+            return Some(self.list_file(list, xattrs));
         }
         // A longer prefix: the streams that begin with it and a separator.
-        let raw = raw?;
-        let belongs =
-            |stream: u32| index.streams.text(stream).strip_prefix(raw.as_str()).is_some_and(|rest| rest.starts_with(['-', ':', '/']));
+        let belongs = |stream: u32| index.streams.text(stream).strip_prefix(raw.as_str()).is_some_and(|rest| rest.starts_with(SEPARATORS));
         let streams: std::collections::HashSet<u32> = (0..index.streams.len()).filter(|&stream| belongs(stream)).collect();
         if !streams.iter().any(|&stream| index.stream_list(stream).is_some()) {
             return None;
@@ -369,7 +367,7 @@ impl Tree {
         let mut items = Sequence::default();
         items.splice(0, &events, |event| index.weight(event));
         // Any change of order makes it a new file: always right, since lines are only added otherwise.
-        Some(Node::File(self.lines(items, u64::from(index.log.incarnation), Numbers::Version, xattr(&raw))))
+        Some(Node::File(self.lines(items, u64::from(index.log.incarnation), Numbers::Version, xattrs)))
     }
 
     fn list_names(&self, names: &Names, is_live: impl Fn(u32) -> bool) -> Vec<Entry> {
@@ -404,52 +402,10 @@ impl Tree {
         }
         index.order.iter_from(0).map(|tx| Entry::file(early::own_name(index.transactions.id(tx)))).collect()
     }
-
-    fn find_quarantined(&self, name: &str) -> Option<Node> {
-        let refused = &self.epoch.quarantined;
-        let find = |name: &str| {
-            let file = refused_file(name)?;
-            refused.binary_search_by(|found| found.file.as_str().cmp(&file)).ok().and_then(|at| refused.get(at))
-        };
-        if let Some(found) = find(name) {
-            if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&found.file)) {
-                return Some(Node::File(File::of_bytes(bytes, found.mtime_ns)));
-            }
-            let (mut size, mut mtime_ns) = (found.size, found.mtime_ns);
-            // Nothing is kept of a file that is valid by itself and stands in a cycle.
-            if size == 0
-                && let Ok(stat) = self.epoch.store.stat(&found.file)
-            {
-                (size, mtime_ns) = (stat.size, clamp(stat.mtime_ns));
-            }
-            return Some(Node::File(File::of_stored(Arc::clone(&self.epoch.store), found.file.clone(), size, mtime_ns)));
-        }
-        let found = find(name.strip_suffix(".reason")?)?;
-        Some(Node::File(File::of_bytes(format!("{}\n", found.reason).into_bytes(), found.mtime_ns)))
-    }
-
-    fn list_quarantined(&self) -> Vec<Entry> {
-        let names = self.epoch.quarantined.iter().map(|found| refused_name(&found.file));
-        names.flat_map(|name| [Entry::file(&*name), Entry::file(format!("{name}.reason"))]).collect()
-    }
-}
-
-/// The name of a refused file in the tree: its own, but `%` is `%25` and a byte that is no UTF-8, which the store shows as `/XX`, is `%XX`.
-fn refused_name(file: &str) -> Cow<'_, str> {
-    if file.contains(['%', '/']) { file.replace('%', "%25").replace('/', "%").into() } else { file.into() }
-}
-
-/// The file that has such a name; none if no file's is written so.
-fn refused_file(name: &str) -> Option<Cow<'_, str>> {
-    if !name.contains('%') {
-        return Some(name.into());
-    }
-    let file = name.replace("%25", "\0").replace('%', "/").replace('\0', "%");
-    (refused_name(&file) == name).then(|| file.into())
 }
 
 /// Nanoseconds since 1970 as the tree counts them; times beyond the year 2262 are shown as that.
-fn clamp(mtime_ns: i128) -> i64 {
+pub(super) fn clamp(mtime_ns: i128) -> i64 {
     i64::try_from(mtime_ns).unwrap_or(i64::MAX)
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::support::mount::Mount;
 use crate::support::run::{bash, run};
@@ -265,5 +266,67 @@ fn refused_files_are_shown_whatever_their_names_and_reasons_are() {
     }
     // What is no text leads nowhere else either.
     assert!(!mount.join(OsStr::from_bytes(b"quarantine/odd\xff%41.jsonl")).exists());
+    mount.unmount();
+}
+
+/// Story: a longer one was ENOENT, since only categories that are listed were asked for it.
+#[test]
+fn a_category_with_a_long_name_is_found_whether_it_is_listed_or_not() {
+    let mut store = TestStore::new();
+    let (listed, unlisted) = ("é".repeat(130), "%/".repeat(60) + "%");
+    for stream in [format!("{listed}-x"), format!("{unlisted}/x"), format!("{unlisted}/y")] {
+        store.transaction().event(&stream, "T", json!(1)).write();
+    }
+    let mount = mounted(&store, &[]);
+    let cut = mount.list("categories").into_iter().find(|name| name.contains("%~")).unwrap();
+    let hash: String = Sha256::digest(unlisted.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    // 213 bytes: an escape more would be 216.
+    let name = "%25%2F".repeat(35) + "%25%~" + &hash + ".jsonl";
+    for (name, category, lines) in [(cut, listed, 1), (name, unlisted, 2)] {
+        let name = format!("categories/{name}");
+        assert_eq!(mount.count(&name), lines);
+        let shown = run("getfattr", ["-n", "user.braidfs.category", "--only-values", mount.join(&name).to_str().unwrap()]).ok();
+        assert_eq!(shown.out.trim_end(), category);
+    }
+    mount.unmount();
+}
+
+/// Story: with every byte written as three, or with `.reason` behind it, a name was longer than any file system takes.
+#[test]
+fn a_refused_file_with_a_long_name_can_be_copied_with_its_reason() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let store = TestStore::new();
+    let long = |bytes: &[u8], count: usize| [&bytes.repeat(count), &b".jsonl"[..]].concat();
+    // The third is the longest that is not cut.
+    let names = [long(b"\xff", 249), long(b"x", 249), long(b"y", 242), long(b"z", 243)];
+    for name in &names {
+        fs::write(store.events_dir().join(OsStr::from_bytes(name)), "junk").unwrap();
+    }
+    let mount = mounted(&store, &[]);
+    eventually("every refused file is listed", || mount.list("quarantine").len() == 2 * names.len());
+    let copy = store.home().join("copy");
+    run("cp", ["-r", mount.join("quarantine").to_str().unwrap(), copy.to_str().unwrap()]).ok();
+    let listed = mount.list("quarantine");
+    let cut = listed.iter().filter(|name| name.contains("%~")).count();
+    assert_eq!(cut, 6, "{listed:?}");
+    let mut exact: Vec<String> = Vec::new();
+    for name in listed.iter().filter(|name| name.ends_with(".jsonl")) {
+        assert_eq!(fs::read_to_string(copy.join(name)).unwrap(), "junk");
+        let reason = format!("{name}.reason");
+        assert!(listed.contains(&reason) && reason.len() <= 255);
+        let value = |of: &str| {
+            let path = mount.join("quarantine").join(of);
+            run("getfattr", ["-e", "hex", "-n", "user.braidfs.file", "--only-values", path.to_str().unwrap()]).ok().out
+        };
+        assert_eq!(value(name), value(&reason));
+        let told = fs::read_to_string(copy.join(&reason)).unwrap();
+        assert_eq!(told.contains("its name in events/"), name.contains("%~"), "{told}");
+        exact.push(value(name));
+    }
+    exact.sort();
+    let mut expected: Vec<String> = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    expected.sort();
+    assert_eq!(exact, expected);
     mount.unmount();
 }

@@ -89,6 +89,20 @@ fn adversarial() -> impl Strategy<Value = String> {
     prop_oneof![4 => short, 1 => long.prop_map(|(parts, unit, n)| unit.repeat(n) + &parts.concat()), 1 => any::<String>()]
 }
 
+#[test]
+fn a_prefix_is_found_by_its_cut_name() {
+    let id = "é/".repeat(100) + "x";
+    let name = |parts: usize| file_name(&vec!["é"; parts].join("/"), ENDING);
+    let find = |name: &str| find_prefix(&id, &SEPARATORS, name, ENDING).map(|prefix| prefix.split('/').count());
+    assert!(!name(50).contains(CUT) && name(51).contains(CUT));
+    for parts in [51, 60, 99, 100] {
+        assert_eq!(find(&name(parts)), Some(parts));
+    }
+    for other in [name(101), name(60).replace("é%2F", "e%2F"), name(60).replacen("é%2F", "", 1), name(50), file_name(&id, ENDING)] {
+        assert_eq!(find(&other), None, "{other}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
