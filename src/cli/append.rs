@@ -13,7 +13,7 @@ use super::{Session, locate, reader};
 use crate::braid::{Braid, Committed};
 use crate::disk::Disk;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, no_event, parse_draft};
-use crate::model::{ConflictReport, Draft, Expectation};
+use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason, Rejection};
 
 /// So many events are named to people.
 const EVENTS_SHOWN_MAX: usize = 5;
@@ -28,10 +28,10 @@ pub(super) struct Arguments {
     /// The drafts; none or `-` is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Refuse unless the stream is at that version, `none`, or `exists`; `any` expects nothing
+    /// Refuse unless the stream is at that version, `none`, or `exists`; `any` expects nothing. What the draft's header expects holds too
     #[arg(long, value_name = "STREAM=VERSION", value_parser = parse_expectation)]
     expect: Vec<(String, Expectation)>,
-    /// Make a retry safe: the same key with the same content commits once
+    /// Make a retry safe: the same key with the same content commits once. A draft whose header has another key is refused
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Record a session: each event gets its id in the metadata and names the session's event before it as its cause. Several
@@ -61,6 +61,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
             Failure::new(Kind::Usage, format!("one key cannot stand for {} transactions", files.len())).hint("append the files one by one")
         );
     }
+    refuse_contradictions(&arguments.expect)?;
     let disk = Disk::real();
     // All is read and checked before anything is committed.
     let drafts = read_drafts(&disk, &files, arguments)?;
@@ -100,12 +101,57 @@ fn read_draft(disk: &Disk, file: &Path, arguments: &Arguments) -> Result<Draft> 
     let kind = if is_document { DraftKind::Document } else { DraftKind::Lines };
     let draft = if bytes.is_empty() { Err(no_event()) } else { parse_draft(&bytes, kind) };
     let mut draft = draft.map_err(|rejection| Failure::from(rejection).about(&format!("draft '{name}'")))?;
-    for (stream, expectation) in &arguments.expect {
-        draft.expect.retain(|(named, _)| named != stream);
-        draft.expect.push((stream.clone(), *expectation));
-    }
-    draft.key = arguments.key.clone().or(draft.key);
+    add_to_header(&mut draft, arguments).map_err(|rejection| Failure::from(rejection).about(&format!("draft '{name}'")))?;
     Ok(draft)
+}
+
+/// Refuses a stream that the command line names twice, with different expectations.
+fn refuse_contradictions(expect: &[(String, Expectation)]) -> Result {
+    for (n, (stream, expectation)) in expect.iter().enumerate() {
+        let others = expect.get(n + 1..).unwrap_or_default();
+        if let Some((_, other)) = others.iter().find(|(named, other)| named == stream && other != expectation) {
+            let message = format!("--expect names stream {stream:?} twice, at {} and at {}", told(*expectation), told(*other));
+            return Err(Failure::new(Kind::Usage, message).hint("leave one out"));
+        }
+    }
+    Ok(())
+}
+
+/// Adds what the command line says to a draft's header, whose own words hold as well.
+fn add_to_header(draft: &mut Draft, arguments: &Arguments) -> std::result::Result<(), Rejection> {
+    let mut reasons = Vec::new();
+    let mut refuse = |message: String, hint: &str| {
+        reasons.push(Reason { errno: Errno::EINVAL, line: None, column: None, message, hint: hint.to_owned() });
+    };
+    for (stream, wanted) in &arguments.expect {
+        match draft.expect.iter_mut().find(|(named, _)| named == stream) {
+            None => draft.expect.push((stream.clone(), *wanted)),
+            Some((_, stated)) if *stated == Expectation::Any => *stated = *wanted,
+            Some((_, stated)) if *wanted == Expectation::Any || stated == wanted => {}
+            Some((_, stated)) => refuse(
+                format!("stream {stream:?} is expected at {} by the draft's header, and at {} by --expect", told(*stated), told(*wanted)),
+                "mend the header, or leave --expect out",
+            ),
+        }
+    }
+    match (&arguments.key, &draft.key) {
+        (Some(given), Some(stated)) if given != stated => {
+            refuse(format!("key is {stated:?} in the draft's header, and {given:?} by --key"), "mend the header, or leave --key out");
+        }
+        (Some(given), _) => draft.key = Some(given.clone()),
+        (None, _) => {}
+    }
+    if reasons.is_empty() { Ok(()) } else { Err(Rejection::of(reasons)) }
+}
+
+/// An expectation as `--expect` has it.
+fn told(expectation: Expectation) -> String {
+    match expectation {
+        Expectation::Version(version) => version.to_string(),
+        Expectation::None => "none".to_owned(),
+        Expectation::Exists => "exists".to_owned(),
+        Expectation::Any => "any".to_owned(),
+    }
 }
 
 fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recorded: Option<&str>) -> Result {

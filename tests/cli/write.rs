@@ -68,6 +68,45 @@ fn what_the_command_line_says_of_a_draft_is_held_to_the_limits_of_its_header() {
     assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 0);
 }
 
+/// Story: `--expect a=any` took the header's expectation away, and `--key` its key, so that a retry by that was committed again.
+#[test]
+fn what_the_command_line_says_of_a_draft_holds_beside_what_its_header_says() {
+    let store = TestStore::new();
+    let append = |arguments: &[&str], draft: &str| braidfs_on(&store.path(), &[&["append"], arguments].concat(), draft);
+    append(&[], DRAFT).ok();
+    let stated = |header: &str| format!("{header}\n{DRAFT}\n");
+    for (arguments, header, told) in [
+        (&["--expect", "a=1"][..], r#"{"expect":{"a":0}}"#, "stream \"a\" is expected at none by the draft's header, and at 1 by --expect (EINVAL)"),
+        (&["--expect", "a=1"], r#"{"expect":{"a":"exists"}}"#, "at exists by the draft's header, and at 1 by --expect"),
+        (&["--key", "c"], r#"{"key":"h"}"#, "key is \"h\" in the draft's header, and \"c\" by --key (EINVAL)"),
+        (&["--expect", "a=any"], r#"{"expect":{"a":7}}"#, "(ESTALE)"),
+        (&["--expect", "b=none"], r#"{"expect":{"a":7}}"#, "(ESTALE)"),
+    ] {
+        let refused = append(arguments, &stated(header)).code(1);
+        assert!(refused.err.contains(told), "{arguments:?} {header}: {}", refused.err);
+    }
+    let both = append(&["--expect", "a=2", "--key", "c"], &stated(r#"{"expect":{"a":1},"key":"h"}"#)).code(1).err;
+    assert_eq!(both.matches("(EINVAL)").count(), 2, "{both}");
+    assert_eq!(events(&store, "a").len(), 1);
+    append(&["--expect", "a=1", "--key", "h"], &stated(r#"{"expect":{"a":1},"key":"h"}"#)).ok();
+    append(&["--expect", "a=2"], &stated(r#"{"expect":{"a":"any"},"key":"i"}"#)).ok();
+    append(&["--expect", "a=any"], &stated(r#"{"expect":{"a":3}}"#)).ok();
+    assert_eq!(events(&store, "a").len(), 4);
+}
+
+#[test]
+fn a_stream_that_the_command_line_names_twice_has_one_expectation() {
+    let store = TestStore::new();
+    let append = |wanted: &[&str]| {
+        let arguments = wanted.iter().flat_map(|wanted| ["--expect", wanted]);
+        braidfs_on(&store.path(), &std::iter::once("append").chain(arguments).collect::<Vec<_>>(), DRAFT)
+    };
+    let refused = append(&["a=1", "b=none", "a=none"]).code(2);
+    assert!(refused.err.contains("--expect names stream \"a\" twice, at 1 and at none"), "{}", refused.err);
+    assert!(events(&store, "a").is_empty());
+    append(&["a=none", "a=0", "b=none"]).ok();
+}
+
 /// Somebody else's store, with an event in it, and that user's copy of the program in the same home.
 fn store_of_nobody() -> TestStore {
     let store = TestStore::new();
