@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::braid::Committed;
 use crate::format::text::{counted, harmless};
 use crate::format::time::created_at;
-use crate::model::{ConflictReport, EventId, Reason, Rejection};
+use crate::model::{ConflictReport, Errno, EventId, Reason, Rejection};
 use crate::store::{Coverage, SnapshotMeta};
 
 /// The ending of a receipt's name after that of the staged file.
@@ -134,6 +134,11 @@ impl From<&Reason> for Why {
 }
 
 impl Receipt {
+    /// What a system call reports: the first reason's.
+    pub(super) fn errno(&self) -> Option<Errno> {
+        Errno::from_name(&self.reasons.first()?.errno)
+    }
+
     /// A receipt that says only that nothing is decided.
     #[must_use]
     pub fn pending(name: &str, bytes: u64, sha256: String, attempt: Option<Attempt>) -> Self {

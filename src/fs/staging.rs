@@ -21,6 +21,7 @@ pub use recover::Unfinished;
 use crate::format::draft::LineChecker;
 use crate::fs::ledger::Ledger;
 use crate::fs::locked;
+use crate::fs::writes::Changes;
 use crate::model::{Errno, Finding, Rejection};
 use crate::store::{self, StagedName};
 
@@ -179,6 +180,18 @@ impl Staged {
     #[must_use]
     pub fn size(&self) -> u64 {
         locked(&self.inner).size
+    }
+
+    /// Whether what was changed makes another attempt, which nobody's last close will make.
+    #[must_use]
+    pub fn is_tried_by(&self, changes: Changes) -> bool {
+        let inner = locked(&self.inner);
+        let is_asked = match inner.phase {
+            Phase::Refused => changes.now,
+            Phase::Open => changes.size.is_some(),
+            Phase::Deciding | Phase::Committed { .. } => false,
+        };
+        is_asked && inner.writers == 0
     }
 
     /// Whether it is being committed.

@@ -395,7 +395,7 @@ fn drafts_work_like_ordinary_files() {
     desk.fs.write(handle, 4, b"ab").unwrap();
     assert_eq!(desk.fs.read(0, handle, 2, 4).unwrap(), b"23ab");
     let ino = desk.fs.look_up(desk.directory("staging"), "x~").unwrap().0.attr.ino;
-    let size = |size| Changes { size: Some(size), touched: false };
+    let size = |size| Changes { size: Some(size), ..Changes::default() };
     assert_eq!(desk.fs.set_attributes(ino, size(3), ME).unwrap().0.size, 3);
     assert_eq!(desk.fs.set_attributes(ino, size(5), ME).unwrap().0.size, 5);
     assert_eq!(desk.fs.read(0, handle, 0, 9).unwrap(), b"012\0\0");
@@ -420,7 +420,7 @@ fn others_may_read_but_not_append() {
     assert_eq!(desk.fs.rename((parent, ".x"), (parent, "x.jsonl"), 0, other, || ()), Err(Errno::EACCES));
     assert_eq!(desk.fs.open(desk.directory("append"), libc::O_WRONLY, other).err(), Some(Errno::EACCES));
     assert_eq!(desk.fs.access(parent, libc::W_OK, other), Err(Errno::EACCES));
-    let touched = Changes { size: None, touched: true };
+    let touched = Changes { touched: true, ..Changes::default() };
     for (directory, expected) in [("staging", Ok(())), ("receipts", Err(Errno::EPERM))] {
         assert_eq!(desk.fs.set_attributes(desk.directory(directory), touched, ME).map(drop), expected, "{directory}");
     }
@@ -442,7 +442,7 @@ fn each_write_to_append_is_one_transaction_of_exactly_one_line() {
     let ino = desk.directory("append");
     let opened = desk.fs.open(ino, libc::O_RDWR | libc::O_TRUNC, ME).unwrap();
     assert_eq!(desk.fs.read(ino, opened.handle, 0, 100), Ok(vec![]));
-    assert_eq!(desk.fs.set_attributes(ino, Changes { size: Some(7), touched: true }, ME).unwrap().0.size, 0);
+    assert_eq!(desk.fs.set_attributes(ino, Changes { size: Some(7), touched: true, now: true }, ME).unwrap().0.size, 0);
 }
 
 #[test]

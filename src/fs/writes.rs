@@ -24,6 +24,8 @@ pub struct Changes {
     pub size: Option<u64>,
     /// Whether the modification time is set.
     pub touched: bool,
+    /// Whether it is set to whatever the time is now.
+    pub now: bool,
 }
 
 /// An open file.
@@ -298,7 +300,27 @@ impl Fs {
         }
     }
 
-    /// Changes size or times.
+    /// Tries a staged file again where setattr asks for that: by another size, or by the present time for what was refused, as `touch -c` sets it.
+    /// A time that is stated is none: `cp -p` sends one behind its last close. `shown` and `settle` are as [`Fs::decide`] has them.
+    ///
+    /// # Errors
+    /// Why it is refused once more.
+    pub fn try_again(&self, ino: u64, changes: Changes, shown: impl FnOnce(), settle: impl FnOnce()) -> Result<(), Errno> {
+        let Some(Own::Staged(id)) = self.own(ino)? else { return Ok(()) };
+        let staging = self.staging()?;
+        let Some(file) = staging.find_id(id).filter(|file| file.is_tried_by(changes)) else { return Ok(()) };
+        // Whoever opens and closes it, as `touch` does, makes the same attempt.
+        let Ok(handle) = staging.open(&file, libc::O_WRONLY) else { return Ok(()) };
+        match self.release(handle) {
+            Release::Done => Ok(()),
+            Release::Commit(file) => {
+                self.decide(handle, &file, shown, settle);
+                staging.refusal(&file).map_or(Ok(()), Err)
+            }
+        }
+    }
+
+    /// Changes size or times; [`Fs::try_again`] tells what follows from it.
     ///
     /// # Errors
     /// `EROFS` for a view, `EACCES` for others than the mounting user and root.

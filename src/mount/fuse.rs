@@ -166,10 +166,12 @@ impl Filesystem for Shell {
         reply: ReplyAttr,
     ) {
         self.begin(request);
-        let changes = Changes { size, touched: mtime.is_some() };
+        let changes = Changes { size, touched: mtime.is_some(), now: matches!(mtime, Some(TimeOrNow::Now)) };
         let caller = caller(request);
-        self.commit("setattr", move |fs, _| {
-            answer!(reply, fs.set_attributes(ino.0, changes, caller), (found, how_long) => {
+        self.commit("setattr", move |fs, queue| {
+            let set = fs.set_attributes(ino.0, changes, caller);
+            let tried = set.and_then(|_| fs.try_again(ino.0, changes, || queue.wait_shown(SETTLE_LIMIT), || settle(queue)));
+            answer!(reply, tried.and(set), (found, how_long) => {
                 reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner()));
             });
         });

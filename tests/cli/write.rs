@@ -76,7 +76,11 @@ fn what_the_command_line_says_of_a_draft_holds_beside_what_its_header_says() {
     append(&[], DRAFT).ok();
     let stated = |header: &str| format!("{header}\n{DRAFT}\n");
     for (arguments, header, told) in [
-        (&["--expect", "a=1"][..], r#"{"expect":{"a":0}}"#, "stream \"a\" is expected at none by the draft's header, and at 1 by --expect (EINVAL)"),
+        (
+            &["--expect", "a=1"][..],
+            r#"{"expect":{"a":0}}"#,
+            "stream \"a\" is expected at none by the draft's header, and at 1 by --expect (EINVAL)",
+        ),
         (&["--expect", "a=1"], r#"{"expect":{"a":"exists"}}"#, "at exists by the draft's header, and at 1 by --expect"),
         (&["--key", "c"], r#"{"key":"h"}"#, "key is \"h\" in the draft's header, and \"c\" by --key (EINVAL)"),
         (&["--expect", "a=any"], r#"{"expect":{"a":7}}"#, "(ESTALE)"),

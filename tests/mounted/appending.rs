@@ -175,6 +175,84 @@ fn a_daemon_that_dies_keeps_drafts_and_refuses_what_was_not_closed() {
     mount.unmount();
 }
 
+/// Story: what sets the time of a file without opening it said that it had done so, and the file stayed refused.
+#[test]
+fn a_touch_by_name_is_the_next_attempt_and_a_time_that_is_stated_is_none() {
+    let store = TestStore::new();
+    let mut mount = Mount::start(&store.path());
+    let names = ["opened", "named", "python", "perl", "stated", "reference", "kept", "dated"];
+    let open: Vec<fs::File> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| {
+            let mut file = fs::File::create(mount.join(format!("staging/{name}.jsonl"))).unwrap();
+            file.write_all(event("a", n).as_bytes()).unwrap();
+            file
+        })
+        .collect();
+    mount.crash();
+    drop((open, mount));
+    let mount = Mount::start(&store.path());
+    let state = |name: &str| receipt(&mount, &format!("{name}.jsonl"))["state"].clone();
+    bash(mount.path(), "touch -d 2020-01-01 -c staging/dated.jsonl && touch -r README.md -c staging/reference.jsonl").ok();
+    bash(mount.path(), "python3 -c 'import os; os.utime(\"staging/stated.jsonl\", (1, 2))'").ok();
+    bash(mount.path(), "chmod 600 staging/kept.jsonl && touch -a -c staging/kept.jsonl").ok();
+    for name in ["stated", "reference", "kept", "dated"] {
+        assert_eq!(state(name), "refused", "{name}");
+    }
+    for (n, (name, script)) in [
+        ("opened", "touch staging/opened.jsonl"),
+        ("named", "touch -c staging/named.jsonl"),
+        ("python", "python3 -c 'import pathlib; pathlib.Path(\"staging/python.jsonl\").touch()'"),
+        ("perl", "perl -e 'utime undef, undef, \"staging/perl.jsonl\" or die'"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bash(mount.path(), script).ok();
+        assert_eq!(mount.count("log.jsonl"), n + 1, "{name}: the next call sees it");
+        assert_eq!(state(name), "committed", "{name}");
+    }
+    // What is refused once more says why, and what keeps a file's time after its last close tries nothing again.
+    fs::write(mount.join("staging/bad.jsonl"), "{}\n").unwrap_err();
+    let refused = bash(mount.path(), "touch -c staging/bad.jsonl").code(1);
+    assert!(refused.err.contains("Invalid argument"), "{}", refused.err);
+    fs::write(store.home().join("late.jsonl"), format!("{{\"count\":2}}\n{}", event("a", 9))).unwrap();
+    bash(mount.path(), &format!("cp -p '{}' staging/", store.home().join("late.jsonl").display())).ok();
+    let at = receipt(&mount, "late.jsonl")["at"].clone();
+    bash(mount.path(), "touch -r README.md -c staging/late.jsonl").ok();
+    assert_eq!(receipt(&mount, "late.jsonl")["at"], at, "it was judged once");
+    mount.unmount();
+}
+
+#[test]
+fn a_file_that_is_cut_by_its_name_is_tried_again() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let cut = |name: &str, size: usize| bash(mount.path(), &format!("python3 -c 'import os; os.truncate(\"staging/{name}\", {size})'"));
+    let good = event("a", 1);
+    fs::write(mount.join("staging/x.jsonl"), format!("{good}nonsense\n")).unwrap_err();
+    let told = cut("x.jsonl", good.len() + 3).code(1);
+    assert!(told.err.contains("Invalid argument"), "{}", told.err);
+    assert_eq!(receipt(&mount, "x.jsonl")["bytes"], good.len() + 3);
+    cut("x.jsonl", good.len()).ok();
+    assert_eq!(receipt(&mount, "x.jsonl")["state"], "committed");
+    assert_eq!(mount.count("log.jsonl"), 1);
+    assert!(mount.list("staging").is_empty());
+    // By its handle it is the writer's, whose last close decides; a draft is never tried.
+    let file = fs::File::create(mount.join("staging/y.jsonl")).unwrap();
+    (&file).write_all(format!("{good}{}", event("a", 2)).as_bytes()).unwrap();
+    file.set_len(good.len() as u64).unwrap();
+    cut("y.jsonl", good.len()).ok();
+    assert_eq!(mount.count("log.jsonl"), 1);
+    drop(file);
+    assert_eq!(receipt(&mount, "y.jsonl")["state"], "committed");
+    fs::write(mount.join("staging/.draft"), "xyz").unwrap();
+    cut(".draft", 1).ok();
+    assert_eq!(mount.read("staging/.draft"), "x");
+    mount.unmount();
+}
+
 #[test]
 fn writers_of_every_kind_at_once_and_readers_that_check() {
     const ROUNDS: usize = 12;

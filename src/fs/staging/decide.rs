@@ -172,6 +172,15 @@ impl Staging {
         Outcome::Refused(rejection.errno())
     }
 
+    /// With what a file was refused, while it is.
+    pub fn refusal(&self, file: &Staged) -> Option<Errno> {
+        let name = {
+            let inner = locked(&file.inner);
+            inner.name.clone().filter(|_| inner.phase == Phase::Refused)?
+        };
+        self.receipt_on_disk(&name)?.errno()
+    }
+
     fn is_second_save(&self, name: &str, bytes: &[u8]) -> bool {
         self.brief(name).is_some_and(|brief| {
             let begins = usize::try_from(brief.bytes).ok().and_then(|len| bytes.get(..len));
