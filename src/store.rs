@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod declined;
+mod exchange;
 pub mod git;
 mod gone;
 mod identity;

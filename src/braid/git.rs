@@ -107,8 +107,9 @@ impl GitError {
     /// Whether another git is at work in the same work tree, or was killed there.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        let is_raced = |message: &str| message.contains("cannot lock ref 'HEAD'") && message.contains("but expected");
-        self.lock().is_some() || matches!(self, Self::Failed { message, .. } if is_raced(message))
+        // What a remote says so of its own references is told by `is_overtaken`.
+        let is_raced = |message: &str| message.contains("cannot lock ref '") && message.contains("but expected");
+        self.lock().is_some() || (!self.is_overtaken() && matches!(self, Self::Failed { message, .. } if is_raced(message)))
     }
 
     /// The lock that was in the way, if git names one.

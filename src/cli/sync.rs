@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -12,7 +13,7 @@ use super::status::{render_finding, render_way};
 use super::{Session, locate, reader};
 use crate::braid::git::{Exchange, GitError, Program, State};
 use crate::braid::{AppendError, Braid, Committable, Committed, difference};
-use crate::disk::{Disk, quoted_name};
+use crate::disk::{self, Disk, LockGuard, quoted_name};
 use crate::epoch::Epoch;
 use crate::format::text::{counted, counted_as, quoted_path};
 use crate::model::{Finding, FindingKind, TransactionId};
@@ -22,6 +23,9 @@ const BATCH: usize = 10_000;
 
 /// So many files that were left out are told one by one.
 const TOLD_MAX: usize = 10;
+
+/// So long another sync is waited for: more than one takes without a slow remote.
+const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// So often a push is tried again that somebody else was faster with.
 const PUSHES_MAX: usize = 5;
@@ -46,6 +50,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (braid, _) = reader::open(session, &directory, false)?;
+    let _turn = take_turn(&braid)?;
     let git = Program::new(braid.store().dir());
     let before = braid.refresh()?;
     if let Some(unfinished) = git.unfinished().map_err(|error| of_git(&git, "commit", &error))? {
@@ -73,6 +78,16 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let after = braid.refresh()?;
     let is_offline = arguments.offline;
     report(session, &before, &after, &Report { commits, reasons, is_offline, exchange: exchange.is_some(), pushed, joins, braid: &braid })
+}
+
+/// One sync after the other: what one has fetched another would fetch meanwhile.
+fn take_turn(braid: &Braid) -> Result<LockGuard> {
+    let store = braid.store();
+    let cannot = |error: disk::Error| Failure::new(Kind::Failed, "the lock of sync cannot be taken").because(&error).hint(error.hint());
+    store.lock_exchange(TURN_WAIT).map_err(cannot)?.ok_or_else(|| {
+        let message = format!("another sync is at work in store '{}'", store.dir().display());
+        Failure::new(Kind::Busy, message).hint("try again when it is done: braidfs sync")
+    })
 }
 
 fn say(session: &mut Session, text: &str) -> Result {

@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::stage::{Copy, clone, pull, repository, store_in};
 use crate::support::git::git;
 use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::wait::eventually;
 
 fn braidfs(dir: &Path, arguments: &[&str]) -> Ran {
     run_with(braidfs_command().arg("--store").arg(dir).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null"), b"")
@@ -124,6 +126,41 @@ fn sync_without_a_remote_commits() {
     assert_eq!(git(&copy.dir, ["status", "--porcelain"]).out, "");
     // Who wants no exchange is not told how to get one.
     assert_eq!(braidfs(&copy.dir, &["sync", "--offline"]).ok().out, "committed 0 transaction files\nnothing was pulled or pushed\n");
+}
+
+/// Story: of two at once, the second ended as if the machine had failed: git had found a reference of the remote changed under its hands.
+#[test]
+fn two_syncs_in_one_store_work_one_after_the_other() {
+    let home = tempfile::tempdir().unwrap();
+    let (remote, ada) = remote_of_ada(home.path());
+    ada.append("a", 0);
+    braidfs(&ada.dir, &["sync"]).ok();
+    let bo = clone(&remote, &home.path().join("bo"));
+    for n in 1..=6 {
+        bo.append("b", n);
+        braidfs(&bo.dir, &["sync"]).ok();
+        ada.append("a", n);
+        std::thread::scope(|scope| {
+            let syncs: Vec<_> = (0..3).map(|_| scope.spawn(|| braidfs(&ada.dir, &["sync"]))).collect();
+            syncs.into_iter().for_each(|sync| drop(sync.join().unwrap().ok()));
+        });
+    }
+    assert_eq!(git(&ada.dir, ["status", "--porcelain"]).out, "");
+    let held = |seconds: &str| {
+        let lock = ada.dir.join(".eventcore/braidfs/sync.lock");
+        let holder = Command::new("flock").arg("-F").arg(&lock).args(["sleep", seconds]).spawn().unwrap();
+        let is_held = || Command::new("flock").arg("-n").arg(&lock).arg("true").status().unwrap().code() == Some(1);
+        eventually("it is held", is_held);
+        holder
+    };
+    let mut long = held("60");
+    let busy = braidfs(&ada.dir, &["sync"]).code(3);
+    assert!(busy.err.contains("another sync is at work in store") && busy.err.contains("hint: try again when it is done"), "{}", busy.err);
+    long.kill().unwrap();
+    long.wait().unwrap();
+    let mut short = held("1");
+    braidfs(&ada.dir, &["sync"]).ok();
+    short.wait().unwrap();
 }
 
 #[test]

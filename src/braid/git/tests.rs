@@ -225,3 +225,15 @@ fn the_commit_that_brought_a_file_is_told_but_for_the_stash_what_merges_bring_an
     assert_eq!(told(&dir.path().join("shallow/deep ä")), [(id(4), merge)].into());
     assert_eq!(Program::new(&work).origins(&all, Duration::ZERO).unwrap(), BTreeMap::new());
 }
+
+/// Story: a fetch that another one was faster than ended as if the machine had failed.
+#[test]
+fn a_reference_that_changed_meanwhile_is_of_another_git_here_or_of_the_remote() {
+    let said = |message: &str| GitError::Failed { command: "pull -q".to_owned(), message: message.to_owned(), code: Some(1) };
+    let raced = "error: cannot lock ref 'refs/remotes/origin/main': is at 1b2 but expected 2a1";
+    assert!(said(raced).is_busy() && !said(raced).is_overtaken());
+    let remote = " ! [remote rejected] main -> main (cannot lock ref 'refs/heads/main': is at 1b2 but expected 2a1)";
+    assert!(!said(remote).is_busy() && said(remote).is_overtaken());
+    let in_the_way = "error: cannot lock ref 'refs/heads/a/b': 'refs/heads/a' exists; cannot create 'refs/heads/a/b'";
+    assert!(!said(in_the_way).is_busy());
+}
