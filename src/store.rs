@@ -24,7 +24,7 @@ mod temporary;
 
 pub use checkpoint::{CHECKPOINT_NAME_BYTES_MAX, Checkpoint, CheckpointError, Standing};
 pub use identity::{Followed, Identity, MintReason};
-pub use ingestion::{IngestionLog, LogError, LogProblem, Refreshed, position_of_seq_nr, seq_nr_of_position};
+pub use ingestion::{IngestionLog, LogError, LogProblem, Refreshed, Repaired, position_of_seq_nr, seq_nr_of_position};
 pub use layout::Layout;
 pub use lock::{CommitLock, LockError};
 pub use open::{AS_THEY_ARE, ATTRIBUTES, LackingLines, Mode, OpenError, Store, is_fresh_clone};

@@ -21,7 +21,6 @@ pub use recover::Unfinished;
 use crate::format::draft::LineChecker;
 use crate::fs::ledger::Ledger;
 use crate::fs::locked;
-use crate::fs::writes::Changes;
 use crate::model::{Errno, Finding, Rejection};
 use crate::store::{self, StagedName};
 
@@ -182,13 +181,13 @@ impl Staged {
         locked(&self.inner).size
     }
 
-    /// Whether what was changed makes another attempt, which nobody's last close will make.
+    /// Whether this is another attempt, which nobody's last close will make: it was touched, or cut to its size.
     #[must_use]
-    pub fn is_tried_by(&self, changes: Changes) -> bool {
+    pub fn is_tried(&self, is_touched: bool, is_cut: bool) -> bool {
         let inner = locked(&self.inner);
         let is_asked = match inner.phase {
-            Phase::Refused => changes.now,
-            Phase::Open => changes.size.is_some(),
+            Phase::Refused => is_touched,
+            Phase::Open => is_cut,
             Phase::Deciding | Phase::Committed { .. } => false,
         };
         is_asked && inner.writers == 0

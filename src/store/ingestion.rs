@@ -41,6 +41,17 @@ pub enum Refreshed {
     Replaced,
 }
 
+/// What [`IngestionLog::repair`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// Nothing: the log ends with a line.
+    Nothing,
+    /// It cut off half a line.
+    CutOff,
+    /// It ended a line of which only its end was missing; [`IngestionLog::refresh`] reads it.
+    Ended,
+}
+
 /// The numbers that this replica has given.
 #[derive(Debug)]
 pub struct IngestionLog {
@@ -187,12 +198,15 @@ impl IngestionLog {
 
     /// Gives the next numbers to `ids`, in that order; answers the first of them. Nothing is synced.
     ///
-    /// Errors with [`LogError::Changed`] when another program has appended since the last [`IngestionLog::refresh`]. A
-    /// torn end is cut off before. After an error no number was given.
+    /// Errors with [`LogError::Changed`] when another program has appended since the last [`IngestionLog::refresh`], or the last line
+    /// had to be ended. A torn end is cut off before. After an error no number was given.
     pub fn append(&mut self, _lock: &CommitLock, ids: &[EventId]) -> Result<u64, LogError> {
         let first = self.latest_seq_nr() + 1;
         if ids.is_empty() {
             return Ok(first);
+        }
+        if self.end_last_line()? {
+            return Err(LogError::Changed);
         }
         let lines = parse::lines_of(ids, first);
         self.write_end(&lines)?;
@@ -200,23 +214,42 @@ impl IngestionLog {
         Ok(first)
     }
 
-    /// Cuts off a torn end, with which eventcore-fs could not open the store; answers whether there was one.
+    /// Cuts off a torn end, with which eventcore-fs could not open the store. Where that is a whole line but for its end, eventcore-fs
+    /// has given its number to its event, and so it stays.
     ///
     /// Errors with [`LogError::Changed`] as [`IngestionLog::append`] does.
-    pub fn repair(&mut self, _lock: &CommitLock) -> Result<bool, LogError> {
+    pub fn repair(&mut self, _lock: &CommitLock) -> Result<Repaired, LogError> {
+        if self.end_last_line()? {
+            return Ok(Repaired::Ended);
+        }
         let torn = self.is_torn();
         if torn {
             self.write_end(&[])?;
         }
-        Ok(torn)
+        Ok(if torn { Repaired::CutOff } else { Repaired::Nothing })
+    }
+
+    /// Ends the last line, if only its end is missing; tells whether it was.
+    fn end_last_line(&mut self) -> Result<bool, LogError> {
+        let Some(seen) = self.seen.filter(|_| self.is_torn()) else { return Ok(false) };
+        let end = self.disk.read_at(&self.path, self.whole_bytes, usize::try_from(seen.size - self.whole_bytes).unwrap_or(usize::MAX))?;
+        if !parse::is_whole_line(&end, self.ids.len()) {
+            return Ok(false);
+        }
+        self.refuse_changed()?;
+        self.open()?.write_at(seen.size, b"\n")?;
+        Ok(true)
+    }
+
+    /// The facts of the file, if they are those that were seen.
+    fn refuse_changed(&self) -> Result<Option<Stat>, LogError> {
+        let mark = |stat: Option<Stat>| stat.map(|stat| (stat.device, stat.inode, stat.size));
+        let now = self.disk.stat_if_present(&self.path)?;
+        if mark(now) == mark(self.seen) { Ok(now) } else { Err(LogError::Changed) }
     }
 
     fn write_end(&mut self, lines: &[u8]) -> Result<(), LogError> {
-        let mark = |stat: Option<Stat>| stat.map(|stat| (stat.device, stat.inode, stat.size));
-        let now = self.disk.stat_if_present(&self.path)?;
-        if mark(now) != mark(self.seen) {
-            return Err(LogError::Changed);
-        }
+        let now = self.refuse_changed()?;
         let whole = self.whole_bytes;
         let torn = self.is_torn();
         let file = self.open()?;

@@ -182,3 +182,34 @@ fn turns_on_one_store_with_a_fork_between() {
         peer(clone(1, &[0])),
     ]);
 }
+
+/// Story: a log that was copied without its last line end gave its last number to another event than eventcore-fs does.
+#[test]
+fn a_log_whose_last_line_lacks_its_end_gives_the_same_numbers_to_both() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    braidfs::braid::Braid::init(&dir).unwrap();
+    (0..3).for_each(|n| append_by_us(&dir, &[0], &format!("e{n}")));
+    let log = dir.join("index/ingestion.log");
+    let ids: Vec<String> = fs::read_to_string(&log).unwrap().lines().map(|line| line[13..49].to_owned()).collect();
+    // Another order than the canonical one, by which a lost number is given.
+    let turned: Vec<String> = [2, 0, 1].iter().zip(1..).map(|(&n, seq)| json!({"event_id": ids[n], "seq": seq}).to_string()).collect();
+    let without = |lines: usize| {
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        fs::create_dir(dir.join("index")).unwrap();
+        fs::write(&log, turned[..lines].join("\n")).unwrap();
+    };
+    for lines in [1, 3] {
+        without(lines);
+        let peer = FileEventStore::open(&dir).unwrap();
+        let page = EventPage::first(BatchSize::new(PAGE));
+        let read = run(peer.read_events::<Noted>(EventFilter::all(), page)).unwrap();
+        let feed: Vec<String> = read.into_iter().map(|(event, _)| event.text).collect();
+        drop(peer);
+        without(lines);
+        assert_eq!(texts_of(&open(&dir).tree(), "feed.jsonl"), feed, "{lines}");
+        let now = fs::read_to_string(&log).unwrap();
+        assert!(now.starts_with(&turned[..lines].join("\n")) && now.ends_with('\n') && now.lines().count() == 3, "{now}");
+        compare(&dir);
+    }
+}

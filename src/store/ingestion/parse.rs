@@ -72,6 +72,12 @@ pub(super) fn parse_lines(bytes: &[u8], ids: &mut Vec<EventId>, problems: &mut V
     whole as u64
 }
 
+/// Whether an end without its line end is a whole line behind so many numbers: eventcore-fs reads it like any other.
+pub(super) fn is_whole_line(end: &[u8], latest: usize) -> bool {
+    let seq_nr_max = (latest as u64).saturating_add(end.len() as u64);
+    parse_line(end).is_some_and(|line| (1..=seq_nr_max).contains(&line.seq))
+}
+
 fn take_line(line: &Line, ids: &mut Vec<EventId>, problems: &mut Vec<LogProblem>) {
     let next = ids.len() as u64 + 1;
     if line.seq < next {

@@ -48,12 +48,40 @@ fn a_torn_end_is_not_read_and_the_next_append_cuts_it_off() {
         assert!(log.is_torn() && log.problems().is_empty(), "{torn:?}");
         let mut repaired = IngestionLog::read(&store_with_log(&dir.path().join("b"), &(line(1, 1) + torn))).unwrap();
         let other = Store::open(&dir.path().join("b"), &Disk::real(), crate::store::Mode::Writable).unwrap();
-        assert!(repaired.repair(&lock(&other)).unwrap() && !repaired.repair(&lock(&other)).unwrap());
+        let mut repair = || repaired.repair(&lock(&other)).unwrap();
+        assert_eq!((repair(), repair()), (Repaired::CutOff, Repaired::Nothing));
         assert_eq!(fs::read_to_string(other.layout().ingestion_log()).unwrap(), line(1, 1));
         assert_eq!(log.append(&lock(&store), &[id(5)]).unwrap(), 2);
         assert_eq!(fs::read_to_string(store.layout().ingestion_log()).unwrap(), line(1, 1) + &line(5, 2));
         assert!(!log.is_torn());
     }
+}
+
+/// Story: eventcore-fs counts such a line, so that its event had another number here than there.
+#[test]
+fn a_last_line_that_lacks_only_its_end_keeps_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = line(1, 1) + &line(2, 2);
+    let store = store_with_log(dir.path(), whole.trim_end());
+    let mut log = IngestionLog::read(&store).unwrap();
+    assert_eq!((log.ids(), log.is_torn()), (&[id(1)][..], true));
+    assert_eq!(log.repair(&lock(&store)).unwrap(), Repaired::Ended);
+    assert_eq!(log.refresh().unwrap(), Refreshed::Grew(2));
+    assert_eq!(
+        (log.ids(), log.is_torn(), fs::read_to_string(store.layout().ingestion_log()).unwrap()),
+        (&[id(1), id(2)][..], false, whole)
+    );
+    // Who appends meets it as a line of another program.
+    fs::write(store.layout().ingestion_log(), line(1, 1) + line(2, 2).trim_end()).unwrap();
+    let mut log = IngestionLog::read(&store).unwrap();
+    assert!(matches!(log.append(&lock(&store), &[id(3)]), Err(LogError::Changed)));
+    assert_eq!(log.refresh().unwrap(), Refreshed::Grew(2));
+    assert_eq!(log.append(&lock(&store), &[id(3)]).unwrap(), 3);
+    assert_eq!(IngestionLog::read(&store).unwrap().ids(), [id(1), id(2), id(3)]);
+    // A number that no log of this length has is no line of it.
+    let mut odd = IngestionLog::read(&store_with_log(&dir.path().join("b"), &(line(1, 1) + line(2, u64::MAX).trim_end()))).unwrap();
+    let other = Store::open(&dir.path().join("b"), &Disk::real(), crate::store::Mode::Writable).unwrap();
+    assert_eq!(odd.repair(&lock(&other)).unwrap(), Repaired::CutOff);
 }
 
 #[test]

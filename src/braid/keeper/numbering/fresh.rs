@@ -6,7 +6,7 @@ use crate::braid::keeper::Keeper;
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{EventId, ReplicaId};
-use crate::store::{CommitLock, LogError};
+use crate::store::{CommitLock, LogError, Repaired};
 
 impl Keeper {
     /// Takes every number back from its event; in which order they were given is remembered until there are fresh ones.
@@ -35,8 +35,12 @@ impl Keeper {
         self.follow_log();
         self.remember_found(lock);
         match self.log.repair(lock) {
-            Ok(false) => {}
-            Ok(true) => drop(self.mended.insert("cut off the end of index/ingestion.log, which was half a line".to_owned())),
+            Ok(Repaired::Nothing) => {}
+            Ok(Repaired::CutOff) => drop(self.mended.insert("cut off the end of index/ingestion.log, which was half a line".to_owned())),
+            Ok(Repaired::Ended) => {
+                self.mended.insert("ended the last line of index/ingestion.log".to_owned());
+                self.follow_log();
+            }
             Err(error) => tracing::warn!(%error, "the torn end of the ingestion log stays"),
         }
         let transactions = &self.index.transactions;
