@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::build::Builder;
 use super::fault::{self, Fault};
-use super::source::Source;
+use super::source::{Source, is_json_space};
 use super::{APPEND_LEN_MAX, DRAFT_LEN_MAX, DraftKind, LINE_LEN_MAX};
 use crate::model::{Draft, Errno, Rejection};
 
@@ -130,7 +130,7 @@ impl LineChecker {
             let message = format!("line has {} bytes, at most {LINE_LEN_MAX} are allowed", bytes.len());
             return self.builder.refuse_as(Errno::EFBIG, Some((self.line, Some(1))), message, fault::CUT);
         }
-        if bytes.trim_ascii().is_empty() {
+        if bytes.iter().all(|&byte| is_json_space(byte)) {
             return;
         }
         match std::str::from_utf8(bytes) {

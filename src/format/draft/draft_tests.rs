@@ -44,6 +44,18 @@ fn short_and_long_names_say_the_same() {
 }
 
 #[test]
+fn white_space_is_what_json_calls_so() {
+    for kind in [Lines, Document] {
+        let text = format!(" \t\r\n{EVENT} \t\r\n");
+        assert_eq!(parse_draft(text.as_bytes(), kind).unwrap().events.len(), 1, "{kind:?}");
+        for text in [format!("\u{c}{EVENT}\n"), format!("{EVENT}\u{c}\n"), format!("{EVENT}\n\u{c}\n")] {
+            assert!(only_reason(&text, kind).contains("not JSON"), "{text:?}");
+        }
+    }
+    assert!(only_reason(&format!("\u{c}{EVENT}\n"), AppendWrite).contains("not JSON"));
+}
+
+#[test]
 fn a_header_comes_first() {
     let header = r#"{"expect":{"a":7,"b":"none","c":"exists","d":"any","e":0},"key":"k","count":1,"resolve":"0123456789ab"}"#;
     let expected = Draft {

@@ -24,6 +24,11 @@ pub(super) struct Member {
     pub(super) value: Span,
 }
 
+/// White space as JSON has it: a form feed is none.
+pub(super) fn is_json_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
 /// A line or a document.
 pub(super) struct Source<'a> {
     text: &'a str,
@@ -38,8 +43,9 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn whole(&self) -> Span {
-        let at = self.text.len() - self.text.trim_ascii_start().len();
-        Span { at, end: at.max(self.text.trim_ascii_end().len()) }
+        let space = |char: char| u8::try_from(char).is_ok_and(is_json_space);
+        let at = self.text.len() - self.text.trim_start_matches(space).len();
+        Span { at, end: at.max(self.text.trim_end_matches(space).len()) }
     }
 
     pub(super) fn get(&self, span: Span) -> &'a str {
