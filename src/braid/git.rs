@@ -9,6 +9,7 @@ mod history;
 mod ignored;
 mod origins;
 mod raw;
+mod refresh;
 mod setup;
 mod sparse;
 mod stamp;

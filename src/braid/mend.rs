@@ -17,7 +17,8 @@ const LOST_SHOWN_MAX: usize = 5;
 
 impl Braid {
     /// Mends what is safe: files whose line ends were changed get the bytes back that their hash is of, what a killed program
-    /// left in `tmp/` goes, a damaged ingestion log is written anew, a lost index is made again, `.gitattributes` and `.gitignore` get the lines they lack.
+    /// left in `tmp/` goes, a damaged ingestion log is written anew, a lost index is made again, `.gitattributes` and `.gitignore` get the lines they lack,
+    /// and git looks anew at files that are as it has them.
     ///
     /// Gives a sentence for each thing that was done.
     ///
@@ -41,9 +42,24 @@ impl Braid {
             done.extend(amended.into_iter().map(|(file, line)| format!("added \"{line}\" to {file}")));
         }
         done.extend(self.mend_log(lock)?);
+        done.extend(self.refresh_git());
         self.survey()?;
         self.can_write()?;
         Ok(done)
+    }
+
+    /// Has git see that it has the files which got their bytes back. That waits for the attributes by which it looks at them.
+    fn refresh_git(&self) -> Option<String> {
+        let store = &self.inner.store;
+        store.git().ok().flatten()?;
+        match Program::new(store.dir()).refresh_index() {
+            Ok(same) if same.is_empty() => None,
+            Ok(same) => Some(format!("had git look anew at {} that it took for changed", counted(same.len(), "file"))),
+            Err(error) => {
+                tracing::warn!(%error, "git was not told which files are as it has them");
+                None
+            }
+        }
     }
 
     /// Fails where a sync has failed, so that what was to be written may not be.

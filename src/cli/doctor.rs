@@ -16,7 +16,8 @@ use crate::model::Severity;
 /// Report everything that is wrong with a store, each with the command that mends it
 ///
 /// The gravest comes first. With --fix it first mends what is safe: line ends that git changed, what killed programs left in
-/// tmp/, a damaged ingestion log, what .gitattributes and .gitignore lack, a lost index. Nothing else is ever changed.
+/// tmp/, a damaged ingestion log, what .gitattributes and .gitignore lack, a lost index, and that git takes for changed what is as it
+/// has it. Nothing else is ever changed.
 ///
 /// Ends with 1 if something remains that should be mended. Forks that are open are told and are no fault: they do not count.
 #[derive(Args)]

@@ -407,14 +407,18 @@ fn line_ends_that_were_mended_leave_nothing_to_commit() {
     let copy = repository(&home.path().join("store"));
     let name = copy.commit("a", 1);
     let (dir, path) = (copy.dir.clone(), copy.dir.join("events").join(&name));
+    let written = fs::read(&path).unwrap();
     drop(copy);
     fs::write(dir.join(".gitattributes"), "*.jsonl text eol=crlf\n").unwrap();
     git(&dir, ["commit", "-qam", "line ends of another system"]);
     fs::remove_file(&path).unwrap();
     git(&dir, ["checkout", "-q", "HEAD", "--", "events"]);
     assert!(fs::read_to_string(&path).unwrap().contains("\r\n"));
+    fs::write(&path, written).unwrap();
+    let is_changed_to_git = || git(&dir, ["status", "--porcelain"]).out.contains(&name);
+    assert!(is_changed_to_git() && findings(&dir).iter().all(|finding| finding["kind"] == "git-setup"), "{:?}", findings(&dir));
     doctor(&dir, &["--fix"]).ok();
-    assert!(git(&dir, ["status", "--porcelain"]).out.contains(&name));
+    assert!(!is_changed_to_git());
     assert_eq!(findings(&dir), [] as [Value; 0]);
 }
 

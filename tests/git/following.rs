@@ -8,7 +8,7 @@ use braidfs::braid::{Braid, OpenOptions, TravelError};
 use braidfs::model::FindingKind;
 use serde_json::json;
 
-use crate::stage::{self, Copy, pull};
+use crate::stage::{self, Copy, pull, store_in};
 use crate::support::git::{git, git_command};
 use crate::support::run::{braidfs_on, run_with};
 use crate::support::store::TestStore;
@@ -329,6 +329,39 @@ fn converted_line_ends_are_healed_and_told() {
     theirs.no_finding(FindingKind::GitSetup);
     assert!(ours.files().iter().all(|name| !fs::read(dir.join("events").join(name)).unwrap().contains(&b'\r')));
     assert_eq!(theirs.text("log.jsonl"), ours.text("log.jsonl"));
+}
+
+/// Story: git went by the size that it remembered, took the mended files for changed, and refused to rebase.
+#[test]
+fn what_was_mended_as_git_has_it_is_no_change_to_git() {
+    let home = home();
+    // The store may lie in a subdirectory.
+    let repository = home.path().join("ours");
+    fs::create_dir_all(repository.join("deep ä/store")).unwrap();
+    let ours = store_in(&repository, &repository.join("deep ä/store"));
+    let names: Vec<String> = (1..=3).map(|n| ours.commit("a", n)).map(|name| format!("events/{name}")).collect();
+    git(&ours.dir, ["rm", "-q", ".gitattributes"]);
+    ours.save("no attributes");
+    git(home.path(), ["-c", "core.autocrlf=true", "clone", "-q", "-c", "core.autocrlf=true", repository.to_str().unwrap(), "theirs"]);
+    let dir = home.path().join("theirs/deep ä/store");
+    git(&dir, ["config", "core.safecrlf", "true"]);
+    // Somebody's edit, staged or not, is his to settle.
+    for (name, staged) in [(&names[1], false), (&names[2], true)] {
+        let text = fs::read_to_string(dir.join(name)).unwrap();
+        fs::write(dir.join(name), text.replace("\"n\":", "\"m\":")).unwrap();
+        if staged {
+            git(&dir, ["-c", "core.safecrlf=false", "add", name]);
+        }
+    }
+    let indexed = || git(&dir, ["ls-files", "-s", "--", "events"]).out;
+    let before = indexed();
+    let theirs = Copy::open(&dir);
+    let done = theirs.braid.mend().unwrap();
+    assert!(done.contains(&"had git look anew at 1 file that it took for changed".to_owned()), "{done:?}");
+    let status = git(&dir, ["status", "--porcelain", "--", "events"]).out;
+    let is_changed: Vec<bool> = names.iter().map(|name| status.contains(name)).collect();
+    assert_eq!((is_changed, indexed()), (vec![false, true, true], before), "{status}");
+    assert!(theirs.braid.mend().unwrap().is_empty());
 }
 
 #[test]
