@@ -327,7 +327,7 @@ impl Braid {
         // Every door leads through here, and no draft has to have been a file.
         check_draft(&proposal.draft)?;
         let begun = Instant::now();
-        let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned() };
+        let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned(), hint: String::new() };
         let mut proposal = Box::new(proposal);
         let answer = loop {
             let (reply, answer) = channel();

@@ -215,5 +215,5 @@ fn chunk_len(events: &[DraftEvent]) -> usize {
 }
 
 fn storage(message: String) -> AppendError {
-    AppendError::Storage { errno: Errno::EIO, message }
+    AppendError::Storage { errno: Errno::EIO, message, hint: String::new() }
 }

@@ -16,7 +16,7 @@ impl Braid {
         if declined.is_empty() || self.inner.store.mode() == Mode::ReadOnly {
             return Ok(());
         }
-        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
+        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned(), hint: String::new() };
         self.at_keeper(move |keeper, shared| keeper.remember_declined(declined, shared)).unwrap_or(Err(closed))
     }
 }

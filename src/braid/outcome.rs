@@ -45,13 +45,20 @@ pub enum AppendError {
         message: String,
     },
     /// The machine's fault.
-    #[error("{message}")]
+    #[error("{message}{}", behind(.hint))]
     Storage {
         /// What a system call reports.
         errno: Errno,
         /// What failed.
         message: String,
+        /// What helps; may be empty.
+        hint: String,
     },
+}
+
+/// What helps, where nothing else has a place for it.
+fn behind(hint: &str) -> String {
+    if hint.is_empty() { String::new() } else { format!("; {hint}") }
 }
 
 impl AppendError {
@@ -104,8 +111,7 @@ impl Failure {
 impl From<Failure> for AppendError {
     fn from(failure: Failure) -> Self {
         let Failure { errno, message, hint } = failure;
-        let message = if hint.is_empty() { message } else { format!("{message}; {hint}") };
-        if errno == Errno::EBUSY { Self::Busy { message } } else { Self::Storage { errno, message } }
+        if errno == Errno::EBUSY { Self::Busy { message: message + &behind(&hint) } } else { Self::Storage { errno, message, hint } }
     }
 }
 

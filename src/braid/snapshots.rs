@@ -25,7 +25,7 @@ impl Braid {
 
     fn save(&self, request: SnapshotRequest, only_first: bool) -> Result<SnapshotMeta, AppendError> {
         check_snapshot(&request)?;
-        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
+        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned(), hint: String::new() };
         self.at_keeper(move |keeper, shared| keeper.save_snapshot(&request, only_first, shared)).unwrap_or(Err(closed))
     }
 
@@ -51,7 +51,7 @@ impl Braid {
     /// What the disk answered, or that the store is locked by another program.
     pub fn forget_snapshots(&self, name: &str) -> Result<bool, AppendError> {
         let name = name.to_owned();
-        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned() };
+        let closed = AppendError::Storage { errno: Errno::EIO, message: "the store was closed".to_owned(), hint: String::new() };
         let done = self.at_keeper(move |keeper, shared| {
             let lock = keeper.enter_quietly(shared)?;
             let was = keeper.store.found_snapshots().map_err(|error| storage(&error))?.iter().any(|found| found.name == name);

@@ -59,7 +59,7 @@ impl From<AppendError> for Failure {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
             AppendError::Busy { message } => Self::new(Kind::Busy, message).hint("try again in a moment"),
-            AppendError::Storage { message, .. } => Self::new(Kind::Failed, message),
+            AppendError::Storage { message, hint, .. } => Self::new(Kind::Failed, message).hint(hint),
         }
     }
 }

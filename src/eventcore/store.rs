@@ -94,7 +94,7 @@ impl FileEventStore {
     /// Commits a draft without holding up who polls; commits that wait together share their syncs.
     pub(super) async fn commit(&self, draft: Draft) -> Result<Committed, AppendError> {
         let braid = self.shared.braid.clone();
-        let none = || AppendError::Storage { errno: Errno::EAGAIN, message: "no thread could be started".to_owned() };
+        let none = || AppendError::Storage { errno: Errno::EAGAIN, message: "no thread could be started".to_owned(), hint: String::new() };
         thread::run(move || braid.append(draft)).await.unwrap_or_else(|| Err(none()))
     }
 

@@ -22,7 +22,7 @@ pub enum Published {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// A write or a rename failed; it can be tried again.
-    #[error("{source}; {}", .source.hint())]
+    #[error("{source}")]
     Failed {
         /// What failed.
         #[source]
@@ -47,6 +47,15 @@ impl WriteError {
     pub fn published(&self) -> Published {
         match self {
             Self::Failed { published, .. } | Self::SyncFailed { published, .. } => *published,
+        }
+    }
+
+    /// What helps, where the text does not say it; may be empty.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Failed { source, .. } => source.hint(),
+            Self::SyncFailed { .. } => String::new(),
         }
     }
 

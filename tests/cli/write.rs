@@ -52,6 +52,26 @@ fn an_append_to_the_store_of_another_user_says_what_is_denied() {
     }
 }
 
+/// Story: what helps was a part of the message, and `hints` was empty.
+#[test]
+fn what_helps_against_a_failure_stands_apart_from_what_failed() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_braidfs"), store.home().join("braidfs")).unwrap();
+    braidfs_on(&store.path(), &["append"], DRAFT).ok();
+    for (directory, file) in [("events", "events"), (".", ".lock")] {
+        bash(&store.path(), &format!("chmod -R a+rwX . && chmod a-w {directory} {file}")).ok();
+        let failed = bash_as_nobody(store.home(), &format!("echo '{DRAFT}' | ./braidfs --store store append --format json")).code(4);
+        let error = &serde_json::from_str::<Value>(&failed.err).unwrap()["error"];
+        let (message, hint) = (error["message"].as_str().unwrap(), error["hints"][0].as_str().unwrap());
+        assert!(message.ends_with("Permission denied (os error 13)"), "{error}");
+        assert!(hint.contains("chmod") || hint.contains("chown"), "{error}");
+    }
+}
+
 /// Story: where the variable behind `--key` was not set, the second event was taken for a retry of the first, and lost.
 #[test]
 fn what_the_command_line_says_of_a_draft_is_held_to_the_limits_of_its_header() {

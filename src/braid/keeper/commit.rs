@@ -226,7 +226,7 @@ impl Keeper {
     fn enter_within(&mut self, shared: &Shared, patience: Duration) -> Result<CommitLock, AppendError> {
         if let WriterState::Failed(why) = &self.writer {
             let message = format!("writing has stopped since a sync failed: {why}");
-            return Err(AppendError::Storage { errno: Errno::EROFS, message });
+            return Err(AppendError::Storage { errno: Errno::EROFS, message, hint: String::new() });
         }
         let begun = Instant::now();
         let lock = loop {
@@ -245,7 +245,7 @@ impl Keeper {
                     self.note_lock_error(&error);
                     return Err(match error {
                         LockError::Disk(error) => storage(&error),
-                        error => AppendError::Storage { errno: Errno::EROFS, message: error.to_string() },
+                        error => AppendError::Storage { errno: Errno::EROFS, message: error.to_string(), hint: String::new() },
                     });
                 }
             }
@@ -268,7 +268,7 @@ impl Keeper {
 
     pub(in crate::braid) fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
         self.set_writer(WriterState::Failed(error.to_string()));
-        AppendError::Storage { errno: Errno::EROFS, message: error.to_string() }
+        AppendError::Storage { errno: Errno::EROFS, message: error.to_string(), hint: String::new() }
     }
 
     /// Writes a transaction's file and, while the disk works on it, enters it into the index that is to come.
@@ -280,7 +280,11 @@ impl Keeper {
         resolves: Vec<String>,
     ) -> Result<impl FnOnce(Reply) -> Prepared + use<>, AppendError> {
         let Some(replica_id) = self.identity.replica_id else {
-            return Err(AppendError::Storage { errno: Errno::EIO, message: "this working copy has no replica id".to_owned() });
+            return Err(AppendError::Storage {
+                errno: Errno::EIO,
+                message: "this working copy has no replica id".to_owned(),
+                hint: String::new(),
+            });
         };
         let bases = bases(next, draft);
         let header = Header {
@@ -317,7 +321,11 @@ impl Keeper {
         // What is written is read back as anybody would read it, so the views show exactly the file.
         let Loaded::Good(good, _) = load(&bytes, stat) else {
             files.take_back();
-            return Err(AppendError::Storage { errno: Errno::EIO, message: "the transaction could not be read back".to_owned() });
+            return Err(AppendError::Storage {
+                errno: Errno::EIO,
+                message: "the transaction could not be read back".to_owned(),
+                hint: String::new(),
+            });
         };
         let offset = next.pack.len();
         let number = next.enter(&good.arrival(None, Some(stat)), &good.lines);
@@ -393,11 +401,11 @@ impl Keeper {
         let message = error.to_string();
         for (at, one) in prepared.into_iter().enumerate() {
             let message = if at < named { format!("{message}; this transaction {how} events/{}", one.name) } else { message.clone() };
-            done.push((one.reply, Err(AppendError::Storage { errno: error.errno(), message })));
+            done.push((one.reply, Err(AppendError::Storage { errno: error.errno(), message, hint: error.hint() })));
         }
     }
 }
 
 pub(in crate::braid) fn storage(error: &disk::Error) -> AppendError {
-    AppendError::Storage { errno: error.errno(), message: format!("{error}; {}", error.hint()) }
+    AppendError::Storage { errno: error.errno(), message: error.to_string(), hint: error.hint() }
 }
