@@ -1,11 +1,10 @@
 //! Checkouts of git under an open store: what is shown is what git has brought, whole.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{append, event, open, store};
+use super::{append, event, fs, open, store};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::Disk;
 
