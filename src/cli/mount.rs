@@ -1,11 +1,13 @@
 //! `braidfs mount` and `braidfs umount`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
+use super::Session;
 use super::failure::{Failure, Kind, Result};
 use crate::mount;
 
@@ -40,7 +42,7 @@ pub(super) struct Arguments {
     otlp: Option<String>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result {
+pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     check_log_filter(&std::env::var(mount::LOG_VARIABLE).unwrap_or_default())?;
     let options = mount::Options {
         store: arguments.directory.clone(),
@@ -52,7 +54,15 @@ pub(super) fn run(arguments: &Arguments) -> Result {
         log_file: arguments.log_file.clone(),
         collector: arguments.otlp.as_deref().map(mount::Collector::parse).transpose().map_err(unusable)?,
     };
-    mount::start(&options).map_err(failure)
+    mount::start(&options).map_err(failure)?;
+    // In the foreground it has ended by then.
+    let state = if arguments.foreground { "unmounted" } else { "mounted" };
+    tell(session, state, &arguments.mount_point)
+}
+
+/// Programs are told; for people it is success that nothing is said.
+fn tell(session: &mut Session, state: &str, mount_point: &Path) -> Result {
+    if session.out.is_json() { session.out.json(&json!({"mount": mount_point.display().to_string(), "state": state})) } else { Ok(()) }
 }
 
 /// Refuses a filter of which the log would be silent, or not as was asked: one that makes no sense, or a word that is no level and so
@@ -83,8 +93,9 @@ pub(super) struct UmountArguments {
     force: bool,
 }
 
-pub(super) fn run_umount(arguments: &UmountArguments) -> Result {
-    mount::umount(&arguments.mount_point, arguments.force).map_err(failure)
+pub(super) fn run_umount(arguments: &UmountArguments, session: &mut Session) -> Result {
+    mount::umount(&arguments.mount_point, arguments.force).map_err(failure)?;
+    tell(session, "unmounted", &arguments.mount_point)
 }
 
 fn failure(error: mount::Error) -> Failure {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, Kind, Result};
@@ -26,6 +26,7 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     /// Save a state: one JSON value, from a file or standard input
+    #[command(group(ArgGroup::new("coverage").required(true).args(["seq_nr", "covers"])))]
     Save {
         /// The snapshot's name
         #[arg(value_name = "NAME")]
@@ -34,7 +35,7 @@ enum Action {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// It covers the feed up to this number
-        #[arg(long, value_name = "N", required_unless_present = "covers", conflicts_with = "covers")]
+        #[arg(long, value_name = "N")]
         seq_nr: Option<u64>,
         /// It covers this stream up to that version; once for each stream
         #[arg(long, value_name = "STREAM=VERSION", value_parser = parse_version)]

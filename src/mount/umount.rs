@@ -26,7 +26,10 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     let point = absolute(mount_point);
     let shown = point.display();
     let Some(mounted) = table::find(&read_mount_table(&disk)?, &point).filter(|mounted| mounted.file_system == FILE_SYSTEM) else {
-        return Err(Error::refused(format!("nothing of braidfs is mounted at '{shown}'"), ""));
+        return Err(Error::refused(
+            format!("nothing of braidfs is mounted at '{shown}'"),
+            format!("findmnt -t {FILE_SYSTEM}   # the mounts that there are"),
+        ));
     };
     detach(&point, force).map_err(|errno| match errno {
         Errno::EBUSY => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),

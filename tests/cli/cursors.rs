@@ -217,6 +217,9 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     );
     assert!(on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "9"], b"0").code(1).err.contains("beyond the latest number 3"));
     on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3"], b"{").code(1);
+    let either = on_with(&dir, &["snapshot", "save", "sum"], b"0").code(2).err;
+    assert!(either.contains("--seq-nr <N>|--covers <STREAM=VERSION>"), "{either}");
+    on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3", "--covers", "a=1"], b"0").code(2);
     on_with(&dir, &["snapshot", "save", "a", "--covers", "a=1", "--covers", "b=1"], b"[]").ok();
     let shown = on(&dir, &["snapshot", "show", "sum"]).ok().json();
     assert_eq!((&shown["snapshot"]["seq_nr"], &shown["stale"]), (&Value::from(2), &Value::from(false)));

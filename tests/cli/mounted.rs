@@ -25,7 +25,12 @@ fn mount_returns_when_the_mount_answers_and_umount_ends_it() {
     assert!(again.err.contains("hint: "), "{}", again.err);
     braidfs(["umount", &to]).ok();
     eventually("the mount point is free", || !is_mounted(&point));
-    assert!(braidfs(["umount", &to]).code(1).err.contains("nothing of braidfs is mounted"));
+    let refused = braidfs(["umount", &to]).code(1).err;
+    assert!(refused.contains("nothing of braidfs is mounted") && refused.contains("hint: findmnt -t fuse.braidfs"), "{refused}");
+    for (arguments, state) in [(&["mount", from.to_str().unwrap(), &to][..], "mounted"), (&["umount", &to], "unmounted")] {
+        let told = braidfs([arguments, &["--format", "json"]].concat()).ok().json();
+        assert_eq!(told, serde_json::json!({"mount": to, "state": state}));
+    }
 }
 
 /// Story: `mount` followed the link, and `umount` found nothing of ours there.

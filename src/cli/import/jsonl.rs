@@ -63,8 +63,10 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
 
 /// Every log in a directory and in the directories in it, with its bytes.
 fn read_source(disk: &Disk, directory: &Path) -> Result<Vec<(LegacyFile, Vec<u8>)>> {
-    let cannot =
-        |error: crate::disk::Error| Failure::new(Kind::Refused, format!("source '{}' cannot be read", directory.display())).because(&error);
+    let cannot = |error: crate::disk::Error| {
+        let hint = if error.is_not_found() { "name a directory of daily logs that is there".to_owned() } else { error.hint() };
+        Failure::new(Kind::Refused, format!("source '{}' cannot be read", directory.display())).because(&error).hint(hint)
+    };
     let mut paths = Vec::new();
     for entry in disk.list(directory).map_err(cannot)? {
         if entry.kind != EntryKind::Dir {

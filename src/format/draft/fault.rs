@@ -44,7 +44,7 @@ pub(super) fn of_stream_id(stream_id: &str) -> Option<Fault> {
 
 /// Of a stream that is named and not written to.
 pub(super) fn of_named_stream(stream_id: &str) -> Option<Fault> {
-    stream_id_fault(stream_id).map(|message| Fault::new(message, ""))
+    stream_id_fault(stream_id).map(|message| Fault::new(message, "no stream has such an id: mend it or leave it out"))
 }
 
 pub(super) fn of_event_type(event_type: &str) -> Option<Fault> {
@@ -64,7 +64,7 @@ pub(super) fn of_event_len(len: usize) -> Option<Fault> {
 pub(super) fn of_key(key: &str) -> Option<Fault> {
     let chars = key.chars().count();
     let is_good = (1..=KEY_CHARS_MAX).contains(&chars);
-    (!is_good).then(|| Fault::new(format!("key has {chars} characters, 1 to {KEY_CHARS_MAX} are allowed"), ""))
+    (!is_good).then(|| Fault::new(format!("key has {chars} characters, 1 to {KEY_CHARS_MAX} are allowed"), "choose a key of that length"))
 }
 
 pub(super) fn of_resolve(conflict: &str) -> Option<Fault> {
