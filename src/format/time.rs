@@ -1,5 +1,6 @@
 //! The times of a header: written as `eventcore-fs` writes them, read as RFC 3339.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -80,14 +81,34 @@ fn is_date_and_time(text: &str) -> bool {
     (1..=days).contains(&day) && number(11, 13) < 24 && number(14, 16) < 60 && number(17, 19) < 60
 }
 
-/// Reads a time of RFC 3339 with its zone as nanoseconds since the epoch.
+/// Reads a time of RFC 3339 with its zone as nanoseconds since the epoch, rounded down. A leap second is the last nanosecond of its minute.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<i128> {
+    let text = &*on_scale(text)?;
     match text.parse::<Timestamp>() {
         Ok(time) => Some(time.as_nanosecond()),
         // A timestamp ends with the last moment that every zone has in the year 9999, and "for ever" is often written as one after it.
         Err(_) => parse_outside_timestamps(text),
     }
+}
+
+/// The same time as this scale has it: without leap seconds, and with nine digits of a fraction at most. None for a zone that RFC 3339 does
+/// not know.
+fn on_scale(text: &str) -> Option<Cow<'_, str>> {
+    const SECONDS_END: usize = "0000-00-00T00:00:00".len();
+    const FRACTION_LEN_MAX: usize = ".000000000".len();
+    let Some((whole, rest)) = text.split_at_checked(SECONDS_END) else { return Some(text.into()) };
+    let digits = rest.strip_prefix('.').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    let (fraction, zone) = rest.split_at(if digits > 0 { digits + 1 } else { 0 });
+    let hours = zone.strip_prefix(['+', '-']).and_then(|offset| offset.get(..2)?.parse::<u8>().ok());
+    if hours.is_some_and(|hours| hours >= 24) {
+        return None;
+    }
+    Some(match (whole.strip_suffix(":60"), fraction.get(..FRACTION_LEN_MAX)) {
+        (Some(minute), _) => format!("{minute}:59.999999999{zone}").into(),
+        (None, Some(nanos)) => format!("{whole}{nanos}{zone}").into(),
+        (None, None) => text.into(),
+    })
 }
 
 /// Reads a time of RFC 3339 with its zone as nanoseconds since the epoch that a file's time can have.
@@ -157,6 +178,23 @@ mod tests {
         assert_eq!(parse_rfc3339("yesterday"), None);
     }
 
+    #[test]
+    fn a_time_may_be_finer_than_a_nanosecond_or_a_leap_second() {
+        for (text, like) in [
+            ("2017-01-01T00:00:00.5000000010Z", "2017-01-01T00:00:00.500000001Z"),
+            ("2017-01-01T00:00:00.00000000099999999999999999999999+00:00", "2017-01-01T00:00:00Z"),
+            ("1969-12-31T23:59:59.9999999999-01:00", "1970-01-01T00:59:59.999999999Z"),
+            ("9999-12-31T23:59:59.9999999999Z", "9999-12-31T23:59:59.999999999Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999999Z"),
+            ("2016-12-31T18:59:60.5-05:00", "2016-12-31T23:59:59.999999999Z"),
+        ] {
+            assert!(parse_rfc3339(text).is_some() && parse_rfc3339(text) == parse_rfc3339(like), "{text}");
+        }
+        for text in ["2017-01-01T00:00:00+24:00", "2017-01-01T00:00:00.5-25:00", "2017-01-01T00:00:61Z", "2017-01-01T00:00:60.Z"] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
+
     /// "For ever" was called no time of RFC 3339.
     #[test]
     fn a_time_may_be_the_last_of_the_year_9999() {
@@ -190,6 +228,7 @@ mod tests {
         #[test]
         fn canonical_is_never_a_panic(text in "[0-9TZ:.+é-]{0,40}") {
             let _ = is_canonical(&text);
+            let _ = parse_rfc3339(&text);
         }
     }
 
