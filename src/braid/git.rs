@@ -7,6 +7,7 @@ mod exchange;
 mod filter;
 mod history;
 mod ignored;
+mod links;
 mod origins;
 mod raw;
 mod refresh;
@@ -185,7 +186,7 @@ impl fmt::Display for Oid {
 }
 
 /// A file in a tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TreeFile {
     /// Its name, as `disk::shown_name` gives it.
     pub name: String,
@@ -313,7 +314,9 @@ impl Program {
         if revision.is_empty() || revision.contains('\0') {
             return Err(GitError::UnknownRevision(revision.to_owned()));
         }
-        match self.text(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{revision}^{{commit}}")]) {
+        // What is said behind `:/` is a part of the text, and only a commit has one.
+        let object = if revision.starts_with(":/") { revision.to_owned() } else { format!("{revision}^{{commit}}") };
+        match self.text(&["rev-parse", "--verify", "--quiet", "--end-of-options", &object]) {
             Ok(text) => Oid::parse(&text).ok_or_else(|| GitError::UnknownRevision(revision.to_owned())),
             Err(GitError::Failed { message, .. }) => {
                 // It says nothing of most names that it does not know. Where it does, it may be that it answers nothing here at all.
@@ -356,21 +359,34 @@ impl Program {
     /// # Errors
     /// If the tree is not here.
     pub fn transaction_files(&self, tree: &Oid) -> Result<Vec<TreeFile>, GitError> {
+        Ok(self.transaction_entries(tree)?.0)
+    }
+
+    /// The regular files of a tree whose names end in `.jsonl`, and the names of such links.
+    ///
+    /// # Errors
+    /// If the tree is not here.
+    pub fn transaction_entries(&self, tree: &Oid) -> Result<(Vec<TreeFile>, Vec<String>), GitError> {
         let listed = self.run(&["ls-tree", "-z", "--full-tree", tree.as_str()])?;
-        let mut files = Vec::new();
+        let (mut files, mut links) = (Vec::new(), Vec::new());
         for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
             let tab = memchr::memchr(b'\t', entry).ok_or(GitError::Unexpected("ls-tree"))?;
             let (facts, name) = entry.split_at(tab);
             let facts = String::from_utf8_lossy(facts);
             let mut facts = facts.split(' ');
-            let is_file = facts.next().is_some_and(|mode| mode.starts_with("100"));
+            let mode = facts.next().unwrap_or_default();
             let oid = facts.nth(1).and_then(Oid::parse).ok_or(GitError::Unexpected("ls-tree"))?;
             let name = shown_name(OsStr::from_bytes(name.get(1..).unwrap_or_default()));
-            if is_file && name.strip_suffix(".jsonl").is_some_and(|stem| !stem.is_empty()) {
+            if name.strip_suffix(".jsonl").is_none_or(str::is_empty) {
+                continue;
+            }
+            if mode.starts_with("100") {
                 files.push(TreeFile { name, oid });
+            } else if mode == "120000" {
+                links.push(name);
             }
         }
-        Ok(files)
+        Ok((files, links))
     }
 }
 

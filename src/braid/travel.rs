@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 
-use crate::braid::git::{GitError, Oid, Program};
+use crate::braid::git::{GitError, Oid, Program, TreeFile};
 use crate::braid::keeper::numbered::SharedHistory;
 use crate::braid::parents::ParentsInGit;
 use crate::braid::{Failure, Shared};
@@ -129,8 +129,8 @@ fn cure_of_absent(absent: &[TransactionId], in_git: bool) -> String {
 /// What a name came to: a set of files, whatever it is called.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Meaning {
-    /// The files of this tree; none if the commit has no `events/`.
-    Tree(Option<Oid>),
+    /// The files of this tree, and those of its commit to which its links lead; none if the commit has no `events/`.
+    Tree(Option<Oid>, Vec<TreeFile>),
     /// The transactions with this digest of their ids.
     Transactions([u8; 32]),
 }
@@ -139,6 +139,8 @@ struct Cache {
     epochs: LruCache<Meaning, Arc<Epoch>>,
     /// What names that do not move meant, and as of which epoch.
     names: LruCache<(String, u64), Meaning>,
+    /// The names of the links in a tree.
+    links: LruCache<Oid, Arc<[String]>>,
 }
 
 /// The past of an open store.
@@ -161,7 +163,7 @@ impl std::fmt::Debug for Travel {
 
 impl Travel {
     pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>, states: Arc<dyn States>, history: SharedHistory) -> Self {
-        let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX) };
+        let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX), links: LruCache::new(NAMES_MAX) };
         Self {
             present,
             git: Program::new(store.dir()),
@@ -211,15 +213,26 @@ impl Travel {
         }
         let commit = self.git.commit(revision)?;
         let tree = self.git.events_tree(&commit)?;
-        let meaning = Meaning::Tree(tree.clone());
+        let linked = tree.as_ref().map_or(Ok(Vec::new()), |tree| self.git.linked_files(&commit, &self.links(tree)?))?;
+        let meaning = Meaning::Tree(tree.clone(), linked.clone());
         if never_moves {
             self.cache().names.put(name, meaning.clone());
         }
         self.built(meaning, || {
-            let read = revision::read(&self.git, &commit, tree.as_ref(), present, revision)?;
+            let read = revision::read(&self.git, (&commit, tree.as_ref()), linked, present, revision)?;
             let elsewhere = revision::FromGit::new(&self.git, &self.store, tree, &read);
             Ok(build::from_revision(present, &read, elsewhere))
         })
+    }
+
+    /// The names of the links in a tree of `events/`.
+    fn links(&self, tree: &Oid) -> Result<Arc<[String]>, GitError> {
+        if let Some(links) = self.cache().links.get(tree) {
+            return Ok(Arc::clone(links));
+        }
+        let links: Arc<[String]> = self.git.transaction_entries(tree)?.1.into();
+        self.cache().links.put(tree.clone(), Arc::clone(&links));
+        Ok(links)
     }
 
     fn tree(&self, epoch: Arc<Epoch>) -> Tree {
@@ -273,7 +286,11 @@ impl Past for Travel {
 
 fn incarnation(meaning: &Meaning) -> u64 {
     let digest: [u8; 32] = match meaning {
-        Meaning::Tree(tree) => Sha256::digest(tree.as_ref().map_or("", Oid::as_str)).into(),
+        Meaning::Tree(tree, linked) => {
+            let mut hash = Sha256::new_with_prefix(tree.as_ref().map_or("", Oid::as_str));
+            linked.iter().for_each(|file| hash.update(file.oid.as_str()));
+            hash.finalize().into()
+        }
         Meaning::Transactions(digest) => *digest,
     };
     digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte))

@@ -74,6 +74,8 @@ fn what_names_no_commit_is_told_and_never_taken_for_an_option() {
     for revision in ["nothing", "--all", "-h", "", "a\0b", "HEAD:deep", "HEAD..HEAD"] {
         assert!(matches!(program.commit(revision), Err(GitError::UnknownRevision(_))), "{revision}");
     }
+    assert_eq!(program.commit(":/first").unwrap(), program.commit("HEAD").unwrap());
+    assert!(matches!(program.commit(":/second"), Err(GitError::UnknownRevision(_))));
     let outside = tempfile::tempdir().unwrap();
     // A directory above may be a repository on the machine that runs this.
     if !Program::new(outside.path()).has_repository() {

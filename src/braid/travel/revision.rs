@@ -40,13 +40,20 @@ pub(super) struct Counted {
     pub(super) good: Good,
 }
 
-/// Reads what a commit's tree holds.
-pub(super) fn read(git: &Program, commit: &Oid, tree: Option<&Oid>, present: &Epoch, name: &str) -> Result<Revision, TravelError> {
+/// Reads what a commit's tree holds, and to what its links lead.
+pub(super) fn read(
+    git: &Program,
+    (commit, tree): (&Oid, Option<&Oid>),
+    linked: Vec<TreeFile>,
+    present: &Epoch,
+    name: &str,
+) -> Result<Revision, TravelError> {
     let mut revision = Revision { kept: Vec::new(), foreign: Vec::new(), refused: Vec::new(), duplicates: Vec::new() };
     let Some(tree) = tree else { return Ok(revision) };
     let differing = git.differing(commit)?;
     let mut kept: HashMap<u32, TreeFile> = HashMap::new();
-    let mut files = Vec::new();
+    // Where a link is the same what it leads to may not be.
+    let mut files = linked;
     for file in git.transaction_files(tree)? {
         match transaction_of(&present.index, &file.name).filter(|_| !differing.contains(&file.name)) {
             Some(number) => drop(kept.insert(number, file)),

@@ -245,6 +245,47 @@ fn a_revision_equals_a_fresh_store_of_the_files_in_its_tree() {
     assert!(kinds.contains(&FindingKind::Healed) && kinds.contains(&FindingKind::Dangling), "{kinds:?}");
 }
 
+/// Story: a transaction that is a link was left out, and told by no finding.
+#[test]
+fn a_revision_follows_links_as_far_as_they_stay_in_it() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    let names: Vec<String> = all_names(&dir).into_iter().collect();
+    let path = |n: usize| dir.join("events").join(&names[n]);
+    let link = |to: &str, from: &Path| std::os::unix::fs::symlink(to, from).unwrap();
+    fs::rename(path(1), dir.join("outside")).unwrap();
+    link("../outside", &path(1));
+    fs::rename(path(2), dir.join("events/elsewhere")).unwrap();
+    link("elsewhere", &path(2));
+    link(&names[3], &dir.join("events/copy.jsonl"));
+    let mut revisions = Vec::new();
+    let mut note = |message: &str| revisions.push((commit_all(&dir, message), files(&dir, all_names(&dir))));
+    note("links");
+    let outside = fs::read_to_string(dir.join("outside")).unwrap();
+    fs::write(dir.join("outside"), outside.replacen("\"created_at\":\"2", "\"created_at\":\"3", 1)).unwrap();
+    note("the same link to something else");
+    fs::remove_file(path(1)).unwrap();
+    fs::rename(dir.join("outside"), path(1)).unwrap();
+    note("no link any more");
+    // What leads to no file, or out of the commit, is none of its transactions.
+    let mut expected = revisions[2].1.clone();
+    expected.retain(|(name, _)| *name != names[4]);
+    fs::rename(path(4), dir.parent().unwrap().join("away")).unwrap();
+    link("../../away", &path(4));
+    link("nowhere", &dir.join("events/dead.jsonl"));
+    link("loop.jsonl", &dir.join("events/loop.jsonl"));
+    link("..", &dir.join("events/directory.jsonl"));
+    revisions.push((commit_all(&dir, "nowhere"), expected));
+    drop(braid);
+    for work_tree in ["main", "main~1", "main~2", "main~3"] {
+        git(&dir, &["checkout", "-q", work_tree]);
+        let braid = open(&dir, false);
+        for (n, (commit, files)) in revisions.iter().enumerate() {
+            assert!(past(&braid, commit) == fresh(files), "revision {n} at {work_tree}");
+        }
+    }
+}
+
 #[test]
 fn a_branch_that_moves_is_resolved_anew_and_shares_the_epoch_of_its_commit() {
     let (_temp, dir, braid) = braided();
