@@ -386,7 +386,13 @@ impl Keeper {
                 self.look_and_log(shared);
             }
             Request::Append { proposal, reply } => self.commit_group(vec![(proposal, reply)], shared),
-            Request::Job(job) => job(self, shared),
+            Request::Job(job) => {
+                job(self, shared);
+                // It may have taken hints, of which nobody else is told then.
+                if self.follow && self.progress.ready && !self.pending.is_empty() && !self.looking.lasts() {
+                    self.look_and_log(shared);
+                }
+            }
             Request::Stop => {}
         }
     }

@@ -1,7 +1,8 @@
 //! Cursors of a library user.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::braid::tests::{self, open, store};
 use crate::braid::{Braid, OpenOptions};
@@ -101,6 +102,34 @@ fn a_checkpoint_waits_for_the_numbers_of_events_that_are_here() {
     // What no event waits for is refused at once.
     let _lock = disk.try_lock(&dir.join(".lock")).unwrap().unwrap();
     assert_eq!(braid.save_checkpoint("s", 2, false).unwrap_err().errno(), Errno::EINVAL);
+}
+
+/// Story: whoever asked for a checkpoint took the hints as well, and nobody looked at what they told of before the second was over.
+#[test]
+fn who_asks_for_checkpoints_in_a_row_keeps_nobody_from_what_others_bring() {
+    let ((_one, from), (_two, dir)) = (store(), store());
+    let other = open(&from, false);
+    let braid = open(&dir, true);
+    let is_over = AtomicBool::new(false);
+    let took: Duration = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                braid.cursor("s").unwrap();
+            }
+        });
+        let bring = |n: usize| {
+            let name = format!("events/{}.jsonl", append(&other, "a", "T"));
+            let begun = Instant::now();
+            fs::copy(from.join(&name), dir.join(&name)).unwrap();
+            let came = braid.wait(|epoch| epoch.index.transactions.valid_count() as usize == n, Duration::from_secs(10));
+            assert!(came.is_some());
+            begun.elapsed()
+        };
+        let took = (1..=8).map(bring).sum();
+        is_over.store(true, Ordering::Relaxed);
+        took
+    });
+    assert!(took < Duration::from_secs(2), "eight took {took:?}");
 }
 
 #[test]
