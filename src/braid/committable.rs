@@ -53,6 +53,7 @@ impl Braid {
             let mut look = Look::default();
             names.iter().for_each(|name| look.add(name.clone()));
             keeper.take_in(look, None)?;
+            keeper.note_partial();
             keeper.publish_if_dirty(shared);
             let is_healed = |name: &String| {
                 let findings = keeper.roster.findings.get(name);

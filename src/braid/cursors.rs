@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
+use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::keeper::{Keeper, Request};
-use crate::braid::{Braid, Shared};
+use crate::braid::{Braid, PAUSE, Shared};
 use crate::disk::{Holder, LockGuard};
-use crate::model::{Finding, FindingKind, Severity};
+use crate::model::{Errno, Finding, FindingKind, Severity};
 use crate::store::{Checkpoint, CheckpointError, Mode, Standing};
 use crate::view::{FeedFilter, FeedPage};
 
@@ -69,7 +71,7 @@ impl Braid {
     /// [`CheckpointError::Beyond`] the latest number, or [`CheckpointError::Unnumbered`] where the events behind it cannot have theirs; unless forced [`CheckpointError::Behind`] the saved one, or that one
     /// [`CheckpointError::Orphaned`].
     pub fn save_checkpoint(&self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
-        self.at_keeper_for(name, move |keeper, shared, name| keeper.save_checkpoint(name, seq_nr, force, shared))
+        self.when_numbered(|| self.at_keeper_for(name, move |keeper, shared, name| keeper.save_checkpoint(name, seq_nr, force, shared)))
     }
 
     /// Saves that a subscription has handled a page: as [`Braid::save_checkpoint`], up to [`FeedPage::next_seq`].
@@ -78,13 +80,25 @@ impl Braid {
     /// Those, and [`CheckpointError::Orphaned`] where the numbers were given anew since the page was read: they stand for other events.
     pub fn save_page(&self, name: &str, page: &FeedPage) -> Result<(), CheckpointError> {
         let (seq_nr, numbering) = (page.next_seq, page.numbering);
-        self.at_keeper_for(name, move |keeper, shared, name| {
+        let save = move |keeper: &mut Keeper, shared: &Shared, name: &str| {
             keeper.follow_log();
             if keeper.index.feed.numbering() != numbering {
                 return Err(CheckpointError::Orphaned { name: name.to_owned(), saved: seq_nr });
             }
             keeper.save_checkpoint(name, seq_nr, false, shared)
-        })
+        };
+        self.when_numbered(|| self.at_keeper_for(name, save))
+    }
+
+    /// Tries until the numbers can be given, for as long as a commit waits for the lock. Others have their turn in between.
+    fn when_numbered(&self, save: impl Fn() -> Result<(), CheckpointError>) -> Result<(), CheckpointError> {
+        let begun = Instant::now();
+        loop {
+            match save() {
+                Err(CheckpointError::Unnumbered { errno: Errno::EBUSY, .. }) if begun.elapsed() < LOCK_WAIT => std::thread::sleep(PAUSE),
+                saved => return saved,
+            }
+        }
     }
 
     /// Forgets a subscription's checkpoint durably; false if there was none.
@@ -156,10 +170,10 @@ impl Keeper {
 
     fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool, shared: &Shared) -> Result<(), CheckpointError> {
         self.follow_checkpoints();
-        let lacks_numbers = seq_nr > self.log.latest_seq_nr() && self.waits_for_numbers();
-        if lacks_numbers && self.store.mode() != Mode::ReadOnly {
+        let (latest, waiting) = (self.log.latest_seq_nr(), self.waiting_events());
+        if seq_nr > latest && seq_nr <= latest + waiting && self.store.mode() != Mode::ReadOnly {
             // Who enters gives the numbers that could not be given so far.
-            self.enter_quietly(shared).map_err(|error| CheckpointError::Unnumbered {
+            self.enter_briefly(shared).map_err(|error| CheckpointError::Unnumbered {
                 name: name.to_owned(),
                 seq_nr,
                 errno: error.errno(),

@@ -274,6 +274,10 @@ impl Keeper {
 
     /// Publishes what changed since the last time.
     pub(super) fn publish(&mut self, shared: &Shared) {
+        if self.is_partial && self.progress.ready {
+            // It is shown with the rest.
+            return self.mark_dirty();
+        }
         self.record_gone();
         self.check_snapshots();
         self.number += 1;

@@ -128,10 +128,10 @@ impl CheckpointError {
     pub fn hint(&self) -> String {
         let what = match self {
             Self::Disk(error) => return error.hint(),
-            Self::Beyond { .. } | Self::Name(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
             Self::Behind { .. } => "add --force to read those events again",
             Self::Orphaned { .. } | Self::Unreadable(_) => "forget it and read from the start, or set it with --force",
-            Self::Busy(_) | Self::Unnumbered { .. } => "try again",
+            Self::Busy(_) | Self::Unnumbered { errno: Errno::EBUSY, .. } => "try again",
+            Self::Beyond { .. } | Self::Unnumbered { .. } | Self::Name(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
         };
         what.to_owned()
     }

@@ -223,6 +223,11 @@ impl Keeper {
         self.enter_within(shared, LOCK_WAIT)
     }
 
+    /// The same, for a moment only.
+    pub(in crate::braid) fn enter_briefly(&mut self, shared: &Shared) -> Result<CommitLock, AppendError> {
+        self.enter_within(shared, WAIT_STEP)
+    }
+
     fn enter_within(&mut self, shared: &Shared, patience: Duration) -> Result<CommitLock, AppendError> {
         if let WriterState::Failed(why) = &self.writer {
             let message = format!("writing has stopped since a sync failed: {why}");

@@ -53,6 +53,11 @@ impl Look {
         self.everything = true;
     }
 
+    fn add_look(&mut self, other: Self) {
+        self.names.extend(other.names);
+        self.everything |= other.everything;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty() && !self.everything
     }
@@ -72,23 +77,38 @@ impl Keeper {
     /// Takes in what waits to be looked at and what comes while that is read. Gives false where git is at it again: what was read is a part
     /// of its work then, which nobody is to see.
     pub(super) fn take_in_whole(&mut self, shared: &Shared) -> Result<bool, Failure> {
+        // What the reading itself puts back has its time later.
+        let mut later = Look::default();
+        let mut is_whole = true;
         for round in 0.. {
             self.drain_hints();
-            if !self.pending.is_empty() && self.is_held() {
-                return Ok(false);
-            }
-            if self.pending.is_empty() || round == CATCH_UPS_MAX {
+            is_whole = self.pending.is_empty() || !self.is_held();
+            if !is_whole || self.pending.is_empty() || round == CATCH_UPS_MAX {
                 break;
             }
             self.is_partial = true;
+            // Who gets no hints looks at the time of the directory.
+            let seen = if self.is_watching() { None } else { self.hold.changed() };
             if let Err(failure) = self.take_in_pending(shared) {
                 // Who cannot read all says so, and shows what he can.
-                self.is_partial = false;
+                self.is_partial = self.is_held();
+                self.pending.add_look(later);
                 return Err(failure);
             }
+            later.add_look(std::mem::take(&mut self.pending));
+            if !self.is_watching() && self.hold.changed() != seen {
+                self.pending.add_everything();
+            }
         }
-        self.is_partial = false;
-        Ok(true)
+        self.pending.add_look(later);
+        self.is_partial &= !is_whole;
+        Ok(is_whole)
+    }
+
+    /// Notes whether git has begun while something was read apart from all that waits.
+    pub(in crate::braid) fn note_partial(&mut self) {
+        self.drain_hints();
+        self.is_partial |= !self.pending.is_empty() && self.is_held();
     }
 
     /// Takes in what waits to be looked at.

@@ -16,7 +16,8 @@ pub(super) struct Locking {
     holder: Option<Option<Holder>>,
     /// Whether we had it before: then it is held since it was first seen to be.
     was_ours: bool,
-    since: Option<SystemTime>,
+    /// Who was first seen to hold it, and when that was.
+    since: Option<(Option<Holder>, SystemTime)>,
     /// Why it could not be asked for.
     trouble: Trouble,
 }
@@ -40,15 +41,16 @@ impl Keeper {
                 (self.locking.was_ours, self.locking.since) = (true, None);
                 None
             }
-            Err(_) => None,
+            Err(_) => return,
         };
-        if holder.is_none() && matches!(self.writer, WriterState::Locked(_)) {
-            self.set_writer(WriterState::Ready);
-        } else if holder.is_some() {
-            self.locking.since = self.locked_since();
-            if holder == self.locking.holder {
-                let holder = holder.clone().flatten();
-                self.note_lock_error(&LockError::Busy { store: self.store.dir().display().to_string(), holder });
+        match &holder {
+            None if matches!(self.writer, WriterState::Locked(_)) => self.set_writer(WriterState::Ready),
+            None => {}
+            Some(now) => {
+                self.locked_since(now);
+                if holder == self.locking.holder {
+                    self.note_lock_error(&LockError::Busy { store: self.store.dir().display().to_string(), holder: now.clone() });
+                }
             }
         }
         self.locking.holder = holder;
@@ -63,9 +65,8 @@ impl Keeper {
 
     pub(super) fn note_lock_error(&mut self, error: &LockError) {
         match error {
-            LockError::Busy { .. } => {
-                self.locking.since = self.locked_since();
-                let since = self.locking.since.map_or(String::new(), |since| format!(" since {}", created_at(since)));
+            LockError::Busy { holder, .. } => {
+                let since = self.locked_since(holder).map_or(String::new(), |since| format!(" since {}", created_at(since)));
                 self.set_writer(WriterState::Locked(format!("{error}{since}")));
             }
             LockError::ReadOnly(_) => {}
@@ -73,13 +74,15 @@ impl Keeper {
         }
     }
 
-    /// Since when the lock that is held now is held: who came before us has changed its file as he took it, if he uses eventcore-fs.
-    fn locked_since(&self) -> Option<SystemTime> {
-        match self.locking.since {
-            None if self.locking.was_ours => Some(SystemTime::now()),
-            None => self.store.lock_changed(),
-            since => since,
+    /// Since when whoever holds the lock now holds it: who came before us has changed its file as he took it, if he uses eventcore-fs.
+    fn locked_since(&mut self, holder: &Option<Holder>) -> Option<SystemTime> {
+        if let Some((_, since)) = self.locking.since.as_ref().filter(|(seen, _)| seen == holder) {
+            return Some(*since);
         }
+        let is_new = self.locking.was_ours || self.locking.since.is_some();
+        let since = if is_new { Some(SystemTime::now()) } else { self.store.lock_changed() };
+        self.locking.since = since.map(|since| (holder.clone(), since));
+        since
     }
 }
 

@@ -52,8 +52,13 @@ impl Keeper {
     }
 
     /// Whether there are events without a number.
-    pub(in crate::braid) fn waits_for_numbers(&self) -> bool {
+    pub(super) fn waits_for_numbers(&self) -> bool {
         !self.unnumbered.is_empty()
+    }
+
+    /// How many events may have no number yet, at most.
+    pub(in crate::braid) fn waiting_events(&self) -> u64 {
+        self.unnumbered.iter().map(|&tx| self.index.transactions.events(tx).count() as u64).sum()
     }
 
     /// Says in the next epoch why nothing can be written, or that it can again.
@@ -100,6 +105,7 @@ impl Keeper {
         if let Err(failure) = self.take_in(look, None) {
             tracing::warn!(%failure, "events could not be read; they are looked at again");
         }
+        self.note_partial();
     }
 
     /// Somebody removed or replaced the log. If ours is the longer truth it is written again, else theirs is read.
