@@ -46,12 +46,28 @@ impl Alone {
         if guard.is_on(&self.path) {
             return;
         }
-        match try_lock(&self.disk, &self.path) {
+        match self.lock_anew() {
             Ok(Some(new)) => *guard = new,
             Ok(None) => {
                 tracing::error!("another daemon has mounted this store writable as well, since its lock was taken away: unmount one")
             }
             Err(error) => tracing::warn!(%error, "the lock of this daemon was taken away and cannot be made again"),
+        }
+    }
+}
+
+impl Alone {
+    /// Makes the file under another name, so that it is locked before anybody finds it.
+    fn lock_anew(&self) -> disk::Result<Option<LockGuard>> {
+        let new = self.path.with_extension("new");
+        let Some(guard) = try_lock(&self.disk, &new)? else { return Ok(None) };
+        match self.disk.rename_noreplace(&new, &self.path) {
+            Ok(()) => Ok(Some(guard)),
+            Err(error) if error.is_taken() => {
+                self.disk.remove_if_present(&new)?;
+                try_lock(&self.disk, &self.path)
+            }
+            Err(error) => Err(error),
         }
     }
 }
