@@ -52,14 +52,17 @@ impl Disk {
     #[must_use]
     pub fn lock_holder(&self, path: &Path) -> Option<Holder> {
         let stat = self.stat(path).ok()?;
-        let locks = fs::read_to_string("/proc/locks").ok()?;
-        let pid = find_holder(&locks, &stat)?;
+        let pid = (0..LOOKS_MAX).find_map(|_| find_holder(&fs::read_to_string("/proc/locks").ok()?, &stat))?;
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
         // The kernel names who took it. That one may have handed it on and ended.
         let pid = pid.map(|pid| if has_open(pid, &stat).unwrap_or(true) { pid } else { process_that_has_open(&stat).unwrap_or(pid) });
         Some(Holder { pid, command: pid.and_then(process_command) })
     }
 }
+
+/// How often a holder is looked for. The kernel gives the locks of the machine in pieces, and one of them may be passed over where others
+/// come and go between two.
+const LOOKS_MAX: usize = 3;
 
 /// Whether this process was started with SIGHUP ignored, as by `nohup`.
 #[must_use]
