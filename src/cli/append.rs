@@ -126,8 +126,8 @@ fn add_to_header(draft: &mut Draft, arguments: &Arguments) -> std::result::Resul
     for (stream, wanted) in &arguments.expect {
         match draft.expect.iter_mut().find(|(named, _)| named == stream) {
             None => draft.expect.push((stream.clone(), *wanted)),
-            Some((_, stated)) if *stated == Expectation::Any => *stated = *wanted,
-            Some((_, stated)) if *wanted == Expectation::Any || stated == wanted => {}
+            Some((_, stated)) if implies(*stated, *wanted) => {}
+            Some((_, stated)) if implies(*wanted, *stated) => *stated = *wanted,
             Some((_, stated)) => refuse(
                 format!("stream {stream:?} is expected at {} by the draft's header, and at {} by --expect", told(*stated), told(*wanted)),
                 "mend the header, or leave --expect out",
@@ -142,6 +142,12 @@ fn add_to_header(draft: &mut Draft, arguments: &Arguments) -> std::result::Resul
         (None, _) => {}
     }
     if reasons.is_empty() { Ok(()) } else { Err(Rejection::of(reasons)) }
+}
+
+/// Whether what meets one expectation meets the other.
+fn implies(one: Expectation, other: Expectation) -> bool {
+    let exists = matches!(one, Expectation::Version(_)) && other == Expectation::Exists;
+    one == other || other == Expectation::Any || exists
 }
 
 /// An expectation as `--expect` has it.

@@ -102,7 +102,9 @@ fn what_the_command_line_says_of_a_draft_holds_beside_what_its_header_says() {
             r#"{"expect":{"a":0}}"#,
             "stream \"a\" is expected at none by the draft's header, and at 1 by --expect (EINVAL)",
         ),
-        (&["--expect", "a=1"], r#"{"expect":{"a":"exists"}}"#, "at exists by the draft's header, and at 1 by --expect"),
+        (&["--expect", "a=none"], r#"{"expect":{"a":"exists"}}"#, "at exists by the draft's header, and at none by --expect"),
+        (&["--expect", "a=7"], r#"{"expect":{"a":"exists"}}"#, "(ESTALE)"),
+        (&["--expect", "a=exists"], r#"{"expect":{"a":7}}"#, "(ESTALE)"),
         (&["--key", "c"], r#"{"key":"h"}"#, "key is \"h\" in the draft's header, and \"c\" by --key (EINVAL)"),
         (&["--expect", "a=any"], r#"{"expect":{"a":7}}"#, "(ESTALE)"),
         (&["--expect", "b=none"], r#"{"expect":{"a":7}}"#, "(ESTALE)"),
@@ -116,7 +118,9 @@ fn what_the_command_line_says_of_a_draft_holds_beside_what_its_header_says() {
     append(&["--expect", "a=1", "--key", "h"], &stated(r#"{"expect":{"a":1},"key":"h"}"#)).ok();
     append(&["--expect", "a=2"], &stated(r#"{"expect":{"a":"any"},"key":"i"}"#)).ok();
     append(&["--expect", "a=any"], &stated(r#"{"expect":{"a":3}}"#)).ok();
-    assert_eq!(events(&store, "a").len(), 4);
+    append(&["--expect", "a=4"], &stated(r#"{"expect":{"a":"exists"}}"#)).ok();
+    append(&["--expect", "a=exists"], &stated(r#"{"expect":{"a":5}}"#)).ok();
+    assert_eq!(events(&store, "a").len(), 6);
 }
 
 #[test]
