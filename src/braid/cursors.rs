@@ -68,8 +68,8 @@ impl Braid {
     /// Saves a subscription's checkpoint: durable, and its number certain, when this returns.
     ///
     /// # Errors
-    /// [`CheckpointError::Beyond`] the latest number, or [`CheckpointError::Unnumbered`] where the events behind it cannot have theirs; unless forced [`CheckpointError::Behind`] the saved one, or that one
-    /// [`CheckpointError::Orphaned`].
+    /// [`CheckpointError::Beyond`] the latest number, or [`CheckpointError::Unnumbered`] where the events behind it cannot have theirs;
+    /// unless forced [`CheckpointError::Behind`] the saved one, or that one [`CheckpointError::Orphaned`].
     pub fn save_checkpoint(&self, name: &str, seq_nr: u64, force: bool) -> Result<(), CheckpointError> {
         self.when_numbered(|| self.at_keeper_for(name, move |keeper, shared, name| keeper.save_checkpoint(name, seq_nr, force, shared)))
     }
@@ -140,9 +140,7 @@ impl Braid {
         let done = self.at_keeper(move |keeper, shared| {
             keeper.follow_log();
             let result = job(keeper, shared, &name);
-            if keeper.is_dirty() {
-                keeper.publish(shared);
-            }
+            keeper.publish_if_dirty(shared);
             result
         });
         done.unwrap_or(Err(closed))
@@ -170,8 +168,8 @@ impl Keeper {
 
     fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool, shared: &Shared) -> Result<(), CheckpointError> {
         self.follow_checkpoints();
-        let (latest, waiting) = (self.log.latest_seq_nr(), self.waiting_events());
-        if seq_nr > latest && seq_nr <= latest + waiting && self.store.mode() != Mode::ReadOnly {
+        let latest = self.log.latest_seq_nr();
+        if seq_nr > latest && seq_nr <= latest + self.waiting_events() && self.store.mode() != Mode::ReadOnly {
             // Who enters gives the numbers that could not be given so far.
             self.enter_briefly(shared).map_err(|error| CheckpointError::Unnumbered {
                 name: name.to_owned(),
