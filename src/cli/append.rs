@@ -110,7 +110,7 @@ fn refuse_contradictions(expect: &[(String, Expectation)]) -> Result {
     for (n, (stream, expectation)) in expect.iter().enumerate() {
         let others = expect.get(n + 1..).unwrap_or_default();
         if let Some((_, other)) = others.iter().find(|(named, other)| named == stream && other != expectation) {
-            let message = format!("--expect names stream {stream:?} twice, at {} and at {}", told(*expectation), told(*other));
+            let message = format!("--expect names stream {stream:?} twice, at {expectation} and at {other}");
             return Err(Failure::new(Kind::Usage, message).hint("leave one out"));
         }
     }
@@ -129,7 +129,7 @@ fn add_to_header(draft: &mut Draft, arguments: &Arguments) -> std::result::Resul
             Some((_, stated)) if implies(*stated, *wanted) => {}
             Some((_, stated)) if implies(*wanted, *stated) => *stated = *wanted,
             Some((_, stated)) => refuse(
-                format!("stream {stream:?} is expected at {} by the draft's header, and at {} by --expect", told(*stated), told(*wanted)),
+                format!("stream {stream:?} is expected at {stated} by the draft's header, and at {wanted} by --expect"),
                 "mend the header, or leave --expect out",
             ),
         }
@@ -146,18 +146,8 @@ fn add_to_header(draft: &mut Draft, arguments: &Arguments) -> std::result::Resul
 
 /// Whether what meets one expectation meets the other.
 fn implies(one: Expectation, other: Expectation) -> bool {
-    let exists = matches!(one, Expectation::Version(_)) && other == Expectation::Exists;
+    let exists = matches!(one, Expectation::Version(1..)) && other == Expectation::Exists;
     one == other || other == Expectation::Any || exists
-}
-
-/// An expectation as `--expect` has it.
-fn told(expectation: Expectation) -> String {
-    match expectation {
-        Expectation::Version(version) => version.to_string(),
-        Expectation::None => "none".to_owned(),
-        Expectation::Exists => "exists".to_owned(),
-        Expectation::Any => "any".to_owned(),
-    }
 }
 
 fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recorded: Option<&str>) -> Result {

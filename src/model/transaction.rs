@@ -1,5 +1,7 @@
 //! A transaction's header, and the drafts from which transactions are made.
 
+use std::fmt;
+
 use crate::model::{EventId, Payload, ReplicaId, TransactionId};
 
 /// The first line of a transaction file.
@@ -36,6 +38,18 @@ pub enum Expectation {
     Exists,
     /// Nothing is expected: the default.
     Any,
+}
+
+/// As a draft has it, without quotes.
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => version.fmt(f),
+            Self::None => f.write_str("none"),
+            Self::Exists => f.write_str("exists"),
+            Self::Any => f.write_str("any"),
+        }
+    }
 }
 
 /// A draft's `resolve`: the conflict that it closes.

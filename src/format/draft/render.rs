@@ -57,9 +57,7 @@ fn expect(expect: &[(String, Expectation)]) -> Vec<u8> {
     let expectations = expect.iter().map(|(stream, expectation)| {
         let expectation = match expectation {
             Expectation::Version(version) => version.to_string(),
-            Expectation::None => "\"none\"".to_owned(),
-            Expectation::Exists => "\"exists\"".to_owned(),
-            Expectation::Any => "\"any\"".to_owned(),
+            word => format!("\"{word}\""),
         };
         (stream.as_str(), expectation)
     });
