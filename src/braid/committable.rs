@@ -52,8 +52,7 @@ impl Braid {
         let altered = self.at_keeper(move |keeper, shared| {
             let mut look = Look::default();
             names.iter().for_each(|name| look.add(name.clone()));
-            keeper.take_in(look, None)?;
-            keeper.note_partial();
+            keeper.take_in_apart(look)?;
             keeper.publish_if_dirty(shared);
             let is_healed = |name: &String| {
                 let findings = keeper.roster.findings.get(name);

@@ -39,10 +39,12 @@ pub enum AppendError {
     #[error("{0}")]
     Rejected(Rejection),
     /// The store is locked, or git is changing it, for longer than five seconds.
-    #[error("{message}")]
+    #[error("{message}{}", behind(.hint))]
     Busy {
         /// Who holds it.
         message: String,
+        /// What helps.
+        hint: String,
     },
     /// The machine's fault.
     #[error("{message}{}", behind(.hint))]
@@ -111,7 +113,7 @@ impl Failure {
 impl From<Failure> for AppendError {
     fn from(failure: Failure) -> Self {
         let Failure { errno, message, hint } = failure;
-        if errno == Errno::EBUSY { Self::Busy { message: message + &behind(&hint) } } else { Self::Storage { errno, message, hint } }
+        if errno == Errno::EBUSY { Self::Busy { message, hint } } else { Self::Storage { errno, message, hint } }
     }
 }
 

@@ -58,7 +58,7 @@ impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
-            AppendError::Busy { message } => Self::new(Kind::Busy, message).hint("try again in a moment"),
+            AppendError::Busy { message, hint } => Self::new(Kind::Busy, message).hint(hint),
             AppendError::Storage { message, hint, .. } => Self::new(Kind::Failed, message).hint(hint),
         }
     }

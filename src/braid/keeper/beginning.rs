@@ -2,13 +2,12 @@
 
 use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
 
 use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::keeper::desk::Desk;
-use crate::braid::keeper::intake::CATCH_UPS_MAX;
 use crate::braid::keeper::{Keeper, Request, heap};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
@@ -128,48 +127,20 @@ impl Keeper {
         if !self.follow && self.hold.holds_for_now() {
             return Err(git_is_busy());
         }
-        let seen = self.hold.changed();
+        let before = self.unhinted();
         let (came, went) = self.begin(self.from_scratch)?;
         self.take_in_these(came, went, Some(shared))?;
-        let is_whole = if self.is_watching() {
-            self.take_in_whole(shared)?
-        } else {
-            match self.catch_up_unwatched(Instant::now(), seen, shared) {
-                Err(busy) if self.follow && busy.errno == Errno::EBUSY => false,
-                caught_up => caught_up.map(|()| true)?,
-            }
-        };
+        self.look_again_unless(before);
+        let begun = Instant::now();
+        let mut is_whole = self.take_in_whole(shared)?;
+        while !is_whole && !self.follow {
+            self.sit_git_out(begun, LOCK_WAIT)?;
+            is_whole = self.take_in_whole(shared)?;
+        }
         self.find_last();
         self.look_for_left_out();
         self.mark_dirty();
         Ok(is_whole)
-    }
-
-    /// Takes in everything that is there, and not a part of a checkout.
-    pub(super) fn take_in_unwatched(&mut self, begun: Instant, shared: &Shared) -> Result<(), Failure> {
-        let seen = self.hold.changed();
-        self.pending.add_everything();
-        self.take_in_pending(shared)?;
-        self.catch_up_unwatched(begun, seen, shared)
-    }
-
-    /// Takes everything in once more as long as something came or went since `seen`: of a checkout that began meanwhile, only a part may
-    /// have been listed.
-    fn catch_up_unwatched(&mut self, begun: Instant, mut seen: Option<SystemTime>, shared: &Shared) -> Result<(), Failure> {
-        for _ in 0..CATCH_UPS_MAX {
-            if let Err(busy) = self.sit_git_out(begun, LOCK_WAIT) {
-                self.pending.add_everything();
-                return Err(busy);
-            }
-            let now = self.hold.changed();
-            if now == seen {
-                break;
-            }
-            seen = now;
-            self.pending.add_everything();
-            self.take_in_pending(shared)?;
-        }
-        Ok(())
     }
 }
 

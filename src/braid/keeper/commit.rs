@@ -240,7 +240,7 @@ impl Keeper {
                 Err(error @ LockError::Busy { .. }) => {
                     self.note_lock_error(&error);
                     if begun.elapsed() >= patience {
-                        return Err(AppendError::Busy { message: error.to_string() });
+                        return Err(AppendError::Busy { message: error.to_string(), hint: "try again in a moment".to_owned() });
                     }
                     // Whoever reads waits for nobody's lock.
                     self.drain_hints();
@@ -260,12 +260,11 @@ impl Keeper {
         self.keep_pack_whole();
         self.drain_hints();
         self.sit_git_out(begun, patience)?;
-        if self.is_watching() {
-            while !self.take_in_whole(shared)? {
-                self.sit_git_out(begun, patience)?;
-            }
-        } else {
-            self.take_in_unwatched(begun, shared)?;
+        if !self.is_watching() {
+            self.pending.add_everything();
+        }
+        while !self.take_in_whole(shared)? {
+            self.sit_git_out(begun, patience)?;
         }
         self.number_under(&lock);
         Ok(lock)

@@ -25,7 +25,7 @@ const TOLD: usize = 4096;
 const WRITING: Duration = Duration::from_millis(80);
 
 /// So often what came meanwhile is taken in before what is there is shown: somebody may write all the time.
-pub(super) const CATCH_UPS_MAX: usize = 5;
+const CATCH_UPS_MAX: usize = 5;
 
 /// What is to be looked at.
 #[derive(Debug, Default)]
@@ -37,10 +37,6 @@ pub(in crate::braid) struct Look {
 }
 
 impl Look {
-    pub(super) fn everything() -> Self {
-        Self { everything: true, ..Self::default() }
-    }
-
     pub(in crate::braid) fn add(&mut self, name: String) {
         self.names.insert(name);
     }
@@ -82,44 +78,52 @@ impl Keeper {
         let mut is_whole = true;
         for round in 0.. {
             self.drain_hints();
+            let before = self.unhinted();
             is_whole = self.pending.is_empty() || !self.is_held();
             if !is_whole || self.pending.is_empty() || round == CATCH_UPS_MAX {
                 break;
             }
             self.is_partial = true;
-            // Who gets no hints looks at the time of the directory.
-            let seen = if self.is_watching() { None } else { self.hold.changed() };
-            if let Err(failure) = self.take_in_pending(shared) {
+            let look = std::mem::take(&mut self.pending);
+            if let Err(failure) = self.take_in(look, Some(shared)) {
                 // Who cannot read all says so, and shows what he can.
                 self.is_partial = self.is_held();
                 self.pending.add_look(later);
                 return Err(failure);
             }
             later.add_look(std::mem::take(&mut self.pending));
-            if !self.is_watching() && self.hold.changed() != seen {
-                self.pending.add_everything();
-            }
+            self.look_again_unless(before);
         }
         self.pending.add_look(later);
         self.is_partial &= !is_whole;
         Ok(is_whole)
     }
 
-    /// Notes whether git has begun while something was read apart from all that waits.
-    pub(in crate::braid) fn note_partial(&mut self) {
+    /// Takes in a part of what is there, apart from all that waits. Where git begins meanwhile nothing is shown before the rest is here.
+    pub(in crate::braid) fn take_in_apart(&mut self, look: Look) -> Result<(), Failure> {
+        let before = self.unhinted();
+        let taken_in = self.take_in(look, None);
         self.drain_hints();
+        self.look_again_unless(before);
         self.is_partial |= !self.pending.is_empty() && self.is_held();
+        taken_in
     }
 
-    /// Takes in what waits to be looked at.
-    pub(super) fn take_in_pending(&mut self, shared: &Shared) -> Result<(), Failure> {
-        let look = std::mem::take(&mut self.pending);
-        self.take_in(look, Some(shared))
+    /// The time of `events/` where no hint tells of what comes and goes.
+    pub(super) fn unhinted(&mut self) -> Option<SystemTime> {
+        if self.is_watching() { None } else { self.hold.changed() }
+    }
+
+    /// Notes that everything is to be looked at, unless nothing came or went since that time.
+    pub(super) fn look_again_unless(&mut self, before: Option<SystemTime>) {
+        if self.unhinted() != before {
+            self.pending.add_everything();
+        }
     }
 
     /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`. What the disk does not tell
     /// is looked for again.
-    pub(in crate::braid) fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
+    fn take_in(&mut self, look: Look, shared: Option<&Shared>) -> Result<(), Failure> {
         self.hinted = None;
         let compared = self.compare(&look);
         let (came, went) = compared.inspect_err(|_| {

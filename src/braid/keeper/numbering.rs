@@ -102,10 +102,9 @@ impl Keeper {
             self.pending.add_everything();
         }
         let look = std::mem::take(&mut self.pending);
-        if let Err(failure) = self.take_in(look, None) {
+        if let Err(failure) = self.take_in_apart(look) {
             tracing::warn!(%failure, "events could not be read; they are looked at again");
         }
-        self.note_partial();
     }
 
     /// Somebody removed or replaced the log. If ours is the longer truth it is written again, else theirs is read.

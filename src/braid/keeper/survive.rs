@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::braid::Shared;
 use crate::braid::keeper::Keeper;
-use crate::braid::keeper::intake::Look;
 use crate::index::Touched;
 use crate::store::IngestionLog;
 
@@ -58,10 +57,10 @@ impl Keeper {
             Ok(log) => self.log = log,
             Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
         }
-        if let Err(failure) = self.take_in(Look::everything(), None) {
+        let look = std::mem::take(&mut self.pending);
+        if let Err(failure) = self.take_in_apart(look) {
             tracing::warn!(%failure, "events could not be read; they are looked at again");
-        } else {
-            self.pending = Look::default();
+        } else if !self.is_partial {
             self.progress.finish();
         }
         self.take_up_log();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{append, event, fs, open, store};
 use crate::braid::{Braid, OpenOptions};
-use crate::disk::Disk;
+use crate::disk::twin::Twin;
+use crate::disk::{Disk, Op};
+use crate::model::Errno;
 
 /// The files of transactions of one replica, one after the other, an event each.
 fn files(streams: &[&str]) -> Vec<(String, Vec<u8>)> {
@@ -41,11 +43,21 @@ fn shows(braid: &Braid, count: u32) -> bool {
 /// Story: while one checkout was read the next one began, and what it had left of the first was shown until it was done.
 #[test]
 fn a_checkout_that_begins_while_the_one_before_is_read_is_not_half_shown() {
+    shows_no_half_checkout(|_| {});
+}
+
+#[test]
+fn nor_is_it_where_the_disk_gives_no_hints() {
+    shows_no_half_checkout(|twin| twin.fail(Op::Watch, 0, None, Errno::ENOSPC));
+}
+
+fn shows_no_half_checkout(prepare: impl FnOnce(&Twin)) {
     let (_temp, dir) = store();
     let dir = dir.canonicalize().unwrap();
     assert!(Command::new("git").args(["init", "-q"]).current_dir(&dir).status().unwrap().success());
     let (first, second) = (files(&["a", "b", "c"]), files(&["d", "e"]));
     let (disk, twin) = Disk::faulty(&dir).unwrap();
+    prepare(&twin);
     let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
     braid.wait_ready().unwrap();
 
