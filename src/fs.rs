@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 pub use attr::{Attr, Found, Ttl};
 pub use checkpoints::{Checkpoints, Cursors};
 pub use ledger::{Failure, Ledger};
-pub use listing::Child;
+pub use listing::{Child, KEPT};
 pub use locks::{Granted, Lock, LockKind};
 pub use nodes::ROOT;
 pub use publish::{Again, Notice};

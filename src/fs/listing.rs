@@ -1,5 +1,6 @@
 //! Directory listings: complete, each name once, also while names come and go.
 
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,12 +17,18 @@ pub struct Child {
     pub entry: Entry,
 }
 
-/// The listings of open directories by handle; of a read-only mount by inode.
+/// The listings that readers are in the middle of.
 #[derive(Default)]
 pub struct Listings {
+    /// Of a directory that the kernel keeps nothing of, by handle: a snapshot until it is rewound.
     open: HashMap<u64, Listing>,
     handles: u64,
+    /// Of a directory whose listing the kernel keeps, by inode: it follows the tree.
+    kept: HashMap<u64, Listing>,
 }
+
+/// The handle of a directory whose listing the kernel keeps; also what it gives where it opens by itself.
+pub const KEPT: u64 = 0;
 
 /// Ordinals below this one are `.` and `..`.
 const FIRST_COOKIE: u64 = 3;
@@ -33,7 +40,7 @@ struct Listing {
     copy: KernelCopy,
 }
 
-/// The kernel's own copy of a listing, on a read-only mount. It is made page by page as a reader goes on.
+/// The kernel's own copy of a listing. It is made page by page as a reader goes on.
 ///
 /// A copy that loses a page before it is whole is never finished: each listing asks for every name again, for as long as the kernel
 /// holds the directory. So pages are dropped of a whole copy only, which the kernel then begins anew.
@@ -45,6 +52,12 @@ enum KernelCopy {
     Begun,
     /// Names of two trees.
     Mixed,
+}
+
+impl Listings {
+    fn entry(&mut self, ino: u64, handle: u64) -> MapEntry<'_, u64, Listing> {
+        if handle == KEPT { self.kept.entry(ino) } else { self.open.entry(handle) }
+    }
 }
 
 impl Listing {
@@ -64,12 +77,15 @@ impl Listing {
 }
 
 impl Fs {
-    /// Opens a directory of a writable mount and returns its handle.
+    /// Opens a directory and returns its handle, which is [`KEPT`] for all whose listing the kernel may keep: it is told when one changes.
     ///
     /// # Errors
     /// `ENOTDIR` for a file, `ENOENT` for an inode that the kernel does not hold.
     pub fn open_directory(&self, ino: u64) -> Result<u64, Errno> {
-        self.directory_path(ino)?;
+        let path = self.directory_path(ino)?;
+        if self.keeps_listing(&path) {
+            return Ok(KEPT);
+        }
         let mut listings = locked(&self.listings);
         listings.handles += 1;
         Ok(listings.handles)
@@ -85,12 +101,12 @@ impl Fs {
     /// # Errors
     /// `ENOTDIR` for a file, `ENOENT` for a directory that has gone.
     pub fn children(&self, ino: u64, handle: u64, after: u64) -> Result<(Arc<Vec<Child>>, usize), Errno> {
-        let key = if self.manner.read_only { ino } else { handle };
         let serial = self.serial();
-        let fresh = locked(&self.listings).open.get(&key).is_some_and(|listing| !self.stale(listing, serial, after));
-        let names = if fresh { None } else { Some(self.names(ino)?) };
+        let is_fresh = |listing: &Listing| after > 0 && (handle != KEPT || listing.serial == serial);
+        let is_known = matches!(locked(&self.listings).entry(ino, handle), MapEntry::Occupied(known) if is_fresh(known.get()));
+        let names = if is_known { None } else { Some(self.names(ino)?) };
         let mut listings = locked(&self.listings);
-        let listing = listings.open.entry(key).or_insert_with(|| Listing {
+        let listing = listings.entry(ino, handle).or_insert_with(|| Listing {
             serial: 0,
             next: FIRST_COOKIE,
             children: Arc::default(),
@@ -108,17 +124,19 @@ impl Fs {
 
     /// Notes that a reader is about to be told the end of a listing, which makes the kernel's copy whole. Returns what is to be told
     /// before, where that copy has names of several trees.
-    pub fn end_listing(&self, ino: u64) -> Option<Notice> {
+    pub fn end_listing(&self, ino: u64, handle: u64) -> Option<Notice> {
+        if handle != KEPT {
+            return None;
+        }
         let mut listings = locked(&self.listings);
-        let listing = listings.open.get_mut(&ino).filter(|_| self.manner.read_only)?;
-        let before = std::mem::replace(&mut listing.copy, KernelCopy::Whole);
+        let before = std::mem::replace(&mut listings.kept.get_mut(&ino)?.copy, KernelCopy::Whole);
         (before == KernelCopy::Mixed).then_some(Notice::Listing { ino })
     }
 
     /// Whether the kernel may drop its copy of a listing now; else it is dropped at the end of the next reader.
     #[must_use]
     pub fn may_drop_listing(&self, ino: u64) -> bool {
-        match locked(&self.listings).open.get_mut(&ino) {
+        match locked(&self.listings).kept.get_mut(&ino) {
             Some(listing) if listing.copy != KernelCopy::Whole => {
                 listing.copy = KernelCopy::Mixed;
                 false
@@ -127,16 +145,14 @@ impl Fs {
         }
     }
 
-    /// A handle's listing is a snapshot until it is rewound; what is kept by inode follows the tree.
-    fn stale(&self, listing: &Listing, serial: u64, after: u64) -> bool {
-        after == 0 || (self.manner.read_only && listing.serial != serial)
-    }
-
     /// Drops the listing that is kept for an inode.
     pub(super) fn forget_listing(&self, ino: u64) {
-        if self.manner.read_only {
-            locked(&self.listings).open.remove(&ino);
-        }
+        locked(&self.listings).kept.remove(&ino);
+    }
+
+    /// Whether the kernel may keep the listing of a directory: not where names come and go as files are written.
+    pub(super) fn keeps_listing(&self, path: &str) -> bool {
+        !self.manner.uncached && !self.is_own_path(path)
     }
 
     fn names(&self, ino: u64) -> Result<Vec<Entry>, Errno> {

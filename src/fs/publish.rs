@@ -153,7 +153,7 @@ impl Fs {
     pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Again {
         let old = self.shown();
         let (mut held, newest, is_first) = locked(&self.nodes).begin_publication();
-        let listings = Listings::between(&*old.sizes, &*tree, changed, is_first || !self.manner.read_only);
+        let listings = Listings::between(&*old.sizes, &*tree, changed, is_first || self.manner.uncached);
         held.extend(changed.iter().filter_map(|path| self.held_by_path(&old, path)));
         held.sort_by_key(|(ino, _)| *ino);
         held.dedup_by_key(|(ino, _)| *ino);
@@ -209,7 +209,7 @@ impl Fs {
 
     fn tell_changes(&self, changes: &[Change], previous: u64, newest: u64, tell: &dyn Fn(&Notice)) -> Vec<Notice> {
         let mut again = Vec::new();
-        tell(&self.listing_notice(ROOT));
+        tell(&if self.keeps_listing("") { Notice::Listing { ino: ROOT } } else { Notice::Attributes { ino: ROOT } });
         for change in changes {
             let Some(notice) = self.notice(change) else { continue };
             if change.since > newest {
@@ -254,7 +254,7 @@ impl Fs {
             // A moment is looked up anew by whoever comes, and stays readable for whoever has it: looking through all that were ever
             // asked for would make each of them anew. Only listings that the kernel keeps are told of.
             if is_past(path) {
-                if self.manner.read_only && held.identity.directory && moves(path) {
+                if held.identity.directory && moves(path) && self.keeps_listing(path) {
                     changes.push(change(Fate::Touched));
                 }
                 continue;
@@ -283,7 +283,7 @@ impl Fs {
             },
             (Some(Node::Directory { mtime_ns: new }), Some(Node::Directory { mtime_ns: old })) if identity.directory => {
                 // A listing that the kernel keeps may differ although its newest event is the same.
-                let differs = self.manner.read_only && listings.may_differ(&identity.path);
+                let differs = self.keeps_listing(&identity.path) && listings.may_differ(&identity.path);
                 if differs || new != old { Fate::Touched } else { Fate::Same }
             }
             (Some(Node::Directory { .. }), _) if identity.directory => Fate::Touched,
@@ -294,18 +294,15 @@ impl Fs {
     fn notice(&self, change: &Change) -> Option<Notice> {
         match change.fate {
             Fate::Same => None,
-            Fate::Touched if change.identity.directory => Some(self.listing_notice(change.ino)),
+            Fate::Touched if change.identity.directory && self.keeps_listing(&change.identity.path) => {
+                Some(Notice::Listing { ino: change.ino })
+            }
             Fate::Touched | Fate::Grown { .. } | Fate::Continued { .. } => Some(Notice::Attributes { ino: change.ino }),
             Fate::Replaced => {
                 let (directory, name) = split(&change.identity.path)?;
                 Some(Notice::Name { parent: self.directory_number(directory), name: name.to_owned() })
             }
         }
-    }
-
-    /// What tells that a directory's listing has changed: a read-only mount lets the kernel keep listings.
-    fn listing_notice(&self, ino: u64) -> Notice {
-        if self.manner.read_only { Notice::Listing { ino } } else { Notice::Attributes { ino } }
     }
 
     /// The number of a directory, held or not.

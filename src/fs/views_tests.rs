@@ -24,11 +24,18 @@ fn walk(fs: &Fs, path: &str) -> Result<Attr, Errno> {
     attr
 }
 
+/// Publishes a tree, and gives what is told of anything but of listings.
+fn publish_files(fs: &Fs, tree: &Memory) -> Vec<Notice> {
+    let mut told = publish(fs, tree);
+    told.retain(|notice| !matches!(notice, Notice::Listing { .. }));
+    told
+}
+
 fn publish(fs: &Fs, tree: &Memory) -> Vec<Notice> {
     let told = RefCell::new(Vec::new());
     fs.publish(tree.shown(), &tree.shown().changed(), &|notice| told.borrow_mut().push(notice.clone()), &|| ());
     let mut told = told.into_inner();
-    told.retain(|notice| *notice != Notice::Attributes { ino: ROOT });
+    told.retain(|notice| *notice != Notice::Listing { ino: ROOT });
     told
 }
 
@@ -41,7 +48,7 @@ fn a_file_that_grows_keeps_its_inode_and_loses_only_its_last_page() {
     let tree = Memory::default().with("streams/a.jsonl", 1, "one\n");
     let fs = fs(&tree);
     let before = walk(&fs, "streams/a.jsonl").unwrap();
-    let told = publish(&fs, &tree.clone().with("streams/a.jsonl", 1, "one\ntwo\n"));
+    let told = publish_files(&fs, &tree.clone().with("streams/a.jsonl", 1, "one\ntwo\n"));
     let ino = before.ino;
     assert_eq!(told, [Notice::Bytes { ino, from: 4 }, Notice::Attributes { ino }, Notice::End { ino, size: 8 }]);
     assert_eq!(fs.attributes(ino).unwrap().0.size, 8);
@@ -54,16 +61,18 @@ fn a_publication_looks_through_no_past_but_drops_its_listings_where_the_kernel_k
     let tree = Memory::default().with("at/position:1/log.jsonl", 1, "one\n").with("log.jsonl", 1, "one\n");
     let after = tree.clone().with("at/position:1/log.jsonl", 2, "two\n");
     let moment = |fs: &Fs| [walk(fs, "at/position:1").unwrap(), walk(fs, "at/position:1/log.jsonl").unwrap()].map(|attr| attr.ino);
-    let writable = fs(&tree);
-    let held = moment(&writable);
+    let uncached = Fs::new(Manner { uncached: true, ..WRITABLE }, tree.shown(), None);
+    let held = moment(&uncached);
     let about = |told: Vec<Notice>| -> Vec<Notice> {
         told.into_iter().filter(|notice| held.iter().any(|ino| format!("{notice:?}").contains(&format!("ino: {ino}")))).collect()
     };
-    assert_eq!(about(publish(&writable, &after)), []);
-    assert_ne!(walk(&writable, "at/position:1/log.jsonl").unwrap().ino, held[1], "whoever comes is told what it means now");
-    let read_only = Fs::new(READ_ONLY, tree.shown(), None);
-    assert_eq!(moment(&read_only), held);
-    assert_eq!(about(publish(&read_only, &after)), [Notice::Listing { ino: held[0] }]);
+    assert_eq!(about(publish(&uncached, &after)), []);
+    assert_ne!(walk(&uncached, "at/position:1/log.jsonl").unwrap().ino, held[1], "whoever comes is told what it means now");
+    for manner in [WRITABLE, READ_ONLY] {
+        let fs = Fs::new(manner, tree.shown(), None);
+        assert_eq!(moment(&fs), held);
+        assert_eq!(about(publish(&fs, &after)), [Notice::Listing { ino: held[0] }]);
+    }
 }
 
 #[test]
@@ -92,7 +101,7 @@ fn while_the_last_page_is_dropped_the_size_is_still_the_old_one_and_the_bytes_ar
         tree.with("a", 1, "one\ntwo\n").shown(),
         &[],
         &|notice| {
-            if *notice != (Notice::Attributes { ino: ROOT }) {
+            if !matches!(notice, Notice::Listing { .. }) {
                 sizes.borrow_mut().push((notice.clone(), fs.attributes(ino).unwrap().0.size, text(&fs, ino)));
             }
         },
@@ -126,7 +135,7 @@ fn a_name_that_comes_to_stand_for_another_file_leaves_the_old_one_whole() {
     let fs = fs(&tree);
     let old = walk(&fs, "streams/a").unwrap().ino;
     let parent = walk(&fs, "streams").unwrap().ino;
-    let told = publish(&fs, &tree.clone().with("streams/a", 2, "newer\n"));
+    let told = publish_files(&fs, &tree.clone().with("streams/a", 2, "newer\n"));
     assert_eq!(told, [Notice::Name { parent, name: "a".to_owned() }]);
     let new = walk(&fs, "streams/a").unwrap().ino;
     assert_ne!(new, old);
@@ -156,9 +165,10 @@ fn what_has_not_changed_is_not_told() {
     let fs = fs(&tree);
     walk(&fs, "streams/a").unwrap();
     walk(&fs, "streams/b").unwrap();
-    assert_eq!(publish(&fs, &tree), []);
+    assert_eq!(publish_files(&fs, &tree), []);
     let ino = fs.peek(fs.peek(ROOT, "streams").unwrap(), "b").unwrap();
     let told = publish(&fs, &tree.with("streams/b", 1, "b\nb\n"));
+    // The tree has named it: of the directory it says nothing.
     assert_eq!(told, [Notice::Bytes { ino, from: 2 }, Notice::Attributes { ino }, Notice::End { ino, size: 4 }]);
 }
 
@@ -180,8 +190,9 @@ fn names(fs: &Fs, ino: u64, handle: u64, after: u64) -> Vec<(u64, String)> {
 #[test]
 fn a_listing_is_a_snapshot_until_it_is_rewound() {
     let tree = Memory::default().with("a", 1, "").with("c", 1, "");
-    let fs = fs(&tree);
+    let fs = Fs::new(Manner { uncached: true, ..WRITABLE }, tree.shown(), None);
     let handle = fs.open_directory(ROOT).unwrap();
+    assert_ne!(handle, KEPT);
     assert_eq!(names(&fs, ROOT, handle, 0), [(3, "a".to_owned()), (4, "c".to_owned())]);
     publish(&fs, &tree.clone().with("b", 1, "").without("a"));
     assert_eq!(names(&fs, ROOT, handle, 3), [(4, "c".to_owned())]);
@@ -190,16 +201,17 @@ fn a_listing_is_a_snapshot_until_it_is_rewound() {
 }
 
 #[test]
-fn a_read_only_listing_by_inode_shows_each_name_once_while_names_come_and_go() {
+fn a_listing_that_the_kernel_keeps_shows_each_name_once_while_names_come_and_go() {
     let mut tree = Memory::default();
     for n in 0..300 {
         tree = tree.with(&format!("d/{n:03}"), 1, "");
     }
-    let fs = Fs::new(READ_ONLY, tree.shown(), None);
+    let fs = fs(&tree);
     let ino = walk(&fs, "d").unwrap().ino;
+    assert_eq!(fs.open_directory(ino), Ok(KEPT));
     let (mut seen, mut after) = (Vec::new(), 0);
     for round in 0.. {
-        let chunk: Vec<(u64, String)> = names(&fs, ino, 0, after).into_iter().take(20).collect();
+        let chunk: Vec<(u64, String)> = names(&fs, ino, KEPT, after).into_iter().take(20).collect();
         let Some((last, _)) = chunk.last() else { break };
         after = *last;
         seen.extend(chunk.into_iter().map(|(_, name)| name));
@@ -281,9 +293,9 @@ fn locks_exclude_as_flock_does() {
 }
 
 #[test]
-fn a_read_only_mount_lets_the_kernel_keep_listings_of_which_no_name_came_or_went() {
+fn the_kernel_keeps_listings_of_which_no_name_came_or_went() {
     let tree = Memory::default().with("streams/a.jsonl", 1, "one\n").with("forks/x/report.json", 1, "{}\n");
-    let fs = Fs::new(READ_ONLY, tree.shown(), None);
+    let fs = fs(&tree);
     let (streams, forks) = (walk(&fs, "streams").unwrap().ino, walk(&fs, "forks").unwrap().ino);
     let told = |tree: &Memory| {
         let told: BTreeSet<Notice> = publish(&fs, tree).into_iter().collect();

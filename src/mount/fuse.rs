@@ -349,13 +349,18 @@ impl Filesystem for Shell {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.begin(request);
+        self.begin_in_turn(request);
         if self.is_stateless() {
             return guarded("opendir", || reply.error(FuseErrno::ENOSYS));
         }
-        guarded("opendir", || {
-            answer!(reply, self.fs.open_directory(ino.0), handle => reply.opened(FileHandle(handle), FopenFlags::empty()));
-        });
+        if self.fs.waits_in(ino.0, None) {
+            // The kernel may then list by itself: what was committed before is told first.
+            return self.after_wait("opendir", ino, move |fs, queue| {
+                settle(queue);
+                listing::open(fs, ino, reply);
+            });
+        }
+        guarded("opendir", || listing::open(&self.fs, ino, reply));
     }
 
     fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {

@@ -1,8 +1,8 @@
 //! Listings as the kernel asks for them: names alone, or with the inodes that they stand for.
 
-use fuser::{FileHandle, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+use fuser::{FileHandle, FopenFlags, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyOpen};
 
-use crate::fs::{Attr, Child, Fs, Ttl};
+use crate::fs::{Attr, Child, Fs, KEPT, Ttl};
 use crate::model::Errno;
 use crate::mount::convert::{attr, errno, kind, os_name, ttl};
 use crate::mount::notify::Queue;
@@ -27,6 +27,15 @@ enum Outcome {
 impl Outcome {
     fn of(is_full: bool) -> Self {
         if is_full { Self::Full } else { Self::Added }
+    }
+}
+
+/// Opens a directory; where the kernel may keep its names, what it has of them stays.
+pub fn open(fs: &Fs, ino: INodeNo, reply: ReplyOpen) {
+    match fs.open_directory(ino.0) {
+        Ok(KEPT) => reply.opened(FileHandle(KEPT), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE),
+        Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+        Err(error) => reply.error(errno(error)),
     }
 }
 
@@ -94,7 +103,7 @@ fn offer(
             Outcome::Gone => {}
         }
     }
-    if let Some(notice) = is_end.then(|| fs.end_listing(ino.0)).flatten() {
+    if let Some(notice) = is_end.then(|| fs.end_listing(ino.0, handle.0)).flatten() {
         queue.tell([notice]);
         settle(queue);
     }

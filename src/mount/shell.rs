@@ -115,6 +115,11 @@ impl Shell {
         if !self.fs.waits_in(ino.0, None) {
             return guarded(what, || work(&self.fs, &self.queue));
         }
+        self.after_wait(what, ino, work);
+    }
+
+    /// Runs a handler once nothing is on its way that a listing of this directory would show.
+    pub(super) fn after_wait(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         if self.fs.needs_index(ino.0) {
             return self.park(what, work);
         }
