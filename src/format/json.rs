@@ -1,6 +1,6 @@
 //! JSON as bytes: strings written as serde_json writes them, and what its `Value` refuses in valid JSON.
 
-use memchr::{memchr, memchr2, memchr2_iter};
+use memchr::{memchr, memchr2, memchr2_iter, memmem};
 
 /// The deepest nesting that `serde_json` reads into a `Value`, counted from the outermost bracket.
 pub(crate) const NESTING_MAX: usize = 127;
@@ -14,7 +14,12 @@ pub(crate) enum Unreadable {
     Number,
     /// A `\u` escape of one half of a surrogate pair.
     Surrogate,
+    /// An object whose first key is one by which `serde_json` knows a value of its own: it reads another value, or nothing.
+    Reserved,
 }
+
+/// What the keys begin with by which `serde_json` knows a `RawValue` and, in programs that have it so, a `Number`.
+const RESERVED: &str = "$serde_json::private::";
 
 /// Appends `text` as a JSON string, escaping no more than JSON demands.
 pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
@@ -92,6 +97,9 @@ pub(crate) fn find_unreadable(json: &[u8], nesting_max: usize, mut report: impl 
                 if depth == nesting_max + 1 {
                     report(at, Unreadable::Nesting);
                 }
+                if byte == b'{' && is_reserved(json.get(at + 1..).unwrap_or_default().trim_ascii_start()) {
+                    report(at, Unreadable::Reserved);
+                }
                 at += 1;
             }
             b']' | b'}' => {
@@ -112,6 +120,7 @@ fn is_suspect(json: &[u8], nesting_max: usize) -> bool {
     let has_exponent = pairs.fold(false, |found, (before, byte)| found | (before.is_ascii_digit() & (byte | 32 == b'e')));
     memchr2_iter(b'[', b'{', json).nth(nesting_max).is_some()
         || memchr(b'\\', json).is_some()
+        || memmem::find(json, RESERVED.as_bytes()).is_some()
         || has_exponent
         || (json.len() > RUN && has_run(json, RUN))
 }
@@ -123,6 +132,13 @@ fn has_run(json: &[u8], len: usize) -> bool {
         seen = if byte.is_ascii_digit() { seen + 1 } else { 0 };
         seen >= len / 64 - 1
     })
+}
+
+/// Whether the string that begins there, if one does, is a reserved key, however it is escaped.
+fn is_reserved(rest: &[u8]) -> bool {
+    let Some(b"\"$" | b"\"\\") = rest.get(..2) else { return false };
+    let key = rest.get(..scan_string(rest, 1, &mut |_, _| {})).unwrap_or_default();
+    serde_json::from_slice::<String>(key).is_ok_and(|key| matches!(key.strip_prefix(RESERVED), Some("RawValue" | "Number")))
 }
 
 /// Returns the place behind the closing quote of the string whose first character is at `at`.
@@ -192,6 +208,25 @@ mod tests {
             let text = format!("[{}]", "9".repeat(digits));
             assert_eq!(found(&text).len(), usize::from(infinite), "{digits}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).is_err(), infinite, "{digits}");
+        }
+    }
+
+    #[test]
+    fn a_first_key_that_serde_json_keeps_for_itself_is_found_however_it_is_written() {
+        for (json, at) in [
+            (r#"{"$serde_json::private::RawValue":"{"}"#, Some(0)),
+            (r#"[1,{ "$serde_json::private::RawValue":"{\"a\":1}"}]"#, Some(3)),
+            (r#"{"a":{"\u0024serde_json\u003A:private::RawValue":7,"b":1}}"#, Some(5)),
+            (r#"{"$serde_json::private::Number":"1"}"#, Some(0)),
+            (r#"{"a":1,"$serde_json::private::RawValue":"{"}"#, None),
+            (r#"{"a":"$serde_json::private::RawValue"}"#, None),
+            (r#"["$serde_json::private::RawValue",{"$":1},{"\\":2}]"#, None),
+            (r#"{"$serde_json::private::RawValue2":"{"}"#, None),
+        ] {
+            assert_eq!(found(json), at.map(|at| (at, Unreadable::Reserved)).into_iter().collect::<Vec<_>>(), "{json}");
+            if json.contains("RawValue\":7") || json.contains("RawValue\":\"{\"}") {
+                assert_eq!(serde_json::from_str::<serde_json::Value>(json).is_err(), at.is_some(), "{json}");
+            }
         }
     }
 

@@ -124,6 +124,9 @@ impl Builder {
             let (message, hint) = match what {
                 Unreadable::Nesting => ("nesting is deeper than 126", "flatten the value, or carry it as a string"),
                 Unreadable::Number => ("number is too large for a 64-bit float", "carry it as a string"),
+                Unreadable::Reserved => {
+                    ("first key of an object is one that serde_json keeps for itself", "name it otherwise, or carry the object as a string")
+                }
                 Unreadable::Surrogate => ("escape is half of a surrogate pair", "write both halves, or the character itself"),
             };
             self.refuse(source, span.at + at, message, hint);

@@ -81,6 +81,8 @@ fn a_payload_is_one_json_value_that_can_be_read_back() {
     let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let refused = |text: &str| text.parse::<Payload>().unwrap_err().to_string();
     assert_eq!(refused("[1,\n 1e999]"), "line 2, column 2: number is too large for a 64-bit float");
+    let reserved = "[{\"$serde_json::private::RawValue\":\"1\"}]";
+    assert_eq!(refused(reserved), "line 1, column 2: first key of an object is one that serde_json keeps for itself");
     assert_eq!(refused("\"\\ud800\""), "line 1, column 2: escape is half of a surrogate pair");
     assert_eq!(refused(&deep(127)), "line 1, column 127: nesting is deeper than 126");
     for none in ["", " ", "not json", "1 2", "1},\"x\":{\"a\":2", "{", "\u{feff}1"] {

@@ -94,6 +94,7 @@ fn check_writable(text: &str) -> Result<(), LegacyError> {
         Unreadable::Nesting => "nesting deeper than 126",
         Unreadable::Number => "a number beyond the range of f64",
         Unreadable::Surrogate => "a lone surrogate",
+        Unreadable::Reserved => "a first key that serde_json keeps for itself",
     };
     Err(LegacyError::new(format!("event cannot be written: column {} has {what}", at + 1)))
 }

@@ -84,13 +84,18 @@ pub(super) fn of_header(header: &Header, oddities: &mut Vec<Oddity>) {
 /// Reports each kind of [`Unreadable`] once a file.
 pub(super) fn of_json(line: u64, offset: usize, json: &str, nested_in: usize, oddities: &mut Vec<Oddity>) {
     find_unreadable(json.as_bytes(), NESTING_MAX - nested_in, |at, what| {
+        let then = match what {
+            Unreadable::Reserved => "eventcore-fs reads another value there, or cannot open this store",
+            _ => "eventcore-fs cannot open this store",
+        };
         let what = match what {
             Unreadable::Nesting => "nesting is deeper than 127",
             Unreadable::Number => "number is too large",
             Unreadable::Surrogate => "escape is half of a surrogate pair",
+            Unreadable::Reserved => "first key of an object is one that serde_json keeps for itself",
         };
         if !oddities.iter().any(|oddity| oddity.message.starts_with(what)) {
-            let message = format!("{what} at line {line}, column {}: eventcore-fs cannot open this store", offset + at + 1);
+            let message = format!("{what} at line {line}, column {}: {then}", offset + at + 1);
             oddities.push(Oddity::new(OddityKind::Unreadable, message));
         }
     });

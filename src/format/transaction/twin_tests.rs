@@ -112,6 +112,26 @@ fn ours(bytes: &[u8]) -> Result<(Normal<'_>, usize, Vec<Oddity>), Refusal> {
     Ok((normal, count, oddities))
 }
 
+/// Story: a store with one such event opened no more in the other program, and neither `verify` nor `doctor` knew.
+#[test]
+fn what_the_other_program_takes_for_a_value_of_its_own_is_told() {
+    for data in [r#"{"$serde_json::private::RawValue":"{"}"#, r#"[{"\u0024serde_json::private::RawValue" : 7}]"#] {
+        let event = EncodeEvent {
+            event_id: EventId(Uuid::from_u128(1)),
+            stream_id: "a",
+            stream_version: 1,
+            event_type: "Opened",
+            event_data: data,
+            metadata: "{}",
+        };
+        let bytes = encode(&header(), &[event]);
+        assert!(agree(&bytes), "we read {data}");
+        assert!(twin(&bytes).is_none(), "{data}");
+        let (_, _, oddities) = ours(&bytes).unwrap();
+        assert_eq!(oddities.iter().map(|oddity| oddity.kind).collect::<Vec<_>>(), [OddityKind::Unreadable], "{oddities:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn lines_are_those_of_std(text in "(a|é|\r|\n){0,9}") {
