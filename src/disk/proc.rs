@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ impl Disk {
         let pid = (0..LOOKS_MAX).find_map(|_| find_holder(&fs::read_to_string("/proc/locks").ok()?, &stat))?;
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
         // The kernel names who took it. That one may have handed it on and ended.
-        let pid = pid.map(|pid| if has_open(pid, &stat).unwrap_or(true) { pid } else { process_that_has_open(&stat).unwrap_or(pid) });
+        let pid = pid.map(|pid| if holds(pid, &stat).unwrap_or(true) { pid } else { process_that_holds(&stat).unwrap_or(pid) });
         Some(Holder { pid, command: pid.and_then(process_command) })
     }
 }
@@ -134,21 +133,23 @@ fn find_holder(locks: &str, stat: &Stat) -> Option<i64> {
     elsewhere
 }
 
-/// Whether a process has a file open; none where that is not for us to see, as of another user's.
-fn has_open(pid: u32, stat: &Stat) -> Option<bool> {
-    let open = match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(open) => open,
+/// Whether a process has one of its descriptors hold the `flock` on a file; none where that is not for us to see, as of another user's.
+///
+/// What it has open is not asked itself: that may lie in our own mount, or in one that no longer answers.
+fn holds(pid: u32, stat: &Stat) -> Option<bool> {
+    let descriptors = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
+        Ok(descriptors) => descriptors,
         Err(error) => return (error.kind() == io::ErrorKind::NotFound).then_some(false),
     };
-    let mut facts = open.flatten().filter_map(|entry| fs::metadata(entry.path()).ok());
-    Some(facts.any(|facts| (facts.dev(), facts.ino()) == (stat.device, stat.inode)))
+    let mut said = descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    Some(said.any(|said| said.lines().filter_map(|line| line.strip_prefix("lock:")).any(|lock| find_holder(lock, stat).is_some())))
 }
 
-/// The first process that has a file open, of those that can be seen.
-fn process_that_has_open(stat: &Stat) -> Option<u32> {
+/// The first process that holds a file's lock, of those that can be seen.
+fn process_that_holds(stat: &Stat) -> Option<u32> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.find(|&pid| pid != std::process::id() && has_open(pid, stat) == Some(true))
+    pids.find(|&pid| holds(pid, stat) == Some(true))
 }
 
 /// The name of a process's command.
@@ -223,6 +224,9 @@ mod tests {
         assert!(disk.try_lock(&path).unwrap().is_none());
         let holder = disk.lock_holder(&path).unwrap();
         assert!(holder.pid.is_none_or(|pid| pid == std::process::id()), "{holder:?}");
+        let stat = disk.stat(&path).unwrap();
+        assert_eq!(holds(std::process::id(), &stat), Some(true));
+        assert_eq!(holds(std::process::id(), &Stat { inode: stat.inode + 1, ..stat }), Some(false));
         drop(guard);
         assert!(disk.try_lock(&path).unwrap().is_some());
     }

@@ -65,6 +65,30 @@ fn who_holds_the_lock_is_told_while_it_is_held() {
     mount.unmount();
 }
 
+/// Story: whoever looked for the holder asked each file that any process had open, in this mount and in one that had stopped, and hung.
+#[test]
+fn a_lock_that_was_handed_on_is_told_of_while_another_mount_hangs() {
+    let (store, other) = (TestStore::new(), TestStore::new());
+    let (mount, hung) = (Mount::start(&store.path()), Mount::start(&other.path()));
+    hung.append(EVENT).unwrap();
+    let open = fs::File::open(hung.join("log.jsonl")).unwrap();
+    // The kernel no longer knows what it is like.
+    hung.append(EVENT).unwrap();
+    hung.signal("STOP");
+    // Who took the lock has ended, and its child holds it.
+    let heir = bash(&store.path(), "exec 9<>.lock; flock 9; sleep 60 >/dev/null 2>&1 & echo $!").ok().out.trim().to_owned();
+    eventually("the heir is told", || {
+        let by = mount.read_json("status.json")["writer"]["lock_held_by"].clone();
+        by.as_str().is_some_and(|by| by.contains(&format!("process {heir} ")))
+    });
+    run("kill", [&heir]).ok();
+    mount.append(EVENT).unwrap();
+    hung.signal("CONT");
+    drop(open);
+    mount.unmount();
+    hung.unmount();
+}
+
 /// A writer who waits for the lock kept everybody waiting who asked the keeper, and what arrived was shown when he was done.
 #[test]
 fn who_waits_for_the_lock_keeps_no_reader_waiting() {
