@@ -11,6 +11,7 @@ mod revision;
 mod when;
 
 use std::cell::LazyCell;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -18,11 +19,12 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 use crate::braid::git::{GitError, Oid, Program, TreeFile};
+use crate::braid::keeper::memory::held_digest;
 use crate::braid::keeper::numbered::SharedHistory;
 use crate::braid::parents::ParentsInGit;
 use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};
-use crate::model::TransactionId;
+use crate::model::{FindingKind, TransactionId};
 use crate::store::Store;
 use crate::view::{File, Past, States, Tree};
 
@@ -131,8 +133,9 @@ fn cure_of_absent(absent: &[TransactionId], in_git: bool) -> String {
 enum Meaning {
     /// The files of this tree, and those of its commit to which its links lead; none if the commit has no `events/`.
     Tree(Option<Oid>, Vec<TreeFile>),
-    /// The transactions with this digest of their ids.
-    Transactions([u8; 32]),
+    /// Transactions of the present, by the digest of what they say, and of how they were read: their numbers, the names of their files and
+    /// what is told of these.
+    Transactions { said: [u8; 32], read: [u8; 32] },
 }
 
 struct Cache {
@@ -196,7 +199,7 @@ impl Travel {
         }
         let in_git = LazyCell::new(|| self.git.has_repository());
         let chosen = choose::choose(&moment, &present, &self.history, || *in_git)?;
-        let meaning = Meaning::Transactions(digest(&present, &chosen));
+        let meaning = meaning(&present, &chosen);
         self.cache().names.put(name, meaning.clone());
         self.built(meaning, || Ok(build::from_present(&present, &chosen, |absent| cure_of_absent(absent, *in_git))))
     }
@@ -220,7 +223,7 @@ impl Travel {
         }
         self.built(meaning, || {
             let read = revision::read(&self.git, (&commit, tree.as_ref()), linked, present, revision)?;
-            let elsewhere = revision::FromGit::new(&self.git, &self.store, tree, &read);
+            let elsewhere = revision::FromGit::new(&self.git, present, tree, &read);
             Ok(build::from_revision(present, &read, elsewhere))
         })
     }
@@ -291,17 +294,34 @@ fn incarnation(meaning: &Meaning) -> u64 {
             linked.iter().for_each(|file| hash.update(file.oid.as_str()));
             hash.finalize().into()
         }
-        Meaning::Transactions(digest) => *digest,
+        Meaning::Transactions { said, .. } => *said,
     };
     digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
-fn digest(present: &Epoch, chosen: &[u32]) -> [u8; 32] {
-    let mut hash = Sha256::new();
+/// What a choice of the present transactions means.
+fn meaning(present: &Epoch, chosen: &[u32]) -> Meaning {
+    let transactions = &present.index.transactions;
+    let (mut said, mut read) = (Sha256::new(), Sha256::new());
+    // A first line tells the bytes of all others but in files of old, and where somebody has edited both.
+    let edited = present.findings.iter().filter(|finding| finding.kind == FindingKind::Edited);
+    let edited: HashSet<TransactionId> = edited.filter_map(|finding| finding.transaction_id).collect();
     for &tx in chosen {
-        hash.update(present.index.transactions.id(tx).as_bytes());
+        let id = transactions.id(tx);
+        said.update(id.as_bytes());
+        said.update(transactions.header_sum(tx).to_le_bytes());
+        if edited.contains(&id) {
+            said.update(held_digest(&present.index, tx));
+        }
+        read.update(tx.to_le_bytes());
+        if let Some(name) = transactions.odd_name(tx) {
+            read.update(name);
+        }
     }
-    hash.finalize().into()
+    for finding in build::findings_of_bytes(present) {
+        read.update(format!("{finding:?}"));
+    }
+    Meaning::Transactions { said: said.finalize().into(), read: read.finalize().into() }
 }
 
 #[cfg(test)]

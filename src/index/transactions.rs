@@ -286,19 +286,19 @@ impl Transactions {
     /// The name of its file in `events/`.
     #[must_use]
     pub fn file_name(&self, number: u32) -> String {
-        match self.details(number).and_then(|details| details.file.as_deref()) {
-            Some(file) => file.to_owned(),
-            None => format!("{}.jsonl", self.id(number)),
-        }
+        self.odd_name(number).map_or_else(|| format!("{}.jsonl", self.id(number)), str::to_owned)
+    }
+
+    /// The name of its file in `events/`, where that is not the one of its id.
+    #[must_use]
+    pub fn odd_name(&self, number: u32) -> Option<&str> {
+        self.details(number)?.file.as_deref()
     }
 
     /// Whether its file in `events/` has this name.
     #[must_use]
     pub fn has_name(&self, number: u32, name: &str) -> bool {
-        match self.details(number).and_then(|details| details.file.as_deref()) {
-            Some(file) => file == name,
-            None => self.id(number).is_file_name(name),
-        }
+        self.odd_name(number).map_or_else(|| self.id(number).is_file_name(name), |file| file == name)
     }
 
     /// The valid transaction, first in number, that was made of a draft with this key.

@@ -70,7 +70,7 @@ pub(in crate::braid) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal>
 }
 
 /// What is kept of a file's size and time.
-pub(super) fn stamp(stat: Stat) -> u32 {
+pub(in crate::braid) fn stamp(stat: Stat) -> u32 {
     let mut bytes = Vec::with_capacity(16);
     (stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0)).put(&mut bytes);
     checksum(&bytes)

@@ -180,7 +180,8 @@ fn git_lock(store: &Store, path: &std::path::Path) -> Option<Finding> {
     })
 }
 
-fn held_digest(index: &Index, number: u32) -> FirstSaid {
+/// The digest of what the index has of a transaction.
+pub(in crate::braid) fn held_digest(index: &Index, number: u32) -> FirstSaid {
     let transactions = &index.transactions;
     let lines = transactions.events(number).flat_map(|event| index.events.tail(event, &index.pack).iter().copied());
     digest(transactions.header_sum(number), &lines.collect::<Vec<u8>>())

@@ -67,11 +67,15 @@ fn number_anew(index: &mut Index) {
 
 /// What is worth a report about files that are the same in the present.
 fn kept_findings(present: &Epoch, names: &HashSet<String>) -> Vec<Finding> {
-    let about_the_bytes = |finding: &&Finding| {
+    let is_kept = |finding: &&Finding| finding.file.as_ref().is_some_and(|file| names.contains(file));
+    findings_of_bytes(present).filter(is_kept).cloned().collect()
+}
+
+/// What is told of files as they are, whatever else is there.
+pub(super) fn findings_of_bytes(present: &Epoch) -> impl Iterator<Item = &Finding> {
+    present.findings.iter().filter(|finding| {
         matches!(finding.kind, FindingKind::Healed | FindingKind::Misnamed | FindingKind::OddHeader | FindingKind::UnreadableByEventcore)
-            && finding.file.as_ref().is_some_and(|file| names.contains(file))
-    };
-    present.findings.iter().filter(about_the_bytes).cloned().collect()
+    })
 }
 
 /// What is told of a file that did not count then.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::braid::git::{GitError, Oid, Program, TreeFile};
 use crate::braid::keeper::load::{self, Good};
+use crate::braid::keeper::memory::{good_digest, held_digest};
 use crate::braid::travel::TravelError;
 use crate::disk::os_name;
 use crate::epoch::Elsewhere;
 use crate::epoch::Epoch;
 use crate::index::Index;
 use crate::model::TransactionId;
-use crate::store::Store;
 
 /// How many bytes of files that `events/` does not have one past epoch may hold.
 const FOREIGN_BYTES_MAX: u64 = 1 << 30;
@@ -138,7 +138,8 @@ fn load_blobs(git: &Program, files: &[TreeFile], revision: &str) -> Result<Vec<A
 /// The files of a past epoch that `events/` does not have, or has no longer.
 pub(super) struct FromGit {
     git: Program,
-    store: Arc<Store>,
+    /// Where the files were that are the same in `events/`.
+    present: Arc<Epoch>,
     tree: Option<Oid>,
     foreign: HashMap<String, Arc<Blob>>,
 }
@@ -150,11 +151,23 @@ impl std::fmt::Debug for FromGit {
 }
 
 impl FromGit {
-    pub(super) fn new(git: &Program, store: &Arc<Store>, tree: Option<Oid>, revision: &Revision) -> Self {
+    pub(super) fn new(git: &Program, present: &Arc<Epoch>, tree: Option<Oid>, revision: &Revision) -> Self {
         let counted = revision.foreign.iter().map(|counted| &counted.blob);
         let blobs = counted.chain(revision.refused.iter().map(|(blob, _)| blob));
         let foreign = blobs.map(|blob| (blob.name.clone(), Arc::clone(blob))).collect();
-        Self { git: git.clone(), store: Arc::clone(store), tree, foreign }
+        Self { git: git.clone(), present: Arc::clone(present), tree, foreign }
+    }
+
+    /// Whether the file that has a name in `events/` now says what the one did that was there.
+    fn is_as_read(&self, name: &str) -> bool {
+        let Epoch { index, store, .. } = &*self.present;
+        let (Some(number), Ok(stat)) = (transaction_of(index, name), store.stat(name)) else { return false };
+        let is_same = (index.transactions.inode(number), index.transactions.stamp(number)) == (stat.inode, load::stamp(stat));
+        let says_the_same = || {
+            let good = store.load(name).ok().and_then(|(bytes, _)| load::read(&bytes).ok());
+            good.is_some_and(|good| good_digest(&good) == held_digest(index, number))
+        };
+        is_same || says_the_same()
     }
 }
 
@@ -163,8 +176,8 @@ impl Elsewhere for FromGit {
         if let Some(blob) = self.foreign.get(name) {
             return Some(Arc::clone(&blob.bytes));
         }
-        // It was in events/ when this epoch was built and may have left since.
-        if self.store.stat(name).is_ok() {
+        // It was in events/ when this epoch was built, and may have left since or been written anew.
+        if self.is_as_read(name) {
             return None;
         }
         let mut object = std::ffi::OsString::from(format!("{}:", self.tree.as_ref()?));

@@ -330,3 +330,67 @@ fn files_that_leave_the_work_tree_stay_readable_in_the_past() {
     assert_eq!(everything(&tree), before);
     assert_eq!(braid.epoch().index.transactions.valid_count(), 0);
 }
+
+/// Story: a past that had been looked at went on with the names and bytes of then: a transaction showed another one's file, or none.
+#[test]
+fn a_past_that_was_looked_at_follows_what_becomes_of_its_files() {
+    let (_temp, dir, braid) = braided();
+    let names: Vec<String> = all_names(&dir).into_iter().collect();
+    let (one, other) = (&names[0], &names[1]);
+    let path = |name: &str| dir.join("events").join(name);
+    let when = format!("tx:{}", one.trim_end_matches(".jsonl"));
+    let agrees = |what: &str| {
+        braid.refresh().unwrap();
+        let chosen = braid.at(&when).unwrap();
+        let was = chosen.index.order.iter_from(0).map(|tx| chosen.index.transactions.file_name(tx));
+        assert_eq!(past(&braid, &when), fresh(&files(&dir, was)), "{what}");
+        chosen.past.as_ref().unwrap().incarnation
+    };
+    let first = agrees("as it was written");
+    fs::rename(path(one), path("copy.jsonl")).unwrap();
+    assert_eq!(agrees("under another name"), first);
+    fs::copy(path("copy.jsonl"), path(one)).unwrap();
+    fs::copy(path(other), path("copy.jsonl")).unwrap();
+    assert_eq!(agrees("where that name is another one's"), first);
+    fs::remove_file(path("copy.jsonl")).unwrap();
+    assert_eq!(agrees("where that name is gone"), first);
+    // That is no edit, but told of.
+    let text = fs::read_to_string(path(one)).unwrap();
+    fs::write(path(one), text.replace('\n', "\r\n")).unwrap();
+    agrees("with other line ends");
+    fs::write(path(one), text.replacen("\"created_at\":\"2", "\"created_at\":\"1", 1)).unwrap();
+    assert_ne!(agrees("edited in its first line"), first);
+    // A file of the first version has no hash, so both may be edited.
+    let old = |data: &str| {
+        let (header, payload) = text.split_once('\n').unwrap();
+        let mut header: serde_json::Value = serde_json::from_str(header).unwrap();
+        header["format_version"] = 1.into();
+        header.as_object_mut().unwrap().remove("content_hash");
+        format!("{header}\n{}", payload.replacen("Counted", data, 1))
+    };
+    fs::write(path(one), old("Counted")).unwrap();
+    let before = agrees("without a hash");
+    fs::write(path(one), old("Guessed")).unwrap();
+    assert_ne!(agrees("edited in another line"), before);
+}
+
+/// Story: what was rewritten in place since was shown as that commit's.
+#[test]
+fn a_revision_shows_what_its_commit_has_also_where_a_file_was_written_anew_since() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    let commit = commit_all(&dir, "first");
+    let before = past(&braid, &commit);
+    let name = all_names(&dir).into_iter().next().unwrap();
+    let path = dir.join("events").join(&name);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"created_at\":\"2", "\"created_at\":\"1", 1)).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(past(&braid, &commit), before);
+    // The same once more, as another file.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, text).unwrap();
+    assert_eq!(past(&braid, &commit), before);
+    braid.refresh().unwrap();
+    assert_eq!(past(&braid, &commit), before);
+}
