@@ -139,7 +139,7 @@ fn gone_digest(index: &Index, seq_nr: u64) -> String {
     hex(&hash.finalize())
 }
 
-/// The digest of the first events of streams; the first stream that has fewer is the error, with how many it has.
+/// The digest of what the first events of streams say; the first stream that has fewer is the error, with how many it has.
 fn streams_digest(index: &Index, versions: &[(String, u64)]) -> Result<String, (String, u64)> {
     let mut sorted: Vec<&(String, u64)> = versions.iter().collect();
     sorted.sort();
@@ -155,7 +155,11 @@ fn streams_digest(index: &Index, versions: &[(String, u64)]) -> Result<String, (
         let list = index.find_stream(stream).and_then(|number| index.stream_list(number));
         if let Some(list) = list {
             let covered = list.events.iter_from(0).take(usize::try_from(*version).unwrap_or(usize::MAX));
-            covered.for_each(|event| hash.update(index.events.id(event, &index.pack).as_bytes()));
+            for event in covered {
+                let line = index.events.tail(event, &index.pack);
+                hash.update((line.len() as u64).to_be_bytes());
+                hash.update(line);
+            }
         }
     }
     Ok(hex(&hash.finalize()))
