@@ -14,14 +14,14 @@ use super::{Disk, DiskFile, Op, Result};
 /// The bytes of a file as they were when it was mapped; an empty file is an empty slice.
 #[derive(Debug, Default)]
 pub struct Mapping {
-    /// Ends before what it looks after.
+    /// Ends before what it looks after; none for an empty file.
     keep: Option<Keep>,
     map: Option<Mmap>,
 }
 
 impl Mapping {
     fn of(map: Mmap) -> Self {
-        Self { keep: Keep::of(&map), map: Some(map) }
+        Self { keep: Some(Keep::of(&map)), map: Some(map) }
     }
 
     /// Whether zeros were read in the place of bytes that are not there any more: another program cut the file, or its disk fails.
@@ -50,14 +50,6 @@ impl Disk {
 }
 
 impl DiskFile {
-    /// Maps what the file holds now, on the terms of [`Disk::map`].
-    pub fn map(&self) -> Result<Mapping> {
-        self.disk().admit(Op::Map, self.path())?;
-        map_file(self.raw()).context(Op::Map, self.path())
-    }
-}
-
-impl DiskFile {
     /// Maps `len` bytes from `offset` on, also where the file does not reach that far yet.
     ///
     /// What lies beyond its present end may be read only once it is written.
@@ -70,7 +62,7 @@ impl DiskFile {
             return Ok(Mapping::default());
         }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        // SAFETY: as for `map_file`; bytes beyond the end are read by nobody before they are written.
+        // SAFETY: as for `map_file`; what is read beyond the end of the file is zeros, as where it was cut.
         #[allow(unsafe_code)]
         let map = unsafe { MmapOptions::new().offset(offset).len(len).map(self.raw()) }.context(Op::Map, self.path())?;
         Ok(Mapping::of(map))
@@ -82,8 +74,10 @@ fn map_file(file: &File) -> std::io::Result<Mapping> {
     if len == 0 {
         return Ok(Mapping::default());
     }
-    // SAFETY: the mapping is read-only and shared; files that are mapped lie in `index/`, are written by this program
-    // alone, grow only at their end (past `len`) and are replaced by rename, never cut in place.
+    // SAFETY: nobody writes through the mapping. This program changes no byte of what it has mapped, but nothing keeps another one from it:
+    // a backup is copied over the file, somebody cuts it. Where there is no page any more, zeros are read (`torn.rs`). Where a byte
+    // changes, it is a wrong one and no more: what is made of mapped bytes is a number that counts only within bounds, or is copied before
+    // it is taken for text, and whether lines are those that were written is asked again (`keeper/saving/torn.rs`).
     #[allow(unsafe_code)]
     let map = unsafe { MmapOptions::new().len(len).map(file) }?;
     Ok(Mapping::of(map))

@@ -2,62 +2,102 @@
 //! instead. It is zeros then, and the mapping knows that it is torn.
 
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
-
-/// How many mappings are looked after at once; one more is not.
-const PLACES_MAX: usize = 256;
 
 /// Where a mapping lies; read by the signal's handler.
 struct Place {
     is_taken: AtomicBool,
+    /// Odd while the range is written.
+    version: AtomicUsize,
+    /// 0 where nothing is looked after.
     start: AtomicUsize,
     end: AtomicUsize,
     is_torn: AtomicBool,
+    /// Made where all before it are taken, and kept for good: the handler may be reading it.
+    next: OnceLock<Box<Place>>,
 }
 
-static PLACES: [Place; PLACES_MAX] = [const {
-    Place { is_taken: AtomicBool::new(false), start: AtomicUsize::new(0), end: AtomicUsize::new(0), is_torn: AtomicBool::new(false) }
-}; PLACES_MAX];
+static FIRST: Place = Place::free();
 
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
 
 /// Who handled the signal before us.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
+impl Place {
+    const fn free() -> Self {
+        Self {
+            is_taken: AtomicBool::new(false),
+            version: AtomicUsize::new(0),
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            is_torn: AtomicBool::new(false),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// Takes the first free place from this one on; only who has it may write it, until it is released.
+    fn take(&self, range: Range<usize>) -> &Self {
+        let mut place = self;
+        while place.is_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            place = place.next.get_or_init(|| Box::new(Self::free()));
+        }
+        place.version.fetch_add(1, Ordering::SeqCst);
+        place.is_torn.store(false, Ordering::SeqCst);
+        place.start.store(range.start, Ordering::SeqCst);
+        place.end.store(range.end, Ordering::SeqCst);
+        place.version.fetch_add(1, Ordering::SeqCst);
+        place
+    }
+
+    fn release(&self) {
+        self.start.store(0, Ordering::SeqCst);
+        self.is_taken.store(false, Ordering::SeqCst);
+    }
+
+    /// What is looked after here; none also where that changes now. Never waits and takes no memory.
+    fn range(&self) -> Option<Range<usize>> {
+        let version = self.version.load(Ordering::SeqCst);
+        let range = self.start.load(Ordering::SeqCst)..self.end.load(Ordering::SeqCst);
+        let is_whole = version.is_multiple_of(2) && self.version.load(Ordering::SeqCst) == version;
+        (is_whole && range.start != 0).then_some(range)
+    }
+
+    /// This place and all that follow.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |place| place.next.get().map(AsRef::as_ref))
+    }
+}
+
 /// Looks after a mapping as long as it lives.
-#[derive(Debug)]
-pub(super) struct Keep(usize);
+pub(super) struct Keep(&'static Place);
 
 impl Keep {
-    /// Looks after these bytes of memory, all of which one mapping covers; none where too many are looked after.
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    /// Looks after these bytes of memory, all of which one mapping covers.
+    pub(super) fn of(bytes: &[u8]) -> Self {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(install);
-        let is_free = |place: &Place| place.is_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        let at = PLACES.iter().position(is_free)?;
-        let keep = Self(at);
-        if let Some(place) = PLACES.get(at) {
-            let start = bytes.as_ptr() as usize;
-            place.is_torn.store(false, Ordering::SeqCst);
-            place.end.store(start + bytes.len(), Ordering::SeqCst);
-            place.start.store(start, Ordering::SeqCst);
-        }
-        Some(keep)
+        let start = bytes.as_ptr() as usize;
+        Self(FIRST.take(start..start + bytes.len()))
     }
 
     /// Whether something was read that is not there any more.
     pub(super) fn is_torn(&self) -> bool {
-        PLACES.get(self.0).is_some_and(|place| place.is_torn.load(Ordering::SeqCst))
+        self.0.is_torn.load(Ordering::SeqCst)
+    }
+}
+
+impl std::fmt::Debug for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keep").field("range", &self.0.range()).field("is_torn", &self.is_torn()).finish()
     }
 }
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        if let Some(place) = PLACES.get(self.0) {
-            place.start.store(0, Ordering::SeqCst);
-            place.is_taken.store(false, Ordering::SeqCst);
-        }
+        self.0.release();
     }
 }
 
@@ -66,7 +106,8 @@ fn install() {
     #[allow(unsafe_code)]
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     PAGE_BYTES.store(usize::try_from(page).unwrap_or(4096), Ordering::SeqCst);
-    // SAFETY: the handler makes no call but mmap(2) and sigaction(2), and reads only statics; the structures are plain data.
+    // SAFETY: the handler makes no call but mmap(2), sigaction(2) and those that tell errno and the address, and reads and writes nothing
+    // but statics and what they own for good, as atomics; the structures are plain data.
     #[allow(unsafe_code)]
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -85,21 +126,21 @@ fn install() {
 
 /// Puts zeros where a mapping that is looked after has nothing any more; everything else is left to who handled the signal before.
 extern "C" fn on_bus_error(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    // SAFETY: the kernel gives a valid structure; the pages that are replaced lie in a mapping of this process that nobody writes and that
-    // is not given back meanwhile, since the thread that reads it is the one that was stopped.
+    // SAFETY: the kernel gives a valid structure. What is replaced lies in one mapping of ours, which nobody writes and nobody gives back
+    // meanwhile: a range is read whole (`Place::range`), and one that has the address is that of the mapping that the stopped thread
+    // reads. That one's place was written before it could be read, and is released only before it is given back; every other range that
+    // can be seen is of a mapping that lives beside it, and so elsewhere, or of one whose place was released before this one was made.
     #[allow(unsafe_code)]
     unsafe {
         let errno = *libc::__errno_location();
         let address = (*info).si_addr() as usize;
-        for place in &PLACES {
-            let (start, end) = (place.start.load(Ordering::SeqCst), place.end.load(Ordering::SeqCst));
-            if start == 0 || !(start..end).contains(&address) {
-                continue;
-            }
+        for place in FIRST.all() {
+            let Some(range) = place.range().filter(|range| range.contains(&address)) else { continue };
+            // Noted first: another thread may read the zeros at once.
+            place.is_torn.store(true, Ordering::SeqCst);
             let page = address - address % PAGE_BYTES.load(Ordering::SeqCst);
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-            if libc::mmap(page as *mut c_void, end - page, libc::PROT_READ, flags, -1, 0) != libc::MAP_FAILED {
-                place.is_torn.store(true, Ordering::SeqCst);
+            if libc::mmap(page as *mut c_void, range.end - page, libc::PROT_READ, flags, -1, 0) != libc::MAP_FAILED {
                 *libc::__errno_location() = errno;
                 return;
             }
@@ -109,5 +150,65 @@ extern "C" fn on_bus_error(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void)
             libc::sigaction(libc::SIGBUS, before, std::ptr::null_mut());
         }
         *libc::__errno_location() = errno;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Of a place that changes hands, who looks sees one mapping's range or none, never the start of one with the end of another.
+    #[test]
+    fn a_range_is_read_whole_or_not_at_all() {
+        const TURNS: usize = 200_000;
+        let (first, is_over) = (Place::free(), AtomicBool::new(false));
+        let seen: usize = thread::scope(|scope| {
+            let look = || {
+                let mut seen = 0;
+                while !is_over.load(Ordering::SeqCst) {
+                    for range in first.all().filter_map(Place::range) {
+                        assert_eq!(range.end, range.start * 2);
+                        seen += 1;
+                    }
+                }
+                seen
+            };
+            let lookers = [(); 2].map(|()| scope.spawn(look));
+            let takers = [1, 2].map(|odd| {
+                let first = &first;
+                scope.spawn(move || {
+                    for turn in 1..TURNS {
+                        let start = turn * 4 + odd;
+                        let place = first.take(start..start * 2);
+                        assert_eq!(place.range(), Some(start..start * 2), "nobody else has it");
+                        place.release();
+                    }
+                })
+            });
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+            is_over.store(true, Ordering::SeqCst);
+            lookers.into_iter().map(|looker| looker.join().unwrap()).sum()
+        });
+        assert!(seen > 0 && first.all().all(|place| place.range().is_none()));
+        assert!(first.all().count() <= 2, "two at once need no more");
+    }
+
+    /// A process that has many stores open, or one store's pasts.
+    #[test]
+    fn a_thousand_mappings_are_looked_after_and_each_knows_if_it_is_torn() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let page = PAGE_BYTES.load(Ordering::SeqCst);
+        std::fs::write(&path, vec![b'x'; page * 2]).unwrap();
+        let disk = crate::disk::Disk::real();
+        let mappings: Vec<_> = (0..1_000).map(|_| disk.map(&path).unwrap()).collect();
+        assert_eq!(mappings[999][page], b'x');
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
+        assert_eq!((mappings[999][0], mappings[999][page]), (b'x', 0));
+        let torn: Vec<usize> = (0..1_000).filter(|&n| mappings[n].is_torn()).collect();
+        assert_eq!(torn, [999]);
     }
 }

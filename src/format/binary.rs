@@ -221,7 +221,8 @@ impl Binary for String {
 
     fn take(from: &mut Input<'_>) -> Option<Self> {
         let len = from.len()?;
-        std::str::from_utf8(from.bytes(len)?).ok().map(ToOwned::to_owned)
+        // Copied, and then looked at: what is read may lie in a mapped file, which another program can change in between.
+        String::from_utf8(from.bytes(len)?.to_vec()).ok()
     }
 }
 
@@ -243,8 +244,7 @@ impl Binary for Arc<str> {
     }
 
     fn take(from: &mut Input<'_>) -> Option<Self> {
-        let len = from.len()?;
-        std::str::from_utf8(from.bytes(len)?).ok().map(Self::from)
+        String::take(from).map(Self::from)
     }
 }
 
