@@ -28,7 +28,7 @@ pub use conflicts::Conflict;
 pub use cuts::Cuts;
 pub use forks::{Fork, History};
 pub use graph::Graph;
-pub use key::{Created, Key};
+pub use key::Created;
 pub use reach::Reach;
 pub use stale::StaleRead;
 pub use tips::TipSet;

@@ -1,7 +1,5 @@
 //! Walks over transactions as numbers; every one is a loop, however long the chain.
 
-use std::collections::HashSet;
-
 use rustc_hash::FxHashMap;
 
 /// What the walks need to know of a set of transactions that are numbered densely.
@@ -117,23 +115,6 @@ impl Places {
     }
 }
 
-/// Collects what can be reached from `starts` by following `next`, the starts included, in no order that means anything.
-///
-/// With children as `next` these are the descendants, with parents the past.
-pub fn reachable<I: IntoIterator<Item = u32>>(starts: impl IntoIterator<Item = u32>, next: impl Fn(u32) -> I) -> HashSet<u32> {
-    let mut open: Vec<u32> = starts.into_iter().collect();
-    let mut seen: HashSet<u32> = open.iter().copied().collect();
-    while let Some(n) = open.pop() {
-        open.extend(next(n).into_iter().filter(|&next| seen.insert(next)));
-    }
-    seen
-}
-
-/// Collects transactions and all their ancestors.
-pub fn past(graph: &impl Graph, starts: impl IntoIterator<Item = u32>) -> HashSet<u32> {
-    reachable(starts, |n| graph.parents(n))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
@@ -183,7 +164,6 @@ mod tests {
             let batch: Vec<u32> = (0..1_000_000).rev().collect();
             let got = depths(&batch, parent, |_| None);
             assert_eq!(got.sorted.last(), Some(&(999_999, 999_999)));
-            assert_eq!(reachable([99_999], parent).len(), 100_000);
         };
         std::thread::Builder::new().stack_size(128 * 1024).spawn(walk).unwrap().join().unwrap();
     }

@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{ReplicaId, TransactionId};
-
 /// Marks a text that is not in canonical form: the low word is then its place among the odd texts.
 const ODD: u128 = 1 << 95;
 /// Days of each month, February in a leap year.
@@ -77,31 +75,6 @@ impl Created {
     }
 }
 
-/// What sorts a transaction canonically: depth, `created_at`, replica, transaction (FORMAT.md, "Canonical order").
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// 0, or 1 more than the deepest parent that is present and valid.
-    pub depth: u32,
-    /// When it was written, as its text.
-    pub created: Created,
-    /// Who wrote it.
-    pub replica: ReplicaId,
-    /// Its id.
-    pub transaction: TransactionId,
-}
-
-impl Key {
-    /// Compares in canonical order; equal only for the same transaction.
-    #[must_use]
-    pub fn compare(&self, other: &Self, odd: &[Box<str>]) -> Ordering {
-        self.depth
-            .cmp(&other.depth)
-            .then_with(|| self.created.compare(other.created, odd))
-            .then_with(|| self.replica.cmp(&other.replica))
-            .then_with(|| self.transaction.cmp(&other.transaction))
-    }
-}
-
 /// 14 digits of date and time above 30 bits of nanoseconds above 2 bits of a third of the fraction's digits.
 fn parse_canonical(text: &[u8]) -> Option<u128> {
     let (stamp, rest) = text.split_at_checked(19)?;
@@ -166,7 +139,6 @@ fn canonical_text(packed: u128) -> String {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -223,22 +195,5 @@ mod tests {
         }
         let mut odd = Vec::new();
         assert!(!Created::parse("2024-02-29T23:59:59.999999999+00:00", &mut odd).is_odd());
-    }
-
-    #[test]
-    fn a_key_compares_by_its_fields_in_their_order() {
-        let mut odd = Vec::new();
-        let mut key = |depth, second: u32, replica, transaction| Key {
-            depth,
-            created: Created::parse(&format!("2026-01-01T00:00:{second:02}+00:00"), &mut odd),
-            replica: ReplicaId(Uuid::from_u128(replica)),
-            transaction: TransactionId(Uuid::from_u128(transaction)),
-        };
-        let sorted = [key(0, 9, 9, 9), key(1, 1, 9, 9), key(1, 2, 1, 9), key(1, 2, 2, 1), key(1, 2, 2, 2)];
-        for (n, left) in sorted.iter().enumerate() {
-            for (m, right) in sorted.iter().enumerate() {
-                assert_eq!(left.compare(right, &odd), n.cmp(&m));
-            }
-        }
     }
 }

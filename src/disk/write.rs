@@ -208,12 +208,6 @@ impl Disk {
         File::open(path).and_then(|file| file.set_modified(time)).context(Op::SetTime, path)
     }
 
-    /// Makes a symbolic link; for tests and imports.
-    pub fn link_to(&self, target: &Path, path: &Path) -> Result<()> {
-        self.admit(Op::Create, path)?;
-        std::os::unix::fs::symlink(target, path).context(Op::Create, path)
-    }
-
     pub(super) fn admit_sync(&self, op: Op, path: &Path) -> Result<()> {
         let admitted = self.admit(op, path);
         if admitted.is_err() {

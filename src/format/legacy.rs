@@ -10,7 +10,7 @@ mod event;
 mod ids;
 mod plan;
 
-pub use cutover::{CUTOVER_TYPE, CutoverRequest, SENTINEL_KEY, corrupt_events, cutover_event, is_sentinel, sentinel_state};
+pub use cutover::{CUTOVER_TYPE, CutoverRequest, SENTINEL_KEY, corrupt_events, cutover_event, sentinel_state};
 pub use event::{LegacyError, LegacyEvent, parse_legacy_line};
 pub use ids::{corrupt_stream_id, cutover_event_id, cutover_stream_id, stream_id};
 pub use plan::{CorruptLine, LegacyFile, LegacyPlan, parse_file_path, plan};

@@ -13,7 +13,7 @@ pub use prefix::{
     FEED_PREFIX_FIXED_LEN, LOG_PREFIX_FIXED_LEN, STREAM_PREFIX_FIXED_LEN, digits, digits_up_to, push_feed_prefix, push_log_prefix,
     push_stream_prefix,
 };
-pub use read::{GoneLine, Line, parse_gone_line, parse_line};
+pub use read::{Line, parse_line};
 
 const EVENT_ID_KEY: &[u8] = br#""event_id":""#;
 const STREAM_ID_KEY: &[u8] = br#"","stream_id":"#;
@@ -44,13 +44,6 @@ pub fn render_tail(out: &mut Vec<u8>, header: &Header, event: &ParsedEvent<'_>) 
 
 fn push_id(out: &mut Vec<u8>, id: uuid::Uuid) {
     out.extend_from_slice(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).as_bytes());
-}
-
-/// The event id of a tail, which stands at a fixed place.
-#[must_use]
-pub fn event_id_of_tail(tail: &[u8]) -> Option<EventId> {
-    let text = tail.strip_prefix(EVENT_ID_KEY)?.get(..36)?;
-    uuid::Uuid::try_parse_ascii(text).ok().map(EventId)
 }
 
 /// What follows the event id in a line of an event that has left `events/`.
@@ -118,8 +111,6 @@ mod tests {
         let read = parse_line(&line).unwrap();
         assert_eq!((read.position, read.stream_version, read.seq_nr), (Some(5), Some(7), None));
         assert_eq!((read.stream_id.as_ref(), read.event_data, read.transaction_id.0.as_u128()), ("a\"/é\n", "{ \"a\" : 1.50 }", 2));
-        assert_eq!(event_id_of_tail(&tail()), Some(EventId(Uuid::from_u128(1))));
-        assert_eq!(event_id_of_tail(b"\"event_id\":\"0"), None);
     }
 
     #[test]
@@ -130,11 +121,10 @@ mod tests {
         push_gone_tail(&mut line, EventId(Uuid::from_u128(1)));
         assert_eq!(line.len() as u64, prefix_len + GONE_TAIL_LEN);
         assert_eq!(line, b"{\"seq_nr\":9,\"event_id\":\"00000000-0000-0000-0000-000000000001\",\"gone\":true}\n");
-        assert_eq!(parse_gone_line(&line), Some(GoneLine { seq_nr: 9, event_id: EventId(Uuid::from_u128(1)) }));
+        assert_eq!(parse_line(&line), None);
         let mut feed = Vec::new();
         push_feed_prefix(&mut feed, 9);
         feed.extend(tail());
-        assert_eq!((parse_gone_line(&feed), parse_line(&line)), (None, None));
         assert_eq!(parse_line(&feed).unwrap().seq_nr, Some(9));
     }
 }

@@ -17,13 +17,12 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{EventId, Header};
+use crate::model::EventId;
 
 pub use encode::{EncodeEvent, encode};
-pub use header::parse_header;
 pub use normalize::{FinalNewline, Healing, Normal, normalize};
 pub use oddity::{Oddity, OddityKind, stream_id_fault};
-pub use parse::{parse, parse_events};
+pub use parse::parse_events;
 pub use refusal::Refusal;
 
 /// The newest `format_version` that is known, and the one that is written.
@@ -31,17 +30,6 @@ pub const FORMAT_VERSION: u64 = 2;
 
 /// The most characters of a stream id that is written.
 pub const STREAM_ID_CHARS_MAX: usize = 255;
-
-/// A transaction file, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parsed<'a> {
-    /// Its first line.
-    pub header: Header,
-    /// Its events in the order of the file.
-    pub events: Vec<ParsedEvent<'a>>,
-    /// What is worth a finding although the file counts.
-    pub oddities: Vec<Oddity>,
-}
 
 /// One event of a transaction file; its payload is the bytes of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

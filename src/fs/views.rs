@@ -145,14 +145,6 @@ impl Fs {
         }
     }
 
-    /// Whether an inode is a directory.
-    ///
-    /// # Errors
-    /// `ENOENT` for an inode that the kernel does not hold.
-    pub fn is_directory(&self, ino: u64) -> Result<bool, Errno> {
-        Ok(self.held(ino)?.identity.directory)
-    }
-
     /// The path of a directory's inode.
     pub(super) fn directory_path(&self, ino: u64) -> Result<Arc<str>, Errno> {
         let identity = self.held(ino)?.identity;

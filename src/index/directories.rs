@@ -108,17 +108,4 @@ impl Directories {
     pub fn streams(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
         self.entries.get(number as usize).into_iter().flat_map(|entry| entry.streams.iter().copied())
     }
-
-    /// The encoded path of the directory in which a stream lies, and the paths above it, up to `""`.
-    pub fn above(&self, stream: u32) -> Vec<&str> {
-        let mut number = self.of_stream.at(stream);
-        let mut paths = Vec::new();
-        loop {
-            paths.push(self.paths.text(number));
-            match self.entries.get(number as usize) {
-                Some(entry) if number != 0 => number = entry.parent,
-                _ => return paths,
-            }
-        }
-    }
 }

@@ -334,15 +334,6 @@ impl Index {
         self.forks = forks;
     }
 
-    /// Makes everything about forks anew, as for an index whose orders were loaded.
-    pub fn rebuild_forks(&mut self) {
-        let all: Vec<u32> = self.order.iter_from(0).collect();
-        let mut forks = Forks::default();
-        let change = Change { shown: &all, hidden: &BTreeSet::new(), moving: &FxHashSet::default(), floor: None };
-        forks.follow(self, &change);
-        self.forks = forks;
-    }
-
     /// The forks of a stream that are closed, and how, in canonical order of what closed them.
     ///
     /// `base` gives what a transaction's `stream_bases` states for the stream; it is asked of those that closed a fork.

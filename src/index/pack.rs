@@ -121,12 +121,6 @@ impl Pack {
         self.len == 0
     }
 
-    /// How many bytes are held in memory since no file took them.
-    #[must_use]
-    pub fn bytes_in_memory(&self) -> u64 {
-        self.len - self.file_len
-    }
-
     /// Whether everything lies in the file.
     #[must_use]
     pub fn is_on_disk(&self) -> bool {

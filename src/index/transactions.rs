@@ -368,11 +368,6 @@ impl Transactions {
         number
     }
 
-    /// Every replica that wrote something, in the order in which they were met.
-    pub fn replica_ids(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.replicas.iter().map(|&bytes| ReplicaId(Uuid::from_bytes(bytes)))
-    }
-
     /// Enters what a file says; it is not yet valid.
     pub(crate) fn enter(&mut self, id: TransactionId, facts: Facts<'_>) -> u32 {
         let number = self.number(id);

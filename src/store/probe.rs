@@ -21,12 +21,6 @@ pub enum Trial {
 }
 
 impl Trial {
-    /// Whether it works; false also where that is not known.
-    #[must_use]
-    pub fn works(&self) -> bool {
-        matches!(self, Self::Works)
-    }
-
     /// What failed for lack of room, memory or descriptors: that passes, and tells nothing of the file system.
     fn shortage(&self) -> Option<&disk::Error> {
         match self {

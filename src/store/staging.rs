@@ -1,7 +1,6 @@
 //! `tmp/staging/`: what authors have handed in and is not decided, and their drafts. It outlives the daemon.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use crate::disk::{self, Disk, DiskFile, Entry, EntryKind, Stat};
 use crate::store::Store;
@@ -70,19 +69,9 @@ impl Staging {
         self.disk.stat_link(&self.path(name))
     }
 
-    /// Sets the time of a file's last change.
-    pub fn set_modified(&self, name: &StagedName, time: SystemTime) -> disk::Result<()> {
-        self.disk.set_modified(&self.path(name), time)
-    }
-
     /// Renames a file, over another one if there is one.
     pub fn rename(&self, from: &StagedName, to: &StagedName) -> disk::Result<()> {
         self.disk.rename(&self.path(from), &self.path(to))
-    }
-
-    /// Renames a file. Errors with `EEXIST` when the name is taken.
-    pub fn rename_noreplace(&self, from: &StagedName, to: &StagedName) -> disk::Result<()> {
-        self.disk.rename_noreplace(&self.path(from), &self.path(to))
     }
 
     /// Removes a file; one that is gone already is fine too.
@@ -99,27 +88,11 @@ impl Staging {
         entries.retain(|entry| entry.kind == EntryKind::File);
         Ok(entries)
     }
-
-    /// Removes the files that `is_draft` names and that were last written before `deadline`; answers their names.
-    pub fn remove_unused(&self, deadline: SystemTime, is_draft: impl Fn(&str) -> bool) -> disk::Result<Vec<String>> {
-        let mut removed = Vec::new();
-        for entry in self.list()? {
-            let path = Disk::entry_path(&self.dir, &entry.name);
-            let is_old = self.disk.stat_if_present(&path)?.is_some_and(|stat| stat.modified() < deadline);
-            if is_old && is_draft(&entry.name) {
-                self.disk.remove_if_present(&path)?;
-                removed.push(entry.name);
-            }
-        }
-        Ok(removed)
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -144,7 +117,6 @@ mod tests {
         file.truncate(8).unwrap();
         assert!(staging.create(&name(".x")).unwrap_err().is_taken());
         staging.create(&name("y.jsonl")).unwrap();
-        assert!(staging.rename_noreplace(&name(".x"), &name("y.jsonl")).unwrap_err().is_taken());
         staging.rename(&name(".x"), &name("y.jsonl")).unwrap();
         assert_eq!(file.read_at(0, 100).unwrap(), b"0123ab67");
         let again = store.staging().unwrap();
@@ -152,21 +124,5 @@ mod tests {
         assert_eq!(again.list().unwrap().len(), 1);
         again.remove(&name("y.jsonl")).unwrap();
         assert!(again.stat(&name("y.jsonl")).unwrap_err().is_not_found());
-    }
-
-    #[test]
-    fn unused_drafts_go_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::init(dir.path(), &Disk::real()).unwrap();
-        let staging = store.staging().unwrap();
-        let now = SystemTime::now();
-        for (name, age) in [("old~", 100), ("new~", 10), ("old.jsonl", 100)] {
-            let name = StagedName::new(name).unwrap();
-            staging.create(&name).unwrap();
-            staging.set_modified(&name, now - Duration::from_secs(age)).unwrap();
-        }
-        let removed = staging.remove_unused(now - Duration::from_secs(50), |name| name.ends_with('~')).unwrap();
-        assert_eq!(removed, ["old~"]);
-        assert_eq!(staging.list().unwrap().len(), 2);
     }
 }

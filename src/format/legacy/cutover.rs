@@ -159,14 +159,6 @@ pub fn sentinel_state(aggregate_type: &str, pre_cutover_event_count: usize) -> S
     Value::Object([(SENTINEL_KEY.to_owned(), inside)].into_iter().collect()).to_string()
 }
 
-/// Says whether a snapshot's state is a sentinel and no state; nobody else may save one.
-#[must_use]
-pub fn is_sentinel(state: &str) -> bool {
-    // Nearly no state has the key, so nearly none is parsed.
-    state.contains(SENTINEL_KEY)
-        && matches!(serde_json::from_str(state), Ok(Value::Object(members)) if members.len() == 1 && members.contains_key(SENTINEL_KEY))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
@@ -242,13 +234,5 @@ mod tests {
             .flat_map(|part| part["text"].as_str().map_or_else(|| unhex(part["hex"].as_str().unwrap()), |text| text.as_bytes().to_vec()))
             .collect();
         assert!(bytes == log);
-    }
-
-    #[test]
-    fn a_sentinel_is_no_state() {
-        assert!(is_sentinel(&sentinel_state("wave", 7)));
-        for state in ["null", "{}", "0", "{\"$braidfs.sentinel\":1,\"a\":2}", "[\"$braidfs.sentinel\"]", "\"$braidfs.sentinel\""] {
-            assert!(!is_sentinel(state), "{state}");
-        }
     }
 }

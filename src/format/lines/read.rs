@@ -35,15 +35,6 @@ pub struct Line<'a> {
     pub created_at: Cow<'a, str>,
 }
 
-/// The feed's line for an event that has left `events/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GoneLine {
-    /// Rank in ingestion order.
-    pub seq_nr: u64,
-    /// The event that left.
-    pub event_id: EventId,
-}
-
 #[derive(Deserialize)]
 struct Fields<'a> {
     position: Option<u64>,
@@ -67,14 +58,6 @@ struct Fields<'a> {
     created_at: Cow<'a, str>,
 }
 
-#[derive(Deserialize)]
-struct GoneFields<'a> {
-    seq_nr: u64,
-    #[serde(borrow)]
-    event_id: Cow<'a, str>,
-    gone: bool,
-}
-
 /// Reads one view line, with or without its line end; none if it is not one, as for an event that is gone.
 #[must_use]
 pub fn parse_line(line: &[u8]) -> Option<Line<'_>> {
@@ -92,12 +75,4 @@ pub fn parse_line(line: &[u8]) -> Option<Line<'_>> {
         replica_id: ReplicaId(Uuid::try_parse(&fields.replica_id).ok()?),
         created_at: fields.created_at,
     })
-}
-
-/// Reads a line of the feed that says that an event is gone; none for any other line.
-#[must_use]
-pub fn parse_gone_line(line: &[u8]) -> Option<GoneLine> {
-    let fields: GoneFields<'_> = serde_json::from_slice(line).ok()?;
-    let event_id = EventId(Uuid::try_parse(&fields.event_id).ok()?);
-    fields.gone.then_some(GoneLine { seq_nr: fields.seq_nr, event_id })
 }

@@ -91,16 +91,6 @@ pub(super) struct RawHeader<'a> {
 }
 
 /// Reads a header line, without its line end and without looking at the payload.
-///
-/// # Errors
-/// A line that is not a header.
-pub fn parse_header(line: &str) -> Result<(Header, Vec<Oddity>), Refusal> {
-    let raw = parse_raw(line)?;
-    let mut header = raw.header;
-    header.content_hash = raw.hash.as_deref().and_then(hash_of_hex);
-    Ok((header, raw.oddities))
-}
-
 pub(super) fn parse_raw(line: &str) -> Result<RawHeader<'_>, Refusal> {
     let Some(header) = canonical::parse_header(line) else {
         return parse_any(line);

@@ -7,10 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::canonical;
-use super::header::{Id, parse_raw};
-use super::normalize::{hash_differs, missing_end};
+use super::header::Id;
 use super::oddity::{self, Oddity, OddityKind, stream_id_fault};
-use super::{Parsed, ParsedEvent, Refusal, content_hash};
+use super::{ParsedEvent, Refusal};
 use crate::model::EventId;
 
 /// The keys that `eventcore-fs` knows. The order matters: it also reads an array of them.
@@ -30,22 +29,6 @@ struct EventLine<'a> {
     metadata: &'a RawValue,
 }
 
-/// Reads a whole file that [`super::normalize`] has passed; the hash is not computed again.
-///
-/// # Errors
-/// A line that is not what the format has there.
-pub fn parse(text: &[u8]) -> Result<Parsed<'_>, Refusal> {
-    let text = utf8(text)?;
-    let (line, payload) = text.split_once('\n').ok_or_else(missing_end)?;
-    let raw = parse_raw(line)?;
-    if let (Some(expected), None) = (&raw.hash, &raw.header.content_hash) {
-        return Err(hash_differs(expected, &content_hash(payload.as_bytes())));
-    }
-    let mut oddities = raw.oddities;
-    let events = parse_payload(payload, &mut oddities)?;
-    Ok(Parsed { header: raw.header, events, oddities })
-}
-
 /// Reads the events of a file that [`super::normalize`] has passed: its payload.
 ///
 /// # Errors
@@ -54,10 +37,6 @@ pub fn parse_events(payload: &str) -> Result<(Vec<ParsedEvent<'_>>, Vec<Oddity>)
     let mut oddities = Vec::new();
     let events = parse_payload(payload, &mut oddities)?;
     Ok((events, oddities))
-}
-
-fn utf8(text: &[u8]) -> Result<&str, Refusal> {
-    std::str::from_utf8(text).map_err(|error| Refusal::NotUtf8 { at: error.valid_up_to() as u64 })
 }
 
 fn parse_payload<'a>(payload: &'a str, oddities: &mut Vec<Oddity>) -> Result<Vec<ParsedEvent<'a>>, Refusal> {
