@@ -28,7 +28,7 @@ pub use file::DiskFile;
 pub use lock::LockGuard;
 pub use map::Mapping;
 pub use name::{os_name, quoted_name, shown_name};
-pub use proc::{Holder, cpu_time, has_signal, ignores_hangup, is_remote, look_by_child, machine_id, process_command};
+pub use proc::{Holder, ask_by_child, cpu_time, has_signal, ignores_hangup, is_dying, is_remote, machine_id, process_command};
 pub use read::{Entry, EntryKind, OpenDir, Stat};
 pub use watch::{Change, Watch, WatchedDir};
 pub use write::Filesystem;

@@ -6,6 +6,7 @@ mod attach;
 mod background;
 mod checks;
 mod convert;
+mod cut;
 mod error;
 mod fuse;
 mod heap;

@@ -5,33 +5,52 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::wait::waitpid;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, fork};
 
 use super::{Disk, Stat};
 
-/// Has a child process look at a path, and waits for it; it asks for everything that statx(2) tells.
+/// Has a child process ask a path's file system what it is like, for `patience` at most; none if no answer came.
 ///
-/// Who serves a file system must not ask it anything: killed meanwhile, it would wait for its own answer and never end.
-pub fn look_by_child(path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
+/// It asks for everything that statx(2) tells, which may come from a cache, and then for what comes from none. Who serves a file system must
+/// not ask it anything: killed meanwhile, it would wait for its own answer and never end. Nor must who cannot know that it is served.
+pub fn ask_by_child(path: &Path, patience: Duration) -> io::Result<Option<Result<(), Errno>>> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    let (path, start) = (CString::new(path.as_os_str().as_bytes())?, Instant::now());
     // SAFETY: between fork and its end the child makes system calls alone, and allocates nothing.
     #[allow(unsafe_code)]
     let forked = unsafe { fork() }?;
     match forked {
-        ForkResult::Parent { child } => waitpid(child, None).map(drop).map_err(io::Error::from),
+        ForkResult::Parent { child } => loop {
+            match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+                WaitStatus::Exited(_, 0) => return Ok(Some(Ok(()))),
+                WaitStatus::Exited(_, errno) => return Ok(Some(Err(Errno::from_raw(errno)))),
+                WaitStatus::StillAlive if start.elapsed() < patience => std::thread::sleep(PAUSE),
+                WaitStatus::StillAlive => {
+                    // It goes when it can: what it has asked may hold it until the connection is cut.
+                    let _ = kill(child, Signal::SIGKILL);
+                    return Ok(None);
+                }
+                _ => return Ok(None),
+            }
+        },
         ForkResult::Child => {
-            // SAFETY: as above; the structure is plain data that the kernel fills.
+            // SAFETY: as above; the structures are plain data that the kernel fills.
             #[allow(unsafe_code)]
             unsafe {
                 // With the descriptor of the connection it would keep that alive itself.
                 libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
                 let mut facts: libc::statx = std::mem::zeroed();
-                libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_BASIC_STATS | libc::STATX_BTIME, &raw mut facts);
-                libc::_exit(0)
+                let all = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+                let mut room: libc::statfs = std::mem::zeroed();
+                let is_told = libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, all, &raw mut facts) == 0
+                    && libc::statfs(path.as_ptr(), &raw mut room) == 0;
+                libc::_exit(if is_told { 0 } else { *libc::__errno_location() })
             }
         }
     }
@@ -76,6 +95,17 @@ pub fn ignores_hangup() -> bool {
 pub fn has_signal(thread: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{thread}/status"));
     status.is_ok_and(|status| (signals(&status, "SigPnd:") | signals(&status, "ShdPnd:")) & !signals(&status, "SigBlk:") != 0)
+}
+
+/// Whether a process was killed and is not gone: a thread of it waits for something that no signal ends.
+#[must_use]
+pub fn is_dying(pid: u32) -> bool {
+    const SIGKILL_BIT: u64 = 1 << 8;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| {
+        let is_zombie = status.lines().any(|line| line.strip_prefix("State:").is_some_and(|state| state.trim_start().starts_with('Z')));
+        is_zombie || (signals(&status, "SigPnd:") | signals(&status, "ShdPnd:")) & SIGKILL_BIT != 0
+    })
 }
 
 /// A set of signals of `/proc/<pid>/status`, a bit each.

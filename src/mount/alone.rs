@@ -135,9 +135,19 @@ fn taken(disk: &Disk, store: &Path, lock: &Path) -> Error {
     Error::busy(format!("store '{store_shown}' is mounted writable{at} by process {pid}{name}"), hint)
 }
 
+/// The process of a store's writable daemon, if there is one.
+fn daemon(disk: &Disk, store: &Path) -> Option<u32> {
+    disk.lock_holder(&path_of(store))?.pid
+}
+
+/// Whether a store's writable daemon was killed and is not gone.
+pub fn is_dying(disk: &Disk, store: &Path) -> bool {
+    daemon(disk, store).is_some_and(disk::is_dying)
+}
+
 /// Asks a store's writable daemon to end, if there is one.
 pub fn end(disk: &Disk, store: &Path) {
-    let holder = disk.lock_holder(&path_of(store)).and_then(|holder| holder.pid).and_then(|pid| i32::try_from(pid).ok());
+    let holder = daemon(disk, store).and_then(|pid| i32::try_from(pid).ok());
     let Some(pid) = holder.map(Pid::from_raw).filter(|pid| *pid != Pid::this()) else { return };
     if let Err(errno) = kill(pid, Signal::SIGTERM) {
         tracing::debug!(%pid, errno = errno.desc(), "the daemon cannot be told to end");

@@ -1,15 +1,16 @@
 //! Whether a store may be mounted at a place, before anything is done.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::statvfs::statvfs;
 
-use crate::disk::{Disk, Stat};
+use crate::disk::{Disk, Stat, ask_by_child};
 use crate::format::text::quoted_path;
 use crate::mount::attach::{FILE_SYSTEM, detach};
+use crate::mount::cut::cut;
 use crate::mount::table;
-use crate::mount::{Error, ErrorKind};
+use crate::mount::{Error, ErrorKind, alone};
 use crate::store::{Mode, OpenError, Store};
 
 /// A store and a mount point that go together; both absolute and without links.
@@ -28,13 +29,14 @@ impl Place {
         check_is_no_mount(store, point, &disk)?;
         let store = Store::open(store, &disk, Mode::ReadOnly).map_err(not_opened)?;
         let store = store.dir().to_path_buf();
-        recover(point)?;
+        recover(point, &disk)?;
         let point = disk.canonical(point).map_err(|error| {
             let kind = if error.is_not_found() { ErrorKind::Refused } else { ErrorKind::Failed };
             Error { kind, ..Error::new(error.to_string(), format!("make the mount point: mkdir {}", quoted_path(point))) }
         })?;
         let place = Self { store, point };
         place.check_overlap(&disk)?;
+        place.check_system()?;
         place.check_free(&mount_table(&disk))?;
         Ok(place)
     }
@@ -58,6 +60,23 @@ impl Place {
             return Err(Error::refused(format!("mount point '{point}' would hide its store '{store}'"), hint));
         }
         Ok(())
+    }
+
+    /// Refuses to hide what every program needs, this one to unmount it again.
+    fn check_system(&self) -> Result<(), Error> {
+        const NEEDED: [&str; 3] = ["/proc", "/sys", "/dev"];
+        let own = std::env::current_exe().ok();
+        let needed = NEEDED.iter().map(Path::new).chain(own.as_deref());
+        let mut hidden = needed.filter(|needed| needed.starts_with(&self.point));
+        let point = self.point.display();
+        let message = if let Some(hidden) = hidden.next() {
+            format!("mount point '{point}' would hide '{}'", hidden.display())
+        } else if ["/proc", "/sys"].iter().any(|kernels| self.point.starts_with(kernels)) {
+            format!("mount point '{point}' is the kernel's own")
+        } else {
+            return Ok(());
+        };
+        Err(Error::refused(message, "choose a mount point of your own: mkdir mnt"))
     }
 
     fn check_free(&self, mounts: &[u8]) -> Result<(), Error> {
@@ -103,20 +122,37 @@ pub fn read_mount_table(disk: &Disk) -> Result<Vec<u8>, Error> {
 }
 
 /// Takes a mount whose daemon has died off its place.
-fn recover(point: &Path) -> Result<(), Error> {
+fn recover(point: &Path, disk: &Disk) -> Result<(), Error> {
     /// Several crashes may have left one mount above the other.
     const LAYERS_MAX: u32 = 16;
+    /// A daemon answers at once.
+    const PATIENCE: Duration = Duration::from_secs(2);
     for _ in 0..LAYERS_MAX {
-        // The kernel answers this from no cache. Who asks while the daemon is still dying is told of that.
-        if !matches!(statvfs(point), Err(Errno::ENOTCONN | Errno::ECONNABORTED)) {
-            return Ok(());
-        }
+        let asked =
+            ask_by_child(point, PATIENCE).map_err(|error| Error::new(format!("no process can be started: {error}"), "ulimit -u"))?;
         // The path of a dead mount cannot be resolved, but its directory can.
         let absolute = absolute(point);
-        tracing::info!(point = %absolute.display(), "the mount point was left dead by a crash: detaching it");
+        let shown = absolute.display();
+        match asked {
+            Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => {}
+            Some(_) => return Ok(()),
+            None => {
+                let mounted = table::find(&mount_table(disk), &absolute).filter(|mounted| mounted.file_system == FILE_SYSTEM);
+                let Some(mounted) = mounted else { return Err(Error::busy(format!("mount point '{shown}' does not answer"), "")) };
+                if !alone::is_dying(disk, &mounted.source) {
+                    let message =
+                        format!("mount point '{shown}' shows the store '{}' already, and does not answer", mounted.source.display());
+                    return Err(Error::busy(message, format!("braidfs umount --force {}", quoted_path(&absolute))));
+                }
+                // It told the kernel of a name in a directory that somebody holds who waits for its answer.
+                tracing::info!(point = %shown, "the daemon was killed and cannot end: cutting its connection");
+                cut(disk, mounted.minor, Duration::ZERO);
+            }
+        }
+        tracing::info!(point = %shown, "the mount point was left dead by a crash: detaching it");
         detach(&absolute, true).map_err(|errno| {
             Error::new(
-                format!("dead mount '{}' cannot be detached: {}", absolute.display(), errno.desc()),
+                format!("dead mount '{shown}' cannot be detached: {}", errno.desc()),
                 format!("as its owner, or as root: umount -l {}", quoted_path(&absolute)),
             )
         })?;
@@ -165,6 +201,26 @@ mod tests {
         assert!(refusal("/a/store", "/a").contains("would hide its store"));
         assert_eq!(refusal("/a/store", "/a/store2"), "");
         assert_eq!(refusal("/a/store", "/a/mnt"), "");
+    }
+
+    #[test]
+    fn a_mount_point_that_would_hide_what_every_program_needs_is_refused() {
+        let refusal = |point: &str| {
+            let place = Place { store: "/a/store".into(), point: point.into() };
+            place.check_system().err().map(|error| error.message).unwrap_or_default()
+        };
+        assert_eq!(refusal("/proc"), "mount point '/proc' would hide '/proc'");
+        assert_eq!(refusal("/"), "mount point '/' would hide '/proc'");
+        assert_eq!(refusal("/dev"), "mount point '/dev' would hide '/dev'");
+        assert_eq!(refusal("/proc/1/task"), "mount point '/proc/1/task' is the kernel's own");
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(
+            refusal(own.parent().unwrap().to_str().unwrap()),
+            format!("mount point '{}' would hide '{}'", own.parent().unwrap().display(), own.display())
+        );
+        for harmless in ["/procession", "/dev/shm/mnt", "/home/a/mnt"] {
+            assert_eq!(refusal(harmless), "");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fuser::{Config, SessionACL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::disk::look_by_child;
+use crate::disk::ask_by_child;
 use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
 use crate::mount::alone::Alone;
@@ -26,6 +26,8 @@ use crate::mount::waits::Waits;
 const THREADS: usize = 4;
 /// How long those who still use a mount are waited for after a signal, before their connection is cut.
 const GRACE: Duration = Duration::from_secs(5);
+/// The kernel's first question is answered within so long, or it comes when it comes.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// A file system that the kernel knows.
 pub struct Session {
@@ -93,7 +95,7 @@ impl Session {
             })?;
         }
         // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.
-        if let Err(error) = look_by_child(&session.point) {
+        if let Err(error) = ask_by_child(&session.point, ANSWER_MAX) {
             tracing::debug!(%error, "the mount point cannot be looked at");
         }
         Ok(session)

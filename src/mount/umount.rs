@@ -1,7 +1,7 @@
 //! Ending a mount from outside.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
@@ -9,12 +9,12 @@ use nix::unistd::geteuid;
 use crate::disk::Disk;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::checks::{absolute, read_mount_table};
+use crate::mount::cut::cut;
 use crate::mount::table;
 use crate::mount::{Error, alone};
 
 /// Those who still use a mount that is ended by force have so long; then their connection is cut.
 const GRACE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Unmounts a store; by force also while it is used: then commits are finished, the mount is detached, and what still uses it after
 /// five seconds is cut off.
@@ -44,27 +44,11 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
             // Who has something open keeps a detached mount; on a signal the daemon cuts it off by itself.
             alone::end(&disk, &mounted.source);
         }
-        cut(&disk, mounted.minor);
+        cut(&disk, mounted.minor, GRACE);
     }
     if !mounted.read_only {
         // The daemon holds this until the last commit is done. One that hangs is left to itself.
         alone::wait_for_end(&disk, &mounted.source, GRACE);
     }
     Ok(())
-}
-
-/// Cuts a connection that is still there after a while.
-fn cut(disk: &Disk, minor: u32) {
-    let connection = Path::new("/sys/fs/fuse/connections").join(minor.to_string());
-    let start = Instant::now();
-    while disk.exists(&connection) {
-        if start.elapsed() >= GRACE {
-            let aborted = disk.tell(&connection.join("abort"), b"1");
-            if let Err(error) = aborted {
-                tracing::warn!(%error, "the connection cannot be cut");
-            }
-            return;
-        }
-        std::thread::sleep(PAUSE);
-    }
 }

@@ -65,6 +65,18 @@ fn who_holds_the_lock_is_told_while_it_is_held() {
     mount.unmount();
 }
 
+#[test]
+fn a_mount_that_does_not_answer_is_told_of_by_the_next_one() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    mount.signal("STOP");
+    let refused = braidfs(["mount", text(&store.path()), text(mount.path())]);
+    mount.signal("CONT");
+    assert_eq!(refused.code, 3, "{}", refused.err);
+    assert!(refused.err.contains("and does not answer") && refused.err.contains("braidfs umount --force"), "{}", refused.err);
+    mount.unmount();
+}
+
 /// Story: whoever looked for the holder asked each file that any process had open, in this mount and in one that had stopped, and hung.
 #[test]
 fn a_lock_that_was_handed_on_is_told_of_while_another_mount_hangs() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::draft::{close, errno, event};
-use crate::support::mount::{Mount, MountOptions};
+use crate::support::mount::{Mount, MountOptions, is_root};
 use crate::support::run::{bash, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
@@ -487,6 +487,39 @@ fn the_next_call_sees_what_was_committed_however_late_the_daemon_comes_to_the_la
     }
     assert!(longest > HELD / 2, "no close was held");
     mount.unmount();
+}
+
+/// Story: the thread that told the kernel of a name waited for the directory, which a reader held who waited for the daemon. Killed then, the
+/// daemon kept its connection open for ever, and everybody who came waited as well.
+#[test]
+fn a_daemon_that_was_killed_while_it_told_of_a_name_is_cut_off_by_the_next_mount() {
+    if !is_root() {
+        // Who is not root needs somebody to mount the kernel's control of connections for him.
+        return;
+    }
+    let mut store = TestStore::new();
+    store.transaction().event("stays", "T", 1.into()).write();
+    let gone = store.transaction().event("goes", "T", 1.into()).write();
+    let mishap = Mishap::of(&store);
+    let mount = mishap.mount(&store.path());
+    assert!(mount.join("streams/goes.jsonl").exists());
+    mishap.order("hold", "readdirplus", 0);
+    let mut reader = std::process::Command::new("ls").arg(mount.join("streams")).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let waits = |process: u32, at: &str| {
+        let mut tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+        tasks.any(|task| fs::read_to_string(task.path().join("wchan")).is_ok_and(|wchan| wchan.contains(at)))
+    };
+    eventually("the reader waits", || waits(reader.id(), "request_wait_answer"));
+    fs::remove_file(store.events_dir().join(format!("{gone}.jsonl"))).unwrap();
+    eventually("it tells of the name", || waits(mount.pid(), "fuse_reverse_inval_entry"));
+    mount.signal("KILL");
+    let status = || fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
+    eventually("it dies and does not end", || status().contains("(zombie)") && waits(mount.pid(), "fuse_reverse_inval_entry"));
+    fs::remove_file(&mishap.0).unwrap();
+    let again = Mount::options(&store.path()).start();
+    assert_eq!(again.list("streams"), ["stays.jsonl"]);
+    reader.wait().unwrap();
+    again.unmount();
 }
 
 /// Story: `cp` writes over the mapped index in place, and the kernel ended the daemon.
