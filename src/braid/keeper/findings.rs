@@ -249,7 +249,9 @@ pub(in crate::braid) fn dangling_findings(
     };
     by_child
         .into_iter()
-        .map(|(child, parents)| {
+        .map(|(child, mut parents)| {
+            // As they came is another order on each replica.
+            parents.sort_unstable();
             let (refused, absent): (Vec<TransactionId>, Vec<TransactionId>) = parents.into_iter().partition(|&parent| is_refused(parent));
             let not_here = told("parents that are not here", &absent);
             let (lacks, hint) = match (refused.is_empty(), absent.is_empty()) {

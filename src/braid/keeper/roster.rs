@@ -151,7 +151,7 @@ impl Roster {
                     FindingKind::Duplicate,
                     Severity::Info,
                     Some(*of),
-                    format!("file \"{file}\" has the same bytes as the file of transaction \"{of}\""),
+                    format!("file \"{file}\" says the same as the file of transaction \"{of}\""),
                     format!("git rm -f events/{name} || rm events/{name}", name = quoted_name(file)),
                 )),
                 OddKind::NoFile(what) => Some(finding(

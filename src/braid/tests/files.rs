@@ -72,6 +72,41 @@ fn one_bad_file_of_each_kind_is_reported_and_the_rest_works() {
     assert_eq!(of_files(&again), findings);
 }
 
+/// Story: the parents that a merge lacks were told in the order in which this replica had met them.
+#[test]
+fn what_a_merge_lacks_is_told_in_the_same_words_everywhere() {
+    let (_temp, dir) = store();
+    let path = |name: &str| dir.join("events").join(name);
+    let roots: Vec<String> = ["a", "b"]
+        .map(|stream| {
+            let (_other, of) = store();
+            let name = format!("{}.jsonl", append(&open(&of, false), &event(stream, 1)).transaction_id);
+            fs::copy(of.join("events").join(&name), path(&name)).unwrap();
+            name
+        })
+        .into();
+    append(&open(&dir, false), &event("c", 1));
+    let told = |braid: &Braid| {
+        braid.refresh().unwrap();
+        let findings = braid.epoch().findings.clone();
+        findings.iter().filter(|finding| finding.kind == FindingKind::Dangling).map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    for first in [0, 1] {
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        let bytes: Vec<Vec<u8>> = roots.iter().map(|name| fs::read(path(name)).unwrap()).collect();
+        fs::remove_file(path(&roots[1 - first])).unwrap();
+        let braid = open(&dir, false);
+        fs::remove_file(path(&roots[first])).unwrap();
+        all.extend(told(&braid));
+        all.extend(told(&open(&dir, false)));
+        roots.iter().zip(bytes).for_each(|(name, bytes)| fs::write(path(name), bytes).unwrap());
+    }
+    assert_eq!(all.len(), 4);
+    all.dedup();
+    assert_eq!(all.len(), 1, "{all:?}");
+}
+
 /// Git makes a file anew, and it gets the inode that it had; no hint tells a store that is not followed.
 #[test]
 fn what_was_rewritten_under_its_inode_is_seen_by_a_refresh_of_a_store_that_is_not_followed() {
