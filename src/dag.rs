@@ -1,7 +1,7 @@
 //! The row `dag`: canonical order, ancestry, forks, as pure functions over dense numbers and their parents.
 //!
 //! A transaction is a number here; who holds its id, parents and depth implements [`Graph`] and, for forks,
-//! [`History`].
+//! [`forks::History`].
 
 pub mod closed;
 pub mod column;
@@ -26,9 +26,8 @@ pub mod tests_support;
 pub use closed::{ClosedFork, Closing};
 pub use conflicts::Conflict;
 pub use cuts::Cuts;
-pub use forks::{Fork, History};
+pub use forks::Fork;
 pub use graph::Graph;
-pub use key::Created;
 pub use reach::Reach;
 pub use stale::StaleRead;
 pub use tips::TipSet;

@@ -1,8 +1,8 @@
 //! The only door to the operating system's files: reading, durable writing, locks, watching, mapping.
 //!
-//! A [`Disk`] is cheap to clone. [`Disk::real`] is what programs use; [`Disk::faulty`] is its twin for tests: it works on
-//! a real directory too, but counts what changes it, fails or crashes where it is told, and knows what a loss of power
-//! would leave (see [`twin`]).
+//! A [`Disk`] is cheap to clone. [`Disk::real`] is what programs use; tests have a twin of it (`Disk::faulty`), of which programs know
+//! nothing: it works on a real directory too, but counts what changes it, fails or crashes where it is told, and knows what a loss of
+//! power would leave.
 
 mod cure;
 mod error;
@@ -15,6 +15,7 @@ mod owner;
 mod proc;
 mod read;
 mod torn;
+#[cfg(test)]
 pub mod twin;
 mod watch;
 mod write;
@@ -28,16 +29,18 @@ pub use file::DiskFile;
 pub use lock::LockGuard;
 pub use map::Mapping;
 pub use name::{os_name, quoted_name, shown_name};
-pub use proc::{Holder, ask_by_child, cpu_time, has_signal, ignores_hangup, is_dying, is_remote, machine_id, process_command};
+pub use proc::{Holder, ask_by_child, cpu_time, has_signal, ignores_hangup, is_dying, is_remote, machine_id};
 pub use read::{Entry, EntryKind, OpenDir, Stat};
 pub use watch::{Change, Watch, WatchedDir};
 pub use write::Filesystem;
 
+#[cfg(test)]
 use twin::Twin;
 
-/// The door: a real disk, or its faulty twin.
+/// The door.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
+    #[cfg(test)]
     twin: Option<Arc<Twin>>,
     /// The store that it is for.
     ground: Option<Arc<Ground>>,
@@ -73,7 +76,11 @@ impl Disk {
     pub fn within(&self, root: &Path) -> Result<Self> {
         let Stat { device, inode, .. } = self.stat(root)?;
         let heir = std::fs::metadata(root).ok().as_ref().and_then(owner::heir);
-        Ok(Self { twin: self.twin.clone(), ground: Some(Arc::new(Ground { root: root.to_path_buf(), device, inode, heir })) })
+        Ok(Self {
+            #[cfg(test)]
+            twin: self.twin.clone(),
+            ground: Some(Arc::new(Ground { root: root.to_path_buf(), device, inode, heir })),
+        })
     }
 
     /// Refuses to make what would lie in another directory than the one that it is for.
@@ -94,26 +101,40 @@ impl Disk {
     /// The twin for tests: what lies under `root` now counts as durable, and what happens there is judged by the [`Twin`].
     ///
     /// Errors when `root` cannot be read.
+    #[cfg(test)]
     pub fn faulty(root: &Path) -> Result<(Self, Arc<Twin>)> {
         let twin = Arc::new(Twin::new(root)?);
         Ok((Self { twin: Some(Arc::clone(&twin)), ground: None }, twin))
     }
 
-    /// Asks the twin, if there is one, whether the operation may happen.
+    /// Asks whether the operation may happen, where a test has a say in that.
     fn admit(&self, op: Op, path: &Path) -> Result<()> {
         let fails = (op.is_mutating() && mishap::at("disk")) || (op.is_sync() && mishap::at("sync"));
         if fails {
             return Err(Error::new(op, path, std::io::Error::from_raw_os_error(libc::EIO)));
         }
-        self.twin.as_ref().map_or(Ok(()), |twin| twin.admit(op, path))
+        #[cfg(test)]
+        if let Some(twin) = &self.twin {
+            twin.admit(op, path)?;
+        }
+        Ok(())
     }
 
     /// Syncs, but on the twin: its model is what counts there, and a test that crashes at every step would wait for ever.
     fn for_real(&self, sync: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<()> {
-        if self.twin.is_some() { Ok(()) } else { sync() }
+        if self.has_twin() { Ok(()) } else { sync() }
+    }
+
+    fn has_twin(&self) -> bool {
+        #[cfg(test)]
+        if self.twin.is_some() {
+            return true;
+        }
+        false
     }
 
     /// Tells the twin, if there is one, what has happened.
+    #[cfg(test)]
     fn note(&self, change: impl FnOnce(&mut twin::Model)) {
         if let Some(twin) = &self.twin {
             twin.note(change);

@@ -26,15 +26,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use attr::{Attr, Found, Ttl};
-pub use checkpoints::{Checkpoints, Cursors};
-pub use ledger::{Failure, Ledger};
+pub use checkpoints::Checkpoints;
 pub use listing::{Child, KEPT};
-pub use locks::{Granted, Lock, LockKind};
+pub use locks::{Lock, LockKind};
 pub use nodes::ROOT;
 pub use publish::{Again, Notice};
 pub use refuse::Caller;
-pub use source::{Content, Entry, Node, Tree};
-pub use staging::{Release, Staged, Staging, Unfinished};
+pub use source::{Content, Tree};
+pub use staging::{Release, Staging, Unfinished};
 pub use writes::{Changes, Opened};
 
 use again::LookedUpAgain;

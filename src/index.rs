@@ -19,6 +19,8 @@ pub mod transactions;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::dag::column::Column;
+#[doc(hidden)]
+pub use crate::dag::graph::depths;
 use crate::format::binary::{Binary, Input, binary_fields};
 use crate::format::lines::digits;
 use crate::format::names::category_of;

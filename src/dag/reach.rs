@@ -18,12 +18,14 @@ pub struct Reach {
 
 impl Reach {
     /// How many transactions all questions so far have visited: one for each time that a walk enters a run.
+    #[cfg(test)]
     #[must_use]
     pub fn visited(&self) -> u64 {
         self.visited
     }
 
     /// How many questions were asked, a batch counting once.
+    #[cfg(test)]
     #[must_use]
     pub fn questions(&self) -> u64 {
         self.questions

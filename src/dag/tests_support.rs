@@ -114,11 +114,6 @@ impl Dag {
         dag
     }
 
-    /// The first `count` transactions alone.
-    pub fn prefix(&self, count: u32) -> Self {
-        self.restrict(|n| n < count)
-    }
-
     /// Every transaction, in canonical order.
     pub fn canonical(&self) -> Vec<u32> {
         let mut all: Vec<u32> = (0..self.count()).collect();

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::Context as _;
 use super::read::read_range;
-use super::twin::FileKey;
+#[cfg(test)]
+use super::twin::{FileKey, Model};
 use super::{Disk, Op, Result, Stat};
 
 /// A file that is open for reading and writing; it stays the same file when its name is changed.
@@ -16,13 +17,19 @@ pub struct DiskFile {
     disk: Disk,
     path: PathBuf,
     file: File,
+    #[cfg(test)]
     key: Option<FileKey>,
 }
 
 impl DiskFile {
     pub(super) fn new(disk: Disk, path: &Path, file: File) -> Self {
-        let key = disk.twin.as_ref().and_then(|twin| twin.key_of(path));
-        Self { disk, path: path.to_path_buf(), file, key }
+        Self {
+            #[cfg(test)]
+            key: disk.twin.as_ref().and_then(|twin| twin.key_of(path)),
+            disk,
+            path: path.to_path_buf(),
+            file,
+        }
     }
 
     pub(super) fn disk(&self) -> &Disk {
@@ -55,6 +62,7 @@ impl DiskFile {
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.disk.admit(Op::Write, &self.path)?;
         self.file.write_all_at(bytes, offset).context(Op::Write, &self.path)?;
+        #[cfg(test)]
         self.note(|model, key| model.write(key, offset, bytes));
         Ok(())
     }
@@ -70,6 +78,7 @@ impl DiskFile {
     pub fn truncate(&mut self, size: u64) -> Result<()> {
         self.disk.admit(Op::Truncate, &self.path)?;
         self.file.set_len(size).context(Op::Truncate, &self.path)?;
+        #[cfg(test)]
         self.note(|model, key| model.truncate(key, size));
         Ok(())
     }
@@ -91,6 +100,7 @@ impl DiskFile {
     pub fn sync(&self) -> Result<()> {
         self.admit_sync()?;
         self.disk.for_real(|| self.file.sync_all()).context(Op::Sync, &self.path)?;
+        #[cfg(test)]
         self.note(|model, key| model.sync(key));
         Ok(())
     }
@@ -99,19 +109,22 @@ impl DiskFile {
     pub fn sync_data(&self) -> Result<()> {
         self.admit_sync()?;
         self.disk.for_real(|| self.file.sync_data()).context(Op::Sync, &self.path)?;
+        #[cfg(test)]
         self.note(|model, key| model.sync(key));
         Ok(())
     }
 
     fn admit_sync(&self) -> Result<()> {
         let admitted = self.disk.admit(Op::Sync, &self.path);
+        #[cfg(test)]
         if admitted.is_err() {
             self.note(|model, key| model.fail_sync_of(key));
         }
         admitted
     }
 
-    fn note(&self, change: impl FnOnce(&mut super::twin::Model, FileKey)) {
+    #[cfg(test)]
+    fn note(&self, change: impl FnOnce(&mut Model, FileKey)) {
         if let Some(key) = self.key {
             self.disk.note(|model| change(model, key));
         }

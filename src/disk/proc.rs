@@ -125,7 +125,7 @@ impl Disk {
     #[must_use]
     pub fn owes_little(&self) -> bool {
         // The twin's model alone says what a sync of it costs.
-        self.twin.is_some() || fs::read_to_string("/proc/meminfo").is_ok_and(|meminfo| waiting_bytes(&meminfo) <= LITTLE_BYTES)
+        self.has_twin() || fs::read_to_string("/proc/meminfo").is_ok_and(|meminfo| waiting_bytes(&meminfo) <= LITTLE_BYTES)
     }
 }
 

@@ -281,6 +281,7 @@ impl OpenDir {
     pub fn sync(&self) -> Result<()> {
         self.disk.admit_sync(Op::SyncDir, &self.path)?;
         self.disk.for_real(|| self.handle.sync_all()).context(Op::SyncDir, &self.path)?;
+        #[cfg(test)]
         self.disk.note(|model| model.sync_dir(&self.path));
         Ok(())
     }
@@ -293,7 +294,7 @@ impl OpenDir {
 
     /// As [`Disk::read_into`], of an entry that [`Disk::list`] gave.
     pub fn read_into(&self, shown: &str, bytes: &mut Vec<u8>) -> Result<Stat> {
-        if self.disk.twin.is_some() {
+        if self.disk.has_twin() {
             self.disk.admit(Op::Read, &Disk::entry_path(&self.path, shown))?;
         }
         let opened = by_name(shown, |name| self.open(name));
@@ -316,7 +317,7 @@ impl OpenDir {
 
     /// The facts of what an entry leads to, or none if there is nothing; links are followed.
     pub fn stat_if_present(&self, shown: &str) -> Result<Option<Stat>> {
-        if self.disk.twin.is_some() {
+        if self.disk.has_twin() {
             self.disk.admit(Op::Stat, &Disk::entry_path(&self.path, shown))?;
         }
         match by_name(shown, |name| fstatat(&self.handle, name, AtFlags::empty())) {

@@ -59,8 +59,15 @@ impl Place {
 
     /// What is looked after here; none also where that changes now. Never waits and takes no memory.
     fn range(&self) -> Option<Range<usize>> {
+        self.range_while(|| ())
+    }
+
+    /// The same, where something happens meanwhile.
+    fn range_while(&self, happens: impl FnOnce()) -> Option<Range<usize>> {
         let version = self.version.load(Ordering::SeqCst);
-        let range = self.start.load(Ordering::SeqCst)..self.end.load(Ordering::SeqCst);
+        let start = self.start.load(Ordering::SeqCst);
+        happens();
+        let range = start..self.end.load(Ordering::SeqCst);
         let is_whole = version.is_multiple_of(2) && self.version.load(Ordering::SeqCst) == version;
         (is_whole && range.start != 0).then_some(range)
     }
@@ -162,37 +169,47 @@ mod tests {
 
     /// Of a place that changes hands, who looks sees one mapping's range or none, never the start of one with the end of another.
     #[test]
+    fn no_start_comes_with_the_end_of_another_mapping() {
+        let place = Place::free();
+        place.take(1_000..2_000);
+        let changes_hands = || {
+            place.release();
+            place.take(5_000..6_000);
+        };
+        assert_eq!(place.range_while(changes_hands), None);
+        assert_eq!(place.range(), Some(5_000..6_000));
+        place.release();
+        assert_eq!(place.range(), None);
+    }
+
+    /// The same where threads do it as fast as they can.
+    #[test]
     fn a_range_is_read_whole_or_not_at_all() {
-        const TURNS: usize = 200_000;
-        let (first, is_over) = (Place::free(), AtomicBool::new(false));
-        let seen: usize = thread::scope(|scope| {
-            let look = || {
-                let mut seen = 0;
-                while !is_over.load(Ordering::SeqCst) {
-                    for range in first.all().filter_map(Place::range) {
-                        assert_eq!(range.end, range.start * 2);
-                        seen += 1;
-                    }
+        const SEEN_MIN: usize = 100_000;
+        let (first, seen, wrong) = (Place::free(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let is_over = || seen.load(Ordering::SeqCst) >= SEEN_MIN;
+        let look = || {
+            while !is_over() {
+                for range in first.all().filter_map(Place::range) {
+                    seen.fetch_add(1, Ordering::SeqCst);
+                    wrong.fetch_add(usize::from(range.end != range.start * 2), Ordering::SeqCst);
                 }
-                seen
-            };
-            let lookers = [(); 2].map(|()| scope.spawn(look));
-            let takers = [1, 2].map(|odd| {
-                let first = &first;
-                scope.spawn(move || {
-                    for turn in 1..TURNS {
-                        let start = turn * 4 + odd;
-                        let place = first.take(start..start * 2);
-                        assert_eq!(place.range(), Some(start..start * 2), "nobody else has it");
-                        place.release();
-                    }
-                })
-            });
-            takers.into_iter().for_each(|taker| taker.join().unwrap());
-            is_over.store(true, Ordering::SeqCst);
-            lookers.into_iter().map(|looker| looker.join().unwrap()).sum()
+            }
+        };
+        let take = |odd: usize| {
+            for start in (odd..).step_by(4).take_while(|_| !is_over()) {
+                let place = first.take(start..start * 2);
+                assert_eq!(place.range(), Some(start..start * 2), "nobody else has it");
+                place.release();
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(look);
+            scope.spawn(look);
+            scope.spawn(|| take(1));
+            scope.spawn(|| take(2));
         });
-        assert!(seen > 0 && first.all().all(|place| place.range().is_none()));
+        assert_eq!((wrong.into_inner(), first.all().filter_map(Place::range).count()), (0, 0));
         assert!(first.all().count() <= 2, "two at once need no more");
     }
 

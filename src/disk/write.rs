@@ -18,6 +18,7 @@ impl Disk {
         self.admit(Op::Create, path)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).context(Op::Create, path)?;
         self.hand_over(&file);
+        #[cfg(test)]
         self.note(|model| model.create(path));
         Ok(DiskFile::new(self.clone(), path, file))
     }
@@ -88,6 +89,7 @@ impl Disk {
     pub fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.admit(Op::Rename, to)?;
         fs::rename(from, to).context(Op::Rename, to)?;
+        #[cfg(test)]
         self.note(|model| model.rename(from, to));
         Ok(())
     }
@@ -104,6 +106,7 @@ impl Disk {
             Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => rename_by_link(from, to).context(Op::Rename, to)?,
             Err(errno) => return Err(Error::new(Op::Rename, to, errno)),
         }
+        #[cfg(test)]
         self.note(|model| model.rename(from, to));
         Ok(())
     }
@@ -113,6 +116,7 @@ impl Disk {
         self.admit(Op::Rename, to)?;
         match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => {
+                #[cfg(test)]
                 self.note(|model| model.rename(from, to));
                 Ok(true)
             }
@@ -137,6 +141,7 @@ impl Disk {
     pub fn remove(&self, path: &Path) -> Result<()> {
         self.admit(Op::Remove, path)?;
         fs::remove_file(path).context(Op::Remove, path)?;
+        #[cfg(test)]
         self.note(|model| model.remove(path));
         Ok(())
     }
@@ -158,6 +163,7 @@ impl Disk {
     pub fn remove_dir(&self, path: &Path) -> Result<()> {
         self.admit(Op::Remove, path)?;
         fs::remove_dir(path).context(Op::Remove, path)?;
+        #[cfg(test)]
         self.note(|model| model.remove(path));
         Ok(())
     }
@@ -168,6 +174,7 @@ impl Disk {
         match fs::remove_dir_all(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => {
+                #[cfg(test)]
                 self.note(|model| model.remove_tree(path));
                 removed.context(Op::Remove, path)
             }
@@ -184,6 +191,7 @@ impl Disk {
         let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
         fs::create_dir_all(path).context(Op::CreateDir, path)?;
         missing.into_iter().for_each(|made| self.hand_over_dir(made));
+        #[cfg(test)]
         self.note(|model| model.create_dirs(path));
         Ok(())
     }
@@ -210,6 +218,7 @@ impl Disk {
 
     pub(super) fn admit_sync(&self, op: Op, path: &Path) -> Result<()> {
         let admitted = self.admit(op, path);
+        #[cfg(test)]
         if admitted.is_err() {
             // A kernel that could not write a page back forgets that it was dirty: a second sync would succeed for nothing.
             self.note(|model| model.fail_sync(op));
@@ -232,6 +241,7 @@ impl Filesystem {
     pub fn sync(&self) -> Result<()> {
         self.disk.admit_sync(Op::SyncFilesystem, &self.path)?;
         self.disk.for_real(|| nix::unistd::syncfs(&self.handle).map_err(io::Error::from)).context(Op::SyncFilesystem, &self.path)?;
+        #[cfg(test)]
         self.disk.note(super::twin::Model::sync_all);
         Ok(())
     }

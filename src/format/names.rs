@@ -78,12 +78,6 @@ pub fn decode_file_name(name: &str, ending: &str) -> Option<Decoded> {
     decode_component(name, ending, false, true)
 }
 
-/// What a directory's name stands for; none if it is not the canonical one.
-#[must_use]
-pub fn decode_directory_name(name: &str) -> Option<Decoded> {
-    decode_component(name, "", true, true)
-}
-
 /// The category for which a stream is listed: what stands before its first `-`, `:` or `/`.
 ///
 /// A stream that begins with one has the category `""`, whose file name is `%`.

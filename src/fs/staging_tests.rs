@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::ledger::{Failure, Ledger};
 use super::memory::Memory;
 use super::model_tests::table::{LINE, OTHER};
 use super::*;

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::memory::Memory;
+use super::source::{Entry, Node};
 use super::*;
 use crate::model::Errno;
 

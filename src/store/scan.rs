@@ -41,7 +41,7 @@ pub enum ListedKind {
 /// A name in `events/` that ends in `.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The name, as [`disk::shown_name`] gives it.
+    /// The name, as `disk::shown_name` gives it.
     pub name: String,
     /// The inode of the name itself, from `readdir`: to be compared with other listings only, since `stat` may answer
     /// another one (a link's target; a file on an overlay).

@@ -13,7 +13,7 @@ const NAME_BYTES_MAX: usize = 255;
 pub struct StagedName(String);
 
 impl StagedName {
-    /// The name, as [`disk::shown_name`] gives it; none if it cannot be that of a file.
+    /// The name, as `disk::shown_name` gives it; none if it cannot be that of a file.
     #[must_use]
     pub fn new(shown: &str) -> Option<Self> {
         let name = disk::os_name(shown);

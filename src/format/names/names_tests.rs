@@ -111,7 +111,7 @@ proptest! {
         let mut seen = HashMap::new();
         for id in &ids {
             let paths = [(stream_path(id), decode_stream_path(&stream_path(id))), (file_name(id, ENDING), decode_file_name(&file_name(id, ENDING), ENDING)),
-                (stream_directory(id), decode_stream_directory(&stream_directory(id))), (directory_name(id), decode_directory_name(&directory_name(id)))];
+                (stream_directory(id), decode_stream_directory(&stream_directory(id))), (directory_name(id), decode_component(&directory_name(id), "", true, true))];
             for (kind, (path, decoded)) in paths.into_iter().enumerate() {
                 for part in path.split('/') {
                     prop_assert!(!part.is_empty() && part.len() <= COMPONENT_LEN_MAX && !part.starts_with('.'), "{path}");

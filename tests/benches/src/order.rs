@@ -47,7 +47,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
 /// The canonical order alone, of transactions that are in no view yet.
 fn order(index: &Index, numbers: &[u32]) -> Vec<u32> {
     let transactions = &index.transactions;
-    let found = braidfs::dag::graph::depths(numbers, |tx| transactions.listed(tx), |_| None);
+    let found = braidfs::index::depths(numbers, |tx| transactions.listed(tx), |_| None);
     let mut depth = vec![0; transactions.len() as usize];
     found.sorted.iter().for_each(|&(tx, own)| depth[tx as usize] = own);
     let mut sorted: Vec<u32> = found.sorted.into_iter().map(|(tx, _)| tx).collect();
