@@ -55,7 +55,7 @@ use output::{Format, Output};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the answer is no: refused, not found, or findings were reported
+  1  the answer is no: refused, not found, or something should be mended
   2  the command line makes no sense
   3  busy: another program has the store or uses the mount; try again
   4  failed: the machine or the store
@@ -114,6 +114,8 @@ struct Session {
     out: Output,
     format: Format,
     store: Option<PathBuf>,
+    /// Whether `--store` named it, not the environment.
+    is_store_typed: bool,
 }
 
 /// Runs the command line of this process.
@@ -138,7 +140,9 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let format = cli.format;
-    let mut session = Session { out: Output::stdout(format), format, store: cli.store.or_else(store_of_environment) };
+    let is_store_typed = cli.store.is_some();
+    let store = cli.store.or_else(store_of_environment);
+    let mut session = Session { out: Output::stdout(format), format, store, is_store_typed };
     let done = dispatch(cli.command, &mut session);
     let flushed = session.out.finish();
     match done.and(flushed) {

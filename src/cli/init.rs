@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::Session;
 use super::failure::Result;
 use super::harmless::harmless;
+use super::{Session, locate};
 use crate::disk::Disk;
 use crate::store::{Mode, Store};
 
@@ -16,15 +16,16 @@ use crate::store::{Mode, Store};
 /// A store that is there already stays as it is, and so does everything else in the directory.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The directory; made if it does not exist
-    #[arg(value_name = "DIR", default_value = ".")]
-    directory: PathBuf,
+    /// The directory; made if it does not exist. Without it, the one that --store or $BRAIDFS_STORE names, else the current one
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let disk = Disk::real();
-    let existed = Store::open(&arguments.directory, &disk, Mode::ReadOnly).is_ok();
-    let store = Store::init(&arguments.directory, &disk)?;
+    let directory = locate::argument_or_option(arguments.directory.as_deref(), session)?.unwrap_or_else(|| PathBuf::from("."));
+    let existed = Store::open(&directory, &disk, Mode::ReadOnly).is_ok();
+    let store = Store::init(&directory, &disk)?;
     let shown = store.dir().display().to_string();
     session.out.either(&json!({"store": shown, "created": !existed}), |_| {
         let state = if existed { "was a store already" } else { "is a store now" };

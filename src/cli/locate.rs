@@ -29,6 +29,24 @@ pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> 
     })
 }
 
+/// The directory that a command's own argument names, else the one that the session names; none where neither does.
+///
+/// # Errors
+/// `--store` names another one than the argument does: one of them would be ignored.
+pub(super) fn argument_or_option(argument: Option<&Path>, session: &Session) -> Result<Option<PathBuf>> {
+    let Some(argument) = argument else { return Ok(session.store.clone()) };
+    let disk = Disk::real();
+    let real = |directory: &Path| disk.canonical(directory).unwrap_or_else(|_| directory.to_path_buf());
+    match session.store.as_deref().filter(|_| session.is_store_typed) {
+        Some(option) if real(option) != real(argument) => {
+            let (option, argument) = (option.display(), argument.display());
+            Err(Failure::new(Kind::Usage, format!("two stores are named: '{argument}', and '{option}' by --store"))
+                .hint("leave one of them out"))
+        }
+        _ => Ok(Some(argument.to_path_buf())),
+    }
+}
+
 /// The store that a directory is, or whose mount it lies in.
 pub(super) fn named(directory: &Path, disk: &Disk) -> PathBuf {
     let mounts = disk.read(Path::new("/proc/self/mountinfo")).unwrap_or_default();

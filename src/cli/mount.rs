@@ -7,20 +7,22 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use super::Session;
 use super::failure::{Failure, Kind, Result};
+use super::{Session, locate};
+use crate::disk::Disk;
 use crate::mount;
 
 /// Show a store as a directory: read it with cat and grep, append by dropping files
 ///
 /// Returns once the mount answers. End it with `braidfs umount`, umount or fusermount3 -u.
 #[derive(Args)]
+#[command(allow_missing_positional = true)]
 pub(super) struct Arguments {
-    /// The store's directory
+    /// The store's directory; without it as for every command
     #[arg(value_name = "STORE")]
-    directory: PathBuf,
+    directory: Option<PathBuf>,
     /// The directory that shows it
-    #[arg(value_name = "MOUNT")]
+    #[arg(value_name = "MOUNT", required = true)]
     mount_point: PathBuf,
     /// Stay, and end with the mount
     #[arg(long)]
@@ -44,8 +46,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     check_log_filter(&std::env::var(mount::LOG_VARIABLE).unwrap_or_default())?;
+    let store = match locate::argument_or_option(arguments.directory.as_deref(), session)? {
+        Some(directory) => directory,
+        None => locate::named_or_found(session, &Disk::real())?,
+    };
     let options = mount::Options {
-        store: arguments.directory.clone(),
+        store,
         mount_point: arguments.mount_point.clone(),
         foreground: arguments.foreground,
         read_only: arguments.read_only,

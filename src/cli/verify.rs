@@ -18,14 +18,14 @@ use crate::model::Severity;
 /// Ends with 1 if anything should be mended; what is only worth knowing is reported and ends with 0.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The store, or a mount of it
+    /// The store, or a mount of it; without it as for every command
     #[arg(value_name = "STORE")]
     directory: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let directory = match &arguments.directory {
-        Some(directory) => locate::named(directory, &Disk::real()),
+    let directory = match locate::argument_or_option(arguments.directory.as_deref(), session)? {
+        Some(directory) => locate::named(&directory, &Disk::real()),
         None => locate::named_or_found(session, &Disk::real())?,
     };
     let options = OpenOptions { read_only: true, from_scratch: true, ..OpenOptions::default() };

@@ -32,3 +32,25 @@ fn a_file_is_no_place_for_a_store() {
     let ran = braidfs(["init", file.path().to_str().unwrap()]).code(1);
     assert!(ran.err.contains("is not a directory") && ran.err.contains("hint: "), "{}", ran.err);
 }
+
+/// Story: `init --store DIR` made a store in the current directory, and the option was ignored wherever an argument names the store.
+#[test]
+fn the_option_names_the_store_where_the_argument_does_not_and_never_another_one() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| run_with(braidfs_command().args(arguments).current_dir(home.path()), b"");
+    run(&["init", "--store", "deep/one"]).ok();
+    assert!(home.path().join("deep/one/events").is_dir() && !home.path().join("events").exists());
+    run_with(braidfs_command().arg("init").current_dir(home.path()).env("BRAIDFS_STORE", "two"), b"").ok();
+    assert!(home.path().join("two/events").is_dir() && !home.path().join("events").exists());
+    fs::create_dir(home.path().join("mnt")).unwrap();
+    for arguments in [&["init", "three"][..], &["verify", "two"], &["mount", "two", "mnt"]] {
+        let refused = run(&[arguments, &["--store", "deep/one"]].concat()).code(2);
+        assert!(refused.err.contains("two stores are named") && refused.err.contains("hint: "), "{}", refused.err);
+    }
+    assert!(!home.path().join("three").exists());
+    // The same one twice is one, and the environment is only asked where nothing else is said.
+    run(&["verify", "deep/one", "--store", "./deep/../deep/one"]).ok();
+    run(&["verify", "--store", "two"]).ok();
+    run_with(braidfs_command().args(["init", "three"]).current_dir(home.path()).env("BRAIDFS_STORE", "two"), b"").ok();
+    assert!(home.path().join("three/events").is_dir());
+}

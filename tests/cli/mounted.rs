@@ -162,3 +162,17 @@ fn many_writers_by_the_command_line_lose_nothing() {
     assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
     assert!(!mount.read("feed.jsonl").contains("\"gone\""));
 }
+
+/// Story: where only the mount point stood, `--store` was ignored and an argument was said to be missing.
+#[test]
+fn a_mount_shows_the_store_that_the_option_names() {
+    let (store, _) = TestStore::forked();
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let _guard = PointGuard::new(&point);
+    let (store, point) = (store.path(), point.to_str().unwrap().to_owned());
+    braidfs(["mount", &point, "--store", store.to_str().unwrap()]).ok();
+    let shown = fs::read_dir(Path::new(&point).join("transactions")).map(Iterator::count);
+    braidfs(["umount", &point]).ok();
+    assert_eq!(shown.unwrap(), 4);
+}
