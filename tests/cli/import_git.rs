@@ -372,3 +372,25 @@ fn a_store_that_another_program_holds_is_busy() {
     drop(holder);
     import(&store, repository.path(), &[]).ok();
 }
+
+/// Story: with `--store` forgotten, a store got the commits of its own files as transactions, and nothing takes those back.
+#[test]
+fn a_store_does_not_get_its_own_history_unless_it_is_forced_to() {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", serde_json::json!(1)).write();
+    let other = repository();
+    git(&store.path(), ["init", "-q"]);
+    commit(&store.path(), TIME, "events");
+    for repository in [store.path(), store.events_dir()] {
+        let refused = run_with(braidfs_command().args(["import", "git"]).arg(&repository).current_dir(store.path()), b"").code(1);
+        assert!(refused.err.contains("its own history") && refused.err.contains("--store NEW"), "{}", refused.err);
+    }
+    assert_eq!(files(&store).len(), 1);
+    // Another one's is what it is for, and so is a store beside what is committed.
+    import(&store, other.path(), &[]).ok();
+    let beside = store.path().join("beside");
+    braidfs(["import", "git", store.path().to_str().unwrap(), "--store", beside.to_str().unwrap()]).ok();
+    let before = files(&store).len();
+    assert_eq!(import(&store, &store.path(), &["--force"]).ok().json()["transactions"], 1);
+    assert_eq!(files(&store).len(), before + 1);
+}

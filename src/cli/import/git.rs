@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// Take every branch and tag
     #[arg(long)]
     all: bool,
+    /// Also where the repository is the one that the store is committed in
+    #[arg(long)]
+    force: bool,
 }
 
 /// What the import did, for the last line.
@@ -60,6 +63,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     // Hints lead to the store first, so the repository is named as it is found from everywhere.
     let path = disk.canonical(&arguments.repository).unwrap_or_else(|_| arguments.repository.clone());
     let repository = Repository::find(&path, (!arguments.all).then_some(arguments.revision.as_str()))?;
+    if !arguments.force && repository.carries(&directory) {
+        return Err(own_history(&path, &directory));
+    }
     let plan = read_history(&repository, session)?;
     let store = Store::init(&directory, &disk)?;
     let done = write(&store, &plan, session)?;
@@ -69,6 +75,14 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     });
     session.out.either(&value, |_| to_text(&plan, &done))?;
     differing(&path, &done).map_or(Ok(()), Err)
+}
+
+/// Commits of a store's own files are no events that anybody means, and nothing takes transactions back.
+fn own_history(repository: &Path, store: &Path) -> Failure {
+    let (repository, store) = (repository.display(), store.display());
+    Failure::new(Kind::Refused, format!("store '{store}' is committed in '{repository}': its own history would become a part of it"))
+        .hint("name the store that is to get the history: --store NEW")
+        .hint("or say --force, if it is to have its own; that cannot be taken back")
 }
 
 fn to_text(plan: &Plan, done: &Done) -> String {

@@ -59,6 +59,15 @@ impl<'a> Repository<'a> {
         self.commit.as_ref().map_or_else(|| vec!["--branches", "--tags"], |commit| vec![commit.as_str()])
     }
 
+    /// Whether what lies in a directory is committed in this repository, as it is checked out there.
+    pub(super) fn carries(&self, directory: &Path) -> bool {
+        let there = Program::new(directory);
+        let own = |git: &Program| git.text(&["rev-parse", "--path-format=absolute", "--git-common-dir"]).ok();
+        own(&there).is_some_and(|home| own(&self.git) == Some(home))
+            // The tree of the directory itself, wherever in the work tree it lies.
+            && there.text(&["rev-parse", "--quiet", "--verify", "HEAD:./"]).is_ok()
+    }
+
     /// How many commits there are.
     pub(super) fn count(&self) -> Result<u64> {
         let mut arguments = vec!["rev-list", "--count"];
