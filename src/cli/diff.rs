@@ -57,7 +57,7 @@ fn to_json(difference: &Difference) -> Value {
         "came": came.collect::<Vec<_>>(),
         "went": difference.went.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "streams": streams.collect::<Vec<_>>(),
-        "forks": {
+        "conflicts": {
             "opened": conflicts(&difference.opened), "changed": changed_to_json(difference), "closed": conflicts(&difference.closed),
         },
     })

@@ -1,6 +1,7 @@
 //! Events on standard output, for `log`, `stream` and `feed`: chosen, limited, for people or for programs.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use clap::Args;
 use serde::Deserialize;
@@ -27,6 +28,9 @@ pub(super) struct Choice {
     /// At most so many events
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<u64>,
+    /// Only the last so many of what is chosen
+    #[arg(long, value_name = "N", conflicts_with = "limit")]
+    pub(super) last: Option<u64>,
     /// Only events of this type; `*` and `?` match any text and any character
     #[arg(long = "type", value_name = "GLOB")]
     pub(super) event_type: Option<String>,
@@ -91,6 +95,20 @@ pub(super) fn rendered(line: &[u8]) -> String {
 /// Prints the chosen events of a view.
 pub(super) fn print(session: &mut Session, view: &File, choice: &Choice, stream: Option<&str>) -> Result {
     let Some(lines) = view.lines() else { return Err(Failure::new(Kind::Failed, "the view has no lines")) };
+    if let Some(count) = choice.last {
+        return last_chosen(choice.after, lines.len(), count, |from| {
+            let mut chosen = VecDeque::new();
+            each_line(&lines.clone().after(from), |line| {
+                if parsed(line)?.is_chosen(choice, stream) {
+                    keep_last(&mut chosen, count, line.to_vec());
+                }
+                Ok(true)
+            })?;
+            Ok(chosen)
+        })?
+        .iter()
+        .try_for_each(|line| print_line(session, line, choice, stream).map(drop));
+    }
     let lines = lines.clone().after(choice.after);
     let mut left = choice.limit.unwrap_or(u64::MAX);
     let is_everything = session.out.is_json() && choice.event_type.is_none() && stream.is_none() && choice.limit.is_none();
@@ -101,6 +119,39 @@ pub(super) fn print(session: &mut Session, view: &File, choice: &Choice, stream:
         left = left.saturating_sub(u64::from(left > 0 && print_line(session, line, choice, stream)?));
         Ok(left > 0)
     })
+}
+
+/// The last so many lines that are chosen of those from `after` up to `end`: `chosen` gives the last ones behind a number, and is asked for
+/// a few first, then for more and more before them until there are enough.
+///
+/// Costs four thirds of the last look.
+pub(super) fn last_chosen(
+    after: u64,
+    end: u64,
+    count: u64,
+    mut chosen: impl FnMut(u64) -> Result<VecDeque<Vec<u8>>>,
+) -> Result<VecDeque<Vec<u8>>> {
+    let mut window = count;
+    loop {
+        let from = end.saturating_sub(window).max(after);
+        let found = chosen(from)?;
+        if found.len() as u64 >= count || from == after {
+            return Ok(found);
+        }
+        window = window.saturating_mul(4);
+    }
+}
+
+/// Adds a line, and lets go of the first one where there are more than so many.
+pub(super) fn keep_last(lines: &mut VecDeque<Vec<u8>>, count: u64, line: Vec<u8>) {
+    lines.push_back(line);
+    if lines.len() as u64 > count {
+        lines.pop_front();
+    }
+}
+
+fn parsed(line: &[u8]) -> Result<Line<'_>> {
+    serde_json::from_slice(line).map_err(|error| Failure::new(Kind::Failed, "a line of a view is damaged").because(&error))
 }
 
 /// Renders a view piece by piece, whatever its size, until `each` says false.
@@ -134,8 +185,7 @@ pub(super) fn each_line(lines: &Lines, mut each: impl FnMut(&[u8]) -> Result<boo
 
 /// Prints a line if it is chosen; tells whether it was.
 pub(super) fn print_line(session: &mut Session, bytes: &[u8], choice: &Choice, stream: Option<&str>) -> Result<bool> {
-    let line: Line<'_> =
-        serde_json::from_slice(bytes).map_err(|error| Failure::new(Kind::Failed, "a line of a view is damaged").because(&error))?;
+    let line = parsed(bytes)?;
     if !line.is_chosen(choice, stream) {
         return Ok(false);
     }

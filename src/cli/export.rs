@@ -40,6 +40,8 @@ pub(super) struct Arguments {
     /// At most so many events
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    #[command(flatten)]
+    moment: reader::Moment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,7 +53,7 @@ enum Form {
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::numbered_tree(session)?;
+    let tree = reader::numbered_tree_at(session, &arguments.moment)?;
     let path = arguments.view.trim_start_matches("./").trim_end_matches('/');
     let view = match tree.find(path) {
         Some(Node::File(view)) => view,

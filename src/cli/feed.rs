@@ -1,13 +1,15 @@
 //! `braidfs feed`.
 
+use std::collections::VecDeque;
+
 use clap::Args;
 use serde_json::json;
 
-use super::events::{Choice, print_line};
+use super::events::{Choice, keep_last, last_chosen, print_line};
 use super::failure::Result;
 use super::filter::Filter;
 use super::{Session, reader};
-use crate::view::PAGE_EVENTS_DEFAULT;
+use crate::view::{PAGE_EVENTS_DEFAULT, Tree};
 
 /// Print every event in the order in which this replica first saw it
 ///
@@ -20,6 +22,9 @@ pub(super) struct Arguments {
     /// At most so many events
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    /// Only the last so many of what is chosen
+    #[arg(long, value_name = "N", conflicts_with = "limit")]
+    last: Option<u64>,
     #[command(flatten)]
     filter: Filter,
     /// End with a line {"next_seq":N}: the number to name by --after next, behind all that was passed over
@@ -33,18 +38,37 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     if arguments.after > latest {
         eprintln!("braidfs: the feed ends at number {latest}, before {}", arguments.after);
     }
-    let (mut next, mut left) = (arguments.after, arguments.limit.unwrap_or(u64::MAX));
-    loop {
-        let page = tree.feed_page(next, &arguments.filter.to_feed(left.min(PAGE_EVENTS_DEFAULT)));
-        let is_end = page.next_seq == next;
-        next = page.next_seq;
-        for event in &page.events {
-            print_line(session, &event.line, &Choice::default(), None)?;
-        }
-        left = left.saturating_sub(page.events.len() as u64);
-        if is_end || left == 0 {
-            break;
-        }
+    let limit = arguments.limit.unwrap_or(u64::MAX);
+    let mut next = latest.max(arguments.after);
+    if let Some(count) = arguments.last {
+        let lines = last_chosen(arguments.after, latest, count, |from| {
+            let mut chosen = VecDeque::new();
+            each_event(&tree, &arguments.filter, from, limit, |line| {
+                keep_last(&mut chosen, count, line);
+                Ok(())
+            })?;
+            Ok(chosen)
+        })?;
+        lines.iter().try_for_each(|line| print_line(session, line, &Choice::default(), None).map(drop))?;
+    } else {
+        next = each_event(&tree, &arguments.filter, arguments.after, limit, |line| {
+            print_line(session, &line, &Choice::default(), None).map(drop)
+        })?;
     }
     if arguments.cursor { session.out.json(&json!({"next_seq": next})) } else { Ok(()) }
+}
+
+/// Hands over the chosen events behind a number, at most so many; gives the number of the last one that was looked at.
+fn each_event(tree: &Tree, filter: &Filter, after: u64, limit: u64, mut each: impl FnMut(Vec<u8>) -> Result) -> Result<u64> {
+    let (mut next, mut left) = (after, limit);
+    loop {
+        let page = tree.feed_page(next, &filter.to_feed(left.min(PAGE_EVENTS_DEFAULT)));
+        let is_end = page.next_seq == next;
+        next = page.next_seq;
+        left = left.saturating_sub(page.events.len() as u64);
+        page.events.into_iter().try_for_each(|event| each(event.line))?;
+        if is_end || left == 0 {
+            return Ok(next);
+        }
+    }
 }

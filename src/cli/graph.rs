@@ -27,8 +27,8 @@ const FONT_SIZE: usize = 14;
 /// Draw the recent transactions, newest first, with heads, forks and what is dangling
 ///
 /// The text is that of graph.txt in a mount. For programs (`--format json`) it is one object a line, newest first: transaction_id,
-/// parents (also those that are not drawn), missing (parents that are not here), replica_id, created_at, streams (events by stream),
-/// resolves (streams that it reconciles), and what the drawing marks: head, dangling, forks (the conflicts of which it is a tip).
+/// parent_transaction_ids (also those that are not drawn), missing (parents that are not here), replica_id, created_at, streams (events by
+/// stream), resolves (streams that it reconciles), and what the drawing marks: head, dangling, conflicts (of which it is a tip).
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Draw a picture to look at, in SVG
@@ -37,6 +37,8 @@ pub(super) struct Arguments {
     /// How many transactions are drawn
     #[arg(long, value_name = "N", default_value_t = GRAPH_TRANSACTIONS_MAX, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     last: usize,
+    #[command(flatten)]
+    moment: reader::Moment,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
@@ -44,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let message = format!("a picture of {} transactions is too large; the limit is {SVG_TRANSACTIONS_MAX}", arguments.last);
         return Err(Failure::new(Kind::Usage, message).hint("leave --svg out, or draw fewer"));
     }
-    let tree = reader::tree(session)?;
+    let tree = reader::tree_at(session, &arguments.moment)?;
     if session.out.is_json() && !arguments.svg {
         let failed = |error: serde_json::Error| Failure::new(Kind::Failed, "the graph cannot be written as JSON").because(&error);
         let drawn = graph_transactions(&tree.epoch().index, arguments.last);

@@ -55,6 +55,11 @@ pub(super) fn numbered_tree(session: &Session) -> Result<Tree> {
     Ok(Tree::of(epoch))
 }
 
+/// The tree of a moment; without one, as [`numbered_tree`].
+pub(super) fn numbered_tree_at(session: &Session, moment: &Moment) -> Result<Tree> {
+    if moment.at.is_some() { tree_at(session, moment) } else { numbered_tree(session) }
+}
+
 /// The session's store, with everything in it taken in.
 pub(super) fn braid(session: &Session, read_only: bool) -> Result<Braid> {
     let directory = locate::named_or_found(session, &Disk::real())?;

@@ -137,7 +137,11 @@ fn missing(name: &str, seq_nr: Option<u64>, tree: &Tree) -> Failure {
         (Some(seq_nr), true) if of_name.any(|saved| is_named(&saved)) => format!("has a damaged state at {seq_nr}"),
         (Some(seq_nr), true) => format!("has no state at {seq_nr}"),
     };
-    Failure::new(Kind::Refused, format!("snapshot '{name}' {why}")).hint("list them: braidfs snapshot list")
+    Failure::new(Kind::Refused, format!("snapshot '{name}' {why}")).hint(if tree.epoch().snapshots.is_empty() {
+        "none is saved yet: braidfs snapshot save --help"
+    } else {
+        "list them: braidfs snapshot list"
+    })
 }
 
 fn print(name: &str, file: &str, seq_nr: Option<u64>, session: &mut Session) -> Result {
@@ -169,23 +173,29 @@ fn list(name: Option<&str>, session: &mut Session) -> Result {
     let is_wanted = |of: &str| name.is_none_or(|name| of == name);
     braid.snapshots().iter().filter(|saved| is_wanted(&saved.meta.name)).try_for_each(|saved| {
         let meta = &saved.meta;
-        let seq_nr = if let Coverage::SeqNr(seq_nr) = meta.coverage { Some(seq_nr) } else { None };
         let is_damaged = !saved.bytes.check(meta, braid.store());
-        let value = json!({
-            "name": meta.name, "ordinal": meta.ordinal, "seq_nr": seq_nr, "stale": !saved.valid, "damaged": is_damaged, "digest": meta.digest,
-            "saved_at": meta.saved_at,
-        });
+        let mut value = meta.coverage.to_json();
+        for (key, told) in [
+            ("name", json!(meta.name)),
+            ("ordinal", json!(meta.ordinal)),
+            ("stale", json!(!saved.valid)),
+            ("damaged", json!(is_damaged)),
+            ("digest", json!(meta.digest)),
+            ("saved_at", json!(meta.saved_at)),
+        ] {
+            value.insert(key.to_owned(), told);
+        }
         let remark = match (is_damaged, saved.valid) {
             (true, _) => "  damaged: its file does not say what was saved",
             (false, true) => "",
             (false, false) => "  stale: what it covers has changed",
         };
-        session.out.either(&value, |_| format!("{:>4}  {}  {}{remark}", meta.ordinal, harmless(&meta.name), meta.coverage))
+        session.out.either(&Value::from(value), |_| format!("{:>4}  {}  {}{remark}", meta.ordinal, harmless(&meta.name), meta.coverage))
     })?;
     let found = braid.store().found_snapshots().map_err(|error| Failure::new(Kind::Failed, "snapshots cannot be read").because(&error))?;
     found.iter().filter(|found| found.meta.is_none() && is_wanted(&found.name)).try_for_each(|found| {
         let value = json!({
-            "name": found.name, "ordinal": found.ordinal, "seq_nr": null, "stale": false, "damaged": true, "digest": null, "saved_at": null,
+            "name": found.name, "ordinal": found.ordinal, "stale": false, "damaged": true, "digest": null, "saved_at": null,
         });
         session.out.either(&value, |_| format!("{:>4}  {}  damaged: what it covers cannot be read", found.ordinal, harmless(&found.name)))
     })

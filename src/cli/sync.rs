@@ -258,10 +258,10 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     let (opened, closed): (Vec<&String>, Vec<&String>) = (difference.opened.keys().collect(), difference.closed.keys().collect());
     let brought = difference.came.len().saturating_sub(report.joins.by.len());
     if session.out.is_json() {
-        let forks = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
+        let conflicts = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
-            "committed": report.commits.new.len(), "mended": report.commits.mended.len(), "left_out": report.commits.left_out.len(),
-            "reasons": report.reasons, "brought": brought, "joined": report.joins.by, "pushed": report.pushed, "forks": forks,
+            "committed": report.commits.new.len(), "committed_mended": report.commits.mended.len(), "left_out": report.commits.left_out.len(),
+            "reasons": report.reasons, "brought": brought, "joined": report.joins.by, "pushed": report.pushed, "conflicts": conflicts,
         }));
     }
     if report.exchange {

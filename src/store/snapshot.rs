@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::disk::{self, EntryKind, Stat};
@@ -37,6 +38,18 @@ pub enum Coverage {
 }
 
 impl Coverage {
+    /// What it covers, by the keys that say it: `{"seq_nr":N}` or `{"versions":{"STREAM":N,…}}`.
+    #[must_use]
+    pub fn to_json(&self) -> Map<String, Value> {
+        let (key, value) = match self {
+            Self::SeqNr(seq_nr) => ("seq_nr", Value::from(*seq_nr)),
+            Self::Versions(versions) => {
+                ("versions", versions.iter().map(|(stream, version)| (stream.clone(), Value::from(*version))).collect())
+            }
+        };
+        Map::from_iter([(key.to_owned(), value)])
+    }
+
     /// Whether `self` lacks something that `other` covers; coverages of two kinds are not compared.
     fn is_behind(&self, other: &Self) -> bool {
         match (self, other) {

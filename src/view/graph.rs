@@ -22,7 +22,7 @@ pub struct GraphTransaction {
     /// Its id.
     pub transaction_id: String,
     /// Its parents, also those that are not here or not drawn.
-    pub parents: Vec<String>,
+    pub parent_transaction_ids: Vec<String>,
     /// Those of its parents that are not here.
     pub missing: Vec<String>,
     /// Who wrote it.
@@ -38,7 +38,7 @@ pub struct GraphTransaction {
     /// Whether a parent is missing.
     pub dangling: bool,
     /// The open conflicts of which it is a tip.
-    pub forks: Vec<String>,
+    pub conflicts: Vec<String>,
 }
 
 /// The newest transactions of an index, newest first, for programs: what [`graph_nodes`] draws.
@@ -53,7 +53,7 @@ pub fn graph_transactions(index: &Index, most: usize) -> Vec<GraphTransaction> {
         let missing: Vec<String> = gone.map(|parent| transactions.id(parent).to_string()).collect();
         GraphTransaction {
             transaction_id: transactions.id(tx).to_string(),
-            parents: transactions.listed(tx).map(|parent| transactions.id(parent).to_string()).collect(),
+            parent_transaction_ids: transactions.listed(tx).map(|parent| transactions.id(parent).to_string()).collect(),
             dangling: !missing.is_empty(),
             missing,
             replica_id: transactions.replica(tx).to_string(),
@@ -61,7 +61,7 @@ pub fn graph_transactions(index: &Index, most: usize) -> Vec<GraphTransaction> {
             streams: events_by_stream(index, tx).into_iter().map(|(stream, count)| (stream.to_owned(), count)).collect(),
             resolves: transactions.details(tx).map_or_else(Vec::new, |details| details.resolves.iter().copied().map(text).collect()),
             head: transactions.head_numbers().contains(&tx),
-            forks: tips.get(&tx).into_iter().flatten().map(|&conflict| conflict.to_owned()).collect(),
+            conflicts: tips.get(&tx).into_iter().flatten().map(|&conflict| conflict.to_owned()).collect(),
         }
     };
     let mut newest: Vec<GraphTransaction> = index.order.iter_from(from).map(of).collect();

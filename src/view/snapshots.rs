@@ -1,9 +1,8 @@
 //! `snapshots/<name>/`: the newest state that still holds, each saved one, what is to be put on top, and both in one.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::epoch::SavedSnapshot;
@@ -102,13 +101,9 @@ impl Tree {
     fn document(&self, saved: &SavedSnapshot, is_line: bool) -> Option<Document> {
         let meta = &saved.meta;
         let state = if is_line { saved.state_in_one_line(&self.epoch().store) } else { saved.state(&self.epoch().store) }?;
-        let covers = match &meta.coverage {
-            Coverage::SeqNr(seq_nr) => json!({"name": meta.name, "seq_nr": seq_nr}),
-            Coverage::Versions(versions) => {
-                let versions: BTreeMap<&str, u64> = versions.iter().map(|(stream, version)| (stream.as_str(), *version)).collect();
-                json!({"name": meta.name, "versions": versions})
-            }
-        };
+        let mut covers = meta.coverage.to_json();
+        covers.insert("name".to_owned(), json!(meta.name));
+        let covers = Value::from(covers);
         let (digest, saved_at) = (json!(meta.digest), json!(meta.saved_at));
         let head = format!(
             "{{\"snapshot\":{covers},\"ordinal\":{},\"digest\":{digest},\"saved_at\":{saved_at},\"stale\":{},\"state\":",

@@ -38,7 +38,7 @@ Events, one JSON object a line, read with any tool. Everything here is exact and
     ls types categories transactions      the same by type, by category, by file
     jq . status.json                      counts, heads, forks, findings
     ls forks                              streams with two histories, and how to settle them
-    ls at/HEAD~1 at/time:2026-01-31T12:00:00Z     the same tree as of then
+    ls at/time:2026-01-31T12:00:00Z       the same tree as of then; in a git repository also at/HEAD~1
 
 To write, drop a file of events, or one line to `append`; each becomes one transaction or is refused as a whole:
 

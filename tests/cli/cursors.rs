@@ -230,6 +230,14 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     let both = both.lines();
     assert!(both.len() == 2 && both[0].ends_with("\"state\":{\"n\": 2.0}}") && both[1].starts_with("{\"seq_nr\":3,"), "{both:?}");
     assert_eq!(on(&dir, &["snapshot", "list"]).ok().lines().len(), 3);
+    // Story: of a state that covers streams, the list told nothing of what it covers.
+    for (name, key) in [("sum", "seq_nr"), ("a", "versions")] {
+        let listed = on(&dir, &["snapshot", "list", name, "--format", "json"]).ok().out;
+        let listed: Value = serde_json::from_str(listed.lines().last().unwrap()).unwrap();
+        let shown = on(&dir, &["snapshot", "show", name]).ok().json();
+        assert!(listed[key] == shown["snapshot"][key] && !listed[key].is_null(), "{listed}");
+        assert_eq!(listed.as_object().unwrap().keys().filter(|key| ["seq_nr", "versions"].contains(&key.as_str())).count(), 1);
+    }
     assert_eq!(on(&dir, &["snapshot", "list", "sum"]).ok().lines().len(), 2);
     let large = format!("\"{}\"", "x".repeat(64 << 20));
     let refused = on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3"], large.as_bytes()).code(1).err;

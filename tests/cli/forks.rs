@@ -293,12 +293,12 @@ fn the_graph_is_told_to_programs() {
     let nodes: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(nodes.len(), 4);
     let root = nodes.last().unwrap();
-    assert_eq!((&root["transaction_id"], &root["parents"]), (&Value::from(forked.root.to_string()), &serde_json::json!([])));
-    assert_eq!((&root["head"], &root["forks"], &root["streams"]["account-0"]), (&false.into(), &serde_json::json!([]), &1.into()));
-    let tips: Vec<&Value> = nodes.iter().filter(|node| node["forks"] == serde_json::json!([id])).collect();
+    assert_eq!((&root["transaction_id"], &root["parent_transaction_ids"]), (&Value::from(forked.root.to_string()), &serde_json::json!([])));
+    assert_eq!((&root["head"], &root["conflicts"], &root["streams"]["account-0"]), (&false.into(), &serde_json::json!([]), &1.into()));
+    let tips: Vec<&Value> = nodes.iter().filter(|node| node["conflicts"] == serde_json::json!([id])).collect();
     assert_eq!(tips.len(), 2);
     assert!(tips.iter().all(|tip| tip["created_at"].is_string() && tip["replica_id"].is_string()), "{tips:?}");
-    assert!(nodes.iter().any(|node| node["head"] == true && node["parents"].as_array().unwrap().len() == 1));
+    assert!(nodes.iter().any(|node| node["head"] == true && node["parent_transaction_ids"].as_array().unwrap().len() == 1));
     assert_eq!(on(&store, &["graph", "--format", "json", "--last", "2"]).ok().out.lines().count(), 2);
     fs::remove_file(store.path().join(format!("events/{}.jsonl", forked.root))).unwrap();
     let dangling = on(&store, &["graph", "--format", "json"]).ok();

@@ -96,7 +96,7 @@ fn an_edit_that_git_never_had_otherwise_may_be_kept() {
     drop(copy);
     rewrite(&dir, &edited, forged);
     let said = braidfs(&dir, &["--format", "json", "sync"]).ok().json();
-    assert_eq!((&said["committed"], &said["left_out"], &said["mended"]), (&1.into(), &1.into(), &0.into()), "{said}");
+    assert_eq!((&said["committed"], &said["left_out"], &said["committed_mended"]), (&1.into(), &1.into(), &0.into()), "{said}");
     let reason = &said["reasons"][0];
     assert_eq!((&reason["kind"], &reason["file"]), (&"edited".into(), &edited.into()), "{said}");
     let keep = reason["hint"].as_str().unwrap().split_once("as it is now: ").unwrap().1;
@@ -191,7 +191,7 @@ fn line_ends_that_git_has_changed_are_mended_once() {
     }
     for dir in [&bo, &ada] {
         let said = braidfs(dir, &["--format", "json", "sync"]).ok().json();
-        assert_eq!((&said["committed"], &said["mended"]), (&0.into(), &0.into()), "{said}");
+        assert_eq!((&said["committed"], &said["committed_mended"]), (&0.into(), &0.into()), "{said}");
         told(dir, &[]);
         assert_eq!(git(dir, ["show", &format!("HEAD:events/{damaged}")]).out, before);
         // Neither is it told from the history alone.
@@ -240,7 +240,7 @@ fn an_edit_beside_changed_line_ends_is_not_committed() {
     git(&dir, ["commit", "-q", "-m", "by hand"]);
     rewrite(&dir, &other, |text| forged(&text.replace("\r\n", "\n")));
     let said = braidfs(&dir, &["--format", "json", "sync"]).ok().json();
-    assert_eq!((&said["committed"], &said["mended"], &said["left_out"]), (&0.into(), &0.into(), &1.into()), "{said}");
+    assert_eq!((&said["committed"], &said["committed_mended"], &said["left_out"]), (&0.into(), &0.into(), &1.into()), "{said}");
 }
 
 /// Git merges nothing beside what is staged and not in the last commit.

@@ -73,7 +73,7 @@ fn what_a_filter_of_git_made_is_read_back_through_it() {
     // Who takes the filter away has git take the files as they are.
     follow(&dir, hints[0].split("   #").next().unwrap());
     let synced = braidfs(&dir, &["--format", "json", "sync", "--offline"]).ok().json();
-    assert_eq!(synced["mended"], 2, "{synced}");
+    assert_eq!(synced["committed_mended"], 2, "{synced}");
     assert_eq!(git(&dir, ["show", &format!("HEAD:events/{first}")]).out, whole);
     assert_eq!(told(&dir).0, [] as [String; 0]);
     fs::remove_file(dir.join("events").join(&second)).unwrap();

@@ -121,7 +121,7 @@ fn an_epoch_names_what_the_mount_showed_before_a_pull_also_after_a_restart() {
     let (old, new) = (format!("epoch:{before}"), format!("epoch:{after}"));
     let said = diff(&old, &new);
     assert_eq!(said, diff("HEAD^1", "HEAD"));
-    assert_eq!((said["came"].as_array().unwrap().len(), said["forks"]["opened"].as_array().unwrap().len()), (2, 1), "{said}");
+    assert_eq!((said["came"].as_array().unwrap().len(), said["conflicts"]["opened"].as_array().unwrap().len()), (2, 1), "{said}");
     assert_eq!(mount.read(&format!("at/{old}/log.jsonl")), log);
     assert_eq!(mount.read(&format!("at/{new}/log.jsonl")), mount.read("log.jsonl"));
     assert!(fs::metadata(mount.join(format!("at/epoch:{}", after + 1))).is_err());

@@ -37,7 +37,7 @@ fn two_people_meet_by_sync_and_are_told_of_the_fork() {
     braidfs(&bo.dir, &["sync"]).ok();
     let said = braidfs(&ada.dir, &["--format", "json", "sync"]).ok().json();
     assert_eq!(said["brought"], 2, "{said}");
-    assert_eq!(said["forks"]["opened"].as_array().unwrap().len(), 1, "{said}");
+    assert_eq!(said["conflicts"]["opened"].as_array().unwrap().len(), 1, "{said}");
     braidfs(&bo.dir, &["sync"]).ok();
     for copy in [&ada, &bo] {
         copy.follows();
@@ -281,7 +281,7 @@ fn diff_tells_what_a_merge_brought_and_what_it_did_to_the_streams() {
     assert_eq!((&a["old_version"], &a["new_version"], &a["came"], &a["went"]), (&3.into(), &4.into(), &1.into(), &0.into()), "{said}");
     // Theirs has the depth of our second and was written before it.
     assert_eq!((&a["shifted"], &a["first_shifted"], &a["reordered"]), (&2.into(), &2.into(), &false.into()), "{said}");
-    assert_eq!(said["forks"]["opened"].as_array().unwrap().len(), 1, "{said}");
+    assert_eq!(said["conflicts"]["opened"].as_array().unwrap().len(), 1, "{said}");
     let back = braidfs(&ours.dir, &["diff", "HEAD", "HEAD^1"]).ok();
     assert!(back.out.starts_with("0 transactions came, 2 went"), "{}", back.out);
     assert_eq!(braidfs(&ours.dir, &["diff", "HEAD"]).ok().out, "0 transactions came, 0 went\n0 streams changed\n");
@@ -298,7 +298,7 @@ fn a_conflict_that_gains_a_branch_was_not_closed() {
     for (copy, n) in [(&ada, 2), (&bo, 3), (&cy, 4)] {
         copy.append("a", n);
     }
-    let sync = |copy: &Copy| braidfs(&copy.dir, &["--format", "json", "sync"]).ok().json()["forks"].clone();
+    let sync = |copy: &Copy| braidfs(&copy.dir, &["--format", "json", "sync"]).ok().json()["conflicts"].clone();
     sync(&ada);
     let two = sync(&bo)["opened"][0].as_str().unwrap().to_owned();
     let three = sync(&cy)["opened"][0].as_str().unwrap().to_owned();
@@ -306,7 +306,7 @@ fn a_conflict_that_gains_a_branch_was_not_closed() {
     let said = braidfs(&bo.dir, &["sync"]).ok().out;
     assert!(said.contains(&format!("conflict {two} changed to {three}: see ")), "{said}");
     assert!(!said.contains("opened") && !said.contains("closed"), "{said}");
-    let diff = |old: &str, new: &str| braidfs(&bo.dir, &["--format", "json", "diff", old, new]).ok().json()["forks"].clone();
+    let diff = |old: &str, new: &str| braidfs(&bo.dir, &["--format", "json", "diff", old, new]).ok().json()["conflicts"].clone();
     let nothing = serde_json::json!([]);
     let forks = diff(&before, "HEAD");
     assert_eq!(forks["changed"], serde_json::json!([{"conflict": three, "before": [two], "streams": ["a"]}]));
