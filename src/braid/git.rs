@@ -86,7 +86,10 @@ impl GitError {
         match self {
             Self::Missing => "install git".to_owned(),
             Self::NoRepository(dir) => format!("git init {}   # and braidfs git setup", quoted_path(dir)),
-            Self::UnknownRevision(_) => "git log --oneline names revisions; \"/\" in a name below at/ is written \"%2F\"".to_owned(),
+            Self::UnknownRevision(name) if name.contains("%2F") => {
+                "write \"/\" as it is: only below at/ of a mount it is \"%2F\"".to_owned()
+            }
+            Self::UnknownRevision(_) => "git log --oneline --all names revisions".to_owned(),
             Self::Failed { message, .. } if message.contains("Read-only file system") => READ_ONLY_CURE.to_owned(),
             // Git sets the command that it advises apart by a tab.
             Self::Failed { message, .. } => {

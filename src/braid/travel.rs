@@ -24,6 +24,7 @@ use crate::braid::keeper::numbered::SharedHistory;
 use crate::braid::parents::ParentsInGit;
 use crate::braid::{Failure, Shared};
 use crate::epoch::{Epoch, PastFacts};
+use crate::format::time::parse_rfc3339;
 use crate::model::{FindingKind, TransactionId};
 use crate::store::Store;
 use crate::view::{File, Past, States, Tree};
@@ -96,6 +97,9 @@ impl TravelError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            Self::Beyond { what: "position", .. } => "braidfs log --last 1 shows the last one; in a mount: status.json".to_owned(),
+            Self::Beyond { what: "sequence number", .. } => "braidfs feed --last 1 shows the last one; in a mount: status.json".to_owned(),
+            Self::Beyond { .. } => "braidfs status --format json tells the present one; in a mount: status.json".to_owned(),
             Self::Malformed { .. } => {
                 "position:N, seq:N, epoch:N, time:2026-01-31T12:00:00Z, tx:ID, git:REVISION, or one of the last three without its prefix"
                     .to_owned()
@@ -104,11 +108,17 @@ impl TravelError {
             Self::Git(GitError::NoRepository(_)) => {
                 "position:N, seq:N, epoch:N, time:2026-01-31T12:00:00Z or tx:ID; without git there are no revisions".to_owned()
             }
+            // What would be a time if it said where.
+            Self::Git(GitError::UnknownRevision(name))
+                if ["Z", "T00:00:00Z"].iter().any(|rest| parse_rfc3339(&format!("{name}{rest}")).is_some()) =>
+            {
+                format!("a time has its zone: {name}{}", if name.contains(':') { "Z" } else { "T00:00:00Z" })
+            }
             Self::Git(error) => error.hint(),
             Self::UnknownTransaction { id, in_git } => cure_of_absent(&[*id], *in_git),
             Self::TooLarge { .. } => "check the revision out in a work tree of its own: git worktree add".to_owned(),
             Self::Forgotten { .. } => "seq:N, where N is latest_seq_nr in the status.json of then, or position:N".to_owned(),
-            Self::Beyond { .. } | Self::Closed => String::new(),
+            Self::Closed => String::new(),
         }
     }
 }

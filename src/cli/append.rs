@@ -10,10 +10,13 @@ use super::forks::GIT_PATIENCE;
 use super::given::{self, STDIN};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
-use crate::braid::{Braid, Committed};
+use crate::braid::{Braid, Committed, OpenOptions};
 use crate::disk::Disk;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, no_event, parse_draft};
 use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason, Rejection};
+
+/// So many drafts are committed by looking through `events/` for what came for each; for more, the system's hints of that are worth asking for.
+const UNFOLLOWED_MAX: usize = 8;
 
 /// So many events are named to people.
 const EVENTS_SHOWN_MAX: usize = 5;
@@ -66,7 +69,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     // All is read and checked before anything is committed.
     let drafts = read_drafts(&disk, &files, arguments)?;
     let directory = locate::named_or_found(session, &disk)?;
-    let (braid, _) = reader::open(session, &directory, false)?;
+    let options = OpenOptions { follow: drafts.len() > UNFOLLOWED_MAX, ..OpenOptions::default() };
+    let (braid, _) = reader::open_by(session, &directory, &options)?;
     for (n, (file, draft)) in files.iter().zip(drafts).enumerate() {
         append(session, &braid, file, draft, arguments.session.as_deref()).map_err(|failure| {
             let after = files.get(n + 1..).unwrap_or_default();
@@ -125,9 +129,15 @@ fn add_to_header(draft: &mut Draft, arguments: &Arguments) -> std::result::Resul
     };
     for (stream, wanted) in &arguments.expect {
         match draft.expect.iter_mut().find(|(named, _)| named == stream) {
-            None => draft.expect.push((stream.clone(), *wanted)),
+            None => {
+                draft.expect.push((stream.clone(), *wanted));
+                draft.unwritten.push(stream.clone());
+            }
             Some((_, stated)) if implies(*stated, *wanted) => {}
-            Some((_, stated)) if implies(*wanted, *stated) => *stated = *wanted,
+            Some((_, stated)) if implies(*wanted, *stated) => {
+                *stated = *wanted;
+                draft.unwritten.push(stream.clone());
+            }
             Some((_, stated)) => refuse(
                 format!("stream {stream:?} is expected at {stated} by the draft's header, and at {wanted} by --expect"),
                 "mend the header, or leave --expect out",

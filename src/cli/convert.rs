@@ -44,11 +44,12 @@ impl From<braid::Failure> for Failure {
 impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
         let mut failure = Self::new(Kind::Refused, "refused");
-        for reason in rejection.reasons {
+        for reason in &rejection.reasons {
             // A name in it may end the line, and a cause is one.
             failure.causes.push(harmless(&format!("{reason} ({})", reason.errno)).into_owned());
-            failure = failure.hint(reason.hint);
+            failure = failure.hint(reason.hint.as_str());
         }
+        failure.reasons = rejection.reasons;
         (failure.conflicts, failure.more_conflicts) = (rejection.conflicts, rejection.more_conflicts);
         failure
     }

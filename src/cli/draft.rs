@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     if let Some(fault) = stream_id_fault(&arguments.stream) {
-        return Err(Failure::new(Kind::Usage, fault));
+        return Err(Failure::new(Kind::Usage, fault).hint("braidfs streams lists the ids that there are; a new one is any other text"));
     }
     let tree = reader::tree(session)?;
     let version = tree.epoch().index.stream_version(&arguments.stream);

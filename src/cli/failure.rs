@@ -6,7 +6,7 @@ use std::io;
 
 use super::harmless::harmless;
 use crate::format::text::counted;
-use crate::model::ConflictReport;
+use crate::model::{ConflictReport, Reason};
 
 /// So many streams of a conflict are shown to people.
 const STREAMS_SHOWN_MAX: usize = 20;
@@ -17,7 +17,7 @@ pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 /// Why a command did not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The answer is no: refused, not found, or findings were reported.
+    /// The answer is no: refused, not found, or something should be mended.
     Refused,
     /// The command line makes no sense.
     Usage,
@@ -60,6 +60,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
     pub(crate) hints: Vec<String>,
+    /// Where a draft is refused: each reason with its place and its own hint, of which causes and hints are made.
+    pub(crate) reasons: Vec<Reason>,
     /// Where forks are the cause: what is open.
     pub(crate) conflicts: Vec<ConflictReport>,
     /// How many more there are, without their reports.
@@ -68,7 +70,15 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), conflicts: Vec::new(), more_conflicts: 0 }
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            reasons: Vec::new(),
+            conflicts: Vec::new(),
+            more_conflicts: 0,
+        }
     }
 
     /// With the causes of an error, from the outermost.
@@ -104,6 +114,9 @@ impl Failure {
         let mut error = serde_json::json!({
             "kind": self.kind.name(), "message": self.message, "causes": self.causes, "hints": self.hints,
         });
+        if let Some(fields) = error.as_object_mut().filter(|_| !self.reasons.is_empty()) {
+            fields.insert("reasons".to_owned(), serde_json::json!(self.reasons));
+        }
         if let Some(fields) = error.as_object_mut().filter(|_| !self.conflicts.is_empty() || self.more_conflicts > 0) {
             fields.insert("conflicts".to_owned(), serde_json::json!(self.conflicts));
             if self.more_conflicts > 0 {

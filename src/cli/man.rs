@@ -4,7 +4,7 @@ use clap::Args;
 use clap_mangen::Man;
 
 use super::failure::{Failure, Kind, Result};
-use super::{Session, command_line};
+use super::{EXIT_CODES, Session, command_line};
 
 /// Print a manual page: of braidfs, or of one of its commands
 ///
@@ -31,6 +31,10 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     let mut text = Vec::new();
     let source = concat!("braidfs ", env!("CARGO_PKG_VERSION"));
+    // The main page has them already.
+    if !arguments.command.is_empty() {
+        page = page.after_help(EXIT_CODES);
+    }
     Man::new(page).title(&title).source(source).manual("braidfs").render(&mut text)?;
     session.out.bytes(&text)
 }

@@ -53,7 +53,7 @@ fn find(tree: &Tree, wanted: &str) -> Result<String> {
         [one] => Ok(one.clone()),
         [] => Err(none().hint("braidfs log --format json names the transaction of each event")),
         several => {
-            let names: Vec<&str> = several.iter().take(CANDIDATES_MAX).map(String::as_str).collect();
+            let names: Vec<&str> = several.iter().take(CANDIDATES_MAX).map(|name| name.strip_suffix(".jsonl").unwrap_or(name)).collect();
             let failure = Failure::new(Kind::Refused, format!("'{wanted}' begins the ids of {} transactions", several.len()));
             Err(failure.hint(format!("name more of it: {}", names.join(", "))))
         }

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::model::{ConflictReport, Errno};
 
 /// Why a draft is refused, at which place of it, and what helps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// The error that a system call reports for it.
+    #[serde(serialize_with = "by_name")]
     pub errno: Errno,
     /// Line of the draft, from 1; none if it is about the whole.
     pub line: Option<u64>,
@@ -49,6 +52,11 @@ impl Rejection {
     pub fn errno(&self) -> Errno {
         self.reasons.first().map_or(Errno::EINVAL, |reason| reason.errno)
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Serde asks so.
+fn by_name<S: Serializer>(errno: &Errno, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(errno.name())
 }
 
 impl fmt::Display for Reason {

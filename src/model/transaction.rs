@@ -94,8 +94,10 @@ pub struct DraftEvent {
 /// It is held to the limits of a draft file when it is committed, however it came together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
-    /// What is expected of streams, with the line of the draft.
+    /// What is expected of streams.
     pub expect: Vec<(String, Expectation)>,
+    /// The streams of `expect` of which no line of the draft says it, as its author said it elsewhere.
+    pub unwritten: Vec<String>,
     /// The key that makes a retry safe.
     pub key: Option<String>,
     /// How many events the author meant to write.

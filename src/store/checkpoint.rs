@@ -131,7 +131,8 @@ impl CheckpointError {
             Self::Behind { .. } => "add --force to read those events again",
             Self::Orphaned { .. } | Self::Unreadable(_) => "forget it and read from the start, or set it with --force",
             Self::Busy(_) | Self::Unnumbered { errno: Errno::EBUSY, .. } => "try again",
-            Self::Beyond { .. } | Self::Unnumbered { .. } | Self::Name(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
+            Self::Beyond { .. } => "braidfs feed --last 1 shows the latest number",
+            Self::Unnumbered { .. } | Self::Name(_) | Self::ReadOnly(_) | Self::Closed(_) => "",
         };
         what.to_owned()
     }

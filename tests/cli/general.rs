@@ -42,7 +42,11 @@ fn every_command_has_help_and_a_manual_page() {
         let page = braidfs(["man", &name]).ok().out;
         assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
     }
-    assert!(braidfs(["man"]).ok().out.contains("Exit codes"));
+    // Story: what a command ends with stood on the main page alone.
+    for page in [&["man"][..], &["man", "append"], &["man", "checkpoint"], &["man", "import", "git"]] {
+        let text = braidfs(page).ok().out;
+        assert!(text.contains("Exit codes") && text.contains("busy: another program"), "{page:?}: {text}");
+    }
     assert!(braidfs(["man", "import", "git"]).ok().out.contains("repository"));
 }
 

@@ -303,3 +303,72 @@ fn a_feed_that_lacks_what_only_who_may_write_gives_says_so() {
     let ran = feed(&store);
     assert_eq!((ran.out, ran.err), (whole.out, String::new()));
 }
+
+#[test]
+fn the_last_events_of_what_is_chosen_are_printed() {
+    let mut store = TestStore::new();
+    for n in 0..40 {
+        let (stream, event_type) = (if n % 10 == 3 { "rare" } else { "often" }, if n == 2 { "Once" } else { "T" });
+        store.transaction().event(stream, event_type, json!(n)).write();
+    }
+    let data = |arguments: &[&str]| -> Vec<u64> {
+        let ran = on(&store, &[arguments, &["--format", "json"]].concat()).ok();
+        json_lines(&ran).iter().map(|event| event["event_data"].as_u64().unwrap()).collect()
+    };
+    for view in [&["log"][..], &["feed"]] {
+        let last = |more: &[&str]| data(&[view, more].concat());
+        assert_eq!(last(&["--last", "3"]), [37, 38, 39], "{view:?}");
+        assert_eq!(last(&["--last", "0"]), [0_u64; 0], "{view:?}");
+        assert_eq!(last(&["--last", "100"]).len(), 40, "{view:?}");
+        assert_eq!(last(&["--last", "3", "--stream", "rare"]), [13, 23, 33], "{view:?}");
+        assert_eq!(last(&["--last", "9", "--stream", "rare"]), [3, 13, 23, 33], "{view:?}");
+        assert_eq!(last(&["--last", "3", "--stream", "rare", "--after", "20"]), [23, 33], "{view:?}");
+        assert_eq!(last(&["--last", "1", "--type", "Once"]), [2], "{view:?}");
+        assert_eq!(last(&["--last", "1", "--after", "90"]), [0_u64; 0], "{view:?}");
+        let both = on(&store, &[view, &["--last", "1", "--limit", "1"]].concat()).code(2);
+        assert!(both.err.contains("cannot be used with"), "{}", both.err);
+    }
+    assert_eq!(data(&["stream", "rare", "--last", "2"]), [23, 33]);
+    assert_eq!(data(&["log", "--at", "position:30", "--last", "2"]), [28, 29]);
+    assert!(on(&store, &["feed", "--last", "1", "--cursor"]).ok().out.ends_with("{\"next_seq\":40}\n"));
+}
+
+#[test]
+fn what_is_drawn_and_exported_may_be_that_of_a_moment() {
+    let (store, _) = TestStore::forked();
+    let drawn = on(&store, &["graph", "--at", "position:1", "--format", "json"]).ok();
+    assert_eq!(json_lines(&drawn).len(), 1);
+    let exported = |arguments: &[&str]| on(&store, &[&["export", "jsonl"], arguments].concat()).ok().out;
+    assert_eq!(exported(&["--at", "position:2"]), exported(&["--limit", "2"]));
+    assert!(!exported(&["--at", "position:2"]).is_empty());
+}
+
+/// Story: what helps was missing, or was about something else than what was asked.
+#[test]
+fn what_does_not_exist_is_told_with_what_helps() {
+    let mut store = TestStore::new();
+    for n in 0..2_u128 {
+        store.transaction().id(Uuid::from_u128(0xabcd_0000_0000_7000_8000_0000_0000_0000 | n)).event("a", "T", json!(1)).write();
+    }
+    on(&store, &["feed"]).ok();
+    crate::support::git::git(&store.path(), ["init", "-q"]);
+    crate::support::git::git(&store.path(), ["commit", "-q", "--allow-empty", "-m", "first"]);
+    for (arguments, helps, code) in [
+        (&["log", "--at", "position:9"][..], "braidfs log --last 1", 1),
+        (&["log", "--at", "seq:9"], "braidfs feed --last 1", 1),
+        (&["log", "--at", "epoch:99999"], "braidfs status --format json", 1),
+        (&["log", "--at", "2026-01-31"], "a time has its zone: 2026-01-31T00:00:00Z", 1),
+        (&["log", "--at", "2026-01-31T12:00:00"], "a time has its zone: 2026-01-31T12:00:00Z", 1),
+        (&["log", "--at", "a%2Fb"], "write \"/\" as it is", 1),
+        (&["log", "--at", "nosuch"], "git log --oneline --all", 1),
+        (&["checkpoint", "set", "mail", "9"], "braidfs feed --last 1", 1),
+        (&["draft", ""], "braidfs streams", 2),
+        (&["draft", "a*b"], "braidfs streams", 2),
+        (&["snapshot", "show", "none"], "none is saved yet: braidfs snapshot save --help", 1),
+        (&["show", "abcd"], "name more of it: abcd0000-0000-7000-8000-000000000000, abcd0000-0000-7000-8000-000000000001", 1),
+    ] {
+        let refused = on(&store, arguments).code(code);
+        assert!(refused.err.contains(&format!("hint: {helps}")), "{arguments:?}: {}", refused.err);
+        assert!(!refused.err.contains(".jsonl"), "{arguments:?}: {}", refused.err);
+    }
+}

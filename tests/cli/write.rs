@@ -396,3 +396,66 @@ fn a_store_that_another_program_holds_is_busy() {
     braidfs_on(&store.path(), &["append"], event).ok();
     assert!(eventcore_fs::FileEventStore::open(store.path()).unwrap().status().unwrap().is_clean());
 }
+
+/// Story: what a program should do about each reason could not be told from causes and hints as sentences.
+#[test]
+fn each_reason_is_told_to_programs_as_a_receipt_tells_it() {
+    let store = TestStore::new();
+    let drafts = "{\"stream\":\"a\",\"type\":\"\",\"data\":1}\nnonsense\n";
+    let refused = braidfs_on(&store.path(), &["append", "--format", "json"], drafts).code(1);
+    let error = serde_json::from_str::<Value>(&refused.err).unwrap()["error"].clone();
+    let reasons = error["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), error["causes"].as_array().unwrap().len(), "{error}");
+    assert_eq!((&reasons[0]["errno"], &reasons[0]["line"], &reasons[1]["line"]), (&"EINVAL".into(), &1.into(), &2.into()), "{error}");
+    for (reason, cause) in reasons.iter().zip(error["causes"].as_array().unwrap()) {
+        let keys: Vec<&String> = reason.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["column", "errno", "hint", "line", "message"], "{error}");
+        assert!(cause.as_str().unwrap().contains(reason["message"].as_str().unwrap()) && reason["hint"].is_string(), "{error}");
+    }
+}
+
+/// Story: what the command line asked for was said to stand in line 1 of a draft.
+#[test]
+fn what_no_line_of_a_draft_says_is_refused_without_a_line() {
+    let store = TestStore::new();
+    let line_of = |arguments: &[&str], draft: &str| {
+        let refused = braidfs_on(&store.path(), &[arguments, &["--format", "json"]].concat(), draft).code(1);
+        let reason = serde_json::from_str::<Value>(&refused.err).unwrap()["error"]["reasons"][0].clone();
+        assert_eq!(reason["errno"], "ESTALE", "{reason}");
+        reason["line"].clone()
+    };
+    assert_eq!(line_of(&["append", "--expect", "a=7"], DRAFT), Value::Null);
+    let header = format!("{{\"expect\":{{\"a\":\"exists\"}}}}\n{DRAFT}");
+    assert_eq!(line_of(&["append", "--expect", "a=7"], &header), Value::Null);
+    assert_eq!(line_of(&["append", "--expect", "b=any"], &header), 1);
+    assert_eq!(line_of(&["reconcile", "abc"], ""), Value::Null);
+    let resolving = format!("{{\"resolve\":\"{}\"}}\n", "0".repeat(12));
+    assert_eq!(line_of(&["append"], &resolving), 1);
+}
+
+/// Story: without a mount, each of many drafts had the whole of `events/` listed under the lock: the square of how many there were.
+#[test]
+fn many_drafts_are_committed_without_a_look_through_the_store_for_each() {
+    const DRAFTS: usize = 60;
+    let store = TestStore::new();
+    let drafts: Vec<String> = (0..DRAFTS).map(|n| format!("{n:02}.jsonl")).collect();
+    drafts.iter().enumerate().for_each(|(n, name)| {
+        fs::write(store.home().join(name), format!("{{\"stream\":\"s-{n}\",\"type\":\"T\",\"data\":{n}}}\n")).unwrap();
+    });
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qq", "-y", "-e", "trace=getdents64,renameat2", "-o", "trace"]).arg(env!("CARGO_BIN_EXE_braidfs"));
+    traced.args(["--store", "store", "append"]).args(&drafts).current_dir(store.home());
+    let said = run_with(&mut traced, b"").ok();
+    assert_eq!(said.lines().len(), DRAFTS);
+    let trace = fs::read_to_string(store.home().join("trace")).unwrap();
+    let calls = |of: &str| trace.lines().filter(|line| line.contains(of) && line.contains("store/events")).count();
+    assert_eq!(calls("renameat2("), DRAFTS, "{trace}");
+    // A few looks when it starts, each of them two calls.
+    assert!((1..20).contains(&calls("getdents64(")), "{} looks", calls("getdents64("));
+    // The order of the files is that of the commits, and each answer came for its own.
+    let streams: Vec<String> = said.lines().iter().map(|line| line.split(' ').nth(2).unwrap().to_owned()).collect();
+    assert_eq!(streams, (0..DRAFTS).map(|n| format!("s-{n}")).collect::<Vec<_>>());
+    let logged = braidfs_on(&store.path(), &["log", "--format", "json"], "").ok().out;
+    let logged: Vec<Value> = logged.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["stream_id"].clone()).collect();
+    assert_eq!(logged, streams);
+}

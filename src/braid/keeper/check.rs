@@ -82,7 +82,7 @@ fn expectations(index: &Index, draft: &Draft) -> Vec<Reason> {
         if !holds {
             reasons.push(Reason {
                 errno: Errno::ESTALE,
-                line: Some(1),
+                line: (!draft.unwritten.contains(stream)).then_some(1),
                 column: None,
                 message: format!("stream \"{stream}\" is expected to have {expected}, it has version {version}"),
                 hint: "read the stream again and decide anew".to_owned(),

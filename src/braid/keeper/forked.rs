@@ -37,10 +37,12 @@ impl From<Draft> for Proposal {
 /// The streams whose forks a proposal resolves, in the order of their ids, and why it may not.
 pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<Reason>) {
     let (mut streams, mut reasons) = (BTreeSet::new(), Vec::new());
+    // Who asks for a resolution by a command has written no line.
+    let line = proposal.draft.resolve.is_some().then_some(1);
     if let Some(joins) = &proposal.joins {
         match resolutions_that_met(index).filter(|met| met == joins) {
             None => reasons.push(stale(
-                1,
+                line,
                 "the heads are no longer those that were to be joined".to_owned(),
                 "nothing needs to be done: the next transaction joins them".to_owned(),
             )),
@@ -49,9 +51,9 @@ pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<
     }
     for id in &proposal.conflicts {
         match index.forks().find(id) {
-            None => reasons.push(not_open(index, id)),
+            None => reasons.push(not_open(index, id, line)),
             Some(conflict) if conflict.is_provisional() && !proposal.force => reasons.push(stale(
-                1,
+                line,
                 format!("conflict \"{id}\" is provisional: a parent is missing in its past"),
                 format!("bring what is missing, or resolve it all the same: braidfs reconcile --force {id}"),
             )),
@@ -88,7 +90,7 @@ pub(super) fn forked(index: &Index, draft: &Draft, resolved: &[String]) -> Vec<R
         (!free.contains(stream)).then(|| {
             let version = index.stream_version(stream);
             stale(
-                line,
+                Some(line),
                 format!("stream \"{stream}\" is forked: conflict \"{}\"", conflict.id),
                 format!(
                     "resolve the conflict ({}), or state that both sides are known: {{\"expect\":{{{}:{version}}}}}",
@@ -141,12 +143,12 @@ pub(super) fn reports(context: ReportContext<'_>, proposal: &Proposal) -> (Vec<C
     (reports, more)
 }
 
-fn stale(line: u64, message: String, hint: String) -> Reason {
-    Reason { errno: Errno::ESTALE, line: Some(line), column: None, message, hint }
+fn stale(line: Option<u64>, message: String, hint: String) -> Reason {
+    Reason { errno: Errno::ESTALE, line, column: None, message, hint }
 }
 
 /// Why a conflict cannot be resolved that is not open, with what is open instead.
-fn not_open(index: &Index, id: &str) -> Reason {
+fn not_open(index: &Index, id: &str, line: Option<u64>) -> Reason {
     let became = became(index, id);
     let open: Vec<&Conflict> = match &became {
         Some(became) if !became.is_empty() => became.clone(),
@@ -170,7 +172,7 @@ fn not_open(index: &Index, id: &str) -> Reason {
         Some(conflict) if open.len() == 1 => format!("look at what is open: {}", shown(&conflict.id)),
         _ => "look at what is open: braidfs forks; in a mount: forks/".to_owned(),
     };
-    stale(1, format!("{why}; {instead}"), hint)
+    stale(line, format!("{why}; {instead}"), hint)
 }
 
 /// Where a conflict can be looked at; there may be no mount.

@@ -72,6 +72,7 @@ fn a_header_comes_first() {
         count: Some(1),
         resolve: Some(ResolveRequest { conflict: "0123456789ab".to_owned() }),
         snapshot: None,
+        unwritten: Vec::new(),
         events: vec![opened(2)],
     };
     assert_eq!(parse_draft(format!("{header}\n{EVENT}").as_bytes(), Lines).unwrap(), expected);
@@ -285,6 +286,7 @@ fn drafts() -> impl Strategy<Value = Draft> {
             count: counts.then_some(events.len() as u64),
             resolve: conflict.map(|conflict| ResolveRequest { conflict }),
             snapshot: None,
+            unwritten: Vec::new(),
             events,
         })
 }
