@@ -177,10 +177,10 @@ fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recor
 
 /// A failure whose reports say who brought the branches to git.
 fn with_origins(braid: &Braid, mut failure: Failure) -> Failure {
-    if !failure.conflicts.is_empty()
+    if let Some(rejection) = failure.rejection.as_mut().filter(|rejection| !rejection.conflicts.is_empty())
         && let Ok(epoch) = braid.find_origins(GIT_PATIENCE)
     {
-        for report in &mut failure.conflicts {
+        for report in &mut rejection.conflicts {
             if let Some(conflict) = epoch.index.forks().find(&report.conflict) {
                 *report = ConflictReport::of(epoch.as_ref(), conflict);
             }

@@ -49,8 +49,7 @@ impl From<Rejection> for Failure {
             failure.causes.push(harmless(&format!("{reason} ({})", reason.errno)).into_owned());
             failure = failure.hint(reason.hint.as_str());
         }
-        failure.reasons = rejection.reasons;
-        (failure.conflicts, failure.more_conflicts) = (rejection.conflicts, rejection.more_conflicts);
+        failure.rejection = Some(Box::new(rejection));
         failure
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 
 use super::harmless::harmless;
 use crate::format::text::counted;
-use crate::model::{ConflictReport, Reason};
+use crate::model::Rejection;
 
 /// So many streams of a conflict are shown to people.
 const STREAMS_SHOWN_MAX: usize = 20;
@@ -60,25 +60,13 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
     pub(crate) hints: Vec<String>,
-    /// Where a draft is refused: each reason with its place and its own hint, of which causes and hints are made.
-    pub(crate) reasons: Vec<Reason>,
-    /// Where forks are the cause: what is open.
-    pub(crate) conflicts: Vec<ConflictReport>,
-    /// How many more there are, without their reports.
-    pub(crate) more_conflicts: usize,
+    /// Where a draft is refused: its reasons, of which causes and hints are made, and what is open where forks are among them.
+    pub(crate) rejection: Option<Box<Rejection>>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            causes: Vec::new(),
-            hints: Vec::new(),
-            reasons: Vec::new(),
-            conflicts: Vec::new(),
-            more_conflicts: 0,
-        }
+        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), rejection: None }
     }
 
     /// With the causes of an error, from the outermost.
@@ -114,13 +102,13 @@ impl Failure {
         let mut error = serde_json::json!({
             "kind": self.kind.name(), "message": self.message, "causes": self.causes, "hints": self.hints,
         });
-        if let Some(fields) = error.as_object_mut().filter(|_| !self.reasons.is_empty()) {
-            fields.insert("reasons".to_owned(), serde_json::json!(self.reasons));
-        }
-        if let Some(fields) = error.as_object_mut().filter(|_| !self.conflicts.is_empty() || self.more_conflicts > 0) {
-            fields.insert("conflicts".to_owned(), serde_json::json!(self.conflicts));
-            if self.more_conflicts > 0 {
-                fields.insert("more_conflicts".to_owned(), serde_json::json!(self.more_conflicts));
+        if let (Some(fields), Some(rejection)) = (error.as_object_mut(), &self.rejection) {
+            fields.insert("reasons".to_owned(), serde_json::json!(rejection.reasons));
+            if !rejection.conflicts.is_empty() || rejection.more_conflicts > 0 {
+                fields.insert("conflicts".to_owned(), serde_json::json!(rejection.conflicts));
+            }
+            if rejection.more_conflicts > 0 {
+                fields.insert("more_conflicts".to_owned(), serde_json::json!(rejection.more_conflicts));
             }
         }
         serde_json::json!({"error": error})
@@ -130,8 +118,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "braidfs: {}", harmless(&self.message))?;
-        let more = (self.more_conflicts > 0).then(|| format!("{}: braidfs forks", counted(self.more_conflicts, "more conflict")));
-        let reports: Vec<String> = self.conflicts.iter().map(|conflict| conflict.to_text(STREAMS_SHOWN_MAX)).chain(more).collect();
+        let (conflicts, more) = self.rejection.as_ref().map_or((&[][..], 0), |refused| (&refused.conflicts, refused.more_conflicts));
+        let more = (more > 0).then(|| format!("{}: braidfs forks", counted(more, "more conflict")));
+        let reports: Vec<String> = conflicts.iter().map(|conflict| conflict.to_text(STREAMS_SHOWN_MAX)).chain(more).collect();
         for (label, texts) in [("cause", &self.causes), ("open", &reports), ("hint", &self.hints)] {
             // What git says has tabs and empty lines.
             for line in texts.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty()) {
