@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::fs::source::Entry;
+use crate::fs::source::{Entry, is_folded};
 use crate::fs::{Fs, Notice, locked};
 use crate::model::Errno;
 
@@ -150,9 +150,9 @@ impl Fs {
         locked(&self.listings).kept.remove(&ino);
     }
 
-    /// Whether the kernel may keep the listing of a directory: not where names come and go as files are written.
+    /// Whether the kernel may keep the listing of a directory: not where names come and go as files are written, unless it does not ask.
     pub(super) fn keeps_listing(&self, path: &str) -> bool {
-        !self.manner.uncached && !self.is_own_path(path)
+        !self.manner.uncached && !self.is_own_path(path) && (self.manner.read_only || !is_folded(path))
     }
 
     fn names(&self, ino: u64) -> Result<Vec<Entry>, Errno> {

@@ -19,6 +19,27 @@ fn store(folds: &[(&str, &str)]) -> TestStore {
     store
 }
 
+/// Story: a read-only mount lets the kernel keep the names, and told it of none that came or went.
+#[test]
+fn views_are_listed_as_their_definitions_come_and_go() {
+    let store = store(&[("a", "#: init: 0\n. + 1\n")]);
+    for read_only in [true, false] {
+        let options = Mount::options(&store.path());
+        let mount = if read_only { options.arg("--read-only") } else { options }.start();
+        let definition = store.path().join("projections/b.jq");
+        for past in ["", "at/position:1/"] {
+            let views = || mount.list(&format!("{past}views"));
+            assert_eq!(views(), ["a.json"]);
+            fs::write(&definition, "#: init: 0\n#: per: stream\n. + 1\n").unwrap();
+            eventually("it is listed", || views() == ["a.json", "b"]);
+            assert_eq!(mount.list(&format!("{past}views/b")), ["a.json"]);
+            fs::remove_file(&definition).unwrap();
+            eventually("it is not listed any more", || views() == ["a.json"]);
+        }
+        mount.unmount();
+    }
+}
+
 /// A process that begins to read a file.
 fn reader(mount: &Mount, name: &str) -> Child {
     Command::new("cat").arg(mount.join(name)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -28,9 +49,15 @@ fn reader(mount: &Mount, name: &str) -> Child {
 fn worker(mount: &Mount) -> Option<u32> {
     let parent = format!("PPid:\t{}", mount.pid());
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
-    processes
-        .into_iter()
-        .find(|pid| fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.lines().any(|line| line == parent)))
+    let says = |pid: u32, what: &str, is_so: &dyn Fn(&str) -> bool| {
+        fs::read_to_string(format!("/proc/{pid}/{what}")).is_ok_and(|said| is_so(&said))
+    };
+    // The daemon has other children for a moment.
+    let is_worker = |&pid: &u32| {
+        says(pid, "status", &|status| status.lines().any(|line| line == parent))
+            && says(pid, "cmdline", &|words| words.ends_with("\0fold\0"))
+    };
+    processes.into_iter().find(is_worker)
 }
 
 /// The fold stands still instead of being at work, so that it is at it for as long as the test takes, however slow the machine is.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::definitions::Read;
 use super::{Projections, digest_of, locked};
 use crate::fold::{Definition, FoldError};
+use crate::view::States as _;
 
 /// How often the definitions are looked at.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -14,10 +15,17 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// Looks at the definitions until the store is closed.
 pub(in crate::braid) fn follow(projections: &Weak<Projections>) {
     let mut tried = HashMap::new();
+    let Some(mut listed) = projections.upgrade().map(|projections| projections.names()) else { return };
     loop {
         std::thread::sleep(PAUSE);
         let Some(projections) = projections.upgrade() else { return };
         projections.look(&mut tried);
+        // Whoever keeps the names of `views/` is told of others.
+        let names = projections.names();
+        if names != listed {
+            listed = names;
+            (projections.ask)();
+        }
     }
 }
 
