@@ -25,7 +25,7 @@ const HELD_MAX: Duration = Duration::from_secs(60);
 pub struct Twin {
     root: PathBuf,
     state: Mutex<State>,
-    let_go: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -37,6 +37,8 @@ struct State {
     looks: Vec<(Op, PathBuf)>,
     /// What lies below is out of reach for now.
     held: Option<PathBuf>,
+    /// How many operations wait for that.
+    waiting: usize,
     faults: Vec<Fault>,
     crash_at: Option<usize>,
     crashed: bool,
@@ -65,12 +67,13 @@ impl Twin {
             ops: Vec::new(),
             looks: Vec::new(),
             held: None,
+            waiting: 0,
             faults: Vec::new(),
             crash_at: None,
             crashed: false,
             outcomes: None,
         };
-        Ok(Self { root, state: Mutex::new(state), let_go: Condvar::new() })
+        Ok(Self { root, state: Mutex::new(state), changed: Condvar::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,14 +82,19 @@ impl Twin {
 
     pub(super) fn admit(&self, op: Op, path: &Path) -> Result<()> {
         let is_held = |state: &mut State| state.held.as_ref().is_some_and(|held| path != held && path.starts_with(held));
-        let waited = self.let_go.wait_timeout_while(self.state(), HELD_MAX, is_held);
+        let mut state = self.state();
+        state.waiting += 1;
+        self.changed.notify_all();
+        let waited = self.changed.wait_timeout_while(state, HELD_MAX, is_held);
         let (mut state, wait) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
         let failed = |errno: Errno| Err(Error::new(op, path, io::Error::from_raw_os_error(errno.raw())));
         if state.crashed || wait.timed_out() {
             return failed(Errno::EIO);
         }
         if !op.is_mutating() && path.starts_with(&self.root) {
             state.looks.push((op, path.to_path_buf()));
+            self.changed.notify_all();
         }
         if op.is_mutating() && path.starts_with(&self.root) {
             if state.crash_at == Some(state.ops.len()) {
@@ -154,10 +162,22 @@ impl Twin {
         self.state().held = Some(below.to_path_buf());
     }
 
+    /// Waits until an operation waits for [`Twin::let_go`].
+    pub fn wait_held(&self) {
+        let waited = self.changed.wait_timeout_while(self.state(), HELD_MAX, |state| state.waiting == 0);
+        assert!(!waited.unwrap_or_else(PoisonError::into_inner).1.timed_out(), "nothing came to be held");
+    }
+
+    /// Waits until what was looked at, as [`Twin::looks`] tells it, is enough.
+    pub fn wait_looks(&self, is_enough: impl Fn(&[(Op, PathBuf)]) -> bool) {
+        let waited = self.changed.wait_timeout_while(self.state(), HELD_MAX, |state| !is_enough(&state.looks));
+        assert!(!waited.unwrap_or_else(PoisonError::into_inner).1.timed_out(), "it was not looked at");
+    }
+
     /// Lets go on what [`Twin::hold`] has held.
     pub fn let_go(&self) {
         self.state().held = None;
-        self.let_go.notify_all();
+        self.changed.notify_all();
     }
 
     /// Forgets the operations so far, so that the next ones can be counted.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::braid::tests::{self, open, store};
 use crate::braid::{Braid, OpenOptions};
-use crate::disk::Disk;
+use crate::disk::{Disk, Op};
 use crate::model::{Errno, FindingKind};
 use crate::store::{CheckpointError, Standing};
 use crate::view::FeedFilter;
@@ -90,11 +90,16 @@ fn a_checkpoint_waits_for_the_numbers_of_events_that_are_here() {
     fs::remove_file(dir.join("index/ingestion.log")).unwrap();
     let disk = Disk::default();
     let lock = disk.try_lock(&dir.join(".lock")).unwrap().unwrap();
-    let braid = open(&dir, true);
+    let (faulty, twin) = Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk: faulty, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
     assert_eq!(braid.latest_seq_nr(), 0);
     std::thread::scope(|scope| {
+        twin.forget_ops();
         let saved = scope.spawn(|| braid.save_checkpoint("s", 1, false));
-        std::thread::sleep(Duration::from_millis(300));
+        // Some six looks are one try.
+        twin.wait_looks(|looks| looks.iter().filter(|look| look.0 == Op::Lock).count() > 40);
+        assert!(!saved.is_finished());
         drop(lock);
         saved.join().unwrap().unwrap();
     });

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{append, event, fs, open, store};
 use crate::braid::{Braid, OpenOptions};
@@ -28,6 +28,16 @@ fn bring(dir: &Path, files: &[(String, Vec<u8>)]) {
 
 fn take_away(dir: &Path, files: &[(String, Vec<u8>)]) {
     files.iter().for_each(|(name, _)| fs::remove_file(dir.join("events").join(name)).unwrap());
+}
+
+/// Git goes on bringing files until something has happened: if it does nothing for long it is taken for one that has ended.
+fn at_work(dir: &Path, files: &[(String, Vec<u8>)], has_happened: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !has_happened() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it did not happen");
+        bring(dir, files);
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn streams(braid: &Braid) -> Vec<String> {
@@ -64,17 +74,15 @@ fn shows_no_half_checkout(prepare: impl FnOnce(&Twin)) {
     // The first one is over when its files are read.
     twin.hold(&dir.join("events"));
     bring(&dir, &first);
-    std::thread::sleep(Duration::from_millis(200));
+    twin.wait_held();
     // Now the next one begins, and takes some of them away.
     let lock = dir.join(".git/index.lock");
     fs::write(&lock, "").unwrap();
     take_away(&dir, &first[..1]);
+    twin.forget_ops();
     twin.let_go();
-    for _ in 0..4 {
-        // Git that does nothing for long is taken for one that has ended.
-        std::thread::sleep(Duration::from_millis(50));
-        bring(&dir, &first[2..]);
-    }
+    // It is read, and git is found to be at it again: who asks for that once more has shown nothing when it was first found.
+    at_work(&dir, &first[2..], || twin.looks().iter().filter(|look| look.1 == lock).count() > 3);
     assert_eq!(streams(&braid), [""; 0], "a part of the first is shown");
     take_away(&dir, &first[1..]);
     bring(&dir, &second);
@@ -86,13 +94,14 @@ fn shows_no_half_checkout(prepare: impl FnOnce(&Twin)) {
     twin.hold(&dir.join("events"));
     take_away(&dir, &second);
     bring(&dir, &first);
-    std::thread::sleep(Duration::from_millis(200));
+    twin.wait_held();
     fs::write(&lock, "").unwrap();
     take_away(&dir, &first[2..]);
+    twin.forget_ops();
     std::thread::scope(|scope| {
         let committed = scope.spawn(|| append(&braid, &event("f", 1)));
         twin.let_go();
-        std::thread::sleep(Duration::from_millis(200));
+        at_work(&dir, &first[..1], || twin.looks().iter().filter(|look| look.1 == lock).count() > 3);
         assert!(!committed.is_finished());
         bring(&dir, &first[2..]);
         fs::remove_file(&lock).unwrap();

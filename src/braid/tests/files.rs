@@ -251,7 +251,9 @@ fn a_file_that_the_disk_does_not_give_is_looked_at_again() {
     let cure = format!("dmesg   # tells why; it is looked at again, and its bytes may be in git: git checkout HEAD -- events/{name}");
     assert_eq!(told(), [(FindingKind::Quarantined, cure)]);
     let number = braid.epoch().number;
-    std::thread::sleep(Duration::from_millis(2500));
+    twin.forget_ops();
+    // Who comes the second time has shown what was found the first.
+    twin.wait_looks(|looks| looks.iter().filter(|(op, path)| *op == crate::disk::Op::Read && path.ends_with(&name)).count() >= 2);
     assert_eq!(braid.epoch().number, number, "to find it as it was is nothing new");
     twin.heal();
     let epoch = braid.wait(|epoch| epoch.index.log.events.len() == 1, Duration::from_secs(60)).unwrap();
