@@ -202,8 +202,9 @@ fn list(name: Option<&str>, session: &mut Session) -> Result {
 }
 
 fn forget(name: &str, session: &mut Session) -> Result {
-    if reader::braid(session, false)?.forget_snapshots(name)? {
+    let braid = reader::braid(session, false)?;
+    if braid.forget_snapshots(name)? {
         return session.out.either(&json!({"name": name, "forgotten": true}), |_| format!("snapshot {} is forgotten", harmless(name)));
     }
-    Err(Failure::new(Kind::Refused, format!("snapshot '{name}' does not exist")).hint("list them: braidfs snapshot list"))
+    Err(missing(name, None, &braid.tree()))
 }

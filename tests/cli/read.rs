@@ -365,6 +365,7 @@ fn what_does_not_exist_is_told_with_what_helps() {
         (&["draft", ""], "braidfs streams", 2),
         (&["draft", "a*b"], "braidfs streams", 2),
         (&["snapshot", "show", "none"], "none is saved yet: braidfs snapshot save --help", 1),
+        (&["snapshot", "forget", "none"], "none is saved yet: braidfs snapshot save --help", 1),
         (&["show", "abcd"], "name more of it: abcd0000-0000-7000-8000-000000000000, abcd0000-0000-7000-8000-000000000001", 1),
     ] {
         let refused = on(&store, arguments).code(code);
