@@ -31,7 +31,7 @@ pub use open::{AS_THEY_ARE, ATTRIBUTES, LackingLines, Mode, OpenError, Store, is
 pub use probe::Probe;
 pub use publish::{Group, Published, WriteError};
 pub use receipts::{RECEIPT_AGE_MAX, RECEIPTS_MAX, Receipts};
-pub use scan::{Listed, ListedKind};
+pub use scan::{FILE_BYTES_MAX, Listed, ListedKind};
 pub use snapshot::{Coverage, FoundSnapshot, NewSnapshot, SNAPSHOTS_KEPT, Snapshot, SnapshotError, SnapshotMeta};
 pub use staging::{StagedName, Staging};
 pub use temporary::{STALE_AGE, Stale};

@@ -82,6 +82,10 @@ impl Op {
 /// What helps where a file system is read-only.
 pub const READ_ONLY_CURE: &str = "the file system is read-only: see why (findmnt), and mount it writable";
 
+/// What helps where the system gives no thread or no process more.
+pub const NO_THREAD_CURE: &str =
+    "let this user run more: ulimit -u, or end some programs (and of a container or service: its limit of tasks)";
+
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{}\" cannot be {}: {source}", path.display(), op.participle())]
@@ -123,6 +127,9 @@ impl Error {
             Errno::ENFILE => "the system has too many files open: close some programs",
             Errno::ENOMEM => "the system has no memory left: close some programs",
             Errno::EROFS => READ_ONLY_CURE,
+            Errno::EFBIG => "let it write larger files: ulimit -f",
+            Errno::ENOTDIR => "something on the way there is no directory: move it away (ls -ld tells what it is)",
+            Errno::EXDEV => "it lies on another file system than the store: see findmnt, and umount what lies over it",
             _ => "check the directory's permissions and its disk",
         };
         what.to_owned()
@@ -149,7 +156,7 @@ impl Error {
     /// Whether it was the process or the system that lacked something for a moment, which tells nothing of what lies at the path.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self.errno(), Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EINTR)
+        matches!(self.errno(), Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)
     }
 
     /// Whether nothing lies at the path.

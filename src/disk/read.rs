@@ -113,18 +113,17 @@ impl Disk {
 
     /// The bytes of a file with its facts as of the moment it was opened.
     pub fn read_with_stat(&self, path: &Path) -> Result<(Vec<u8>, Stat)> {
+        self.admit(Op::Read, path)?;
         let mut bytes = Vec::new();
-        let stat = self.read_into(path, &mut bytes)?;
+        let stat = open_any(path).and_then(|file| read_whole(file, &mut bytes)).context(Op::Read, path)?;
         Ok((bytes, stat))
     }
 
-    /// Replaces what is in `bytes` by the bytes of a regular file, and by none where the path leads to something else; answers its
-    /// facts as of the moment it was opened.
-    pub fn read_into(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<Stat> {
+    /// Replaces what is in `bytes` by as many bytes of a regular file as its size says, and by none where the path leads to something
+    /// else or the size is above `size_max`; answers its facts as of the moment it was opened.
+    pub fn read_into(&self, path: &Path, bytes: &mut Vec<u8>, size_max: u64) -> Result<Stat> {
         self.admit(Op::Read, path)?;
-        // A pipe would be waited for.
-        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-        opened.and_then(|file| read_whole(file, bytes)).context(Op::Read, path)
+        open_any(path).and_then(|file| read_sized(file, bytes, size_max)).context(Op::Read, path)
     }
 
     /// Opens a directory whose files are read by name, which spares the kernel the way there for each of them, or whose names are to
@@ -248,9 +247,14 @@ impl Disk {
     }
 }
 
+/// Opens whatever is there for reading; a pipe would be waited for.
+fn open_any(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// Opens a file for reading; a pipe, which would be waited for, and whatever else has no bytes of its own, is refused.
 pub(super) fn open_at_once(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = open_any(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_file() || kind.is_dir() {
         return Ok(file);
@@ -293,12 +297,12 @@ impl OpenDir {
     }
 
     /// As [`Disk::read_into`], of an entry that [`Disk::list`] gave.
-    pub fn read_into(&self, shown: &str, bytes: &mut Vec<u8>) -> Result<Stat> {
+    pub fn read_into(&self, shown: &str, bytes: &mut Vec<u8>, size_max: u64) -> Result<Stat> {
         if self.disk.has_twin() {
             self.disk.admit(Op::Read, &Disk::entry_path(&self.path, shown))?;
         }
         let opened = by_name(shown, |name| self.open(name));
-        let read = opened.map_err(std::io::Error::from).and_then(|fd| read_whole(File::from(fd), bytes));
+        let read = opened.map_err(std::io::Error::from).and_then(|fd| read_sized(File::from(fd), bytes, size_max));
         read.map_err(|error| Error::new(Op::Read, &Disk::entry_path(&self.path, shown), error))
     }
 
@@ -334,28 +338,33 @@ fn by_name<T>(shown: &str, call: impl FnOnce(&OsStr) -> T) -> T {
     if shown.contains('/') { call(&super::os_name(shown)) } else { call(OsStr::new(shown)) }
 }
 
-/// Reads a file from its beginning: one call finds a regular file's end, since its size is known. Nothing else is read.
+/// Reads a file from its beginning to its end, also one that has no size: those of the kernel. What is no file is not read.
 fn read_whole(mut file: File, bytes: &mut Vec<u8>) -> std::io::Result<Stat> {
     let stat = Stat::of(&file.metadata()?);
-    let size = usize::try_from(stat.size).unwrap_or(usize::MAX);
+    if stat.kind == EntryKind::File {
+        bytes.reserve(usize::try_from(stat.size).unwrap_or(usize::MAX).saturating_add(1).min(RESERVED_BYTES_MAX));
+        file.read_to_end(bytes)?;
+    }
+    Ok(stat)
+}
+
+/// Reads as many bytes as the size says, and one more where it grows meanwhile: one call does. Who says that it is empty is not asked: a
+/// file of the kernel's might make a reader wait, or have no end. Neither is one above `size_max`, nor what is no file.
+fn read_sized(mut file: File, bytes: &mut Vec<u8>, size_max: u64) -> std::io::Result<Stat> {
+    let stat = Stat::of(&file.metadata()?);
     bytes.clear();
-    if stat.kind != EntryKind::File {
+    if stat.kind != EntryKind::File || stat.size == 0 || stat.size > size_max {
         return Ok(stat);
     }
-    bytes.resize(size.saturating_add(1).min(RESERVED_BYTES_MAX), 0);
+    let size = usize::try_from(stat.size).unwrap_or(usize::MAX);
+    bytes.resize(size.saturating_add(1), 0);
     let mut filled = 0;
-    loop {
+    while filled < size {
         match file.read(bytes.get_mut(filled..).unwrap_or_default()) {
             Ok(0) => break,
             Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        }
-        if filled == size && filled < bytes.len() {
-            break;
-        }
-        if filled == bytes.len() {
-            bytes.resize(filled.saturating_mul(2), 0);
         }
     }
     bytes.truncate(filled);

@@ -56,7 +56,7 @@ fn an_entry_that_is_read_keeps_its_times() {
     fs::File::open(&path).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
     let open = disk.open_dir(dir.path()).unwrap();
     let mut bytes = Vec::new();
-    let stat = open.read_into("x", &mut bytes).unwrap();
+    let stat = open.read_into("x", &mut bytes, 10).unwrap();
     assert_eq!(bytes, b"0123456789");
     assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), long_ago);
     assert_eq!(open.stat_if_present("x").unwrap(), Some(stat));
@@ -132,4 +132,31 @@ fn an_error_names_the_path_and_what_was_tried() {
     let error = Disk::real().read(Path::new("/nowhere/x")).unwrap_err();
     assert_eq!(error.to_string(), "\"/nowhere/x\" cannot be read: No such file or directory (os error 2)");
     assert_eq!(error.errno(), Errno::ENOENT);
+}
+
+/// Whatever else one odd file answers is its own affair: the store goes on without it.
+#[test]
+fn only_what_the_machine_lacks_is_a_shortage() {
+    let is_shortage = |&raw: &i32| Error::new(Op::Read, Path::new("x"), std::io::Error::from_raw_os_error(raw)).is_shortage();
+    let short: Vec<i32> = (1..=133).filter(is_shortage).collect();
+    assert_eq!(short, [libc::EINTR, libc::ENOMEM, libc::ENFILE, libc::EMFILE]);
+}
+
+/// Files of the kernel's say that they are empty, and may have no end.
+#[test]
+fn of_a_file_no_more_is_read_than_its_size_and_nothing_above_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, path) = (Disk::real(), dir.path().join("x"));
+    disk.write_new(&path, b"0123456789").unwrap();
+    symlink("/proc/self/environ", dir.path().join("endless")).unwrap();
+    let open = disk.open_dir(dir.path()).unwrap();
+    let mut bytes = Vec::new();
+    for (name, size_max, expected) in [("x", 10, &b"0123456789"[..]), ("x", 9, b""), ("endless", 10, b"")] {
+        let stat = open.read_into(name, &mut bytes, size_max).unwrap();
+        assert_eq!((bytes.as_slice(), stat.kind), (expected, EntryKind::File));
+        assert_eq!(disk.read_into(&dir.path().join(name), &mut bytes, size_max).unwrap(), stat);
+        assert_eq!(bytes, expected);
+    }
+    // Whoever asks for all of it gets it.
+    assert!(!disk.read(&dir.path().join("endless")).unwrap().is_empty());
 }

@@ -8,7 +8,14 @@ use std::thread::{self, Scope};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::disk::{self, Disk, EntryKind, OpenDir, Stat};
+use crate::format::draft::DRAFT_LEN_MAX;
 use crate::store::Store;
+
+/// The largest file in `events/` that is read: four times what a transaction may have that is written here.
+pub const FILE_BYTES_MAX: u64 = 4 * DRAFT_LEN_MAX as u64;
+
+/// A reader gives a buffer back that has become larger.
+const BUFFER_BYTES_KEPT: usize = 16 << 20;
 
 /// Files that one thread takes at a time: enough that the counter is not fought over.
 const CHUNK: usize = 32;
@@ -98,9 +105,11 @@ impl Store {
         }
     }
 
-    /// The bytes and facts of a file in `events/`.
+    /// The bytes and facts of a file in `events/`; no bytes of one that is larger than [`FILE_BYTES_MAX`], or no regular file.
     pub fn load(&self, name: &str) -> disk::Result<(Vec<u8>, Stat)> {
-        self.disk().read_with_stat(&Disk::entry_path(&self.layout().events(), name))
+        let mut bytes = Vec::new();
+        let stat = self.disk().read_into(&Disk::entry_path(&self.layout().events(), name), &mut bytes, FILE_BYTES_MAX)?;
+        Ok((bytes, stat))
     }
 
     /// A range of a file in `events/`; shorter only at its end.
@@ -126,7 +135,7 @@ impl Store {
 
     /// Reads files in `events/` on `threads` threads and makes something of each; answers in the order of `names`.
     ///
-    /// `make` gets the index in `names` and the bytes, in a buffer that is used again, or why they cannot be read.
+    /// `make` gets the index in `names` and the bytes, as of [`Store::load`], in a buffer that is used again, or why they cannot be read.
     pub fn load_many<T, F>(&self, names: &[String], threads: usize, make: F) -> Vec<T>
     where
         T: Send,
@@ -247,10 +256,14 @@ impl Reader<'_> {
         let made = names.iter().zip(start..).map(|(name, n)| {
             drop(spent.next());
             let read = match &self.dir {
-                Ok(dir) => dir.read_into(name, &mut self.buffer),
-                Err(_) => self.disk.read_into(&Disk::entry_path(&self.events, name), &mut self.buffer),
+                Ok(dir) => dir.read_into(name, &mut self.buffer, FILE_BYTES_MAX),
+                Err(_) => self.disk.read_into(&Disk::entry_path(&self.events, name), &mut self.buffer, FILE_BYTES_MAX),
             };
-            make(n, read.map(|stat| (self.buffer.as_slice(), stat)))
+            let made = make(n, read.map(|stat| (self.buffer.as_slice(), stat)));
+            if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+                self.buffer = Vec::new();
+            }
+            made
         });
         made.collect()
     }

@@ -1,13 +1,16 @@
 //! Many objects read through one `git cat-file --batch`.
 
 use std::fmt::Display;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{ChildStdout, Stdio};
+use std::thread;
 
 use super::{GitError, Oid, Program, of_spawn};
+use crate::store::FILE_BYTES_MAX;
 
 impl Program {
-    /// Gives each object's bytes to `take`, in their order; an object that is not here is none.
+    /// Gives each object's bytes to `take`, in their order; an object that is not here is none, and one that is
+    /// larger than [`FILE_BYTES_MAX`] has no bytes.
     ///
     /// `take` ends the reading by an error.
     ///
@@ -33,19 +36,22 @@ impl Program {
         let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(GitError::Unexpected("cat-file").into());
         };
-        let result = std::thread::scope(|scope| {
+        let result = thread::scope(|scope| {
             // Both ends at once, so that neither pipe fills up; a git that ends early is told by its answers.
-            scope.spawn(move || {
+            let thread = || thread::Builder::new();
+            let asking = thread().spawn_scoped(scope, move || {
                 for name in names {
                     if writeln!(stdin, "{name}").is_err() {
                         break;
                     }
                 }
             });
-            let said = scope.spawn(move || {
+            asking.map_err(GitError::from)?;
+            let said = thread().spawn_scoped(scope, move || {
                 let mut said = Vec::new();
                 stderr.read_to_end(&mut said).map(|_| said).unwrap_or_default()
             });
+            let said = said.map_err(GitError::from)?;
             let mut reader = BufReader::new(stdout);
             let read_all = || {
                 for n in 0..names.len() {
@@ -90,10 +96,11 @@ fn next_object(reader: &mut BufReader<ChildStdout>, wanted: &str) -> Result<Opti
     }
     let size: u64 = size.and_then(|size| size.parse().ok()).ok_or(GitError::Unexpected("cat-file"))?;
     let mut bytes = Vec::new();
-    reader.by_ref().take(size).read_to_end(&mut bytes)?;
+    let mut object = reader.by_ref().take(size);
+    let read = if size > FILE_BYTES_MAX { io::copy(&mut object, &mut io::sink())? } else { object.read_to_end(&mut bytes)? as u64 };
     let mut end = [0u8; 1];
     reader.read_exact(&mut end)?;
-    if bytes.len() as u64 != size || end != *b"\n" {
+    if read != size || end != *b"\n" {
         return Err(GitError::Unexpected("cat-file"));
     }
     Ok((kind == Some(wanted)).then_some(bytes))

@@ -7,6 +7,7 @@ use crate::format::transaction::{self, Healing, Oddity, OddityKind};
 use crate::index::saved::checksum;
 use crate::index::{Arrival, ArrivalEvent};
 use crate::model::{EventId, Finding, FindingKind, Header, Severity};
+use crate::store::FILE_BYTES_MAX;
 
 /// A file that counts, with its packed lines.
 #[derive(Debug)]
@@ -41,6 +42,10 @@ pub(super) enum Loaded {
 
 /// Reads a file's bytes; never fails, a file that is none is refused with its reason.
 pub(super) fn load(bytes: &[u8], stat: Stat) -> Loaded {
+    if stat.size > FILE_BYTES_MAX {
+        let reason = format!("file is too large to be read: {} bytes, the limit is {FILE_BYTES_MAX}", stat.size);
+        return Loaded::Refused(reason, Some(stat));
+    }
     match read(bytes) {
         Ok(good) => Loaded::Good(Box::new(good), stat),
         Err(refusal) => Loaded::Refused(refusal.to_string(), Some(stat)),
