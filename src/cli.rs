@@ -121,6 +121,7 @@ struct Session {
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    signals::outlive_large_writes();
     // Before anything is parsed or set up: the worker of a fold has little memory and one reader, its parent.
     if std::env::args_os().nth(1).is_some_and(|command| command == "fold") {
         return fold::run();
@@ -223,8 +224,8 @@ fn with_way(mut failure: Failure, session: &Session) -> Failure {
 fn report(failure: &Failure, format: Format) -> ExitCode {
     if !failure.message.is_empty() {
         match format {
-            Format::Human => eprintln!("{failure}"),
-            Format::Json => eprintln!("{}", failure.to_json()),
+            Format::Human => output::complain(failure),
+            Format::Json => output::complain(failure.to_json()),
         }
     }
     ExitCode::from(failure.kind.exit_code())

@@ -26,7 +26,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::disk::{READ_ONLY_CURE, os_name, shown_name};
+use crate::disk::{NO_THREAD_CURE, READ_ONLY_CURE, os_name, shown_name};
 use crate::format::text::quoted_path;
 
 pub use elsewhere::Elsewhere;
@@ -96,8 +96,15 @@ impl GitError {
                 message.lines().find_map(|line| line.strip_prefix("\tgit ")).map_or_else(String::new, |command| format!("git {command}"))
             }
             Self::NotFetched(_) => "git remote -v   # and again when that remote can be reached".to_owned(),
+            Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock => NO_THREAD_CURE.to_owned(),
             Self::Unexpected(_) | Self::Impatient(_) | Self::Io(_) => String::new(),
         }
+    }
+
+    /// Whether git could not even be run: that is no answer of it.
+    #[must_use]
+    pub fn is_unrun(&self) -> bool {
+        matches!(self, Self::Missing | Self::Io(_))
     }
 
     /// Whether a push came to nothing since somebody else was faster, before it or while it ran.

@@ -2,7 +2,8 @@
 
 use super::failure::{Failure, Kind};
 use super::harmless::harmless;
-use crate::braid::{self, AppendError};
+use crate::braid::git::GitError;
+use crate::braid::{self, AppendError, TravelError};
 use crate::model::{Errno, Rejection};
 use crate::store::{LockError, OpenError, WriteError};
 
@@ -20,6 +21,24 @@ impl From<LockError> for Failure {
             LockError::ReadOnly(_) => Self::new(Kind::Refused, error.to_string()),
             LockError::Disk(cause) => Self::new(Kind::Failed, error.to_string()).hint(cause.hint()),
         }
+    }
+}
+
+impl From<GitError> for Failure {
+    fn from(error: GitError) -> Self {
+        let kind = if error.is_unrun() { Kind::Failed } else { Kind::Refused };
+        Self::new(kind, error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<TravelError> for Failure {
+    fn from(error: TravelError) -> Self {
+        let hint = error.hint();
+        match error {
+            TravelError::Git(error) => Self { hints: Vec::new(), ..error.into() },
+            error => Self::new(Kind::Refused, error.to_string()),
+        }
+        .hint(hint)
     }
 }
 

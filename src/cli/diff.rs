@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::failure::{Failure, Kind, Result};
+use super::failure::{Failure, Result};
 use super::harmless::harmless;
 use super::{Session, locate, reader};
 use crate::braid::{Difference, StreamDifference, difference};
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (braid, present) = reader::open(session, &directory, true)?;
-    let at = |when: &str| braid.at(when).map_err(|error| Failure::new(Kind::Refused, error.to_string()).hint(error.hint()));
+    let at = |when: &str| braid.at(when).map_err(Failure::from);
     let old = at(&arguments.old)?;
     let new = arguments.new.as_deref().map_or(Ok(present), at)?;
     let difference = difference(&old, &new);

@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let mode = if setup.dry_run { Mode::ReadOnly } else { Mode::Writable };
     let store = Store::open(&directory, &Disk::real(), mode)?;
     let git = Program::new(store.dir());
-    let ask = || git.lacks().map_err(|error| Failure::new(Kind::Refused, error.to_string()).hint(error.hint()));
+    let ask = || git.lacks().map_err(Failure::from);
     let mut lacks = ask()?;
     let mut done = Vec::new();
     for sentence in lacks.sentences() {

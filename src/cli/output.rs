@@ -1,4 +1,4 @@
-//! Standard output: for people or for programs, buffered, and harmless on a terminal.
+//! Standard output, and error: for people or for programs, buffered, and harmless on a terminal.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -17,6 +17,11 @@ pub(crate) enum Format {
     Human,
     /// JSON for programs: one object, or one a line where there are several.
     Json,
+}
+
+/// Says something on standard error. Where that cannot be written, nothing is: how the command ends tells as much.
+pub(crate) fn complain(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Standard output of one command.

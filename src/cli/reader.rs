@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::failure::{Failure, Kind, Result};
+use super::failure::Result;
+use super::output::complain;
 use super::progress::{advance, bar};
 use super::{Session, locate};
 use crate::braid::{Braid, OpenOptions};
@@ -31,7 +32,7 @@ pub(super) fn tree_at(session: &Session, moment: &Moment) -> Result<Tree> {
     let Some(when) = &moment.at else { return tree(session) };
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (braid, _) = open(session, &directory, true)?;
-    let epoch = braid.at(when).map_err(|error| Failure::new(Kind::Refused, error.to_string()).hint(error.hint()))?;
+    let epoch = braid.at(when)?;
     Ok(Tree::of(epoch))
 }
 
@@ -50,7 +51,7 @@ pub(super) fn numbered_tree(session: &Session) -> Result<Tree> {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (_, epoch) = open(session, &directory, false).or_else(|_| open(session, &directory, true))?;
     if let Some(lacks) = epoch.index.feed_lacks(epoch.feed_shown, epoch.index.log.events.iter_from(0)) {
-        eprintln!("braidfs: {lacks}");
+        complain(format!("braidfs: {lacks}"));
     }
     Ok(Tree::of(epoch))
 }

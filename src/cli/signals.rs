@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM as a wish to end, for commands that follow.
+//! SIGINT and SIGTERM as a wish to end, for commands that follow; SIGXFSZ as an error.
 
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,18 @@ static COME: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note(_: libc::c_int) {
     COME.store(true, Ordering::Relaxed);
+}
+
+extern "C" fn pass(_: libc::c_int) {}
+
+/// Lets a write beyond the limit of `ulimit -f` fail with `EFBIG`, by which who wrote it is told, in place of ending the process. A handler
+/// and not `SIG_IGN`: programs that are started from here then have the signal as ever.
+pub(super) fn outlive_large_writes() {
+    let action = SigAction::new(SigHandler::Handler(pass), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing, which is safe at any moment.
+    #[allow(unsafe_code)]
+    // There is such a signal, and it may be caught.
+    let _ = unsafe { sigaction(Signal::SIGXFSZ, &action) };
 }
 
 /// Proof that the two signals no longer end the process by themselves; children get them as ever.

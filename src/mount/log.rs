@@ -24,7 +24,8 @@ pub const VARIABLE: &str = "BRAIDFS_LOG";
 /// What it gives sends the last spans when it is dropped.
 pub fn begin(options: &Options, store: &Path) -> Result<Option<Exporter>, Error> {
     let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = fmt::layer().with_ansi(false);
+    // A line that cannot be written is lost, and nothing else is.
+    let lines = fmt::layer().with_ansi(false).log_internal_errors(false);
     let mut listening = vec![match options.log_file.as_deref() {
         Some(path) => lines.with_writer(File::append(path)?).boxed(),
         None if options.foreground => lines.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).boxed(),

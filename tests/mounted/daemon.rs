@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::draft::{errno, save};
 use crate::support::mount::{Mount, User, is_mounted, is_root};
 use crate::support::run::{bash, bash_as_nobody, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
@@ -557,4 +558,23 @@ fn what_a_chroot_lacks_is_named() {
     let mount = without("mount -t tmpfs none /dev", &format!("mount {} {}", text(&store.path()), text(&point)));
     assert!(mount.contains("'/dev/null' cannot be opened: No such file or directory"), "{mount}");
     assert!(!is_mounted(&point));
+}
+
+/// Story: one draft beyond `ulimit -f` ended the daemon by a signal, and everybody else lost the mount.
+#[test]
+fn a_draft_beyond_the_limit_of_files_is_refused_and_the_daemon_goes_on() {
+    let (store, _) = TestStore::forked();
+    let mount = Mount::start(&store.path());
+    let limit = |bytes: &str| run("prlimit", ["--pid", &mount.pid().to_string(), &format!("--fsize={bytes}")]).ok();
+    let large = format!("{{\"stream\":\"l\",\"type\":\"T\",\"data\":\"{}\"}}\n", "x".repeat(100_000));
+    limit("8192:unlimited");
+    assert_eq!(errno(save(&mount.join("staging/large.jsonl"), large.as_bytes())), nix::libc::EFBIG);
+    let receipt = mount.read_json("receipts/large.jsonl.json");
+    let reason = &receipt["reasons"][0];
+    assert_eq!((receipt["state"].as_str(), reason["errno"].as_str()), (Some("refused"), Some("EFBIG")));
+    assert!(reason["hint"].as_str().unwrap().contains("ulimit -f"), "{reason}");
+    mount.append(EVENT).unwrap();
+    limit("unlimited:unlimited");
+    mount.append(&large).unwrap();
+    assert_eq!(mount.count("log.jsonl"), 9);
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::braid::{AppendError, CutOver};
 use crate::cli::failure::{Failure, Kind, Result};
 use crate::cli::harmless::harmless;
+use crate::cli::output::complain;
 use crate::cli::progress::bar;
 use crate::cli::{Session, locate, reader};
 use crate::disk::{Disk, EntryKind};
@@ -91,10 +92,13 @@ fn show_corrupt(session: &Session, lines: &[CorruptLine]) {
         return;
     }
     for line in lines.iter().take(CORRUPT_SHOWN_MAX) {
-        eprintln!("{}:{}: {}", harmless(&line.file), line.line, harmless(&line.error.message));
+        complain(format!("{}:{}: {}", harmless(&line.file), line.line, harmless(&line.error.message)));
     }
     if lines.len() > CORRUPT_SHOWN_MAX {
-        eprintln!("and {}", counted_as(lines.len() - CORRUPT_SHOWN_MAX, "more line that is no event", "more lines that are no events"));
+        complain(format!(
+            "and {}",
+            counted_as(lines.len() - CORRUPT_SHOWN_MAX, "more line that is no event", "more lines that are no events")
+        ));
     }
 }
 

@@ -48,7 +48,7 @@ impl<'a> Repository<'a> {
 
     fn refused(&self, error: &GitError) -> Failure {
         let mut failure = self.cannot_read().because(error);
-        if matches!(error, GitError::Missing | GitError::Io(_)) {
+        if error.is_unrun() {
             return failure.hint(error.hint());
         }
         failure.kind = Kind::Refused;

@@ -11,6 +11,7 @@ use tempfile::TempPath;
 use super::super::events::rendered;
 use super::super::failure::{Failure, Kind, Result};
 use super::super::harmless::harmless;
+use super::super::output::complain;
 use super::ask::parse_answer;
 use crate::braid::{OpenConflict, OpenFork, Resolution};
 use crate::disk::Disk;
@@ -93,7 +94,7 @@ pub(super) fn editor(conflict: &OpenConflict, written: &mut Written) -> Result<R
                 }
                 return Ok(answer);
             }
-            Err(rejection) => eprintln!("{}", Failure::from(rejection).about("the resolution")),
+            Err(rejection) => complain(Failure::from(rejection).about("the resolution")),
         }
         if !is_yes("edit again? [Y/n] ", true)? {
             let kept = resolution.keep().map_err(|error| failed("what was edited cannot be kept").because(&error))?;
@@ -113,11 +114,11 @@ fn command() -> OsString {
 /// Asks whoever is at the terminal; nobody there, or the end of what was typed, is a no.
 fn is_yes(question: &str, by_default: bool) -> Result<bool> {
     loop {
-        eprint!("{question}");
+        let _ = write!(std::io::stderr(), "{question}");
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         if read.map_err(|error| Failure::new(Kind::Failed, "the answer cannot be read").because(&error))? == 0 {
-            eprintln!();
+            complain("");
             return Ok(false);
         }
         match answer.trim().to_ascii_lowercase().as_str() {

@@ -28,8 +28,13 @@ impl Lost {
 
     /// Why the draft is not committed.
     pub(super) fn rejection(&self) -> Option<Rejection> {
-        let hint = "make room, then save it again, whole";
-        self.errno().map(|errno| Rejection::whole(errno, "a write failed: not every byte arrived", hint))
+        self.errno().map(|errno| {
+            let hint = match errno {
+                Errno::EFBIG => "let the daemon write larger files (ulimit -f), then save it again, whole",
+                _ => "make room, then save it again, whole",
+            };
+            Rejection::whole(errno, "a write failed: not every byte arrived", hint)
+        })
     }
 
     fn add(&mut self, begin: u64, bytes: &[u8], errno: Errno) {
