@@ -55,7 +55,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, NO_THREAD_CURE};
 use crate::epoch::Epoch;
 use crate::format::draft::check_draft;
 use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
@@ -187,7 +187,7 @@ impl Braid {
         let (to_self, at, for_keeper) = (requests.clone(), Arc::clone(&desk), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("keeper".to_owned());
         let thread = thread.spawn(move || Keeper::run(&at, &for_keeper, &inbox, to_self));
-        let thread = thread.map_err(|error| Failure::new(format!("no thread could be started: {error}"), ""))?;
+        let thread = thread.map_err(|error| Failure::new(format!("no thread could be started: {error}"), NO_THREAD_CURE))?;
         if options.follow {
             let (shared, store, keeper) = (Arc::downgrade(&shared), Arc::downgrade(&store), requests.clone());
             let started = std::thread::Builder::new().name("survey".to_owned()).spawn(move || survey::follow(shared, store, keeper));

@@ -34,5 +34,7 @@ mod observed;
 mod projections;
 #[path = "cli/read.rs"]
 mod read;
+#[path = "cli/scarce.rs"]
+mod scarce;
 #[path = "cli/write.rs"]
 mod write;

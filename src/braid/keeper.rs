@@ -2,6 +2,7 @@
 
 mod arrival;
 mod beginning;
+mod beside;
 pub(super) mod check;
 pub(super) mod commit;
 pub(super) mod desk;

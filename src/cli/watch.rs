@@ -13,7 +13,7 @@ use super::filter::Filter;
 use super::signals::Ending;
 use super::{Session, locate};
 use crate::braid::{Braid, OpenOptions};
-use crate::disk::{Disk, LockGuard};
+use crate::disk::{Disk, LockGuard, NO_THREAD_CURE};
 use crate::store::{CheckpointError, Mode, Store};
 use crate::view::{FeedEvent, FeedPage};
 
@@ -121,7 +121,13 @@ fn deliver(page: &FeedPage, leadership: &LockGuard, arguments: &Arguments, endin
     let input = child.stdin.take();
     let status = std::thread::scope(|scope| {
         // A program that reads nothing must not hold us up.
-        scope.spawn(|| input.map(|input| feed(input, &page.events)));
+        let feeding = std::thread::Builder::new().spawn_scoped(scope, || input.map(|input| feed(input, &page.events)));
+        if let Err(error) = feeding {
+            // It must not take no events for all of them.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Failure::new(Kind::Failed, format!("program '{shown}' cannot be fed")).because(&error).hint(NO_THREAD_CURE));
+        }
         ending.wait_for(&mut child)
     })?;
     if status.success() {

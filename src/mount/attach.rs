@@ -3,8 +3,10 @@
 //! The crate's own mounting is not used: it cannot be told to leave a mount point alone that somebody else has unmounted, and would
 //! unmount what lies beneath.
 
-use std::io::IoSliceMut;
+use std::ffi::OsStr;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -14,6 +16,7 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sys::socket::{AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair};
 use nix::sys::stat::Mode;
 
+use crate::disk::NO_THREAD_CURE;
 use crate::mount::Error;
 
 /// What is shown as the file system's type, and by which a mount of ours is known.
@@ -42,6 +45,10 @@ impl Attachment<'_> {
             Err(Errno::ENOTDIR) => {
                 Err(Error::refused(format!("'{}' is not a directory", self.point.display()), "name another place, or mkdir one"))
             }
+            Err(errno @ (Errno::EINVAL | Errno::ENXIO | Errno::EBADF)) => Err(Error::new(
+                format!("'{}' cannot be mounted: {}", self.point.display(), errno.desc()),
+                "look whether /dev/fuse is the device of FUSE (stat -c '%F %t,%T' /dev/fuse says: character special file a,e5)",
+            )),
             Err(errno) => Err(Error::new(format!("'{}' cannot be mounted: {}", self.point.display(), errno.desc()), "")),
             Ok(device) => Ok(device),
         }
@@ -67,16 +74,25 @@ impl Attachment<'_> {
 
     fn by_helper(&self) -> Result<OwnedFd, Error> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty()).map_err(failed)?;
-        let source = self.source.to_string_lossy().replace('\\', "\\\\").replace(',', "\\,");
         let mode = if self.read_only { "ro" } else { "rw" };
         let others = if self.allow_other { ",allow_other" } else { "" };
-        let options = format!("fsname={source},subtype=braidfs,nosuid,nodev,{mode}{others}");
+        let mut options = b"fsname=".to_vec();
+        for &byte in self.source.as_os_str().as_bytes() {
+            options.extend_from_slice(if matches!(byte, b'\\' | b',') { b"\\" } else { b"" });
+            options.push(byte);
+        }
+        options.extend_from_slice(format!(",subtype=braidfs,nosuid,nodev,{mode}{others}").as_bytes());
         let mut command = Command::new("fusermount3");
-        command.arg("-o").arg(options).arg("--").arg(self.point).env("_FUSE_COMMFD", theirs.as_raw_fd().to_string());
+        command.arg("-o").arg(OsStr::from_bytes(&options)).arg("--").arg(self.point).env("_FUSE_COMMFD", theirs.as_raw_fd().to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let helper = command
-            .spawn()
-            .map_err(|error| Error::new(format!("'fusermount3' cannot be run: {error}"), "install the package fuse3, or mount as root"))?;
+        let helper = command.spawn().map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::WouldBlock => NO_THREAD_CURE,
+                io::ErrorKind::NotFound => "install the package fuse3, or mount as root",
+                _ => "see what it is: type -a fusermount3; of the package fuse3 it is a program that belongs to root, with the mode 4755",
+            };
+            Error::new(format!("'fusermount3' cannot be run: {error}"), hint)
+        })?;
         drop(theirs);
         let device = receive(&ours);
         let output = helper.wait_with_output().map_err(|error| Error::new(format!("'fusermount3' was lost: {error}"), ""))?;

@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, fork, setsid};
 
+use crate::disk::NO_THREAD_CURE;
 use crate::mount::{Error, ErrorKind};
 
 /// What the daemon answers when it is ready; else the kind of its error and the reason.
@@ -113,5 +114,6 @@ fn heard(answer: &OwnedFd) -> Result<(), Error> {
 }
 
 fn failed(errno: nix::errno::Errno) -> Error {
-    Error::new(format!("the daemon cannot be started: {}", io::Error::from(errno)), "")
+    let hint = if errno == nix::errno::Errno::EAGAIN { NO_THREAD_CURE } else { "" };
+    Error::new(format!("the daemon cannot be started: {}", io::Error::from(errno)), hint)
 }

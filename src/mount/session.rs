@@ -9,7 +9,7 @@ use std::time::Duration;
 use fuser::{Config, SessionACL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::disk::ask_by_child;
+use crate::disk::{NO_THREAD_CURE, ask_by_child};
 use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
 use crate::mount::alone::Alone;
@@ -115,7 +115,8 @@ impl Session {
 
     fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-        self.threads.push(thread.map_err(|error| failed("a thread cannot be started", &error.to_string()))?);
+        let thread = thread.map_err(|error| Error::new(format!("a thread cannot be started: {error}"), NO_THREAD_CURE));
+        self.threads.push(thread?);
         Ok(())
     }
 

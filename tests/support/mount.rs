@@ -350,6 +350,7 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+#[allow(clippy::print_stderr)]
 impl Drop for Mount {
     fn drop(&mut self) {
         if std::thread::panicking() {

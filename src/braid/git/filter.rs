@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdout, Stdio};
+use std::thread;
 
 use super::{GitError, Oid, Program, of_spawn};
 
@@ -40,9 +41,9 @@ impl Program {
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(GitError::Unexpected("cat-file"));
         };
-        let read = std::thread::scope(|scope| {
+        let read = thread::scope(|scope| {
             // Both ends at once, so that neither pipe fills up.
-            scope.spawn(move || {
+            thread::Builder::new().spawn_scoped(scope, move || {
                 for (name, oid) in files {
                     // The path only tells which attributes are meant.
                     let path = if name.contains('\n') { "x.jsonl" } else { name };
@@ -50,7 +51,7 @@ impl Program {
                         break;
                     }
                 }
-            });
+            })?;
             let mut reader = BufReader::new(stdout);
             files.iter().map(|(_, oid)| next_file(&mut reader, oid)).collect()
         });

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use super::raw::{COMMIT, FileChange, RAW, read_changes};
@@ -124,7 +125,7 @@ impl Program {
         let asked = stdin.write_all(revisions.as_bytes());
         drop(stdin);
         let (end, ended) = channel();
-        std::thread::spawn(move || {
+        let reading = thread::Builder::new().spawn(move || {
             let mut kept = Vec::new();
             let read = read_changes(BufReader::new(stdout), &events, |commit, change| {
                 kept.extend(keep(commit, change));
@@ -132,6 +133,11 @@ impl Program {
             });
             let _ = end.send(read.map(|_| kept));
         });
+        if let Err(error) = reading {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(GitError::Io(error));
+        }
         let Ok(kept) = ended.recv_timeout(patience) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -201,11 +207,19 @@ impl Program {
             return Err(GitError::Unexpected("log"));
         };
         // Both at once, so that neither pipe fills up.
-        let said = std::thread::spawn(move || {
+        let said = thread::Builder::new().spawn(move || {
             let mut bytes = Vec::new();
             let _ = stderr.read_to_end(&mut bytes);
             bytes
         });
+        let said = match said {
+            Ok(said) => said,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(GitError::Io(error));
+            }
+        };
         let read = read_changes(BufReader::new(stdout), &events, |commit, change| {
             if let (Some(commit), Some(blob)) = (commit, change.after)
                 && !found.contains_key(&change.name)

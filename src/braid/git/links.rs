@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
+use std::thread;
 
 use super::{GitError, Oid, Program, TreeFile, of_spawn};
 use crate::disk::os_name;
@@ -26,17 +27,17 @@ impl Program {
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(GitError::Unexpected("cat-file"));
         };
-        let read = std::thread::scope(|scope| {
+        let read = thread::scope(|scope| {
             let links = &links;
             // Both ends at once, so that neither pipe fills up.
-            scope.spawn(move || {
+            thread::Builder::new().spawn_scoped(scope, move || {
                 for name in links {
                     let path = [OsStr::from_bytes(&events), &os_name(name)].map(OsStr::as_bytes).concat();
                     if stdin.write_all(&[format!("{commit}:").as_bytes(), &path, b"\n"].concat()).is_err() {
                         break;
                     }
                 }
-            });
+            })?;
             let mut answers = BufReader::new(stdout);
             let files = links.iter().filter_map(|name| match next_blob(&mut answers) {
                 Ok(oid) => Some(Ok(TreeFile { name: (*name).clone(), oid: oid? })),

@@ -48,13 +48,17 @@ fn read_origins(child: &mut Child, of: &BTreeSet<TransactionId>, is_shallow: boo
     let Some(stdout) = child.stdout.take() else { return found };
     let (lines, inbox) = channel();
     // Ends when git does, or when nobody hears any more.
-    std::thread::spawn(move || {
+    let reading = std::thread::Builder::new().spawn(move || {
         for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
             if lines.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }
     });
+    if let Err(error) = reading {
+        tracing::debug!(%error, "no thread to read git's log with");
+        return found;
+    }
     let mut commit: Option<Origin> = None;
     while found.len() < of.len() {
         match inbox.recv_timeout(patience.saturating_sub(start.elapsed())) {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::braid::Failure;
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::beside::Beside;
 use crate::braid::keeper::heap;
 use crate::braid::keeper::load::{Good, Loaded, load, stamp};
 use crate::disk::{self, Stat};
@@ -80,17 +81,17 @@ impl Keeper {
     /// Lists the files, reads the ingestion log and takes over what the last process left, all at once. What is listed is compared with
     /// what was taken over as it comes; gives what is new, and what is missing.
     pub(super) fn begin(&mut self, from_scratch: bool) -> Result<(Vec<String>, Vec<String>), Failure> {
-        let again = |_| Failure::new("a thread that read the store panicked", "");
+        let again = || Failure::new("a thread that read the store panicked", "");
         let store = std::sync::Arc::clone(&self.store);
         std::thread::scope(|scope| {
             let (give, pieces) = channel();
             // Whoever would take them may have failed.
-            let listing = scope.spawn(|| store.list_in_pieces(move |piece| drop(give.send(piece))));
+            let listing = Beside::begin(scope, || store.list_in_pieces(move |piece| drop(give.send(piece))));
             let log = &mut self.log;
             let (read, (saved, left)) = std::thread::scope(|scope| {
-                let read = scope.spawn(|| log.refresh());
+                let read = Beside::begin(scope, || log.refresh());
                 let left = if from_scratch { (None, Left::default()) } else { take_over(&store) };
-                (read.join(), left)
+                (read.end(), left)
             });
             self.saving.is_elsewhere = saved.is_none() && !from_scratch && self.store.mode() == Mode::Writable;
             self.saving.saved = saved;
@@ -100,12 +101,12 @@ impl Keeper {
                 self.mended.insert("made the saved index, as there was none".to_owned());
             }
             self.restore(left, listed.len());
-            read.map_err(again)??;
+            read.ok_or_else(again)??;
             while self.verify && self.saving.has_unverified() {
                 self.verify_some();
             }
             let (came, went) = self.compare_listing(listed.into_iter().chain(pieces.into_iter().flatten()));
-            listing.join().map_err(again)??;
+            listing.end().ok_or_else(again)??;
             Ok((came, went))
         })
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::super::failure::{Failure, Kind, Result};
 use crate::braid::{OpenConflict, Resolution};
+use crate::disk::NO_THREAD_CURE;
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, parse_draft};
 use crate::model::{Errno, Rejection};
 
@@ -24,7 +25,15 @@ pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolut
         .map_err(|error| failed("cannot be started").because(&error))?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     // It may answer before it has read everything, or nothing.
-    let asked = std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&question)));
+    let asked = std::thread::Builder::new().spawn(move || stdin.map(|mut stdin| stdin.write_all(&question)));
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed("cannot be asked").because(&error).hint(NO_THREAD_CURE));
+        }
+    };
     let mut answer = Vec::new();
     if let Some(stdout) = stdout {
         let read = stdout.take(DRAFT_LEN_MAX as u64 + 1).read_to_end(&mut answer);
