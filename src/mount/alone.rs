@@ -12,7 +12,6 @@ use crate::format::text::quoted_path;
 use crate::model::Errno;
 use crate::mount::Error;
 use crate::mount::attach::FILE_SYSTEM;
-use crate::mount::checks::mount_table;
 use crate::mount::table::{self, Mounted};
 use crate::mount::tend::ALSO_PAUSE;
 use crate::store::Layout;
@@ -101,7 +100,7 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Lead, Error> {
 }
 
 fn is_mounted_writable(disk: &Disk, store: &Path) -> bool {
-    writable_point(&mount_table(disk), store).is_some()
+    writable_point(&table::read_or_none(disk), store).is_some()
 }
 
 /// Where a store is mounted writable, by a table of mounts.
@@ -125,7 +124,7 @@ fn taken(disk: &Disk, store: &Path, lock: &Path) -> Error {
     };
     // It may be mounted where only that process sees it.
     let point = writable_point(&disk.read(Path::new(&format!("/proc/{pid}/mountinfo"))).unwrap_or_default(), store);
-    let is_seen = point.is_some() && point == writable_point(&mount_table(disk), store);
+    let is_seen = point.is_some() && point == writable_point(&table::read_or_none(disk), store);
     let at = point.as_ref().map_or_else(String::new, |point| format!(" at '{}'", point.display()));
     let name = command.map_or_else(String::new, |command| format!(" (\"{}\")", command.escape_debug()));
     let hint = match point.filter(|_| is_seen) {

@@ -37,7 +37,7 @@ impl Place {
         let place = Self { store, point };
         place.check_overlap(&disk)?;
         place.check_system()?;
-        place.check_free(&mount_table(&disk))?;
+        place.check_free(&table::read_or_none(&disk))?;
         Ok(place)
     }
 
@@ -94,7 +94,7 @@ impl Place {
 /// Refuses a place in a mount of ours, which shows a store and is none.
 fn check_is_no_mount(named: &Path, point: &Path, disk: &Disk) -> Result<(), Error> {
     let Ok(place) = disk.canonical(named) else { return Ok(()) };
-    let table = mount_table(disk);
+    let table = table::read_or_none(disk);
     let Some(mounted) = place.ancestors().find_map(|above| table::find(&table, above)) else { return Ok(()) };
     if mounted.file_system != FILE_SYSTEM {
         return Ok(());
@@ -108,17 +108,6 @@ fn check_is_no_mount(named: &Path, point: &Path, disk: &Disk) -> Result<(), Erro
 fn not_opened(error: OpenError) -> Error {
     let kind = if matches!(error, OpenError::Disk(_)) { ErrorKind::Failed } else { ErrorKind::Refused };
     Error { kind, ..Error::new(error.to_string(), error.hint()) }
-}
-
-/// The kernel's table of mounts; empty where it cannot be read.
-pub fn mount_table(disk: &Disk) -> Vec<u8> {
-    read_mount_table(disk).unwrap_or_default()
-}
-
-/// The same, for whom an empty one is no answer.
-pub fn read_mount_table(disk: &Disk) -> Result<Vec<u8>, Error> {
-    let read = disk.read(Path::new("/proc/self/mountinfo"));
-    read.map_err(|error| Error::new(format!("the table of mounts {error}"), "mount -t proc proc /proc   # it is read from there"))
 }
 
 /// Takes a mount whose daemon has died off its place.
@@ -137,7 +126,7 @@ fn recover(point: &Path, disk: &Disk) -> Result<(), Error> {
             Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => {}
             Some(_) => return Ok(()),
             None => {
-                let mounted = table::find(&mount_table(disk), &absolute).filter(|mounted| mounted.file_system == FILE_SYSTEM);
+                let mounted = table::find(&table::read_or_none(disk), &absolute).filter(|mounted| mounted.file_system == FILE_SYSTEM);
                 let Some(mounted) = mounted else { return Err(Error::busy(format!("mount point '{shown}' does not answer"), "")) };
                 if !alone::is_dying(disk, &mounted.source) {
                     let message =

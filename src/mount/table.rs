@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use crate::disk::Disk;
+use crate::mount::Error;
+
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
@@ -17,6 +20,17 @@ pub struct Mounted {
     pub read_only: bool,
     /// The minor number of its device: the number of a FUSE connection.
     pub minor: u32,
+}
+
+/// The kernel's table of mounts; empty where it cannot be read.
+pub fn read_or_none(disk: &Disk) -> Vec<u8> {
+    read(disk).unwrap_or_default()
+}
+
+/// The same, for whom an empty one is no answer.
+pub fn read(disk: &Disk) -> Result<Vec<u8>, Error> {
+    let read = disk.read(Path::new("/proc/self/mountinfo"));
+    read.map_err(|error| Error::new(format!("the table of mounts {error}"), "mount -t proc proc /proc   # it is read from there"))
 }
 
 /// What is mounted exactly there, on top of whatever lies below.

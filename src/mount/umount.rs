@@ -1,20 +1,23 @@
 //! Ending a mount from outside.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::disk::Disk;
 use crate::mount::attach::{FILE_SYSTEM, detach};
-use crate::mount::checks::{absolute, read_mount_table};
+use crate::mount::checks::absolute;
 use crate::mount::cut::cut;
 use crate::mount::table;
 use crate::mount::{Error, alone};
 
 /// Those who still use a mount that is ended by force have so long; then their connection is cut.
 const GRACE: Duration = Duration::from_secs(5);
+/// A mount that is in use for longer is busy.
+const BRIEFLY: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Unmounts a store; by force also while it is used: then commits are finished, the mount is detached, and what still uses it after
 /// five seconds is cut off.
@@ -25,13 +28,13 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     let disk = Disk::real();
     let point = absolute(mount_point);
     let shown = point.display();
-    let Some(mounted) = table::find(&read_mount_table(&disk)?, &point).filter(|mounted| mounted.file_system == FILE_SYSTEM) else {
+    let Some(mounted) = table::find(&table::read(&disk)?, &point).filter(|mounted| mounted.file_system == FILE_SYSTEM) else {
         return Err(Error::refused(
             format!("nothing of braidfs is mounted at '{shown}'"),
             format!("findmnt -t {FILE_SYSTEM}   # the mounts that there are"),
         ));
     };
-    detach(&point, force).map_err(|errno| match errno {
+    detach_patiently(&point, force).map_err(|errno| match errno {
         Errno::EBUSY => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
         // For others than root, the kernel says the one or the other of a mount that another user made.
         Errno::EPERM | Errno::EINVAL if !geteuid().is_root() => {
@@ -51,4 +54,15 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
         alone::wait_for_end(&disk, &mounted.source, GRACE);
     }
     Ok(())
+}
+
+/// Detaches what nobody uses but for a moment, as who looks at every mount does, or who dies with a daemon.
+fn detach_patiently(point: &Path, force: bool) -> Result<(), Errno> {
+    let start = Instant::now();
+    loop {
+        match detach(point, force) {
+            Err(Errno::EBUSY) if start.elapsed() < BRIEFLY => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
 }
