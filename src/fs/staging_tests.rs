@@ -546,7 +546,7 @@ fn readers_of_views_wait_while_a_closed_file_is_undecided() {
         desk.fs.decide(handle, &file, || (), || ());
     }
     assert!(!desk.fs.waits(log));
-    desk.fs.wait_decided();
+    desk.fs.wait_decided(desk.fs.closes());
 }
 
 /// Found by the model: it came back into the listing as if it had been refused.

@@ -454,11 +454,11 @@ impl Fs {
         self.open(ino, flags, caller)
     }
 
-    /// Waits until no commit is on its way, and until the index has caught up where what is shown needs it: a reader who waited for that in
+    /// Waits until no commit of the first `closes` is on its way, and until the index has caught up where what is shown needs it: a reader who waited for that in
     /// a directory which answers at once would keep its names from being told of.
-    pub fn wait_for(&self, ino: u64) {
+    pub fn wait_for(&self, ino: u64, closes: u64) {
         let needs_index = self.needs_index(ino);
-        self.decisions.wait(|| !needs_index || self.is_settled());
+        self.decisions.wait(closes, || !needs_index || self.is_settled());
     }
 
     /// Whether what is shown there is known only once the index has caught up.
@@ -467,9 +467,15 @@ impl Fs {
         self.held(ino).is_ok_and(|held| !self.is_own_path(&held.identity.path) && !is_at_once(&held.identity.path))
     }
 
-    /// Waits until no commit is on its way and the index has caught up.
-    pub fn wait_decided(&self) {
-        self.decisions.wait(|| self.is_settled());
+    /// Waits until no commit of the first `closes` is on its way and the index has caught up.
+    pub fn wait_decided(&self, closes: u64) {
+        self.decisions.wait(closes, || self.is_settled());
+    }
+
+    /// How many closes there were so far: whoever asks now waits for the verdicts about these.
+    #[must_use]
+    pub fn closes(&self) -> u64 {
+        self.decisions.closes()
     }
 }
 

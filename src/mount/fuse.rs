@@ -44,7 +44,7 @@ impl Shell {
             answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(&fs, reply, file));
         };
         // Apart from what else is parked: that may hold what the notices need.
-        self.parking.park(Box::new(move || waiting.run(Box::new(move || guarded("open", open)))));
+        self.parking.park(self.fs.closes(), Box::new(move || waiting.run(Box::new(move || guarded("open", open)))));
     }
 }
 
@@ -102,13 +102,14 @@ impl Filesystem for Shell {
             let child = name(child);
             return self.fold("lookup", move |fs, queue| entry(fs, queue, thread, fs.look_up(parent.0, &child), reply));
         }
+        let closes = self.fs.closes();
         guarded("lookup", || {
             let child = name(child);
             if self.must_wait_in(parent) {
                 return self.wait("lookup", move |fs, queue| {
                     let mut found = look_up(fs, queue, parent, &child);
                     if found.is_err() && parent != INodeNo::ROOT {
-                        fs.wait_decided();
+                        fs.wait_decided(closes);
                         found = look_up(fs, queue, parent, &child);
                     }
                     entry(fs, queue, thread, found, reply);
@@ -139,8 +140,9 @@ impl Filesystem for Shell {
             });
         };
         if self.queue.is_telling() && self.fs.changes_together(ino.0) {
+            let closes = self.fs.closes();
             return self.wait("getattr", move |fs, queue| {
-                fs.wait_decided();
+                fs.wait_decided(closes);
                 answer(fs, queue, SETTLE_LIMIT);
             });
         }
@@ -365,7 +367,7 @@ impl Filesystem for Shell {
 
     fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.begin_in_turn(request);
-        self.listing("readdir", ino, move |fs, queue| listing::names(fs, queue, ino, handle, offset, reply));
+        self.listing("readdir", ino, offset, move |fs, queue| listing::names(fs, queue, ino, handle, offset, reply));
     }
 
     fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
@@ -373,12 +375,15 @@ impl Filesystem for Shell {
         let thread = request.pid();
         let list = move |fs: &Fs, queue: &Queue| listing::inodes(fs, queue, thread, ino, handle, offset, reply);
         if self.must_wait_in(ino) {
+            let closes = self.fs.closes();
             return self.wait("readdirplus", move |fs, queue| {
-                fs.wait_for(ino.0);
+                if offset == 0 {
+                    fs.wait_for(ino.0, closes);
+                }
                 list(fs, queue);
             });
         }
-        self.listing("readdirplus", ino, list);
+        self.listing("readdirplus", ino, offset, list);
     }
 
     fn releasedir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {

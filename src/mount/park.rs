@@ -30,7 +30,8 @@ struct State {
     jobs: VecDeque<Job>,
     idle: usize,
     threads: usize,
-    parked: Vec<Job>,
+    /// Each with the number of closes that came before it.
+    parked: Vec<(u64, Job)>,
     ended: bool,
 }
 
@@ -54,26 +55,24 @@ impl Parking {
         }
     }
 
-    /// Parks a request until no commit is undecided.
-    pub fn park(&self, job: Job) {
-        self.lock().parked.push(job);
+    /// Parks a request until the first `closes` are decided.
+    pub fn park(&self, closes: u64, job: Job) {
+        self.lock().parked.push((closes, job));
         self.parked.notify_one();
     }
 
-    /// Answers what was parked as soon as nothing is undecided, until [`Parking::end`].
+    /// Answers what was parked as soon as what came before it is decided, until [`Parking::end`].
     pub fn serve(&self, fs: &Fs) {
         loop {
             let mut state = self.lock();
             while state.parked.is_empty() && !state.ended {
                 state = self.parked.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            if state.ended && state.parked.is_empty() {
-                return;
-            }
+            let Some(closes) = state.parked.iter().map(|(closes, _)| *closes).min() else { return };
             drop(state);
-            fs.wait_decided();
-            let parked = std::mem::take(&mut self.lock().parked);
-            parked.into_iter().for_each(|job| job());
+            fs.wait_decided(closes);
+            let ready: Vec<(u64, Job)> = self.lock().parked.extract_if(.., |(others, _)| *others <= closes).collect();
+            ready.into_iter().for_each(|(_, job)| job());
         }
     }
 

@@ -84,10 +84,10 @@ impl Shell {
 
     /// Runs what may take as long as a fold: apart from everything else, and once no commit is being decided.
     pub(super) fn fold(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        let (fs, queue, closes) = (Arc::clone(&self.fs), Arc::clone(&self.queue), self.fs.closes());
         self.folding.run(Box::new(move || {
             guarded(what, || {
-                fs.wait_decided();
+                fs.wait_decided(closes);
                 work(&fs, &queue);
             });
         }));
@@ -107,12 +107,13 @@ impl Shell {
         self.queue.is_coming() && (directory == INodeNo::ROOT || self.fs.changes_together(directory.0))
     }
 
-    /// Runs a handler that lists a directory.
-    pub(super) fn listing(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+    /// Runs a handler that lists a directory from an offset on. Who goes on there has waited when he began: a page names some twenty files, and
+    /// each would wait for the commits that had begun meanwhile.
+    pub(super) fn listing(&self, what: &'static str, ino: INodeNo, offset: u64, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         if self.fs.folds_in(ino.0) {
             return self.fold(what, work);
         }
-        if !self.fs.waits_in(ino.0, None) {
+        if offset > 0 || !self.fs.waits_in(ino.0, None) {
             return guarded(what, || work(&self.fs, &self.queue));
         }
         self.after_wait(what, ino, work);
@@ -123,8 +124,9 @@ impl Shell {
         if self.fs.needs_index(ino.0) {
             return self.park(what, work);
         }
+        let closes = self.fs.closes();
         self.wait(what, move |fs, queue| {
-            fs.wait_for(ino.0);
+            fs.wait_for(ino.0, closes);
             work(fs, queue);
         });
     }
@@ -132,7 +134,7 @@ impl Shell {
     /// Runs a handler once no commit is being decided and the index has caught up.
     pub(super) fn park(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.parking.park(Box::new(move || guarded(what, || work(&fs, &queue))));
+        self.parking.park(self.fs.closes(), Box::new(move || guarded(what, || work(&fs, &queue))));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -386,5 +387,32 @@ fn a_store_that_may_not_be_written_says_so_and_names_the_cure() {
     }
     let script = format!("echo '{}' > append && wc -l < log.jsonl", event("a", 1).trim_end());
     assert_eq!(bash_as_nobody(mount.path(), &script).ok().out.trim(), "1");
+    mount.unmount();
+}
+
+/// Story: of several writers who closed one file after the other there was always one undecided, and nobody who read was answered before
+/// they paused.
+#[test]
+fn readers_are_answered_while_writers_never_pause() {
+    const DROPS_MAX: usize = 2_000;
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let (dropped, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (mount, dropped, is_over) = (&mount, &dropped, &is_over);
+            scope.spawn(move || {
+                while dropped.fetch_add(1, Ordering::SeqCst) < DROPS_MAX && !is_over.load(Ordering::SeqCst) {
+                    let n = dropped.load(Ordering::SeqCst);
+                    fs::write(mount.join(format!("staging/w{writer}-{n}.jsonl")), event(&format!("s{writer}-{n}"), n)).unwrap();
+                }
+            });
+        }
+        eventually("the writers are at it", || dropped.load(Ordering::SeqCst) > 20);
+        let streams = mount.list("streams").len();
+        assert!(mount.list("transactions").len() >= streams && fs::metadata(mount.join("log.jsonl")).unwrap().len() > 0);
+        is_over.store(true, Ordering::SeqCst);
+    });
+    assert!(dropped.into_inner() < DROPS_MAX, "the readers were answered when the writers were done");
     mount.unmount();
 }
