@@ -91,7 +91,13 @@ fn read_drafts(disk: &Disk, files: &[PathBuf], arguments: &Arguments) -> Result<
         match (read_draft(disk, file, arguments), &mut failed) {
             (Ok(draft), _) => drafts.push(draft),
             (Err(failure), None) => failed = Some(failure),
-            (Err(failure), Some(first)) => first.causes.extend(std::iter::once(failure.message).chain(failure.causes)),
+            (Err(failure), Some(first)) => {
+                first.causes.extend(std::iter::once(failure.message).chain(failure.causes));
+                match (&mut first.rejection, failure.rejection) {
+                    (Some(all), Some(other)) => all.reasons.extend(other.reasons),
+                    (all, other) => *all = all.take().or(other),
+                }
+            }
         }
     }
     let Some(failure) = failed else { return Ok(drafts) };

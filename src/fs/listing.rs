@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::fs::attr::moves;
 use crate::fs::source::{Entry, is_folded};
 use crate::fs::{Fs, Notice, locked};
 use crate::model::Errno;
@@ -44,9 +45,10 @@ struct Listing {
 ///
 /// A copy that loses a page before it is whole is never finished: each listing asks for every name again, for as long as the kernel
 /// holds the directory. So pages are dropped of a whole copy only, which the kernel then begins anew.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum KernelCopy {
     /// Every name, or nothing.
+    #[default]
     Whole,
     /// The names so far; a reader may also have stopped there.
     Begun,
@@ -57,6 +59,12 @@ enum KernelCopy {
 impl Listings {
     fn entry(&mut self, ino: u64, handle: u64) -> MapEntry<'_, u64, Listing> {
         if handle == KEPT { self.kept.entry(ino) } else { self.open.entry(handle) }
+    }
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self { serial: 0, next: FIRST_COOKIE, children: Arc::default(), copy: KernelCopy::default() }
     }
 }
 
@@ -101,21 +109,23 @@ impl Fs {
     /// # Errors
     /// `ENOTDIR` for a file, `ENOENT` for a directory that has gone.
     pub fn children(&self, ino: u64, handle: u64, after: u64) -> Result<(Arc<Vec<Child>>, usize), Errno> {
-        let serial = self.serial();
-        let is_fresh = |listing: &Listing| after > 0 && (handle != KEPT || listing.serial == serial);
-        let is_known = matches!(locked(&self.listings).entry(ino, handle), MapEntry::Occupied(known) if is_fresh(known.get()));
-        let names = if is_known { None } else { Some(self.names(ino)?) };
+        self.directory_path(ino)?;
+        let serial = {
+            let mut listings = locked(&self.listings);
+            let listing = listings.entry(ino, handle).or_default();
+            // Before the names are taken: a tree that comes meanwhile makes this copy one of two trees.
+            if after == 0 && listing.copy == KernelCopy::Whole {
+                listing.copy = KernelCopy::Begun;
+            }
+            let serial = self.serial();
+            let is_stale = listing.children.is_empty() || (handle == KEPT && listing.serial < serial);
+            (after == 0 || is_stale).then_some(serial)
+        };
+        let names = serial.map(|serial| self.names(ino).map(|names| (serial, names))).transpose()?;
         let mut listings = locked(&self.listings);
-        let listing = listings.entry(ino, handle).or_insert_with(|| Listing {
-            serial: 0,
-            next: FIRST_COOKIE,
-            children: Arc::default(),
-            copy: KernelCopy::Whole,
-        });
-        if after == 0 && listing.copy == KernelCopy::Whole {
-            listing.copy = KernelCopy::Begun;
-        }
-        if let Some(names) = names {
+        let listing = listings.entry(ino, handle).or_default();
+        // Another reader may have taken newer ones meanwhile.
+        if let Some((serial, names)) = names.filter(|(serial, _)| *serial >= listing.serial) {
             listing.renew(names, serial);
         }
         let start = listing.children.partition_point(|child| child.cookie <= after);
@@ -150,9 +160,10 @@ impl Fs {
         locked(&self.listings).kept.remove(&ino);
     }
 
-    /// Whether the kernel may keep the listing of a directory: not where names come and go as files are written, unless it does not ask.
+    /// Whether the kernel may keep the listing of a directory: not where names come and go as files are written, nor in a past, of which each
+    /// directory would be told each time. Where it does not ask it keeps all.
     pub(super) fn keeps_listing(&self, path: &str) -> bool {
-        !self.manner.uncached && !self.is_own_path(path) && (self.manner.read_only || !is_folded(path))
+        !self.manner.uncached && !self.is_own_path(path) && (self.manner.read_only || !(is_folded(path) || moves(path)))
     }
 
     fn names(&self, ino: u64) -> Result<Vec<Entry>, Errno> {

@@ -169,10 +169,10 @@ impl Nodes {
     /// The first time all inodes: what was shown at the start may have been ready, which whoever hands trees in cannot know, and tells
     /// no names then.
     ///
-    /// Beside them how many inodes have come so far, and whether this is the first time.
-    pub fn begin_publication(&mut self) -> (Vec<(u64, Held)>, u64, bool) {
+    /// So with `all`, where the tree before tells no names. Beside them how many inodes have come so far, and whether it was all of them.
+    pub fn begin_publication(&mut self, all: bool) -> (Vec<(u64, Held)>, u64, bool) {
         self.recent = Vec::new();
-        if std::mem::replace(&mut self.first, false) {
+        if std::mem::replace(&mut self.first, false) || all {
             return (self.held.iter().map(|(number, held)| (*number, held.clone())).collect(), self.came, true);
         }
         let untold = self.untold.iter().filter_map(|number| Some((*number, self.held.get(number)?.clone())));
@@ -186,10 +186,14 @@ impl Nodes {
     }
 }
 
-/// Whether no publication looks at such a file: a tree tells by name when it changes, or nobody does, as in the past. There are many of them.
+/// Whether no publication looks at such an inode: a tree tells by name when a file changes, and so of the directories above it, or nobody does,
+/// as in the past. There are many of them.
 fn is_told(identity: &Identity) -> bool {
+    if identity.directory {
+        return is_told_below(&identity.path);
+    }
     let is_told = |(directory, _)| is_told_below(directory) || is_past(&identity.path);
-    !identity.directory && identity.path.rsplit_once('/').is_some_and(is_told)
+    identity.path.rsplit_once('/').is_some_and(is_told)
 }
 
 /// Whether a tree tells by name when a file of this directory, or below it, changes.

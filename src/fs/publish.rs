@@ -113,8 +113,7 @@ enum Listings {
 
 impl Listings {
     fn between(old: &dyn Tree, new: &dyn Tree, changed: &[String], unknown: bool) -> Self {
-        // Before the first whole tree no names are told.
-        if unknown || !old.is_ready() {
+        if unknown {
             return Self::Unknown;
         }
         let mut differ = HashSet::new();
@@ -152,9 +151,11 @@ impl Fs {
     /// `changed` are the paths that differ ([`Tree::changed`]), also those of trees that were never shown.
     pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Again {
         let old = self.shown();
-        let (mut held, newest, is_first) = locked(&self.nodes).begin_publication();
-        let listings = Listings::between(&*old.sizes, &*tree, changed, is_first || self.manner.uncached);
+        // Before the first whole tree no names are told.
+        let (mut held, newest, is_all) = locked(&self.nodes).begin_publication(!old.sizes.is_ready());
+        let listings = Listings::between(&*old.sizes, &*tree, changed, is_all || self.manner.uncached);
         held.extend(changed.iter().filter_map(|path| self.held_by_path(&old, path)));
+        held.extend(self.held_above(changed));
         held.sort_by_key(|(ino, _)| *ino);
         held.dedup_by_key(|(ino, _)| *ino);
         let mut changes = self.changes(&held, &old, &*tree, &listings);
@@ -205,6 +206,21 @@ impl Fs {
         let nodes = locked(&self.nodes);
         let ino = nodes.number(&Identity { path: path.into(), incarnation: node.incarnation(), directory });
         Some((ino, nodes.find(ino)?.clone()))
+    }
+
+    /// The directories above these paths that the kernel holds.
+    fn held_above(&self, paths: &[String]) -> Vec<(u64, Held)> {
+        let mut above = HashSet::new();
+        for path in paths {
+            let mut at = path.as_str();
+            // Who is known has those above it known as well.
+            while let Some((directory, _)) = split(at).filter(|(directory, _)| above.insert(*directory)) {
+                at = directory;
+            }
+        }
+        let nodes = locked(&self.nodes);
+        let number = |path: &str| nodes.number(&Identity { path: path.into(), incarnation: 0, directory: true });
+        above.into_iter().map(number).filter_map(|ino| Some((ino, nodes.find(ino)?.clone()))).collect()
     }
 
     fn tell_changes(&self, changes: &[Change], previous: u64, newest: u64, tell: &dyn Fn(&Notice)) -> Vec<Notice> {
@@ -322,7 +338,8 @@ impl Fs {
         self.shown().serial
     }
 
-    /// Notices for the views with these paths that the kernel holds: their next stat asks.
+    /// Notices for the views with these paths that the kernel holds, and for the directories above them: their next stat asks, and so does who goes
+    /// through an open directory once more.
     #[must_use]
     pub fn doubtful(&self, paths: &[String]) -> Vec<Notice> {
         let shown = self.shown();
@@ -335,7 +352,8 @@ impl Fs {
                     let directory = matches!(node, Node::Directory { .. });
                     let ino = nodes.number(&Identity { path: path.into(), incarnation: node.incarnation(), directory });
                     if ino == ROOT || nodes.find(ino).is_some() {
-                        notices.push(Notice::Attributes { ino });
+                        let keeps = directory && ino != ROOT && self.keeps_listing(path);
+                        notices.push(if keeps { Notice::Listing { ino } } else { Notice::Attributes { ino } });
                     }
                 }
                 at = split(path).map(|(directory, _)| directory);

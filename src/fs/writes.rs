@@ -454,8 +454,8 @@ impl Fs {
         self.open(ino, flags, caller)
     }
 
-    /// Waits until no commit of the first `closes` is on its way, and until the index has caught up where what is shown needs it: a reader who waited for that in
-    /// a directory which answers at once would keep its names from being told of.
+    /// Waits until no commit of the first `closes` is on its way, and until the index has caught up where what is shown needs it: a reader who
+    /// waited for that in a directory which answers at once would keep its names from being told of.
     pub fn wait_for(&self, ino: u64, closes: u64) {
         let needs_index = self.needs_index(ino);
         self.decisions.wait(closes, || !needs_index || self.is_settled());
@@ -482,6 +482,8 @@ impl Fs {
 /// The views that a draft will change, as far as they can be named.
 fn concerned(draft: &Draft) -> Vec<String> {
     let mut paths: Vec<String> = ROOT_VIEWS.map(str::to_owned).into();
+    paths.push("transactions".to_owned());
+    paths.extend(draft.resolve.as_ref().map(|_| "forks".to_owned()));
     for event in &draft.events {
         paths.push(format!("streams/{}", stream_path(&event.stream_id)));
         paths.push(format!("types/{}", file_name(&event.event_type, ENDING)));

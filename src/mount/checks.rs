@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::disk::{Disk, Stat, ask_by_child};
+use crate::disk::{Disk, NO_THREAD_CURE, Stat, ask_by_child};
 use crate::format::text::quoted_path;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::cut::cut;
@@ -37,6 +37,7 @@ impl Place {
         let place = Self { store, point };
         place.check_overlap(&disk)?;
         place.check_system()?;
+        place.check_is_no_store(&disk)?;
         place.check_free(&table::read_or_none(&disk))?;
         Ok(place)
     }
@@ -60,6 +61,15 @@ impl Place {
             return Err(Error::refused(format!("mount point '{point}' would hide its store '{store}'"), hint));
         }
         Ok(())
+    }
+
+    /// Refuses to hide another store: whoever forgets the mount point has named one.
+    fn check_is_no_store(&self, disk: &Disk) -> Result<(), Error> {
+        if Store::open(&self.point, disk, Mode::ReadOnly).is_err() {
+            return Ok(());
+        }
+        let message = format!("mount point '{}' is a store", self.point.display());
+        Err(Error::refused(message, format!("to mount that one: braidfs mount {} MOUNT", quoted_path(&self.point))))
     }
 
     /// Refuses to hide what every program needs, this one to unmount it again.
@@ -118,7 +128,7 @@ fn recover(point: &Path, disk: &Disk) -> Result<(), Error> {
     const PATIENCE: Duration = Duration::from_secs(2);
     for _ in 0..LAYERS_MAX {
         let asked =
-            ask_by_child(point, PATIENCE).map_err(|error| Error::new(format!("no process can be started: {error}"), "ulimit -u"))?;
+            ask_by_child(point, PATIENCE).map_err(|error| Error::new(format!("no process can be started: {error}"), NO_THREAD_CURE))?;
         // The path of a dead mount cannot be resolved, but its directory can.
         let absolute = absolute(point);
         let shown = absolute.display();
@@ -127,8 +137,14 @@ fn recover(point: &Path, disk: &Disk) -> Result<(), Error> {
             Some(_) => return Ok(()),
             None => {
                 let mounted = table::find(&table::read_or_none(disk), &absolute).filter(|mounted| mounted.file_system == FILE_SYSTEM);
-                let Some(mounted) = mounted else { return Err(Error::busy(format!("mount point '{shown}' does not answer"), "")) };
-                if !alone::is_dying(disk, &mounted.source) {
+                let Some(mounted) = mounted else {
+                    return Err(Error::busy(
+                        format!("mount point '{shown}' does not answer"),
+                        format!("umount -l {}   # or choose another", quoted_path(&absolute)),
+                    ));
+                };
+                // Of a read-only mount nobody knows the daemon.
+                if mounted.read_only || !alone::is_dying(disk, &mounted.source) {
                     let message =
                         format!("mount point '{shown}' shows the store '{}' already, and does not answer", mounted.source.display());
                     return Err(Error::busy(message, format!("braidfs umount --force {}", quoted_path(&absolute))));
@@ -210,6 +226,19 @@ mod tests {
         for harmless in ["/procession", "/dev/shm/mnt", "/home/a/mnt"] {
             assert_eq!(refusal(harmless), "");
         }
+    }
+
+    #[test]
+    fn a_mount_point_that_is_a_store_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, other) = (dir.path().join("a"), dir.path().join("b"));
+        Store::init(&store, &Disk::real()).unwrap();
+        let place = Place { store, point: other.clone() };
+        std::fs::create_dir(&other).unwrap();
+        assert!(place.check_is_no_store(&Disk::real()).is_ok());
+        Store::init(&other, &Disk::real()).unwrap();
+        let refused = place.check_is_no_store(&Disk::real()).unwrap_err();
+        assert!(refused.message.ends_with("is a store") && refused.hint.contains("braidfs mount"), "{refused:?}");
     }
 
     #[test]

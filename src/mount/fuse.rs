@@ -355,7 +355,7 @@ impl Filesystem for Shell {
         if self.is_stateless() {
             return guarded("opendir", || reply.error(FuseErrno::ENOSYS));
         }
-        if self.fs.waits_in(ino.0, None) {
+        if self.fs.waits_in(ino.0, None) || self.queue.is_telling() {
             // The kernel may then list by itself: what was committed before is told first.
             return self.after_wait("opendir", ino, move |fs, queue| {
                 settle(queue);

@@ -6,7 +6,7 @@ use crate::fs::{Attr, Child, Fs, KEPT, Ttl};
 use crate::model::Errno;
 use crate::mount::convert::{attr, errno, kind, os_name, ttl};
 use crate::mount::notify::Queue;
-use crate::mount::shell::{look_up, settle};
+use crate::mount::shell::look_up;
 
 /// What a reply is offered.
 enum Offer<'a> {
@@ -104,8 +104,8 @@ fn offer(
         }
     }
     if let Some(notice) = is_end.then(|| fs.end_listing(ino.0, handle.0)).flatten() {
-        queue.tell([notice]);
-        settle(queue);
+        // Not by the thread that tells of names: the reader holds the directory for which that one may wait.
+        queue.doubt(fs, &[notice]);
     }
     Ok(())
 }

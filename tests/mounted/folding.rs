@@ -33,6 +33,8 @@ fn views_are_listed_as_their_definitions_come_and_go() {
             fs::write(&definition, "#: init: 0\n#: per: stream\n. + 1\n").unwrap();
             eventually("it is listed", || views() == ["a.json", "b"]);
             assert_eq!(mount.list(&format!("{past}views/b")), ["a.json"]);
+            fs::write(&definition, "#: init: 0\n#: per: stream\n#: streams: c*\n. + 1\n").unwrap();
+            eventually("its keys are others", || mount.list(&format!("{past}views/b")).is_empty());
             fs::remove_file(&definition).unwrap();
             eventually("it is not listed any more", || views() == ["a.json"]);
         }

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use serde_json::json;
 
 use crate::support::mount::{Mount, MountOptions};
@@ -156,6 +161,57 @@ fn a_listing_that_the_kernel_keeps_has_what_was_committed_right_before() {
             format!("{write}; ls streams | grep -qx new-{n}.jsonl && ls types | grep -qx New{n}.jsonl && ls receipts | grep -q d{n}");
         assert_eq!(bash(mount.path(), &list).code, 0, "{n}: {}", bash(mount.path(), "ls streams types receipts").out);
     }
+    // Who has the directory open since before asks nothing that could wait.
+    let mut open: Vec<Dir> = ["streams", "types", "transactions", "categories"]
+        .map(|name| Dir::open(&mount.join(name), OFlag::O_RDONLY, Mode::empty()).unwrap())
+        .into();
+    let names = |open: &mut Vec<Dir>| open.iter_mut().map(|dir| dir.iter().count()).collect::<Vec<_>>();
+    for n in 0..20 {
+        names(&mut open);
+        let before = names(&mut open);
+        let line = json!({"stream_id": format!("c{n}-1"), "event_type": format!("Other{n}"), "event_data": {}});
+        fs::write(mount.join(format!("staging/e{n}.jsonl")), format!("{line}\n")).unwrap();
+        assert_eq!(names(&mut open), before.iter().map(|count| count + 1).collect::<Vec<_>>(), "{n}");
+    }
+    drop(open);
+    mount.unmount();
+}
+
+/// Story: whoever came to the end of a listing of two trees waited for the thread that tells the kernel of names, and that one for the
+/// directory which the reader held: nobody was told anything for five seconds.
+#[test]
+fn a_listing_during_which_names_come_and_go_holds_up_nobody() {
+    let mut store = TestStore::new();
+    let mut transaction = store.transaction();
+    for n in 0..1_500 {
+        transaction = transaction.event(&format!("s{n:05}"), "T", json!({"n": n}));
+    }
+    transaction.write();
+    let mount = counting(Mount::options(&store.path()));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                fs::read_dir(mount.join("streams")).unwrap().for_each(|entry| drop(entry.unwrap()));
+            }
+        });
+        let mut last: Option<PathBuf> = None;
+        for n in 0..30_i32 {
+            let (come, gone) = (mount.join(format!("streams/c{n}.jsonl")), mount.join(format!("streams/c{}.jsonl", n - 1)));
+            // Both in one tree: of the directory the kernel is told first, then of the name in it.
+            let id = store.transaction().event(&format!("c{n}"), "T", json!({})).write();
+            if let Some(before) = last.replace(store.events_dir().join(format!("{id}.jsonl"))) {
+                fs::remove_file(before).unwrap();
+            }
+            eventually("the one comes and the other goes", || come.exists() && !gone.exists());
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+    assert!(
+        !mount.log().contains("did not take the notices in time"),
+        "{}",
+        mount.log().lines().filter(|line| line.contains("WARN")).collect::<String>()
+    );
     mount.unmount();
 }
 

@@ -1,13 +1,12 @@
 //! Definitions that come, change and go are looked at although nobody reads their views: what is told of them comes and goes by itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Weak;
 use std::time::Duration;
 
 use super::definitions::Read;
 use super::{Projections, digest_of, locked};
 use crate::fold::{Definition, FoldError};
-use crate::view::States as _;
 
 /// How often the definitions are looked at.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -15,21 +14,26 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// Looks at the definitions until the store is closed.
 pub(in crate::braid) fn follow(projections: &Weak<Projections>) {
     let mut tried = HashMap::new();
-    let Some(mut listed) = projections.upgrade().map(|projections| projections.names()) else { return };
+    let Some(mut shown) = projections.upgrade().map(|projections| projections.texts()) else { return };
     loop {
         std::thread::sleep(PAUSE);
         let Some(projections) = projections.upgrade() else { return };
         projections.look(&mut tried);
-        // Whoever keeps the names of `views/` is told of others.
-        let names = projections.names();
-        if names != listed {
-            listed = names;
+        // Whoever keeps the names in `views/` is told of others.
+        let texts = projections.texts();
+        if texts != shown {
+            shown = texts;
             (projections.ask)();
         }
     }
 }
 
 impl Projections {
+    /// The definitions by name, with the digests of their texts.
+    fn texts(&self) -> BTreeMap<String, [u8; 32]> {
+        self.definitions.all(&self.store).into_iter().map(|(name, read)| (name, digest_of(&read))).collect()
+    }
+
     /// Forgets what is said of texts that are no more, and tries those that are new: whether they are definitions, and their programs jq.
     pub(super) fn look(&self, tried: &mut HashMap<String, Read>) {
         let now: HashMap<String, Read> = self.definitions.all(&self.store).into_iter().collect();

@@ -65,7 +65,7 @@ impl<'a> Repository<'a> {
         let own = |git: &Program| git.text(&["rev-parse", "--path-format=absolute", "--git-common-dir"]).ok();
         own(&there).is_some_and(|home| own(&self.git) == Some(home))
             // The tree of the directory itself, wherever in the work tree it lies.
-            && there.text(&["rev-parse", "--quiet", "--verify", "HEAD:./"]).is_ok()
+            && there.text(&["rev-parse", "--quiet", "--verify", "HEAD:./events"]).is_ok()
     }
 
     /// How many commits there are.
