@@ -45,6 +45,19 @@ impl Fs {
         }
     }
 
+    /// Counts a lookup of a view's name that a listing has, and whose file is not there now: it has left `events/`, and no tree shows that yet, or
+    /// the next one came meanwhile. A listing shows one side of a checkout, whole; who opens such a name is told that it is gone.
+    ///
+    /// # Errors
+    /// `ENOENT` where names come and go by themselves.
+    pub fn look_up_listed(&self, parent: u64, entry: &Entry) -> Result<Attr, Errno> {
+        let directory = self.directory_path(parent)?;
+        let path = child_path(&directory, &entry.name).filter(|path| !self.is_own_path(path)).ok_or(Errno::ENOENT)?;
+        let identity = Identity { path: path.into(), incarnation: 0, directory: entry.directory };
+        let mode = if entry.directory { 0o555 } else { 0o444 };
+        Ok(Attr { ino: locked(&self.nodes).look_up(identity), size: 0, mtime_ns: 0, directory: entry.directory, mode })
+    }
+
     /// A moment's name may move: it is asked for each time, and stands for the inode of what it means now.
     fn look_up_moment(&self, path: &str) -> Result<(Found, u64), Errno> {
         let shown = self.shown();

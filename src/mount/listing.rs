@@ -15,6 +15,9 @@ enum Offer<'a> {
     Child(&'a Child),
 }
 
+/// Stands for the number of a name that is listed and whose file is not there now.
+const NOT_KNOWN: INodeNo = INodeNo(u32::MAX as u64);
+
 /// What became of it.
 enum Outcome {
     Added,
@@ -45,7 +48,8 @@ pub fn names(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: u
         Offer::Dot(cookie, dot, number) => Outcome::of(reply.add(INodeNo(number), cookie, kind(true), dot)),
         Offer::Child(Child { cookie, entry }) => match fs.peek(ino.0, &entry.name) {
             Some(number) => Outcome::of(reply.add(INodeNo(number), *cookie, kind(entry.directory), os_name(&entry.name))),
-            None => Outcome::Gone,
+            None if fs.is_own(ino.0) => Outcome::Gone,
+            None => Outcome::of(reply.add(NOT_KNOWN, *cookie, kind(entry.directory), os_name(&entry.name))),
         },
     });
     match offered {
@@ -64,14 +68,23 @@ pub fn inodes(fs: &Fs, queue: &Queue, thread: u32, ino: INodeNo, handle: FileHan
             Outcome::of(reply.add(INodeNo(number), cookie, dot, &ttl(Ttl::Ask, fs.manner()), &shown, Generation(0)))
         }
         Offer::Child(Child { cookie, entry }) => {
-            let Ok((found, serial)) = look_up(fs, queue, ino, &entry.name) else { return Outcome::Gone };
-            let shown = attr(&found.attr, fs.manner());
-            if reply.add(shown.ino, *cookie, os_name(&entry.name), &ttl(found.attr_ttl, fs.manner()), &shown, Generation(0)) {
-                fs.forget(found.attr.ino, 1);
+            let found = look_up(fs, queue, ino, &entry.name).ok();
+            let (listed, how_long) = match &found {
+                Some((found, _)) => (found.attr, found.attr_ttl),
+                None => match fs.look_up_listed(ino.0, entry) {
+                    Ok(listed) => (listed, Ttl::Ask),
+                    Err(_) => return Outcome::Gone,
+                },
+            };
+            let shown = attr(&listed, fs.manner());
+            if reply.add(shown.ino, *cookie, os_name(&entry.name), &ttl(how_long, fs.manner()), &shown, Generation(0)) {
+                fs.forget(listed.ino, 1);
                 return Outcome::Full;
             }
-            fs.note_told(thread, &found.attr);
-            given.push((serial, found.attr.ino));
+            if let Some((_, serial)) = found {
+                fs.note_told(thread, &listed);
+                given.push((serial, listed.ino));
+            }
             Outcome::Added
         }
     });

@@ -119,6 +119,35 @@ fn a_mount_that_begins_during_a_checkout_answers_and_shows_it_once_it_is_whole()
     }
 }
 
+/// Story: a transaction whose file git had taken already was left out of the listing, though the views still showed its events.
+#[test]
+fn transactions_are_listed_as_the_views_show_them_while_git_takes_their_files() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    slow_repository(&dir, 20, "0.03");
+    git(&dir, ["checkout", "-q", "-b", "few"]);
+    for n in 1..=5 {
+        braidfs_on(&dir, &["append"], &format!("{{\"stream\":\"few\",\"type\":\"T\",\"data\":{n}}}\n")).ok();
+    }
+    git(&dir, ["add", "-A"]);
+    git(&dir, ["commit", "-q", "-m", "few"]);
+    for option in ["--no-cache", "--allow-other"] {
+        let mount = Mount::options(&dir).arg(option).start();
+        assert_eq!(mount.count("log.jsonl"), 6);
+        let checkout = Checkout::begin(&dir);
+        let mut listed = Vec::new();
+        while files(&dir) < 21 {
+            listed.push((mount.list("transactions").len(), mount.list("streams").len()));
+        }
+        let is_steady = checkout.end();
+        // The last one may have met the end.
+        listed.pop();
+        assert!(!is_steady || listed.iter().all(|listed| *listed == (6, 2)), "{option}: {listed:?}");
+        mount.unmount();
+        git(&dir, ["checkout", "-q", "few"]);
+    }
+}
+
 /// For five seconds; a mount waits on.
 #[test]
 fn a_checkout_that_takes_long_is_busy_for_commands_and_not_shown_by_a_mount_before_its_end() {
