@@ -30,7 +30,7 @@ impl Keeper {
         let is_just_read = !self.is_feed_begun && self.identity.replica_id.is_some();
         if !self.is_feed_begun {
             self.is_feed_begun = true;
-            self.continue_feed(self.index.feed.latest());
+            self.continue_feed();
         }
         self.follow_log();
         if !is_just_read {
@@ -69,7 +69,7 @@ impl Keeper {
         }
     }
 
-    /// Shows the lines that another program added.
+    /// Shows the lines that the feed does not hold: another program added them, or they were read while nothing could be shown.
     ///
     /// A program writes its file before its line, so what a line speaks of is there, unless it is gone again: the files are
     /// looked at after the lines are read and before they are believed. While git holds everything up, so do the lines.
@@ -79,32 +79,29 @@ impl Keeper {
             return;
         }
         match self.log.refresh() {
-            Ok(Refreshed::Same) => {}
-            Ok(Refreshed::Grew(from)) => {
-                self.catch_up(from);
-                self.take_lines(from);
-            }
-            Ok(Refreshed::Replaced) => {
-                self.catch_up(1);
-                self.log_replaced();
-            }
+            // Whatever was added now: the feed goes on where it ends, or a number would come to name another line's event.
+            Ok(Refreshed::Same | Refreshed::Grew(_)) => self.take_new_lines(),
+            Ok(Refreshed::Replaced) => self.log_replaced(),
             Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
         }
     }
 
-    /// Takes in the files that lines from `from` on speak of and that are not known yet.
-    fn catch_up(&mut self, from: u64) {
+    /// Takes in the files that lines from `from` on speak of and that are not known yet; gives whether all that is there was read, so that what
+    /// is still not known is gone.
+    fn catch_up(&mut self, from: u64) -> bool {
         if self.log.ids().iter().skip(from as usize - 1).all(|&id| self.index.find_event(id).is_some()) {
-            return;
+            return true;
         }
         self.drain_hints();
         if !self.is_watching() {
             self.pending.add_everything();
         }
         let look = std::mem::take(&mut self.pending);
-        if let Err(failure) = self.take_in_apart(look) {
+        let taken_in = self.take_in_apart(look);
+        if let Err(failure) = &taken_in {
             tracing::warn!(%failure, "events could not be read; they are looked at again");
         }
+        taken_in.is_ok() && !self.is_partial
     }
 
     /// Somebody removed or replaced the log. If ours is the longer truth it is written again, else theirs is read.
@@ -120,36 +117,44 @@ impl Keeper {
 
     /// Takes up the log as it is on disk behind the numbers that were published.
     pub(super) fn take_up_log(&mut self) {
-        let published = self.index.feed.latest();
-        if self.log.latest_seq_nr() < published {
+        if self.log.latest_seq_nr() < self.index.feed.latest() {
             return self.log_replaced();
         }
         self.unnumbered = self.index.order.iter_from(0).collect();
-        self.take_lines(published + 1);
+        self.continue_feed();
     }
 
     /// Builds the feed anew from the log.
     fn read_log_again(&mut self) {
         self.forget_feed();
-        self.continue_feed(0);
+        self.continue_feed();
     }
 
-    /// Gives every line of the log behind the first `held`, which the feed holds, to its event.
-    fn continue_feed(&mut self, held: u64) {
+    /// Shows the feed that was built, with every line behind it.
+    fn continue_feed(&mut self) {
         self.note_log_problems();
-        if self.log.latest_seq_nr() > held {
-            // The files were listed beside the reading of the log, so a line may speak of one that came after.
-            self.catch_up(held + 1);
-            self.take_lines(held + 1);
-        } else if held > 0 {
+        self.take_new_lines();
+        if self.index.feed.latest() > 0 {
             self.settle_numbered();
             self.show_certain();
         }
     }
 
-    /// Gives the numbers of log lines from `from` on to their events.
-    fn take_lines(&mut self, from: u64) {
-        let ids: Vec<EventId> = self.log.ids().iter().skip(from as usize - 1).copied().collect();
+    /// Gives every line that the feed does not hold to its event, if all files can be read; else they are still new the next time.
+    fn take_new_lines(&mut self) {
+        let held = self.index.feed.latest();
+        if self.log.latest_seq_nr() > held {
+            // The files may have been listed before the log was read, so a line may speak of one that came after.
+            if self.catch_up(held + 1) {
+                self.take_lines();
+            }
+        }
+    }
+
+    /// Gives the numbers of the log's lines behind the end of the feed to their events.
+    fn take_lines(&mut self) {
+        let held = self.index.feed.latest();
+        let ids: Vec<EventId> = self.log.ids().iter().skip(held as usize).copied().collect();
         let mut last_line: HashMap<EventId, usize> = HashMap::with_capacity(ids.len());
         for (at, &id) in ids.iter().enumerate() {
             last_line.insert(id, at);
@@ -158,7 +163,7 @@ impl Keeper {
         let mut slots = Vec::with_capacity(ids.len());
         for (at, &id) in ids.iter().enumerate() {
             // Of several lines for one id the last counts, unless it was passed as gone: then the event gets a fresh number.
-            let counts = last_line.get(&id) == Some(&at) && !self.gone.has(from + at as u64, id);
+            let counts = last_line.get(&id) == Some(&at) && !self.gone.has(held + 1 + at as u64, id);
             let event = if counts { self.index.find_event(id) } else { None };
             if let Some(event) = event {
                 superseded.extend(Some(self.index.events.seq_nr(event)).filter(|&seq| seq > 0));

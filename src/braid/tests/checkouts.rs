@@ -111,3 +111,51 @@ fn shows_no_half_checkout(prepare: impl FnOnce(&Twin)) {
         assert!(file.contains(&format!("\"parent_transaction_ids\":[\"{last}\"]")), "{last} is no parent of {file}");
     });
 }
+
+/// The events' ids in lines of a view, of a file of `events/` or of the ingestion log, in their order.
+fn ids(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| Some(line.split_once("\"event_id\":\"")?.1.get(..36)?.to_owned())).collect()
+}
+
+/// Story: git began again while a start still read. A line that another program added then got the number where the saved feed ended, for the
+/// lines between had not been taken up; what was shown so was saved, and believed at every later start.
+#[test]
+fn a_start_between_two_checkouts_gives_every_event_the_number_of_its_line() {
+    for writes_first in [false, true] {
+        let (_temp, dir) = store();
+        let dir = dir.canonicalize().unwrap();
+        assert!(Command::new("git").args(["init", "-q"]).current_dir(&dir).status().unwrap().success());
+        let saving = |save_after| Braid::open(&dir, &OpenOptions { save_after, ..OpenOptions::default() }).unwrap();
+        append(&saving(0), &event("s", 1));
+        drop(saving(0).wait_ready().unwrap());
+        // The base has the feed up to here; the log goes on.
+        (2..5).for_each(|n| drop(append(&saving(1000), &event("s", n))));
+
+        let brought = files(&["a", "b", "c"]);
+        bring(&dir, &brought[..1]);
+        let (disk, twin) = Disk::faulty(&dir).unwrap();
+        twin.hold(&dir.join("events"));
+        let braid = Braid::open(&dir, &OpenOptions { follow: true, save_after: 0, disk, ..OpenOptions::default() }).unwrap();
+        twin.wait_held();
+        // The log has been read. Another program numbers what has come, and git begins again.
+        let log = || fs::read_to_string(dir.join("index/ingestion.log")).unwrap();
+        let id = &ids(&String::from_utf8(brought[0].1.clone()).unwrap())[0];
+        fs::write(dir.join("index/ingestion.log"), format!("{}{{\"event_id\":\"{id}\",\"seq\":5}}\n", log())).unwrap();
+        let lock = dir.join(".git/index.lock");
+        fs::write(&lock, "").unwrap();
+        bring(&dir, &brought[1..]);
+        twin.forget_ops();
+        twin.let_go();
+        at_work(&dir, &brought[1..], || twin.looks().iter().filter(|look| look.1 == lock).count() > 3);
+        fs::remove_file(&lock).unwrap();
+        if writes_first {
+            append(&braid, &event("s", 9));
+        }
+        braid.refresh().unwrap();
+        let shown = |braid: &Braid| ids(&super::text(&braid.tree(), "feed.jsonl"));
+        assert_eq!(shown(&braid), ids(&log()), "writes first: {writes_first}");
+        assert_eq!((log().lines().count(), shown(&braid).get(4)), (7 + usize::from(writes_first), Some(id)));
+        drop(braid);
+        assert_eq!(shown(&open(&dir, false)), ids(&log()));
+    }
+}

@@ -66,12 +66,37 @@ impl Keeper {
 
     /// Appends the numbers of the events of transactions to the log without a sync, of some events `first`; false if that failed.
     pub(in crate::braid::keeper) fn append_numbers(&mut self, lock: &CommitLock, first: &[u32], transactions: &[u32]) -> bool {
-        let mut events = Vec::new();
+        let mut appended = self.try_to_append(lock, first, transactions);
+        if matches!(appended, Err(LogError::Changed)) {
+            self.follow_log();
+            if !self.former_feed.is_empty() {
+                // What was lost right now comes first.
+                return false;
+            }
+            // Some of them may have their numbers by now.
+            appended = self.try_to_append(lock, first, transactions);
+        }
+        if let Err(error) = appended {
+            tracing::warn!(%error, "the ingestion log takes no line: the feed waits");
+            return false;
+        }
+        for tx in transactions {
+            self.unnumbered.remove(tx);
+        }
+        true
+    }
+
+    /// The same once; errors with [`LogError::Changed`] also where the log has lines that the feed does not hold, as while git holds
+    /// everything up: behind them the numbers of the two would differ.
+    fn try_to_append(&mut self, lock: &CommitLock, first: &[u32], transactions: &[u32]) -> Result<(), LogError> {
+        if self.log.latest_seq_nr() != self.index.feed.latest() {
+            return Err(LogError::Changed);
+        }
+        let mut slots = Vec::new();
         let mut ids = Vec::new();
         let mut fresh: HashSet<EventId> = HashSet::new();
         let of_transactions = transactions.iter().flat_map(|&tx| self.index.transactions.events(tx));
-        let waiting: Vec<u32> = first.iter().copied().chain(of_transactions).collect();
-        for event in waiting {
+        for event in first.iter().copied().chain(of_transactions) {
             if self.index.events.seq_nr(event) != 0 {
                 continue;
             }
@@ -81,29 +106,12 @@ impl Keeper {
             if !fresh.insert(id) || self.index.events.find(id, &self.index.pack, other).is_some() {
                 continue;
             }
-            events.push(Slot::Event(event));
+            slots.push(Slot::Event(event));
             ids.push(id);
         }
-        let appended = match self.log.append(lock, &ids) {
-            Err(LogError::Changed) => {
-                self.follow_log();
-                if !self.former_feed.is_empty() {
-                    // What was lost right now comes first.
-                    return false;
-                }
-                self.log.append(lock, &ids)
-            }
-            other => other,
-        };
-        if let Err(error) = appended {
-            tracing::warn!(%error, "the ingestion log takes no line: the feed waits");
-            return false;
-        }
-        let Index { feed, events: columns, .. } = &mut self.index;
-        feed.append(&events, columns);
-        for tx in transactions {
-            self.unnumbered.remove(tx);
-        }
-        true
+        self.log.append(lock, &ids)?;
+        let Index { feed, events, .. } = &mut self.index;
+        feed.append(&slots, events);
+        Ok(())
     }
 }
