@@ -49,10 +49,11 @@ impl Fs {
     /// the next one came meanwhile. A listing shows one side of a checkout, whole; who opens such a name is told that it is gone.
     ///
     /// # Errors
-    /// `ENOENT` where names come and go by themselves.
+    /// `ENOENT` where names come and go by themselves, and of a name that may turn out to be none once the index is ready.
     pub fn look_up_listed(&self, parent: u64, entry: &Entry) -> Result<Attr, Errno> {
         let directory = self.directory_path(parent)?;
-        let path = child_path(&directory, &entry.name).filter(|path| !self.is_own_path(path)).ok_or(Errno::ENOENT)?;
+        let is_view = |path: &String| !self.is_own_path(path) && self.shown().sizes.is_ready();
+        let path = child_path(&directory, &entry.name).filter(is_view).ok_or(Errno::ENOENT)?;
         let identity = Identity { path: path.into(), incarnation: 0, directory: entry.directory };
         let mode = if entry.directory { 0o555 } else { 0o444 };
         Ok(Attr { ino: locked(&self.nodes).look_up(identity), size: 0, mtime_ns: 0, directory: entry.directory, mode })

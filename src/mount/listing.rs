@@ -48,7 +48,7 @@ pub fn names(fs: &Fs, queue: &Queue, ino: INodeNo, handle: FileHandle, offset: u
         Offer::Dot(cookie, dot, number) => Outcome::of(reply.add(INodeNo(number), cookie, kind(true), dot)),
         Offer::Child(Child { cookie, entry }) => match fs.peek(ino.0, &entry.name) {
             Some(number) => Outcome::of(reply.add(INodeNo(number), *cookie, kind(entry.directory), os_name(&entry.name))),
-            None if fs.is_own(ino.0) => Outcome::Gone,
+            None if fs.is_own(ino.0) || !fs.is_ready() => Outcome::Gone,
             None => Outcome::of(reply.add(NOT_KNOWN, *cookie, kind(entry.directory), os_name(&entry.name))),
         },
     });
