@@ -158,6 +158,7 @@ pub(super) struct Keeper {
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
     follow: bool,
+    asks_hints: bool,
     from_scratch: bool,
     /// How many drafts make one group at most.
     group_max: usize,
@@ -227,6 +228,7 @@ impl Keeper {
             foreign: ForeignCounter::default(),
             checkpoints_seen: None,
             follow: options.follow,
+            asks_hints: options.follow || options.hinted,
             from_scratch: options.from_scratch,
             group_max: if options.one_by_one { 1 } else { GROUP_MAX },
             verify: options.verify,

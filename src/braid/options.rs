@@ -15,6 +15,9 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Whether changes by other programs are followed while it is open.
     pub follow: bool,
+    /// Whether the system is asked what came between two commits, which is worth it for who makes many; who follows asks it anyway. Else `events/`
+    /// is listed for each.
+    pub hinted: bool,
     /// Whether what an earlier process saved is set aside, so that every byte is read and checked again.
     pub from_scratch: bool,
     /// Whether every commit is made durable alone, instead of with those that wait beside it.
@@ -46,6 +49,7 @@ impl Default for OpenOptions {
         Self {
             read_only: false,
             follow: false,
+            hinted: false,
             from_scratch: false,
             one_by_one: false,
             threads,

@@ -16,7 +16,7 @@ use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, no_event, parse_draft};
 use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason, Rejection};
 
 /// So many drafts are committed by looking through `events/` for what came for each; for more, the system's hints of that are worth asking for.
-const UNFOLLOWED_MAX: usize = 8;
+const UNHINTED_MAX: usize = 8;
 
 /// So many events are named to people.
 const EVENTS_SHOWN_MAX: usize = 5;
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     // All is read and checked before anything is committed.
     let drafts = read_drafts(&disk, &files, arguments)?;
     let directory = locate::named_or_found(session, &disk)?;
-    let options = OpenOptions { follow: drafts.len() > UNFOLLOWED_MAX, ..OpenOptions::default() };
+    let options = OpenOptions { hinted: drafts.len() > UNHINTED_MAX, ..OpenOptions::default() };
     let (braid, _) = reader::open_by(session, &directory, &options)?;
     for (n, (file, draft)) in files.iter().zip(drafts).enumerate() {
         append(session, &braid, file, draft, arguments.session.as_deref()).map_err(|failure| {

@@ -63,7 +63,7 @@ impl Keeper {
     }
 
     pub(super) fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>) {
-        if self.follow {
+        if self.asks_hints {
             self.start_watching(to_self);
         } else {
             drop(to_self);
