@@ -18,7 +18,7 @@ mod park;
 mod session;
 mod shell;
 mod signals;
-mod table;
+pub mod table;
 mod tend;
 mod umount;
 mod waits;

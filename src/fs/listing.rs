@@ -109,7 +109,7 @@ impl Fs {
     /// # Errors
     /// `ENOTDIR` for a file, `ENOENT` for a directory that has gone.
     pub fn children(&self, ino: u64, handle: u64, after: u64) -> Result<(Arc<Vec<Child>>, usize), Errno> {
-        self.directory_path(ino)?;
+        let path = self.directory_path(ino)?;
         let serial = {
             let mut listings = locked(&self.listings);
             let listing = listings.entry(ino, handle).or_default();
@@ -121,7 +121,7 @@ impl Fs {
             let is_stale = listing.children.is_empty() || (handle == KEPT && listing.serial < serial);
             (after == 0 || is_stale).then_some(serial)
         };
-        let names = serial.map(|serial| self.names(ino).map(|names| (serial, names))).transpose()?;
+        let names = serial.map(|serial| self.names(&path).map(|names| (serial, names))).transpose()?;
         let mut listings = locked(&self.listings);
         let listing = listings.entry(ino, handle).or_default();
         // Another reader may have taken newer ones meanwhile.
@@ -166,9 +166,8 @@ impl Fs {
         !self.manner.uncached && !self.is_own_path(path) && (self.manner.read_only || !(is_folded(path) || moves(path)))
     }
 
-    fn names(&self, ino: u64) -> Result<Vec<Entry>, Errno> {
-        let path = self.directory_path(ino)?;
-        self.known(&path)?;
-        self.list(&path).ok_or(Errno::ENOENT)
+    fn names(&self, path: &str) -> Result<Vec<Entry>, Errno> {
+        self.known(path)?;
+        self.list(path).ok_or(Errno::ENOENT)
     }
 }

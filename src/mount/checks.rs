@@ -104,14 +104,9 @@ impl Place {
 /// Refuses a place in a mount of ours, which shows a store and is none.
 fn check_is_no_mount(named: &Path, point: &Path, disk: &Disk) -> Result<(), Error> {
     let Ok(place) = disk.canonical(named) else { return Ok(()) };
-    let table = table::read_or_none(disk);
-    let Some(mounted) = place.ancestors().find_map(|above| table::find(&table, above)) else { return Ok(()) };
-    if mounted.file_system != FILE_SYSTEM {
-        return Ok(());
-    }
-    let store = &mounted.source;
+    let Some(store) = table::store_around(&table::read_or_none(disk), &place) else { return Ok(()) };
     let message = format!("'{}' is no store: it lies in a mount of the store '{}'", named.display(), store.display());
-    let hint = format!("braidfs mount {} {}   # beside a writable mount: --read-only", quoted_path(store), quoted_path(point));
+    let hint = format!("braidfs mount {} {}   # beside a writable mount: --read-only", quoted_path(&store), quoted_path(point));
     Err(Error::refused(message, hint))
 }
 

@@ -102,10 +102,10 @@ impl Filesystem for Shell {
             let child = name(child);
             return self.fold("lookup", move |fs, queue| entry(fs, queue, thread, fs.look_up(parent.0, &child), reply));
         }
-        let closes = self.fs.closes();
         guarded("lookup", || {
             let child = name(child);
             if self.must_wait_in(parent) {
+                let closes = self.fs.closes();
                 return self.wait("lookup", move |fs, queue| {
                     let mut found = look_up(fs, queue, parent, &child);
                     if found.is_err() && parent != INodeNo::ROOT {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::Disk;
 use crate::mount::Error;
+use crate::mount::attach::FILE_SYSTEM;
 
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,18 @@ pub fn find(table: &[u8], point: &Path) -> Option<Mounted> {
     parse(table).into_iter().rfind(|mounted| mounted.point == point)
 }
 
+/// The store of the mount of ours that a path lies in; the innermost mount around it counts, of whatever type.
+#[must_use]
+pub fn store_around(table: &[u8], here: &Path) -> Option<PathBuf> {
+    let mut around: Option<Mounted> = None;
+    for mounted in parse(table).into_iter().filter(|mounted| here.starts_with(&mounted.point)) {
+        if around.as_ref().is_none_or(|best| mounted.point.starts_with(&best.point)) {
+            around = Some(mounted);
+        }
+    }
+    around.filter(|mounted| mounted.file_system == FILE_SYSTEM && mounted.source.is_absolute()).map(|mounted| mounted.source)
+}
+
 /// Every line of the table that can be read.
 #[must_use]
 pub fn parse(table: &[u8]) -> Vec<Mounted> {
@@ -58,24 +71,23 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     })
 }
 
-/// Takes back the three octal digits by which the kernel writes spaces and their like.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal = tail.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
+/// The kernel writes space, tab, line end and backslash as three octal digits.
+fn unescape(text: &[u8]) -> PathBuf {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        match (first, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = after;
             }
-            None => {
-                bytes.push(first);
+            _ => {
+                out.push(*first);
                 rest = tail;
             }
         }
     }
-    PathBuf::from(OsString::from_vec(bytes))
+    OsString::from_vec(out).into()
 }
 
 #[cfg(test)]
@@ -97,5 +109,22 @@ nonsense
         assert_eq!((found.minor, found.read_only), (51, false));
         assert_eq!(parse(TABLE).len(), 3);
         assert_eq!(find(TABLE, Path::new("/mnt")), None);
+    }
+
+    #[test]
+    fn a_mount_leads_to_its_store() {
+        const TABLE: &[u8] = b"22 1 0:20 / / rw - ext4 /dev/sda1 rw
+40 22 0:30 / /home/a/mnt rw,nosuid - fuse.braidfs /home/a/my\\040store\xff rw,user_id=0
+41 40 0:31 / /home/a/mnt/inner rw shared:1 - tmpfs tmpfs rw
+";
+        let store = |here: &str| store_around(TABLE, Path::new(here));
+        assert_eq!(store("/home/a/mnt/streams"), Some(OsString::from_vec(b"/home/a/my store\xff".to_vec()).into()));
+        assert_eq!(store("/home/a/mnt/inner/x"), None);
+        assert_eq!(store("/home/a/mnt2"), None);
+    }
+
+    #[test]
+    fn octal_escapes_are_undone() {
+        assert_eq!(unescape(b"a\\040b\\134c\\9"), Path::new("a b\\c\\9"));
     }
 }
