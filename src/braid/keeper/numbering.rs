@@ -18,6 +18,9 @@ use crate::store::{CommitLock, LogProblem, Refreshed};
 
 pub(super) use waiting::Waiting;
 
+/// A start waits so long for a lock that is held, and then shows a feed that lacks numbers.
+const START_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Whether this user, or the disk, lets nobody write there: no sync has failed then.
 fn is_denied(error: &disk::Error) -> bool {
     !error.op.is_sync() && matches!(error.errno(), Errno::EROFS | Errno::EACCES | Errno::EPERM)
@@ -42,7 +45,9 @@ impl Keeper {
         if (!self.waits_for_numbers() && !self.log.is_torn() && !self.owes_last) || matches!(self.writer, WriterState::Failed(_)) {
             return;
         }
-        match self.store.lock(Duration::ZERO) {
+        // A child that a mount starts beside this has the lock's descriptor for a moment, and the feed is to be whole when it is first shown.
+        let patience = if self.progress.ready { Duration::ZERO } else { START_PATIENCE };
+        match self.store.lock(patience) {
             Ok(lock) => {
                 self.note_lock_taken();
                 self.number_under(&lock);
