@@ -458,6 +458,9 @@ impl Keeper {
             }
         }
         self.verify_some();
+        if self.gone.is_owed {
+            self.mark_dirty();
+        }
         // No hint tells that a disk has come to itself.
         self.pending.add_all(self.roster.unreadable().take(UNREADABLE_MAX));
         self.look_and_log(shared);

@@ -242,6 +242,20 @@ impl Store {
         }
     }
 
+    /// Makes durable which transaction was remembered last.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn sync_last(&self, identity: &Identity) -> disk::Result<()> {
+        if !identity.recorded || !identity.is_own() {
+            return Ok(());
+        }
+        match self.disk().open_file(&self.last_transaction_path()).and_then(|file| file.sync_data()) {
+            Err(error) if error.is_not_found() => Ok(()),
+            synced => synced,
+        }
+    }
+
     /// Writes the files anew where `git clean -fdx` took them away; an id that another program has made there meanwhile is taken on.
     fn write_identity_again(&self, identity: &mut Identity) -> disk::Result<()> {
         let present = self.identity()?;

@@ -301,6 +301,14 @@ impl IngestionLog {
         Ok(())
     }
 
+    /// The same, if the line of this number is not known to be durable.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn sync_upto(&mut self, seq_nr: u64) -> disk::Result<()> {
+        if seq_nr <= self.synced_seq_nr() { Ok(()) } else { self.sync() }
+    }
+
     /// Writes the whole log anew, durably, after somebody removed or damaged the file: every number stays what it is.
     ///
     /// Afterwards the file has a line for each number, and nothing odd.

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::braid::tests::{draft, event};
 use crate::braid::{Braid, OpenOptions};
-use crate::disk::Disk;
 use crate::disk::twin::Twin;
-use crate::model::{EventId, SnapshotRequest};
+use crate::disk::{Disk, Op};
+use crate::model::{Errno, EventId, SnapshotRequest};
 use crate::store::Standing;
 use crate::view::FeedFilter;
 
@@ -115,4 +115,56 @@ fn no_number_is_given_twice_or_skipped_and_no_saved_one_points_past_a_lost_one()
     })
     .unwrap();
     assert!(tried > 100, "{tried}");
+}
+
+/// Story: after a checkout and a loss of power numbers that were shown as gone were given to other events, and our replica id went on from
+/// a transaction that was not its last.
+#[test]
+fn what_is_shown_as_gone_is_known_after_every_loss_of_power() {
+    let dir = tempfile::tempdir().unwrap();
+    Braid::init(dir.path()).unwrap();
+    let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+    let braid = open(dir.path(), &disk).unwrap();
+    let files = ["a", "b", "c"]
+        .map(|stream| dir.path().join(format!("events/{}.jsonl", braid.append(draft(&event(stream, 1))).unwrap().transaction_id)));
+    // As a checkout does.
+    files[1..].iter().for_each(|file| disk.remove(file).unwrap());
+    braid.refresh().unwrap();
+    let last = |dir: &Path| fs::read(dir.join(".eventcore/braidfs/last_transaction")).unwrap();
+    let (given, losses) = (braid.latest_seq_nr(), twin.losses());
+    assert_eq!((given, losses.len() > 3), (3, true));
+    for loss in losses {
+        let after = tempfile::tempdir().unwrap();
+        twin.rebuild(after.path(), loss).unwrap();
+        assert_eq!(last(after.path()), last(dir.path()), "{loss:?}");
+        let again = open(after.path(), &Disk::faulty(after.path()).unwrap().0).unwrap();
+        let next = again.append(draft(&event("d", 1))).unwrap().events[0].seq_nr;
+        assert!(next.is_none_or(|next| next > given), "{loss:?}: {next:?}");
+        assert!(shown(&again).len() as u64 > given, "{loss:?}");
+    }
+}
+
+/// What went and cannot be recorded may come back unnoticed, so whoever reads on would miss it.
+#[test]
+fn the_feed_ends_before_what_went_until_that_can_be_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    Braid::init(dir.path()).unwrap();
+    let (disk, twin) = Disk::faulty(dir.path()).unwrap();
+    let braid = open(dir.path(), &disk).unwrap();
+    let files = ["a", "b", "c"]
+        .map(|stream| dir.path().join(format!("events/{}.jsonl", braid.append(draft(&event(stream, 1))).unwrap().transaction_id)));
+    let feed = |braid: &Braid| {
+        let page = braid.feed_after(0, &FeedFilter::default());
+        page.events.iter().map(|event| (event.seq_nr, event.gone)).collect::<Vec<_>>()
+    };
+    twin.fail(Op::Create, 0, None, Errno::ENOSPC);
+    disk.remove(&files[1]).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(feed(&braid), [(1, false)]);
+    twin.heal();
+    let is_told = |_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        feed(&braid) == [(1, false), (2, true), (3, false)]
+    };
+    assert!((0..500).any(is_told), "{:?}", feed(&braid));
 }

@@ -1,11 +1,14 @@
 //! What was shown as gone is remembered on disk before it is shown: see [`crate::store::Store::gone`].
+//!
+//! As long as a commit's file is in `events/`, its numbers and that it was the last of our replica id are derived from it after a loss of
+//! power, so nothing of that is synced then. Once the file is gone nothing else tells, and both become durable here.
 
 use std::collections::BTreeMap;
 
 use crate::braid::keeper::Keeper;
 use crate::disk::{self, Stat};
 use crate::epoch::WriterState;
-use crate::model::EventId;
+use crate::model::{EventId, TransactionId};
 use crate::store::Store;
 
 /// The numbers that were passed as gone.
@@ -16,6 +19,10 @@ pub(super) struct Gone {
     compared: Option<(u32, usize)>,
     /// The facts of the file that was read last, where others write it.
     seen: Option<Option<Stat>>,
+    /// Whether something went that could not be recorded: the feed ends before it, and it is tried again.
+    pub(super) is_owed: bool,
+    /// The last transaction of our replica id, once it is gone and the file that says so is durable.
+    last_synced: Option<TransactionId>,
 }
 
 impl Gone {
@@ -65,13 +72,16 @@ impl Keeper {
         if self.writer == WriterState::ReadOnly {
             return self.hold_feed_back();
         }
-        let feed = &self.index.feed;
-        let now = Some((feed.incarnation, feed.gone_count()));
-        if self.gone.compared == now || !self.progress.ready {
+        if !self.progress.ready {
             return;
         }
-        let ids = self.log.ids();
-        let id_of = |seq_nr: u64| ids.get(usize::try_from(seq_nr).ok()?.checked_sub(1)?).copied();
+        self.keep_last();
+        let feed = &self.index.feed;
+        let now = Some((feed.incarnation, feed.gone_count()));
+        if self.gone.compared == now {
+            return;
+        }
+        let id_of = |seq_nr| id_in(self.log.ids(), seq_nr);
         let new: Vec<(u64, EventId)> = feed
             .gone_upto(feed.latest())
             .filter_map(|seq| Some((seq, id_of(seq)?)))
@@ -83,15 +93,60 @@ impl Keeper {
             self.gone.compared = now;
             return;
         }
-        let updated = self.store.update_gone(|seq, id| id_of(seq) == Some(id), &new);
+        if let Some((seq_nr, _)) = new.last()
+            && let Err(error) = self.log.sync_upto(*seq_nr)
+        {
+            self.not_recorded(&error);
+            return self.hold_feed_back();
+        }
+        let ids = self.log.ids();
+        let updated = self.store.update_gone(|seq, id| id_in(ids, seq) == Some(id), &new);
         self.note_recorded(updated, now);
+    }
+
+    /// Makes it durable which transaction was the last of our replica id, where that is gone: an older one, which may still be there, would be
+    /// taken for it, and another chain begin there under the same id.
+    fn keep_last(&mut self) {
+        let gone = self.identity.last_transaction.filter(|&id| self.index.transactions.find_valid(id).is_none());
+        if gone.is_none() || gone == self.gone.last_synced || self.owes_last {
+            return;
+        }
+        match self.store.sync_last(&self.identity) {
+            Ok(()) => self.gone.last_synced = gone,
+            Err(error) => self.not_recorded(&error),
+        }
+    }
+
+    /// After a failed sync nothing may be written.
+    fn not_recorded(&mut self, error: &disk::Error) {
+        tracing::warn!(%error, "what is gone cannot be recorded");
+        self.gone.is_owed = true;
+        if error.op.is_sync() {
+            self.set_writer(WriterState::Failed(error.to_string()));
+        }
     }
 
     fn note_recorded(&mut self, updated: disk::Result<Option<BTreeMap<u64, EventId>>>, compared: Option<(u32, usize)>) {
         match updated {
-            Ok(Some(recorded)) => self.gone = Gone { recorded, compared, seen: None },
-            Ok(None) => tracing::warn!("what is gone cannot be recorded: another process is at it"),
-            Err(error) => tracing::warn!(%error, "what is gone cannot be recorded"),
+            Ok(Some(recorded)) => {
+                let was_owed = std::mem::take(&mut self.gone.is_owed);
+                self.gone = Gone { recorded, compared, last_synced: self.gone.last_synced, ..Gone::default() };
+                if was_owed {
+                    self.show_certain();
+                }
+                return;
+            }
+            Ok(None) => {
+                tracing::warn!("what is gone cannot be recorded: another process is at it");
+                self.gone.is_owed = true;
+            }
+            Err(error) => self.not_recorded(&error),
         }
+        self.hold_feed_back();
     }
+}
+
+/// The event of a number.
+fn id_in(ids: &[EventId], seq_nr: u64) -> Option<EventId> {
+    ids.get(usize::try_from(seq_nr).ok()?.checked_sub(1)?).copied()
 }

@@ -189,7 +189,7 @@ impl Keeper {
     }
 
     /// Syncs the log and shows every number in it.
-    fn show_certain(&mut self) {
+    pub(super) fn show_certain(&mut self) {
         match self.log.sync() {
             Ok(()) => self.show_all(),
             // Where it may not be opened for writing, nothing of ours waits to be synced; what was read stays.

@@ -331,8 +331,8 @@ impl Keeper {
             })?;
             return Ok((Coverage::Versions(request.versions.clone()), digest));
         };
-        if seq_nr > self.log.synced_seq_nr() && seq_nr <= self.log.latest_seq_nr() {
-            self.log.sync().map_err(|error| self.sync_failed(&error))?;
+        if seq_nr <= self.log.latest_seq_nr() {
+            self.log.sync_upto(seq_nr).map_err(|error| self.sync_failed(&error))?;
         }
         let Some(digest) = self.log.digest_upto(seq_nr).filter(|_| seq_nr <= self.index.feed.latest()) else {
             let message = format!("snapshot \"{}\" at {seq_nr} is beyond the latest number {}", request.name, self.log.latest_seq_nr());
