@@ -214,7 +214,7 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     surveyed.findings.extend(stale_temporaries(store));
     if store.mode() == Mode::ReadOnly {
         // Who may write has tried it.
-        surveyed.findings.extend(store.owner_denied());
+        surveyed.findings.extend(store.owner_hindered());
     }
     surveyed.findings.extend(collisions(epoch));
     surveyed.findings.extend(left_out(store, &epoch.index).ok().flatten());

@@ -117,6 +117,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> String {
         let what = match self.errno() {
+            _ if self.is_misplaced() => {
+                return format!("something else lies there: see what (ls -ld), and move it away: {}", quoted_path(&self.path));
+            }
             Errno::EACCES => return self.cure_of_denied(),
             Errno::EPERM => "run it as the user whom it belongs to, or let this one at it: ls -ld, lsattr -d",
             Errno::EIO => "the disk fails: see what the kernel says (dmesg), and copy what can still be read elsewhere",
@@ -129,6 +132,7 @@ impl Error {
             Errno::EROFS => READ_ONLY_CURE,
             Errno::EFBIG => "let it write larger files: ulimit -f",
             Errno::ENOTDIR => "something on the way there is no directory: move it away (ls -ld tells what it is)",
+            Errno::ELOOP => "symbolic links on the way there lead in a circle: remove the one that should be none (ls -ld tells which)",
             Errno::EXDEV => "it lies on another file system than the store: see findmnt, and umount what lies over it",
             _ => "check the directory's permissions and its disk",
         };
@@ -157,6 +161,13 @@ impl Error {
     #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self.errno(), Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)
+    }
+
+    /// Whether what lies at the path is no file, where one was to be.
+    #[must_use]
+    pub fn is_misplaced(&self) -> bool {
+        let is_irregular = self.source.raw_os_error().is_none() && self.source.kind() == io::ErrorKind::InvalidInput;
+        is_irregular || matches!(self.errno(), Errno::EISDIR | Errno::ENXIO)
     }
 
     /// Whether nothing lies at the path.

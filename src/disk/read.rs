@@ -180,6 +180,18 @@ impl Disk {
         }
     }
 
+    /// Asks whether what lies at a path is a file or a directory as it is to be, where anything does.
+    ///
+    /// Errors with what keeps it from being used as such.
+    pub fn must_be(&self, kind: EntryKind, path: &Path) -> Result<()> {
+        let found = self.stat_if_present(path)?.map_or(kind, |found| found.kind);
+        if found == kind {
+            return Ok(());
+        }
+        let source = if kind == EntryKind::Dir { Errno::ENOTDIR.into() } else { irregular() };
+        Err(Error::new(Op::Read, path, source))
+    }
+
     /// Whether the path leads to something.
     #[must_use]
     pub fn exists(&self, path: &Path) -> bool {
@@ -259,7 +271,11 @@ pub(super) fn open_at_once(path: &Path) -> std::io::Result<File> {
     if kind.is_file() || kind.is_dir() {
         return Ok(file);
     }
-    Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"))
+    Err(irregular())
+}
+
+fn irregular() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file")
 }
 
 /// Whether an open file is what has the name `path`, and not one that was removed or replaced meanwhile.

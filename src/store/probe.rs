@@ -1,8 +1,9 @@
 //! What the store's own file system must offer, tried once at start.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::disk::{self, Change};
+use crate::disk::{self, Change, EntryKind};
 use crate::model::{Errno, Finding, FindingKind, Severity};
 use crate::store::{CommitLock, Store};
 
@@ -66,8 +67,8 @@ impl Store {
     pub fn probe(&self, _lock: Option<&CommitLock>) -> Probe {
         let [rename_noreplace, lock, sync, watch] = [(); 4].map(|()| Trial::Untried);
         let mut probe = Probe { write: Trial::Untried, rename_noreplace, lock, sync, watch };
-        if let Some(denied) = self.denied() {
-            return Probe { write: Trial::Fails(Some(denied)), ..probe };
+        if let Some(hindrance) = self.hindrance() {
+            return Probe { write: Trial::Fails(Some(hindrance)), ..probe };
         }
         let (from, to) = match self.temporary("probe").and_then(|from| Ok((from, self.temporary("probe")?))) {
             Ok(names) => names,
@@ -92,24 +93,33 @@ impl Store {
         probe
     }
 
-    /// What this user may not change of what a commit has to change, if there is any; nothing is tried.
-    fn denied(&self) -> Option<disk::Error> {
-        let layout = self.layout();
-        let made = [layout.lock(), layout.events(), layout.tmp(), layout.index(), layout.eventcore(), layout.private()];
-        let (there, missing): (Vec<_>, Vec<_>) = made.into_iter().partition(|path| self.disk().exists(path));
+    /// What keeps a commit from changing what it has to change, if anything does: what is no file or no directory, and what this user
+    /// may not change. Nothing is tried.
+    fn hindrance(&self) -> Option<disk::Error> {
+        let (layout, disk) = (self.layout(), self.disk());
+        let dirs = [layout.events(), layout.tmp(), layout.index(), layout.eventcore(), layout.private()];
+        let files = [layout.lock(), layout.ingestion_log()];
+        let is_dir = |path: &PathBuf| disk.must_be(EntryKind::Dir, path).err();
+        let is_file = |path: &PathBuf| disk.must_be(EntryKind::File, path).err();
+        if let Some(misplaced) = dirs.iter().find_map(is_dir).or_else(|| files.iter().find_map(is_file)) {
+            return Some(misplaced);
+        }
+        let made = [layout.lock()].into_iter().chain(dirs);
+        let (there, missing): (Vec<_>, Vec<_>) = made.partition(|path| disk.exists(path));
         // What is missing is to be made.
         let above = (!missing.is_empty()).then(|| layout.root().to_path_buf());
-        let log = Some(layout.ingestion_log()).filter(|log| self.disk().exists(log));
-        let mut asked = there.into_iter().chain(log).chain(above).filter_map(|path| self.disk().may_change(&path).err());
+        let log = Some(layout.ingestion_log()).filter(|log| disk.exists(log));
+        let mut asked = there.into_iter().chain(log).chain(above).filter_map(|path| disk.may_change(&path).err());
         asked.find(|error| error.errno() == Errno::EACCES)
     }
 
-    /// The finding that the owner of the store may not write to it, for who only reads: others need not be able to.
+    /// The finding that the owner of the store cannot write to it, for who only reads: others need not be able to.
     #[must_use]
-    pub fn owner_denied(&self) -> Vec<Finding> {
-        let denied = if self.disk().is_own(self.dir()) { self.denied() } else { None };
+    pub fn owner_hindered(&self) -> Vec<Finding> {
+        let hindrance = if self.disk().is_own(self.dir()) { self.hindrance() } else { None };
         let [rename_noreplace, lock, sync, watch] = [(); 4].map(|()| Trial::Untried);
-        denied.map_or_else(Vec::new, |error| self.lacks(&Probe { write: Trial::Fails(Some(error)), rename_noreplace, lock, sync, watch }))
+        hindrance
+            .map_or_else(Vec::new, |error| self.lacks(&Probe { write: Trial::Fails(Some(error)), rename_noreplace, lock, sync, watch }))
     }
 
     fn locks_exclude(&self, path: &std::path::Path) -> disk::Result<bool> {
@@ -162,16 +172,20 @@ impl Probe {
             let why = error.as_ref().map_or_else(String::new, |error| format!(": {}", error.source));
             // What helps, where something does; of what a file system never had, there is no cure.
             let cure = error.as_ref().filter(|error| what == lacks[0].1 || runs_short(error)).map(disk::Error::hint);
-            // Whom the file system lets write is no fault of its own.
-            let denied = error.as_ref().filter(|error| what == lacks[0].1 && error.errno() == Errno::EACCES);
+            // Whom the file system lets write, and what was put there, is no fault of its own.
+            let hindrance = error.as_ref().filter(|_| what == lacks[0].1).and_then(|error| match error.errno() {
+                Errno::EACCES => Some((" of this user", error)),
+                Errno::ENOTDIR | Errno::ELOOP => Some(("", error)),
+                _ => error.is_misplaced().then_some(("", error)),
+            });
             let just_now = if trial.shortage().is_some() { " just now" } else { "" };
             Some(Finding {
                 kind: FindingKind::StorageLacks,
                 severity,
                 file: None,
                 transaction_id: None,
-                message: match denied {
-                    Some(error) => format!("store \"{disk_name}\" {what} of this user: {error}"),
+                message: match hindrance {
+                    Some((whose, error)) => format!("store \"{disk_name}\" {what}{whose}: {error}"),
                     None => format!("file system of \"{disk_name}\" {what}{just_now}{why}"),
                 },
                 hint: cure.map_or_else(|| still.to_owned(), |cure| format!("{cure}; until then {still}")),

@@ -459,3 +459,31 @@ fn many_drafts_are_committed_without_a_look_through_the_store_for_each() {
     let logged: Vec<Value> = logged.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["stream_id"].clone()).collect();
     assert_eq!(logged, streams);
 }
+
+/// Story: a pipe named ingestion.log was "the disk fails", and `doctor` found nothing wrong where no commit was possible.
+#[test]
+fn what_is_no_file_or_no_directory_where_one_must_be_is_told_as_such() {
+    let put: [(&str, &str); 3] = [("a pipe", "mkfifo"), ("a directory", "mkdir"), ("a link to itself", "ln -s loop")];
+    for (file, is_read) in [("index/ingestion.log", true), (".lock", false), ("tmp", false), ("index", true)] {
+        for (what, make) in put.into_iter().filter(|(what, _)| *what != "a directory" || file.contains('.')) {
+            let store = TestStore::new();
+            braidfs_on(&store.path(), &["append"], DRAFT).ok();
+            bash(&store.path(), &format!("rm -rf {file} && cd $(dirname {file}) && {make} $(basename {file})")).ok();
+            if what == "a link to itself" {
+                bash(&store.path(), &format!("rm -f {file} && ln -s $(basename {file}) {file}")).ok();
+            }
+            let refused = braidfs_on(&store.path(), &["append"], DRAFT).code(4).err;
+            let cures = ["ls -ld), and move it away: ", "move it away (ls -ld", "remove the one that should be none"];
+            assert!(cures.iter().any(|cure| refused.contains(cure)), "{file} is {what}: {refused}");
+            let told = braidfs_on(&store.path(), &["doctor"], "");
+            if is_read {
+                let told = told.code(4).err;
+                assert!(cures.iter().any(|cure| told.contains(cure)), "{file} is {what}: {told}");
+            } else {
+                let told = told.code(1).out;
+                assert!(told.contains("takes no writes: ") && cures.iter().any(|cure| told.contains(cure)), "{file} is {what}: {told}");
+            }
+            assert!(!refused.contains("the disk fails"), "{refused}");
+        }
+    }
+}
