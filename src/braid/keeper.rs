@@ -415,7 +415,7 @@ impl Keeper {
             || self.saving.is_writing()
             || self.saving.has_unread()
             || ((!self.pending.is_empty() || self.is_partial) && !self.looking.lasts())
-            || (has_numbers_to_give && !self.locking.has_trouble())
+            || (has_numbers_to_give && !self.locking.has_trouble() && !self.waiting.has_trouble())
             || self.waiting.is_short()
         {
             SOON

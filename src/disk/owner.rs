@@ -6,11 +6,13 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 
 use super::error::Context as _;
-use super::{Disk, Op, Result};
+use super::{Disk, Error, Op, Result};
 
 /// To whom what is made in a directory is handed over: to its owner, by root, whom others' files obey.
 pub(super) fn heir(directory: &Metadata) -> Option<(u32, u32)> {
@@ -50,6 +52,15 @@ impl Disk {
         let is_dir = path.is_dir();
         let (op, wanted) = if is_dir { (Op::ChangeDir, AccessFlags::W_OK | AccessFlags::X_OK) } else { (Op::Write, AccessFlags::W_OK) };
         faccessat(AT_FDCWD, path, wanted, AtFlags::AT_EACCESS).map_err(io::Error::from).context(op, path)
+    }
+
+    /// What whoever makes a file below a path is told, where its file system has no block or no inode left.
+    #[must_use]
+    pub fn has_no_room(&self, path: &Path) -> Option<Error> {
+        let room = statvfs(path).ok()?;
+        // Some file systems count no inodes.
+        let is_full = room.blocks_available() == 0 || (room.files() > 0 && room.files_available() == 0);
+        is_full.then(|| Error::new(Op::ChangeDir, path, Errno::ENOSPC))
     }
 
     /// Whether a path is of the user whom this process runs for.

@@ -249,7 +249,11 @@ impl Filesystem {
 
 fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from),
+        Ok(()) => {
+            // It has its new name: the old one, if it stays, is one that a killed program left.
+            let _ = fs::remove_file(from);
+            Ok(())
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::Error::from_raw_os_error(libc::EEXIST)),
         Err(_) => fs::rename(from, to),

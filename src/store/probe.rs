@@ -93,8 +93,8 @@ impl Store {
         probe
     }
 
-    /// What keeps a commit from changing what it has to change, if anything does: what is no file or no directory, and what this user
-    /// may not change. Nothing is tried.
+    /// What keeps a commit from changing what it has to change, if anything does: what is no file or no directory, what this user may not
+    /// change, and a disk that is full. Nothing is tried.
     fn hindrance(&self) -> Option<disk::Error> {
         let (layout, disk) = (self.layout(), self.disk());
         let dirs = [layout.events(), layout.tmp(), layout.index(), layout.eventcore(), layout.private()];
@@ -110,7 +110,7 @@ impl Store {
         let above = (!missing.is_empty()).then(|| layout.root().to_path_buf());
         let log = Some(layout.ingestion_log()).filter(|log| disk.exists(log));
         let mut asked = there.into_iter().chain(log).chain(above).filter_map(|path| disk.may_change(&path).err());
-        asked.find(|error| error.errno() == Errno::EACCES)
+        asked.find(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM | Errno::EROFS)).or_else(|| disk.has_no_room(layout.root()))
     }
 
     /// The finding that the owner of the store cannot write to it, for who only reads: others need not be able to.
@@ -175,7 +175,7 @@ impl Probe {
             // Whom the file system lets write, and what was put there, is no fault of its own.
             let hindrance = error.as_ref().filter(|_| what == lacks[0].1).and_then(|error| match error.errno() {
                 Errno::EACCES => Some((" of this user", error)),
-                Errno::ENOTDIR | Errno::ELOOP => Some(("", error)),
+                Errno::ENOTDIR | Errno::ELOOP | Errno::EPERM => Some(("", error)),
                 _ => error.is_misplaced().then_some(("", error)),
             });
             let just_now = if trial.shortage().is_some() { " just now" } else { "" };

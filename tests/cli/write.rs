@@ -487,3 +487,24 @@ fn what_is_no_file_or_no_directory_where_one_must_be_is_told_as_such() {
         }
     }
 }
+
+/// Story: `doctor` and `verify` said "nothing is wrong" where every append failed: it only reads, so it has to ask.
+#[test]
+fn doctor_tells_of_a_disk_that_takes_no_writes() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    braidfs_on(&store.path(), &["append"], DRAFT).ok();
+    let doctor = format!("{} --store store doctor", env!("CARGO_BIN_EXE_braidfs"));
+    for (prepare, cure) in [
+        ("mount --bind store store && mount -o remount,bind,ro store", "mount it writable"),
+        ("mkdir full && mount -t tmpfs -o size=2m none full && cp -a store full && cd full && head -c 9m /dev/zero > filler", "make room"),
+        ("mkdir inodes && mount -t tmpfs -o nr_inodes=30 none inodes && cp -a store inodes && cd inodes && touch {1..40}", "make room"),
+        ("chattr +i store/events && trap 'chattr -i store/events' EXIT", "lsattr"),
+    ] {
+        // In a mount namespace of its own, which ends with the shell.
+        let told = bash(store.home(), &format!("unshare -m bash -c \"{{ {prepare}; }} 2>&-; {doctor}\"")).code(1).out;
+        assert!(told.contains("takes no writes") && told.contains(cure), "{prepare}: {told}");
+    }
+}

@@ -72,7 +72,9 @@ fn flock_on_a_checkpoint_is_its_leadership() {
                   with open('checkpoints/mail') as file:\n    fcntl.flock(file, fcntl.LOCK_EX)\n    print('leads')\n";
     let mut signalled = Command::new("python3");
     let signalled = signalled.args(["-c", script]).current_dir(mount.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
+    let call = format!("/proc/{}/syscall", signalled.id());
+    let waits = format!("{} ", libc::SYS_flock);
+    eventually("it waits", || fs::read_to_string(&call).is_ok_and(|call| call.starts_with(&waits)));
     for signal in ["-USR2", "-USR1"] {
         run("kill", [signal, &signalled.id().to_string()]).ok();
         std::thread::sleep(Duration::from_millis(200));

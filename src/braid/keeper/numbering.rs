@@ -42,6 +42,9 @@ impl Keeper {
         if self.writer == WriterState::ReadOnly {
             return self.wait_for_numbers();
         }
+        if !self.waits_for_numbers() {
+            self.log_takes_lines();
+        }
         if (!self.waits_for_numbers() && !self.log.is_torn() && !self.owes_last) || matches!(self.writer, WriterState::Failed(_)) {
             return;
         }

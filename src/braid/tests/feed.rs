@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::disk::{Disk, Op};
 use crate::epoch::Epoch;
 
 /// The events of the feed that are here, in its order.
@@ -131,4 +132,24 @@ fn who_may_write_nothing_says_how_many_events_wait_for_a_number() {
     drop(open(&dir, false));
     let epoch = reader.wait(|epoch| told(epoch).is_empty(), patience).expect("they have one");
     assert_eq!(epoch.feed_shown, 3);
+}
+
+/// Story: the log was immutable; commits were answered, the feed stood still for good, and nothing said so.
+#[test]
+fn a_log_that_takes_no_line_is_told_until_it_does() {
+    let (_temp, dir) = store();
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    append(&braid, &event("s", 1));
+    twin.fail_at(Op::Write, &dir.join("index/ingestion.log"), Errno::EPERM);
+    append(&braid, &event("s", 2));
+    let waits = |epoch: &Epoch| epoch.findings.iter().find(|finding| finding.kind == FindingKind::FeedWaits).cloned();
+    let told = waits(&braid.epoch()).expect("it says so");
+    assert!(told.message.starts_with("feed ends at 1, and what comes has no number: \""), "{}", told.message);
+    assert!(told.hint.contains("lsattr"), "{}", told.hint);
+    twin.heal();
+    let patience = Duration::from_secs(30);
+    let epoch = braid.wait(|epoch| epoch.feed_shown == 2, patience).expect("it is numbered");
+    assert!(waits(&epoch).is_none());
 }

@@ -77,9 +77,10 @@ impl Keeper {
             appended = self.try_to_append(lock, first, transactions);
         }
         if let Err(error) = appended {
-            tracing::warn!(%error, "the ingestion log takes no line: the feed waits");
+            self.log_takes_no_line(&error);
             return false;
         }
+        self.log_takes_lines();
         for tx in transactions {
             self.unnumbered.remove(tx);
         }

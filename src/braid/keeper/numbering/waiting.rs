@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::trouble::Trouble;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity};
+use crate::store::LogError;
 
 /// Who waits for no longer than this waits for a process that is at it, and tells nobody.
 const UNTOLD: Duration = Duration::from_secs(1);
@@ -28,12 +30,19 @@ pub(in crate::braid::keeper) struct Waiting {
     unrecorded: Option<(AsOf, Numbers)>,
     /// What was found, as of what.
     found: Option<(AsOf, Option<Finding>)>,
+    /// Why the log takes no line.
+    trouble: Trouble,
 }
 
 impl Waiting {
     /// Whether something is waited for, and for how long.
     pub(in crate::braid::keeper) fn time(&self) -> Option<Duration> {
         self.since.map(|since| since.elapsed())
+    }
+
+    /// Whether the log takes no line.
+    pub(in crate::braid::keeper) fn has_trouble(&self) -> bool {
+        self.trouble.lasts()
     }
 
     /// Whether somebody may be at it right now.
@@ -62,6 +71,29 @@ impl Keeper {
         let told = finding.filter(|_| !self.waiting.is_short());
         if self.memory.feed_waits != told {
             self.memory.feed_waits = told;
+            self.mark_dirty();
+        }
+    }
+
+    /// Tells that the log takes no line, until it takes some.
+    pub(super) fn log_takes_no_line(&mut self, error: &LogError) {
+        self.waiting.trouble.meet("the ingestion log takes no line: the feed waits", error);
+        let (message, hint) = match error {
+            // What it has become is read before it is tried again.
+            LogError::Changed => return,
+            LogError::Disk(error) => (format!("feed ends at {}, and what comes has no number: {error}", self.feed_shown), error.hint()),
+        };
+        let (kind, severity) = (FindingKind::FeedWaits, Severity::Warning);
+        let told = Some(Finding { kind, severity, file: None, transaction_id: None, message, hint });
+        if self.memory.feed_waits != told {
+            self.memory.feed_waits = told;
+            self.mark_dirty();
+        }
+    }
+
+    pub(super) fn log_takes_lines(&mut self) {
+        self.waiting.trouble.end();
+        if self.memory.feed_waits.take().is_some() {
             self.mark_dirty();
         }
     }
