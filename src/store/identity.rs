@@ -97,10 +97,6 @@ impl Store {
         self.layout().private().join("identity.json")
     }
 
-    fn last_transaction_path(&self) -> PathBuf {
-        self.layout().private().join("last_transaction")
-    }
-
     /// What marks this working copy: machine, path and the inode of `.git`, as eventcore-fs writes it.
     pub fn fingerprint(&self) -> disk::Result<String> {
         let git = match self.disk().stat_if_present(&self.dir().join(".git"))? {
@@ -138,7 +134,7 @@ impl Store {
         match text(self.record_path())? {
             // eventcore-fs made it, and we have never written here.
             None => Ok(found),
-            Some(record) => self.identity_as_recorded(found, id, &record, text(self.last_transaction_path())?),
+            Some(record) => self.identity_as_recorded(found, id, &record, text(self.layout().last_transaction())?),
         }
     }
 
@@ -235,7 +231,7 @@ impl Store {
             return self.record(identity);
         }
         let text = last_transaction_text(identity);
-        let written = self.disk().open_file(&self.last_transaction_path()).and_then(|mut file| file.write_at(0, text.as_bytes()));
+        let written = self.disk().open_file(&self.layout().last_transaction()).and_then(|mut file| file.write_at(0, text.as_bytes()));
         match written {
             Err(error) if error.is_not_found() => self.write_identity_again(identity),
             written => written,
@@ -250,7 +246,7 @@ impl Store {
         if !identity.recorded || !identity.is_own() {
             return Ok(());
         }
-        match self.disk().open_file(&self.last_transaction_path()).and_then(|file| file.sync_data()) {
+        match self.disk().open_file(&self.layout().last_transaction()).and_then(|file| file.sync_data()) {
             Err(error) if error.is_not_found() => Ok(()),
             synced => synced,
         }
@@ -275,7 +271,7 @@ impl Store {
         let own_replicas = identity.own_replicas.iter().map(ReplicaId::to_string).collect();
         let record = serde_json::to_vec(&Record { own_replicas, inode, birth_ns }).unwrap_or_default();
         let last = last_transaction_text(identity);
-        for (path, bytes) in [(self.last_transaction_path(), last.as_bytes()), (self.record_path(), &record)] {
+        for (path, bytes) in [(self.layout().last_transaction(), last.as_bytes()), (self.record_path(), &record)] {
             self.disk().replace_durably(&path, &path.with_extension("tmp"), bytes)?;
         }
         identity.recorded = true;

@@ -75,6 +75,12 @@ impl Layout {
         self.root.join(".eventcore/braidfs")
     }
 
+    /// `.eventcore/braidfs/last_transaction`: written by each commit, behind its file.
+    #[must_use]
+    pub fn last_transaction(&self) -> PathBuf {
+        self.root.join(".eventcore/braidfs/last_transaction")
+    }
+
     /// `checkpoints/`: subscriptions' cursors.
     #[must_use]
     pub fn checkpoints(&self) -> PathBuf {

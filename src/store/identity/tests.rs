@@ -101,7 +101,7 @@ fn what_cannot_be_read_mints() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = minted(dir.path());
     for (path, text) in [
-        (store.last_transaction_path(), "0000"),
+        (store.layout().last_transaction(), "0000"),
         (store.record_path(), "{"),
         (store.layout().replica_fingerprint(), "machine=other"),
         (store.layout().replica_id(), "\0\0"),
