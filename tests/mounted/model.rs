@@ -83,7 +83,8 @@ fn act(desk: &mut Desk, table: &mut Table, step: Step) {
 /// Whether a step needs a committed name that resolves only for a time.
 fn needs_grace(table: &Table, step: Step) -> bool {
     match step {
-        Step::Append(name, _) | Step::Rename(name, _) | Step::Unlink(name) => table.graced.contains_key(&name),
+        Step::Append(name, _) | Step::Unlink(name) => table.graced.contains_key(&name),
+        Step::Rename(from, to) => from == to && table.graced.contains_key(&from),
         _ => false,
     }
 }

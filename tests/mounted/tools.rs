@@ -195,6 +195,55 @@ fn a_second_save_is_told_and_makes_nothing() {
     mount.unmount();
 }
 
+/// Story: for 2 s `mv` committed the same bytes under another name once more, or made a draft of them. So did a program that saves by a
+/// temporary name and a rename, where the temporary one was committed already.
+#[test]
+fn what_was_committed_is_not_renamed_and_so_not_committed_again() {
+    let (_store, mount) = desk();
+    for to in ["m2.jsonl", ".keep"] {
+        let ran =
+            bash(mount.path(), &format!("rm -f receipts/*; cp ../in.jsonl staging/m1.jsonl && mv staging/m1.jsonl staging/{to}")).code(1);
+        assert!(ran.err.contains("No such file"), "{}", ran.err);
+        assert_eq!((mount.list("staging"), mount.list("receipts")), (vec![], vec!["m1.jsonl.json".to_owned()]), "{to}");
+    }
+    assert_eq!(mount.count("log.jsonl"), 3);
+    // Who would keep aside what is there finds nothing to keep, and a name that is still taken.
+    for backup in ["-b", "--backup=simple --suffix=.old.jsonl"] {
+        bash(mount.path(), "rm -f receipts/*; cp ../in.jsonl staging/b.jsonl").ok();
+        let (before, ran) = (mount.count("log.jsonl"), bash(mount.path(), &format!("cp {backup} ../other.jsonl staging/b.jsonl")));
+        assert!(ran.code != 0 && ran.err.contains("File exists"), "{backup}: {}", ran.err);
+        assert_eq!((mount.list("staging"), mount.count("log.jsonl")), (vec![], before), "{backup}");
+    }
+    if is_installed("vim") {
+        let write = |n: usize| format!("-c 'call setline(1, '\"'\"'{}'\"'\"')' -c w", event("a", n).trim_end());
+        let (first, second) = (write(11), write(12));
+        bash(mount.path(), &format!("TERM=dumb vim -N -u NONE -i NONE -es {first} {second} -c qa! staging/v.jsonl")).ok();
+        assert_eq!((mount.list("staging"), mount.count("log.jsonl")), (vec![], 7), "two saves, two transactions");
+    }
+    mount.unmount();
+}
+
+#[test]
+fn a_temporary_name_is_saved_by_a_rename_once_and_told_if_it_was_committed_already() {
+    if !is_installed("python3") {
+        return;
+    }
+    let (store, mount) = desk();
+    let script = "import os, sys, tempfile\n\
+        with tempfile.NamedTemporaryFile('w', suffix=sys.argv[1], dir='staging', delete=False) as file: file.write(open('../in.jsonl').read())\n\
+        os.replace(file.name, 'staging/order.jsonl')\n";
+    fs::write(store.home().join("save.py"), script).unwrap();
+    let save = |ending: &str| bash(mount.path(), &format!("python3 ../save.py {ending}"));
+    let ran = save(".jsonl").code(1);
+    assert!(ran.err.contains("FileNotFoundError"), "{}", ran.err);
+    assert_eq!((mount.list("staging"), mount.list("receipts").len(), mount.count("log.jsonl")), (vec![], 1, 2));
+    assert!(mount.list("receipts")[0].starts_with("tmp"), "the name that was committed");
+    save(".jsonl.tmp").ok();
+    assert_eq!(mount.read_json("receipts/order.jsonl.json")["state"], "committed");
+    assert_eq!((mount.list("staging"), mount.count("log.jsonl")), (vec![], 3));
+    mount.unmount();
+}
+
 /// The receipt of the newest one, which may be on its way.
 #[test]
 fn a_receipt_that_is_removed_right_after_a_second_transaction_of_its_name_stays_away() {

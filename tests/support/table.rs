@@ -112,12 +112,12 @@ impl Table {
         self.files.get(&name).or_else(|| self.graced.get(&name)).cloned()
     }
 
-    /// What rename(2) answers.
+    /// What rename(2) answers. What was committed is gone, though its name still resolves.
     pub fn rename(&mut self, from: usize, to: usize) -> Result<(), i32> {
-        let bytes = self.present(from).ok_or(libc::ENOENT)?;
         if from == to {
-            return Ok(());
+            return self.present(from).map(drop).ok_or(libc::ENOENT);
         }
+        let bytes = self.files.get(&from).cloned().ok_or(libc::ENOENT)?;
         if Self::commits(to) && !bytes.is_empty() {
             if self.repeats(to, &bytes) {
                 return Err(libc::EEXIST);
@@ -130,13 +130,11 @@ impl Table {
             self.commits += 1;
             self.receipts.insert(to, Some(bytes.clone()));
             self.files.remove(&from);
-            self.graced.remove(&from);
             self.files.remove(&to);
             self.graced.insert(to, bytes);
             return Ok(());
         }
         self.files.remove(&from);
-        self.graced.remove(&from);
         self.graced.remove(&to);
         self.files.insert(to, bytes);
         Ok(())

@@ -40,11 +40,12 @@ impl Staging {
     /// Writes to an open file; what is refused is kept all the same.
     ///
     /// # Errors
-    /// Why the file will not be committed, as far as can be told now; `ENOSPC` and its like when the bytes cannot be kept.
+    /// Why the file will not be committed, as far as can be told now; `EBUSY` while it is being committed; `ENOSPC` and its like when the bytes cannot be kept.
     pub fn write(&self, handle: u64, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
         let Handle::Staged { file, writes: true, appends } = self.handle(handle)? else { return Err(Errno::EBADF) };
         let against = self.checked_against(&file);
         let mut inner = locked(&file.inner);
+        inner.undecided()?;
         let asked = if appends { inner.size } else { offset };
         let offset = self.place(&mut inner, asked, bytes)?;
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::EFBIG)?;
@@ -192,14 +193,18 @@ impl Staging {
     /// Cuts or extends a file.
     ///
     /// # Errors
-    /// What the disk answers.
+    /// `EBUSY` while it is being committed, what the disk answers otherwise.
     pub fn truncate(&self, file: &Staged, size: u64) -> Result<(), Errno> {
-        let mut inner = locked(&file.inner);
+        self.cut(&mut locked(&file.inner), size)
+    }
+
+    pub(super) fn cut(&self, inner: &mut Inner, size: u64) -> Result<(), Errno> {
+        inner.undecided()?;
         let named = inner.name.as_ref().is_some_and(|name| commit_kind(name.as_str()).is_some());
         if named && size > DRAFT_LEN_MAX as u64 {
             return Err(Errno::EFBIG);
         }
-        self.ensure_open(&mut inner)?.truncate(size).map_err(|error| error.errno())?;
+        self.ensure_open(inner)?.truncate(size).map_err(|error| error.errno())?;
         if inner.openers == 0 {
             inner.file = None;
         }
@@ -259,11 +264,14 @@ impl Checking {
 }
 
 impl Inner {
+    /// Of what is being committed the bytes were read already: others would be lost with the file. A draft that is renamed may be open.
+    fn undecided(&self) -> Result<(), Errno> {
+        if self.phase == Phase::Deciding { Err(Errno::EBUSY) } else { Ok(()) }
+    }
+
     /// What was decided no longer holds once the bytes change.
     fn reopen(&mut self) {
-        if !matches!(self.phase, Phase::Deciding) {
-            self.phase = Phase::Open;
-        }
+        self.phase = Phase::Open;
         self.closed = false;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker, parse_draft};
@@ -10,7 +10,7 @@ use crate::format::time::new_uuid;
 use crate::fs::ledger::{Failure, try_again};
 use crate::fs::locked;
 use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
-use crate::fs::staging::{Phase, Staged, Staging, Told, VERDICT_WAIT_MAX, commit_kind};
+use crate::fs::staging::{Inner, Phase, Staged, Staging, Told, VERDICT_WAIT_MAX, commit_kind};
 use crate::model::{Draft, Errno, EventId, Rejection};
 use crate::store::StagedName;
 
@@ -196,8 +196,18 @@ impl Staging {
 
     /// Waits until a file is not being decided any more.
     pub(super) fn wait_decided(&self, file: &Staged) {
+        drop(self.lock_decided(file));
+    }
+
+    /// Waits until a file is not being decided, and keeps it so while what this returns is held.
+    pub(super) fn lock_decided<'a>(&self, file: &'a Staged) -> MutexGuard<'a, Inner> {
         let mut state = locked(&self.state);
-        while locked(&file.inner).phase == Phase::Deciding {
+        loop {
+            let inner = locked(&file.inner);
+            if inner.phase != Phase::Deciding {
+                return inner;
+            }
+            drop(inner);
             let waited = self.verdict.wait_timeout(state, Duration::from_millis(100));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

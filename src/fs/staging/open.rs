@@ -72,15 +72,13 @@ impl Staging {
     /// # Errors
     /// `ENOENT` when it is gone, what the disk answers otherwise.
     pub fn open(&self, file: &Arc<Staged>, flags: i32) -> Result<u64, Errno> {
-        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        if writes {
-            self.wait_decided(file);
-        }
-        if flags & libc::O_TRUNC != 0 {
-            self.truncate(file, 0)?;
-        }
+        let (writes, cuts) = (flags & libc::O_ACCMODE != libc::O_RDONLY, flags & libc::O_TRUNC != 0);
         {
-            let mut inner = locked(&file.inner);
+            // Until the writer is counted no decision may begin: what he writes would be lost with the file.
+            let mut inner = if writes || cuts { self.lock_decided(file) } else { locked(&file.inner) };
+            if cuts {
+                self.cut(&mut inner, 0)?;
+            }
             self.ensure_open(&mut inner)?;
             // From here on nothing fails, so that who is counted gets a handle, whose last close is told.
             inner.openers += 1;

@@ -14,11 +14,11 @@ impl Staging {
     /// Renames a file; to a name that is committed it returns when the transaction is durable, or with the draft still there.
     ///
     /// # Errors
-    /// `ENOENT` without such a file, `EEXIST` for a name that is taken if none may be replaced, and why a draft is refused.
+    /// `ENOENT` without such a file, also where it was committed, though its name still resolves: renamed, the same bytes would be committed
+    /// once more. `EEXIST` for a name that is taken if none may be replaced, and why a draft is refused.
     pub fn rename(&self, from: &str, to: &str, replaces: bool, settle: impl FnOnce()) -> Result<(), Errno> {
         let file = self.find(from).ok_or_else(|| self.error(from).map_or(Errno::ENOENT, |_| Errno::EROFS))?;
         let target = Self::staged_name(to)?;
-        self.wait_decided(&file);
         let present = self.find(to);
         if let Some(present) = &present {
             if present.id == file.id {
@@ -29,28 +29,40 @@ impl Staging {
         if !replaces && (present.is_some() || self.error(to).is_some()) {
             return Err(Errno::EEXIST);
         }
-        if commit_kind(to).is_none() {
-            return self.give_name(&file, &target, Phase::Open).map(|()| self.left(from));
-        }
-        let before = locked(&file.inner).phase;
-        let named = catch_unwind(AssertUnwindSafe(|| match self.commit_renamed(&file, &target, settle)? {
-            Outcome::Nothing => self.give_name(&file, &target, Phase::Open),
-            Outcome::Committed => self.give_name(&file, &target, Phase::Committed { until: Instant::now() + self.grace }),
-            Outcome::SecondSave => Self::keep(&file, before, Errno::EEXIST),
-            Outcome::Refused(errno) => Self::keep(&file, before, errno),
-        }));
-        if named.is_err() {
-            // Nobody must wait for ever for a verdict that a bug has swallowed.
+        let before = self.claim(&file, from)?;
+        let renamed = catch_unwind(AssertUnwindSafe(|| self.rename_claimed(&file, &target, settle)));
+        if !matches!(renamed, Ok(Ok(()))) {
+            // The draft stays as it was; nobody must wait for ever for a verdict that a bug has swallowed.
             locked(&file.inner).phase = before;
         }
         self.announce();
-        named.unwrap_or_else(|panic| resume_unwind(panic)).map(|()| self.left(from))
+        renamed.unwrap_or_else(|panic| resume_unwind(panic))?;
+        // The name has no file any more: what was told of it is not true any more.
+        self.dismiss_of(from);
+        self.tell_idle_again();
+        Ok(())
     }
 
-    /// A name has no file any more: what was told of it is not true any more.
-    fn left(&self, name: &str) {
-        self.dismiss_of(name);
-        self.tell_idle_again();
+    /// Takes a file for oneself until its phase is set anew, as a decision does; returns the phase that it had.
+    fn claim(&self, file: &Staged, name: &str) -> Result<Phase, Errno> {
+        let mut inner = self.lock_decided(file);
+        let is_named = inner.name.as_ref().is_some_and(|present| present.as_str() == name);
+        if !is_named || matches!(inner.phase, Phase::Committed { .. }) {
+            return Err(Errno::ENOENT);
+        }
+        Ok(std::mem::replace(&mut inner.phase, Phase::Deciding))
+    }
+
+    fn rename_claimed(&self, file: &Arc<Staged>, target: &StagedName, settle: impl FnOnce()) -> Result<(), Errno> {
+        if commit_kind(target.as_str()).is_none() {
+            return self.give_name(file, target, Phase::Open);
+        }
+        match self.commit_renamed(file, target, settle)? {
+            Outcome::Nothing => self.give_name(file, target, Phase::Open),
+            Outcome::Committed => self.give_name(file, target, Phase::Committed { until: Instant::now() + self.grace }),
+            Outcome::SecondSave => Err(Errno::EEXIST),
+            Outcome::Refused(errno) => Err(errno),
+        }
     }
 
     fn commit_renamed(&self, file: &Staged, target: &StagedName, settle: impl FnOnce()) -> Result<Outcome, Errno> {
@@ -68,16 +80,9 @@ impl Staging {
             if inner.openers == 0 {
                 inner.file = None;
             }
-            inner.phase = Phase::Deciding;
             (from, bytes, inner.checking.lost.rejection())
         };
         Ok(self.attempt(target, &from, &bytes, lost, settle))
-    }
-
-    /// The draft stays as it was.
-    fn keep(file: &Staged, before: Phase, errno: Errno) -> Result<(), Errno> {
-        locked(&file.inner).phase = before;
-        Err(errno)
     }
 
     /// Moves a file to a name, in place of whatever has it.
@@ -94,10 +99,7 @@ impl Staging {
         let before = {
             let mut inner = locked(&file.inner);
             let before = inner.name.clone().ok_or(Errno::ENOENT)?;
-            if let Err(error) = self.files.rename(&before, target) {
-                inner.phase = Phase::Open;
-                return Err(error.errno());
-            }
+            self.files.rename(&before, target).map_err(|error| error.errno())?;
             inner.name = Some(target.clone());
             inner.phase = phase;
             inner.used_ns = now_ns();
