@@ -56,7 +56,13 @@ pub(super) fn parse_lines(bytes: &[u8], ids: &mut Vec<EventId>, problems: &mut V
     for end in memchr::memchr_iter(b'\n', bytes) {
         let line = bytes.get(start..end).unwrap_or_default();
         start = end + 1;
-        match parse_line(line).filter(|line| (1..=seq_nr_max).contains(&line.seq)) {
+        let parsed = parse_line(line).filter(|line| (1..=seq_nr_max).contains(&line.seq));
+        let next = ids.len() as u64 + 1;
+        if parsed.as_ref().is_some_and(|line| line.seq > next) && goes_on_from(next, bytes.get(start..).unwrap_or_default()) {
+            // A number that is damaged: the line behind tells that there is no gap. Its event is one of which no line says anything.
+            continue;
+        }
+        match parsed {
             Some(line) => {
                 if unreadable > 0 {
                     note(problems, LogProblem::Unreadable { seq_nr: ids.len() as u64 + 1 });
@@ -70,6 +76,11 @@ pub(super) fn parse_lines(bytes: &[u8], ids: &mut Vec<EventId>, problems: &mut V
         }
     }
     whole as u64
+}
+
+/// Whether the first of these lines gives the number behind `seq_nr`.
+fn goes_on_from(seq_nr: u64, lines: &[u8]) -> bool {
+    lines.split(|&byte| byte == b'\n').next().and_then(parse_line).is_some_and(|line| line.seq == seq_nr + 1)
 }
 
 /// Whether an end without its line end is a whole line behind so many numbers: eventcore-fs reads it like any other.

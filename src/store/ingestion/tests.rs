@@ -100,6 +100,16 @@ fn odd_lines_in_the_middle_are_told_and_change_no_other_number() {
     assert_eq!((again.ids(), again.problems().len()), (log.ids(), 0));
 }
 
+/// Story: one bent digit took the numbers of the twenty whole lines behind it, and a checkpoint on one of them.
+#[test]
+fn a_damaged_number_takes_no_other_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = line(1, 1) + &line(2, 20) + &line(3, 3) + &line(4, 4) + &line(9, 9) + &line(10, 10);
+    let log = IngestionLog::read(&store_with_log(dir.path(), &log)).unwrap();
+    assert_eq!(log.ids(), [1, 0, 3, 4, 0, 0, 0, 0, 9, 10].map(id));
+    assert_eq!(log.problems(), [LogProblem::Skipped { first: 2, seq_nr: 3 }, LogProblem::Skipped { first: 5, seq_nr: 9 }]);
+}
+
 #[test]
 fn a_number_far_beyond_the_log_reserves_nothing() {
     let dir = tempfile::tempdir().unwrap();
