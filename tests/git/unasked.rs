@@ -1,6 +1,7 @@
 //! What git refuses to say, and what its disk refuses to take, is told as that.
 
 use crate::stage::repository;
+use crate::support::git::git;
 use crate::support::run::{bash, braidfs_command, run_with};
 
 /// It was told that "HEAD" names no commit.
@@ -47,5 +48,22 @@ fn a_read_only_file_system_is_told_with_what_helps() {
         assert!(ran.code == 4, "{command}: {ran:?}");
         assert!(ran.err.contains("Read-only file system"), "{command}: {}", ran.err);
         assert!(ran.err.contains("hint: the file system is read-only: see why (findmnt), and mount it writable"), "{command}: {}", ran.err);
+    }
+}
+
+/// Story: the variable by which a person forbids git to ask was taken away where git may ask.
+#[test]
+fn git_asks_at_the_terminal_unless_that_is_forbidden() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    repository(&dir).commit("a", 1);
+    git(&dir, ["remote", "add", "origin", "ssh://nowhere.invalid/store"]);
+    let binary = env!("CARGO_BIN_EXE_braidfs");
+    let heard = home.path().join("heard");
+    let ssh = format!("GIT_SSH_COMMAND='echo \"[$GIT_TERMINAL_PROMPT]\" > {}; false'", heard.display());
+    for (given, expected) in [("env -u GIT_TERMINAL_PROMPT", "[]\n"), ("GIT_TERMINAL_PROMPT=0", "[0]\n")] {
+        let ran = bash(&dir, &format!("export {ssh}; {given} {binary} sync"));
+        assert_ne!(ran.code, 0, "{ran:?}");
+        assert_eq!(std::fs::read_to_string(&heard).unwrap(), expected, "{ran:?}");
     }
 }

@@ -131,7 +131,11 @@ impl Program {
     /// Runs a command that may ask the person at the terminal for a password.
     fn ask(&self, words: &[&str]) -> Result<Vec<u8>, GitError> {
         let mut command = self.command();
-        command.env_remove("GIT_TERMINAL_PROMPT").args(words);
+        match std::env::var_os("GIT_TERMINAL_PROMPT") {
+            Some(wanted) => command.env("GIT_TERMINAL_PROMPT", wanted),
+            None => command.env_remove("GIT_TERMINAL_PROMPT"),
+        };
+        command.args(words);
         let output = command.output().map_err(of_spawn)?;
         if output.status.success() {
             return Ok(output.stdout);
