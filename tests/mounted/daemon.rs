@@ -578,3 +578,27 @@ fn a_draft_beyond_the_limit_of_files_is_refused_and_the_daemon_goes_on() {
     mount.append(&large).unwrap();
     assert_eq!(mount.count("log.jsonl"), 9);
 }
+
+/// In a namespace of its own, with a `/dev` that has a log: the real one is not to be written to.
+#[test]
+fn a_daemon_without_a_terminal_or_a_log_file_logs_to_the_system() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    let log = store.home().join("syslog");
+    fs::create_dir(store.home().join("point")).unwrap();
+    let listen = "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('/dev/log'); print(flush=True)\n\
+                  while True: print(s.recv(65536).decode(), flush=True)";
+    fs::write(store.home().join("listen.py"), listen).unwrap();
+    let script = format!(
+        "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/fuse c 10 229 && mkdir /dev/shm\n\
+         python3 listen.py > syslog & trap \"kill $!\" EXIT\n\
+         until [ -s syslog ]; do sleep 0.01; done\n\
+         {braidfs} mount store point && {braidfs} umount point",
+        braidfs = env!("CARGO_BIN_EXE_braidfs")
+    );
+    let ran = run_with(Command::new("unshare").args(["-m", "bash", "-c", &script]).current_dir(store.home()), b"").ok();
+    let told = fs::read_to_string(log).unwrap();
+    assert!(told.lines().any(|line| line.starts_with("<30>") && line.contains("braidfs: ")), "{told}{ran:?}");
+}

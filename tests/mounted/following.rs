@@ -374,3 +374,22 @@ fn a_file_that_may_be_read_again_is_shown_at_once() {
     assert_eq!(as_nobody(mount.path(), "wc -l < log.jsonl").trim(), "2");
     mount.unmount();
 }
+
+/// The best of several: a busy machine may delay any of them.
+#[test]
+fn what_another_program_brings_is_shown_within_a_tenth_of_a_second() {
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", json!(0)).write();
+    let mount = Mount::start(&store.path());
+    let mut fastest = Duration::MAX;
+    for n in 1..=20 {
+        let begun = Instant::now();
+        store.transaction().event("a", "T", json!(n)).write();
+        while mount.count("log.jsonl") <= n {
+            assert!(begun.elapsed() < DEADLINE);
+        }
+        fastest = fastest.min(begun.elapsed());
+    }
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+    mount.unmount();
+}
