@@ -129,6 +129,27 @@ fn reading_a_page_of_a_view_allocates_as_little_whatever_the_size_of_the_store()
     }
 }
 
+/// Story: a line of 64 MiB was put together anew for each page of it that was read, so reading it took longer than a minute.
+#[test]
+fn reading_a_page_of_a_long_line_costs_no_more_than_the_page() {
+    let mut store = TestStore::new();
+    store.transaction().event("long", "Counted", json!("x".repeat(4 << 20))).event("long", "Counted", json!(1)).write();
+    let braid = Braid::open(&store.path(), &OpenOptions::default()).unwrap();
+    braid.wait_ready().unwrap();
+    for path in ["log.jsonl", "streams/long.jsonl", "feed.jsonl"] {
+        for (_, reading) in reads(&braid.tree(), path) {
+            assert!(reading.bytes <= PAGE + (1 << 10), "{path}: {reading:?}");
+        }
+        let whole = file(&braid.tree(), path).read_all().unwrap();
+        let found: Vec<u8> =
+            (0..whole.len()).step_by(PAGE).flat_map(|at| file(&braid.tree(), path).read(at as u64, PAGE).unwrap()).collect();
+        assert!(found == whole, "{path}");
+        for (from, len) in [(0, 1), (1, 40), (30, 20), (whole.len() - 100, 60), (whole.len() - 10, 10)] {
+            assert_eq!(file(&braid.tree(), path).read(from as u64, len).unwrap(), whole[from..from + len], "{path} from {from}");
+        }
+    }
+}
+
 /// What divides the sizes of two indexes whose pieces are filled alike: the lengths of a column's chunk, and of a piece of the pack in lines.
 const PERIOD: u128 = 4_096;
 

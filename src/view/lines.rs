@@ -150,7 +150,7 @@ impl Lines {
         let place = self.items.place(first, |rank| self.extra(rank));
         let mut out = Vec::with_capacity((end - first) as usize);
         let mut start = place.start;
-        let mut line = Vec::new();
+        let mut head = Vec::new();
         for (rank, item) in (place.rank..).zip(self.items.iter_from(place.rank)) {
             if start >= end {
                 break;
@@ -160,11 +160,14 @@ impl Lines {
                 if start >= first && line_end <= end {
                     self.render(&mut out, rank, item);
                 } else {
-                    line.clear();
-                    self.render(&mut line, rank, item);
+                    // Of a long line each read takes its own part only.
+                    head.clear();
+                    let tail = self.begin(&mut head, rank, item);
                     let from = first.saturating_sub(start) as usize;
                     let to = (end.min(line_end) - start) as usize;
-                    out.extend_from_slice(line.get(from..to.min(line.len())).unwrap_or_default());
+                    out.extend_from_slice(head.get(from.min(head.len())..to.min(head.len())).unwrap_or_default());
+                    let behind = |at: usize| at.saturating_sub(head.len()).min(tail.len());
+                    out.extend_from_slice(tail.get(behind(from)..behind(to)).unwrap_or_default());
                 }
             }
             start = line_end;
@@ -174,23 +177,31 @@ impl Lines {
 
     /// Appends one line.
     pub(super) fn render(&self, out: &mut Vec<u8>, rank: u64, item: u32) {
+        let tail = self.begin(out, rank, item);
+        out.extend_from_slice(tail);
+    }
+
+    /// Appends what a line begins with, and gives the rest of it as it is packed.
+    fn begin(&self, out: &mut Vec<u8>, rank: u64, item: u32) -> &[u8] {
         #[cfg(test)]
         counted::rendered();
         let index = &self.epoch.index;
         match self.numbers {
             Numbers::Version => push_stream_prefix(out, u64::from(index.events.version(item))),
             Numbers::VersionBehind => {
-                return push_content_first(out, u64::from(index.events.version(item)), index.events.tail(item, &index.pack));
+                push_content_first(out, u64::from(index.events.version(item)), index.events.tail(item, &index.pack));
+                return &[];
             }
             Numbers::Position => push_log_prefix(out, rank + 1, u64::from(index.events.version(item))),
             Numbers::SeqNr => {
                 push_feed_prefix(out, rank + 1);
                 if let Slot::Gone(id) = index.feed.slot(item) {
-                    return push_gone_tail(out, id);
+                    push_gone_tail(out, id);
+                    return &[];
                 }
             }
         }
-        out.extend_from_slice(index.events.tail(item, &index.pack));
+        index.events.tail(item, &index.pack)
     }
 }
 
