@@ -21,6 +21,7 @@ mod signals;
 pub mod table;
 mod tend;
 mod umount;
+mod verdicts;
 mod waits;
 
 use std::path::{Path, PathBuf};

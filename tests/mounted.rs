@@ -38,3 +38,5 @@ mod requests;
 mod system_calls;
 #[path = "mounted/tools.rs"]
 mod tools;
+#[path = "mounted/waiting.rs"]
+mod waiting;

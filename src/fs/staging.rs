@@ -56,6 +56,8 @@ struct State {
     unsaved: HashMap<String, Vec<u8>>,
     /// Refusals whose plain words somebody has removed.
     dismissed: HashSet<String>,
+    /// How many verdicts were announced.
+    verdicts: u64,
     last: u64,
 }
 
@@ -156,6 +158,10 @@ impl Inner {
         matches!(self.phase, Phase::Committed { until } if until <= now && self.writers == 0)
     }
 
+    fn is_committed_by_name(&self) -> bool {
+        self.name.as_ref().is_some_and(|name| commit_kind(name.as_str()).is_some())
+    }
+
     /// The verdict over its bytes is out.
     fn decided(&mut self, phase: Phase) {
         self.checking.begin_anew();
@@ -191,6 +197,12 @@ impl Staged {
             Phase::Deciding | Phase::Committed { .. } => false,
         };
         is_asked && inner.writers == 0
+    }
+
+    /// Whether it has a name that is committed.
+    #[must_use]
+    pub fn is_committed_by_name(&self) -> bool {
+        locked(&self.inner).is_committed_by_name()
     }
 
     /// Whether it is being committed.

@@ -1,7 +1,7 @@
 //! Files that are opened, written, closed, renamed and removed: decided by place. Views refuse every change.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::format::draft::{DraftKind, parse_draft};
 use crate::format::names::{ENDING, category_of, file_name, stream_path};
@@ -13,7 +13,7 @@ use crate::fs::own::Own;
 use crate::fs::publish::Notice;
 use crate::fs::receipt;
 use crate::fs::refuse::Caller;
-use crate::fs::staging::{Release, Staged, Unfinished};
+use crate::fs::staging::{Release, Staged, Staging, Unfinished, VERDICT_WAIT_MAX};
 use crate::fs::{Fs, ROOT, locked};
 use crate::model::{Draft, Errno};
 
@@ -48,18 +48,23 @@ fn looked_up_anew(error: Errno) -> Errno {
     if error == Errno::ENOENT { Errno::ESTALE } else { error }
 }
 
+/// Whether who opens a file with these flags may change it.
+fn changes(flags: i32) -> bool {
+    flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0
+}
+
 pub(super) fn is_at_once(path: &str) -> bool {
     path.is_empty() || AT_ONCE.contains(&path.split_once('/').map_or(path, |(first, _)| first))
 }
 
 impl Fs {
-    /// Opens a file; may wait for a verdict ([`Fs::open_waits`]).
+    /// Opens a file as it is now: a receipt whose verdict is on its way ([`Fs::open_wait`]) says so.
     ///
     /// # Errors
     /// `EROFS` for writing to a view, `EACCES` for others than the mounting user and root.
     pub fn open(&self, ino: u64, flags: i32, caller: Caller) -> Result<Opened, Errno> {
         locked(&self.looked_up_again).end(caller.pid);
-        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
+        let writes = changes(flags);
         let own = self.own(ino)?;
         match own {
             Some(Own::Append | Own::Staged(_) | Own::Checkpoint(_)) if writes => self.may_append(caller)?,
@@ -77,23 +82,42 @@ impl Fs {
             // Where the name went while its verdict was waited for, as after a second save of the same, the kernel looks it up anew.
             Own::Staged(id) => staging.open(&staging.find_id(id).ok_or(Errno::ESTALE)?, flags).map_err(looked_up_anew)?,
             Own::Error(of) => staging.open_text(staging.words(&of).ok_or(Errno::ENOENT)?.0.into_bytes()),
-            Own::Receipt(of) => {
-                staging.wait_verdict(&of);
-                staging.open_text(staging.receipt(&of).ok_or(Errno::ENOENT)?)
-            }
+            Own::Receipt(of) => staging.open_text(staging.receipt(&of).ok_or(Errno::ENOENT)?),
             Own::Checkpoint(of) => self.checkpoints()?.open(&of, flags, false)?,
             Own::Staging | Own::Receipts | Own::Checkpoints => return Err(Errno::EISDIR),
         };
         Ok(Opened { handle, direct: true })
     }
 
-    /// Whether opening an inode may wait for a verdict.
+    /// For how long at most opening an inode is to wait for a verdict that is on its way; none if it can be opened at once. Who waits by
+    /// [`Fs::wait_verdict`] before takes no thread for it.
     #[must_use]
-    pub fn open_waits(&self, ino: u64) -> bool {
+    pub fn open_wait(&self, ino: u64, flags: i32) -> Option<Duration> {
+        let staging = self.staging().ok()?;
         match self.own(ino) {
-            Ok(Some(Own::Receipt(of))) => self.staging().is_ok_and(|staging| staging.is_deciding(&of)),
-            Ok(Some(Own::Staged(id))) => self.staging().is_ok_and(|staging| staging.find_id(id).is_some_and(|file| file.is_deciding())),
-            _ => false,
+            Ok(Some(Own::Receipt(of))) => staging.is_on_its_way(&of).then_some(VERDICT_WAIT_MAX),
+            Ok(Some(Own::Staged(id))) if changes(flags) => staging.find_id(id).filter(|file| file.is_deciding()).map(|_| Duration::MAX),
+            _ => None,
+        }
+    }
+
+    /// How many verdicts are out.
+    #[must_use]
+    pub fn verdicts(&self) -> u64 {
+        self.staging().map_or(0, Staging::verdicts)
+    }
+
+    /// Waits until more verdicts than `seen` are out, or until then at most.
+    pub fn wait_verdict(&self, seen: u64, until: Option<Instant>) {
+        if let Ok(staging) = self.staging() {
+            staging.wait_next(seen, until);
+        }
+    }
+
+    /// Wakes who waits for a verdict as if there were another one.
+    pub fn look_again(&self) {
+        if let Ok(staging) = self.staging() {
+            staging.announce();
         }
     }
 
@@ -298,6 +322,14 @@ impl Fs {
             (_, libc::FALLOC_FL_KEEP_SIZE) => Ok(()),
             _ => Err(Errno::EOPNOTSUPP),
         }
+    }
+
+    /// Whether [`Fs::try_again`] may commit something.
+    #[must_use]
+    pub fn may_try_again(&self, ino: u64, changes: Changes) -> bool {
+        let Ok(Some(Own::Staged(id))) = self.own(ino) else { return false };
+        let is_asked = changes.now || changes.size.is_some();
+        is_asked && self.staging().is_ok_and(|staging| staging.find_id(id).is_some_and(|file| file.is_committed_by_name()))
     }
 
     /// Tries a staged file again where setattr asks for that: by another size, or by the present time for what was refused, as `touch -c` sets it.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno as FuseErrno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
@@ -13,7 +13,7 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::fs::{Caller, Changes, Found, Fs, Lock, Opened, Release};
+use crate::fs::{Caller, Changes, Found, Fs, Lock, Opened, Release, commit_kind};
 use crate::model::Errno;
 use crate::mount::convert::{attr, caller, errno, lock_kind, lock_type, name, ttl};
 use crate::mount::listing;
@@ -170,13 +170,14 @@ impl Filesystem for Shell {
         self.begin(request);
         let changes = Changes { size, touched: mtime.is_some(), now: matches!(mtime, Some(TimeOrNow::Now)) };
         let caller = caller(request);
-        self.commit("setattr", move |fs, queue| {
+        let set = move |fs: &Fs, queue: &Queue| {
             let set = fs.set_attributes(ino.0, changes, caller);
             let tried = set.and_then(|_| fs.try_again(ino.0, changes, || queue.wait_shown(SETTLE_LIMIT), || settle(queue)));
             answer!(reply, tried.and(set), (found, how_long) => {
                 reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner()));
             });
-        });
+        };
+        if self.fs.may_try_again(ino.0, changes) { self.commit("setattr", set) } else { self.work("setattr", set) }
     }
 
     fn readlink(&self, request: &Request, _ino: INodeNo, reply: ReplyData) {
@@ -229,10 +230,12 @@ impl Filesystem for Shell {
         self.begin(request);
         let caller = caller(request);
         let (from, to) = (name(from), name(to));
-        self.commit("rename", move |fs, queue| {
+        let commits = commit_kind(&to).is_some();
+        let rename = move |fs: &Fs, queue: &Queue| {
             let renamed = fs.rename((parent.0, &from), (new_parent.0, &to), flags.bits(), caller, || settle(queue));
             answer!(reply, renamed, () => reply.ok());
-        });
+        };
+        if commits { self.commit("rename", rename) } else { self.work("rename", rename) }
     }
 
     fn link(&self, request: &Request, _ino: INodeNo, parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
@@ -255,8 +258,10 @@ impl Filesystem for Shell {
             // The kernel then opens by itself, for ever.
             return guarded("open", || reply.error(FuseErrno::ENOSYS));
         }
-        let work = move |fs: &Fs, _: &Queue| answer!(reply, fs.open(ino.0, flags.0, caller), file => opened(fs, reply, file));
-        if self.fs.open_waits(ino.0) { self.wait("open", work) } else { guarded("open", || work(&self.fs, &self.queue)) }
+        let open = move |fs: &Fs| answer!(reply, fs.open(ino.0, flags.0, caller), file => opened(fs, reply, file));
+        let Some(limit) = self.fs.open_wait(ino.0, flags.0) else { return guarded("open", || open(&self.fs)) };
+        let (fs, until) = (Arc::clone(&self.fs), Instant::now().checked_add(limit));
+        self.verdicts.park(&self.fs, (ino.0, flags.0), until, Box::new(move || guarded("open", || open(&fs))));
     }
 
     fn read(
@@ -312,7 +317,7 @@ impl Filesystem for Shell {
             // close(2) succeeds all the same, and the kernel never asks again.
             return guarded("flush", || reply.error(FuseErrno::ENOSYS));
         }
-        self.commit("flush", move |fs, queue| {
+        self.work("flush", move |fs, queue| {
             let (notices, flushed) = fs.flush(handle.0);
             queue.doubt(fs, &notices);
             answer!(reply, flushed, () => reply.ok());
@@ -347,7 +352,7 @@ impl Filesystem for Shell {
 
     fn fsync(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         self.begin(request);
-        self.commit("fsync", move |fs, _| answer!(reply, fs.sync(handle.0), () => reply.ok()));
+        self.work("fsync", move |fs, _| answer!(reply, fs.sync(handle.0), () => reply.ok()));
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {

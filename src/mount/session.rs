@@ -20,6 +20,7 @@ use crate::mount::park::Parking;
 use crate::mount::shell::{Shell, settle};
 use crate::mount::signals::Signals;
 use crate::mount::tend::Tending;
+use crate::mount::verdicts::Verdicts;
 use crate::mount::waits::Waits;
 
 /// Threads that take requests from the kernel.
@@ -36,6 +37,8 @@ pub struct Session {
     queue: Arc<Queue>,
     parking: Arc<Parking>,
     waiting: Arc<Parking>,
+    verdicts: Arc<Verdicts>,
+    working: Arc<Parking>,
     folding: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
@@ -54,12 +57,15 @@ impl Session {
         // Not for children: one that outlives the mount (a fold at work) would keep the daemon waiting.
         let (alive, held) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
-        let [parking, waiting, folding] = std::array::from_fn(|_| Arc::new(Parking::default()));
+        let [parking, waiting, working, folding] = std::array::from_fn(|_| Arc::new(Parking::default()));
+        let verdicts = Arc::new(Verdicts::default());
         let shell = Shell {
             fs: Arc::clone(fs),
             queue: Arc::clone(queue),
             parking: Arc::clone(&parking),
             waiting: Arc::clone(&waiting),
+            verdicts: Arc::clone(&verdicts),
+            working: Arc::clone(&working),
             waits: Waits::default(),
             folding: Arc::clone(&folding),
             store: attachment.source.to_path_buf(),
@@ -78,6 +84,8 @@ impl Session {
             queue: Arc::clone(queue),
             parking,
             waiting,
+            verdicts,
+            working,
             folding,
             tending: Arc::default(),
             threads: Vec::new(),
@@ -88,6 +96,8 @@ impl Session {
         let (parking, shown) = (Arc::clone(&session.parking), Arc::clone(fs));
         session.spawn("braidfs-parked", move || parking.serve(&shown))?;
         if let Some((unfinished, alone)) = writing {
+            let (verdicts, shown, waiting) = (Arc::clone(&session.verdicts), Arc::clone(fs), Arc::clone(&session.waiting));
+            session.spawn("braidfs-verdict", move || verdicts.serve(&shown, |job| waiting.run(job)))?;
             let (tending, tended, told) = (Arc::clone(&session.tending), Arc::clone(fs), Arc::clone(queue));
             session.spawn("braidfs-tend", move || {
                 tended.finish(unfinished, &|| settle(&told));
@@ -126,13 +136,19 @@ impl Session {
             return true;
         }
         tracing::info!("ending on a signal");
-        self.parking.drain();
+        self.drain();
         self.let_go();
         let ended = self.ends_within(Some(GRACE), Some(signals));
         if !ended {
             tracing::warn!("still in use: the connection is cut");
         }
         ended
+    }
+
+    /// Waits until every close and every commit that has come in is done.
+    fn drain(&self) {
+        self.working.drain();
+        self.parking.drain();
     }
 
     fn let_go(&self) {
@@ -164,12 +180,14 @@ impl Session {
 
     /// Finishes the commits that have come in and ends the threads. If nobody uses it any more, what was closed is committed too.
     pub fn end(mut self, unused: bool) {
-        self.parking.drain();
+        self.drain();
         if unused {
             self.fs.finish_closed();
         }
         self.parking.end();
+        self.verdicts.end(&self.fs);
         self.waiting.end();
+        self.working.end();
         self.folding.end();
         self.tending.end();
         self.queue.end();

@@ -14,6 +14,7 @@ use crate::model::Errno;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
+use crate::mount::verdicts::Verdicts;
 use crate::mount::waits::Waits;
 
 /// For how long an answer to a commit waits for the notices of its views.
@@ -28,6 +29,8 @@ pub struct Shell {
     pub(super) queue: Arc<Queue>,
     pub(super) parking: Arc<Parking>,
     pub(super) waiting: Arc<Parking>,
+    pub(super) verdicts: Arc<Verdicts>,
+    pub(super) working: Arc<Parking>,
     pub(super) waits: Waits,
     pub(super) folding: Arc<Parking>,
     pub(super) store: PathBuf,
@@ -74,6 +77,12 @@ impl Shell {
     pub(super) fn commit(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
         self.parking.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+    }
+
+    /// Runs what takes a moment and waits for nobody: apart from what waits for a commit, behind which it would wait as well.
+    pub(super) fn work(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
+        self.working.run(Box::new(move || guarded(what, || work(&fs, &queue))));
     }
 
     /// Runs what waits for a verdict: apart from the commits, which it must not keep from being done.

@@ -200,8 +200,7 @@ impl Staging {
 
     pub(super) fn cut(&self, inner: &mut Inner, size: u64) -> Result<(), Errno> {
         inner.undecided()?;
-        let named = inner.name.as_ref().is_some_and(|name| commit_kind(name.as_str()).is_some());
-        if named && size > DRAFT_LEN_MAX as u64 {
+        if inner.is_committed_by_name() && size > DRAFT_LEN_MAX as u64 {
             return Err(Errno::EFBIG);
         }
         self.ensure_open(inner)?.truncate(size).map_err(|error| error.errno())?;

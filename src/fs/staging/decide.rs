@@ -189,8 +189,8 @@ impl Staging {
     }
 
     /// Wakes those who wait for a verdict.
-    pub(super) fn announce(&self) {
-        drop(locked(&self.state));
+    pub fn announce(&self) {
+        locked(&self.state).verdicts += 1;
         self.verdict.notify_all();
     }
 
@@ -215,29 +215,40 @@ impl Staging {
 
     /// Waits for the verdict over a name that is on its way, not for ever.
     pub fn wait_verdict(&self, name: &str) {
-        let deadline = Instant::now() + VERDICT_WAIT_MAX;
-        let mut state = locked(&self.state);
-        loop {
-            let on_its_way = state.names.get(name).is_some_and(|file| {
-                let inner = locked(&file.inner);
-                inner.phase == Phase::Deciding || (inner.closed && inner.writers > 0)
-            });
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !on_its_way || left.is_zero() {
-                return;
-            }
-            state = self.verdict.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        let until = Instant::now() + VERDICT_WAIT_MAX;
+        let mut seen = self.verdicts();
+        while self.is_on_its_way(name) && Instant::now() < until {
+            seen = self.wait_next(seen, Some(until));
         }
     }
 
-    /// Whether opening this file for writing, or a receipt of this name, may have to wait.
+    /// Whether the verdict over a name may be out at any moment.
     #[must_use]
-    pub fn is_deciding(&self, name: &str) -> bool {
+    pub fn is_on_its_way(&self, name: &str) -> bool {
         let file = locked(&self.state).names.get(name).cloned();
         file.is_some_and(|file| {
             let inner = locked(&file.inner);
-            inner.phase == Phase::Deciding || inner.closed
+            inner.phase == Phase::Deciding || (inner.closed && inner.writers > 0)
         })
+    }
+
+    /// How many verdicts were announced so far.
+    #[must_use]
+    pub fn verdicts(&self) -> u64 {
+        locked(&self.state).verdicts
+    }
+
+    /// Waits until there are more than `seen`, or until then at most; returns how many there are.
+    pub fn wait_next(&self, seen: u64, until: Option<Instant>) -> u64 {
+        let mut state = locked(&self.state);
+        while state.verdicts == seen {
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            state = self.verdict.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.verdicts
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::disk::DiskFile;
 use crate::fs::locked;
-use crate::fs::staging::{Checking, Handle, Inner, Phase, Staged, Staging, commit_kind, now_ns};
+use crate::fs::staging::{Checking, Handle, Inner, Phase, Staged, Staging, now_ns};
 use crate::model::Errno;
 use crate::store::StagedName;
 
@@ -136,7 +136,7 @@ impl Staging {
             if inner.openers == 0 {
                 inner.file = None;
             }
-            let named = inner.name.as_ref().is_some_and(|name| commit_kind(name.as_str()).is_some());
+            let named = inner.is_committed_by_name();
             let decides = writes && inner.writers == 0 && named && matches!(inner.phase, Phase::Open | Phase::Refused);
             if decides {
                 inner.phase = Phase::Deciding;
