@@ -353,9 +353,11 @@ impl Braid {
                 }
             }
         };
-        answer
-            .recv()
-            .map_err(|_| failed("a bug in braidfs ended the commit, and it is not known whether it was made; the log says where"))?
+        answer.recv().map_err(|_| AppendError::Uncertain {
+            errno: Errno::EIO,
+            message: "a bug in braidfs ended the commit, and it is not known whether it was made; the log says where".to_owned(),
+            hint: String::new(),
+        })?
     }
 
     /// Checks what a draft that is still being written expects of its streams, as of now.

@@ -56,6 +56,16 @@ pub enum AppendError {
         /// What helps; may be empty.
         hint: String,
     },
+    /// The machine's fault, when the transaction was in `events/` already, or nobody knows whether it was.
+    #[error("{message}{}", behind(.hint))]
+    Uncertain {
+        /// What a system call reports.
+        errno: Errno,
+        /// What failed, and what is known of the transaction.
+        message: String,
+        /// What helps; may be empty.
+        hint: String,
+    },
 }
 
 /// What helps, where nothing else has a place for it.
@@ -70,7 +80,7 @@ impl AppendError {
         match self {
             Self::Rejected(rejection) => rejection.errno(),
             Self::Busy { .. } => Errno::EBUSY,
-            Self::Storage { errno, .. } => *errno,
+            Self::Storage { errno, .. } | Self::Uncertain { errno, .. } => *errno,
         }
     }
 }

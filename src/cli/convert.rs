@@ -78,7 +78,9 @@ impl From<AppendError> for Failure {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
             AppendError::Busy { message, hint } => Self::new(Kind::Busy, message).hint(hint),
-            AppendError::Storage { message, hint, .. } => Self::new(Kind::Failed, message).hint(hint),
+            AppendError::Storage { message, hint, .. } | AppendError::Uncertain { message, hint, .. } => {
+                Self::new(Kind::Failed, message).hint(hint)
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl FsEventStoreError {
                 let source = io::Error::new(io::ErrorKind::InvalidInput, rejection.to_string());
                 Self::InitFailed { path: root.to_path_buf(), source }
             }
-            AppendError::Storage { errno, .. } => {
+            AppendError::Storage { errno, .. } | AppendError::Uncertain { errno, .. } => {
                 Self::InitFailed { path: root.to_path_buf(), source: io::Error::from_raw_os_error(errno.raw()) }
             }
         }

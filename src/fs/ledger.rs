@@ -8,7 +8,7 @@ pub trait Ledger: Send + Sync {
     /// Commits a draft; returns when it is durable and every view has been published.
     ///
     /// # Errors
-    /// [`Failure`]; then nothing was committed.
+    /// [`Failure`]; then nothing was committed, unless it says that this may be otherwise.
     fn append(&self, draft: Draft) -> Result<Committed, Failure>;
 
     /// Checks what can be known of a draft that is still being written: expectations and forks.
@@ -39,6 +39,8 @@ pub enum Failure {
         errno: Errno,
         /// Subject first, values in quotes.
         message: String,
+        /// Whether the transaction is there all the same, or nobody knows.
+        may_count: bool,
     },
 }
 
@@ -48,7 +50,7 @@ impl Failure {
     pub fn into_rejection(self, again: impl Into<String>) -> Rejection {
         match self {
             Self::Rejected(rejection) => rejection,
-            Self::Error { errno, message } => Rejection::whole(errno, message, again),
+            Self::Error { errno, message, .. } => Rejection::whole(errno, message, again),
         }
     }
 }

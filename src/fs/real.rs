@@ -97,9 +97,13 @@ impl Content for view::File {
 
 impl Ledger for Braid {
     fn append(&self, draft: Draft) -> Result<Committed, Failure> {
-        Braid::append(self, draft).map_err(|error| match error {
-            AppendError::Rejected(rejection) => Failure::Rejected(rejection),
-            AppendError::Busy { .. } | AppendError::Storage { .. } => Failure::Error { errno: error.errno(), message: error.to_string() },
+        Braid::append(self, draft).map_err(|error| {
+            let (errno, message) = (error.errno(), error.to_string());
+            match error {
+                AppendError::Rejected(rejection) => Failure::Rejected(rejection),
+                AppendError::Busy { .. } | AppendError::Storage { .. } => Failure::Error { errno, message, may_count: false },
+                AppendError::Uncertain { .. } => Failure::Error { errno, message, may_count: true },
+            }
         })
     }
 

@@ -11,7 +11,7 @@ mod recover;
 mod rename;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use names::commit_kind;
@@ -39,6 +39,8 @@ pub struct Staging {
     /// How long a committed name still resolves.
     grace: Duration,
     state: Mutex<State>,
+    /// Taken before the state: shared while a receipt is written, alone while those are that could not be.
+    writing: RwLock<()>,
     /// The drafts that are told of, by name; never taken while the state is held.
     told: Mutex<Vec<(String, Finding)>>,
     /// Signalled whenever a verdict is out.
@@ -216,7 +218,16 @@ impl Staging {
     /// The files of a store; what a daemon that died has left is taken up by [`Staging::recover`].
     #[must_use]
     pub fn new(files: store::Staging, kept: store::Receipts, ledger: Arc<dyn Ledger>) -> Self {
-        Self { files, kept, ledger, grace: GRACE, state: Mutex::default(), told: Mutex::default(), verdict: Condvar::new() }
+        Self {
+            files,
+            kept,
+            ledger,
+            grace: GRACE,
+            state: Mutex::default(),
+            writing: RwLock::default(),
+            told: Mutex::default(),
+            verdict: Condvar::new(),
+        }
     }
 
     /// The same with another time for which a committed name still resolves.
@@ -289,6 +300,7 @@ impl Staging {
         self.drop_vanished();
         let deadline = now.checked_sub(DRAFT_AGE_MAX).unwrap_or(SystemTime::UNIX_EPOCH);
         self.drop_unused(deadline);
+        self.save_unsaved();
         self.drop_receipts(now);
         let next = self.tell_idle(now).min(IDLE);
         let state = locked(&self.state);

@@ -11,8 +11,8 @@ use super::memory::Memory;
 use super::model_tests::table::{LINE, OTHER};
 use super::*;
 use crate::braid::{Committed, CommittedEvent};
-use crate::disk::Disk;
 use crate::disk::twin::Twin;
+use crate::disk::{Disk, Op};
 use crate::model::{Draft, Errno, EventId, Expectation, Finding, Rejection, TransactionId};
 use crate::store::Store;
 
@@ -42,7 +42,7 @@ impl Ledger for Arc<Book> {
             drafts.push(draft.clone());
         }
         if self.loses_answer.swap(false, Ordering::Relaxed) {
-            return Err(Failure::Error { errno: Errno::EIO, message: "the answer is lost".to_owned() });
+            return Err(Failure::Error { errno: Errno::EIO, message: "the answer is lost".to_owned(), may_count: true });
         }
         if let Some(durable) = self.durable.lock().unwrap().take() {
             durable();
@@ -276,6 +276,58 @@ fn what_was_committed_without_an_answer_is_not_committed_again() {
     assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
 }
 
+/// Story: a disk was full, and so was there no room for the receipt of the refusal. The one on disk said that it was pending, and the next
+/// daemon committed what its author had been told was refused, and had appended in another way.
+#[test]
+fn what_was_refused_is_not_committed_by_the_next_daemon_where_its_receipt_found_no_room() {
+    for (by_rename, has_room_again) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (mut desk, twin) = Desk::on_faulty_disk();
+        *desk.book.failure.lock().unwrap() =
+            Some(Failure::Error { errno: Errno::ENOSPC, message: "disk is full".to_owned(), may_count: false });
+        // There is room for the draft and for the receipt of the attempt.
+        twin.fail(Op::Create, 2, None, Errno::ENOSPC);
+        if by_rename {
+            desk.drop_file(".x", LINE).unwrap();
+            assert_eq!(desk.rename(".x", "x.jsonl"), Err(Errno::ENOSPC));
+        } else {
+            desk.drop_file("x.jsonl", LINE).unwrap();
+        }
+        assert_eq!(desk.receipt("x.jsonl")["reasons"][0]["errno"], "ENOSPC");
+        twin.heal();
+        if has_room_again {
+            desk.fs.staging.as_ref().unwrap().tend(SystemTime::now());
+        }
+        *desk.book.failure.lock().unwrap() = None;
+        desk.restart();
+        assert_eq!(desk.commits(), 0, "by rename {by_rename}, room {has_room_again}");
+        assert!(desk.list("staging").contains(&if by_rename { ".x" } else { "x.jsonl" }.to_owned()));
+        let told =
+            desk.list("receipts").contains(&"x.jsonl.json".to_owned()).then(|| desk.receipt("x.jsonl")["reasons"][0]["errno"].clone());
+        let expected = if has_room_again { Some("ENOSPC") } else { Some("EINTR").filter(|_| !by_rename) };
+        assert_eq!(told, expected.map(Value::from), "by rename {by_rename}, room {has_room_again}");
+        if by_rename {
+            desk.rename(".x", "x.jsonl").unwrap();
+        } else {
+            let touch = desk.open("x.jsonl", libc::O_WRONLY).unwrap();
+            desk.close(touch).unwrap();
+        }
+        assert_eq!((desk.commits(), desk.receipt("x.jsonl")["state"].clone()), (1, Value::from("committed")));
+    }
+}
+
+/// What may be a transaction all the same is not forgotten: the next daemon finds it out, and who tries again commits nothing twice.
+#[test]
+fn what_may_count_is_found_out_by_the_next_daemon_where_its_receipt_found_no_room() {
+    let (mut desk, twin) = Desk::on_faulty_disk();
+    desk.book.loses_answer.store(true, Ordering::Relaxed);
+    twin.fail(Op::Create, 2, None, Errno::ENOSPC);
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    assert_eq!((desk.commits(), desk.receipt("x.jsonl")["state"].clone()), (1, Value::from("refused")));
+    desk.restart();
+    assert_eq!((desk.commits(), desk.receipt("x.jsonl")["state"].clone()), (1, Value::from("committed")));
+    assert_eq!(desk.list("staging"), [""; 0]);
+}
+
 #[test]
 fn half_a_line_is_only_refused_at_the_last_close() {
     let desk = Desk::new();
@@ -449,7 +501,8 @@ fn each_write_to_append_is_one_transaction_of_exactly_one_line() {
 #[test]
 fn a_store_that_cannot_be_written_refuses_and_the_next_attempt_succeeds() {
     let desk = Desk::new();
-    *desk.book.failure.lock().unwrap() = Some(Failure::Error { errno: Errno::EBUSY, message: "store is locked".to_owned() });
+    *desk.book.failure.lock().unwrap() =
+        Some(Failure::Error { errno: Errno::EBUSY, message: "store is locked".to_owned(), may_count: false });
     assert_eq!(desk.drop_file("x.jsonl", LINE), Ok(()));
     assert_eq!(desk.receipt("x.jsonl")["reasons"][0]["errno"], "EBUSY");
     assert_eq!(desk.fs.append(LINE), Err(Errno::EBUSY));

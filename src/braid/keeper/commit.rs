@@ -191,7 +191,7 @@ impl Keeper {
                 Err(_) => self.counters.failed += 1,
             }
         }
-        let has_failed = done.iter().any(|(_, result)| matches!(result, Err(AppendError::Storage { .. })));
+        let has_failed = done.iter().any(|(_, result)| matches!(result, Err(AppendError::Storage { .. } | AppendError::Uncertain { .. })));
         // What was told of the disk is not true any more where it took a commit.
         if has_failed || (committed > 0 && self.memory.try_disk.is_some()) {
             self.suspect_disk();
@@ -402,10 +402,15 @@ impl Keeper {
             Published::Uncertain(count) => (count, "counts, and may be gone after a loss of power:"),
         };
         self.pending.add_everything();
-        let message = error.to_string();
+        let (errno, message, hint) = (error.errno(), error.to_string(), error.hint());
         for (at, one) in prepared.into_iter().enumerate() {
-            let message = if at < named { format!("{message}; this transaction {how} events/{}", one.name) } else { message.clone() };
-            done.push((one.reply, Err(AppendError::Storage { errno: error.errno(), message, hint: error.hint() })));
+            let (message, hint) = (message.clone(), hint.clone());
+            let failed = if at < named {
+                AppendError::Uncertain { errno, message: format!("{message}; this transaction {how} events/{}", one.name), hint }
+            } else {
+                AppendError::Storage { errno, message, hint }
+            };
+            done.push((one.reply, Err(failed)));
         }
     }
 }

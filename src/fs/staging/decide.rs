@@ -153,10 +153,11 @@ impl Staging {
                 settle();
                 Outcome::Committed
             }
-            // What failed on our side may be written all the same: the next attempt has the same event ids.
-            Err(failure @ Failure::Error { .. }) => {
+            Err(failure @ Failure::Error { may_count, .. }) => {
                 let again = try_again(from.as_str(), &pending.name);
-                self.refuse(pending, &failure.into_rejection(again))
+                // The next attempt has the same event ids where this one, or one before, may be a transaction all the same.
+                let attempt = pending.attempt.filter(|_| may_count || !tried.is_empty());
+                self.refuse(Receipt { attempt, ..pending }, &failure.into_rejection(again))
             }
             Err(Failure::Rejected(rejection)) => self.refuse(Receipt { attempt: None, ..pending }, &rejection),
         }

@@ -1,6 +1,6 @@
 //! The receipts as files: which there are, what they say, and the refusals in plain words.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use crate::fs::locked;
@@ -25,17 +25,19 @@ impl Staging {
     /// Writes a receipt in place of the one before.
     pub(super) fn save(&self, receipt: &Receipt) -> Result<(), Errno> {
         let name = StagedName::new(&receipt.name).ok_or(Errno::EINVAL)?;
-        if receipt.state == Verdict::Refused {
-            self.drop_graced(&receipt.name)?;
-        }
         let text = receipt.to_bytes();
-        let saved = self.kept.save(&name, &text).map_err(|error| error.errno());
+        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let dropped = if receipt.state == Verdict::Refused { self.drop_graced(&receipt.name) } else { Ok(()) };
+        let saved = dropped.and_then(|()| self.kept.save(&name, &text).map_err(|error| error.errno()));
         // While undecided the one before still stands, for a second save is told by it.
         if receipt.state == Verdict::Pending {
+            if saved.is_ok() {
+                locked(&self.state).unsaved.remove(&receipt.name);
+            }
             return saved;
         }
         if saved.is_err() && receipt.state == Verdict::Refused && receipt.attempt.is_none() {
-            // What the one before says of other bytes is not the answer to these, and to remove it takes no room.
+            // What is there says that it is pending, which the next daemon would commit, or speaks of other bytes. To remove it takes no room.
             let _ = self.kept.forget(&name);
         }
         let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
@@ -47,6 +49,18 @@ impl Staging {
             Err(_) => drop(state.unsaved.insert(receipt.name.clone(), text)),
         }
         saved
+    }
+
+    /// Writes the receipts that could not be written, now that this may be possible.
+    pub(super) fn save_unsaved(&self) {
+        // Nothing newer is written meanwhile.
+        let _writing = self.writing.write().unwrap_or_else(PoisonError::into_inner);
+        let unsaved = locked(&self.state).unsaved.clone();
+        for (name, text) in unsaved {
+            if StagedName::new(&name).is_some_and(|staged| self.kept.save(&staged, &text).is_ok()) {
+                locked(&self.state).unsaved.remove(&name);
+            }
+        }
     }
 
     /// The text of a receipt that was decided, or of one that was begun: what could not be written is remembered.
