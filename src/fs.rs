@@ -5,6 +5,7 @@
 mod again;
 mod attr;
 mod checkpoints;
+mod concerned;
 mod decisions;
 mod learned;
 mod ledger;

@@ -143,6 +143,11 @@ impl Nodes {
         self.held.get(&number)
     }
 
+    /// The paths of those that the kernel holds; one that has come to stand for another file may be there twice.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.held.values().map(|held| &*held.identity.path)
+    }
+
     /// Keeps the file of an inode readable although its name stands for another now.
     pub fn pin(&mut self, number: u64, file: Arc<dyn Content>) {
         if let Some(held) = self.held.get_mut(&number) {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::fs::attr::{is_past, moves};
+use crate::fs::concerned::Concerned;
 use crate::fs::nodes::{Held, Identity, is_told_below};
 use crate::fs::source::{Content, Node, Tree, is_folded};
 use crate::fs::{Fs, ROOT, Shown, locked, split};
@@ -338,25 +339,19 @@ impl Fs {
         self.shown().serial
     }
 
-    /// Notices for the views with these paths that the kernel holds, and for the directories above them: their next stat asks, and so does who goes
-    /// through an open directory once more.
+    /// Notices for those of these views that the kernel holds: their next stat asks, and so does who goes through an open directory once more.
     #[must_use]
-    pub fn doubtful(&self, paths: &[String]) -> Vec<Notice> {
+    pub fn doubtful(&self, concerned: &Concerned) -> Vec<Notice> {
         let shown = self.shown();
         let nodes = locked(&self.nodes);
-        let mut notices = Vec::new();
-        for path in paths {
-            let mut at = Some(path.as_str());
-            while let Some(path) = at {
-                if let Some(node) = shown.sizes.find(path) {
-                    let directory = matches!(node, Node::Directory { .. });
-                    let ino = nodes.number(&Identity { path: path.into(), incarnation: node.incarnation(), directory });
-                    if ino == ROOT || nodes.find(ino).is_some() {
-                        let keeps = directory && ino != ROOT && self.keeps_listing(path);
-                        notices.push(if keeps { Notice::Listing { ino } } else { Notice::Attributes { ino } });
-                    }
-                }
-                at = split(path).map(|(directory, _)| directory);
+        let mut notices = vec![Notice::Attributes { ino: ROOT }];
+        for path in concerned.among(nodes.paths()) {
+            let Some(node) = shown.sizes.find(path).filter(|_| !path.is_empty()) else { continue };
+            let directory = matches!(node, Node::Directory { .. });
+            let ino = nodes.number(&Identity { path: path.into(), incarnation: node.incarnation(), directory });
+            if nodes.find(ino).is_some() {
+                let keeps = directory && self.keeps_listing(path);
+                notices.push(if keeps { Notice::Listing { ino } } else { Notice::Attributes { ino } });
             }
         }
         notices.sort();

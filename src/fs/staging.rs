@@ -19,6 +19,7 @@ pub use open::Release;
 pub use recover::Unfinished;
 
 use crate::format::draft::LineChecker;
+use crate::fs::concerned::Concerned;
 use crate::fs::ledger::Ledger;
 use crate::fs::locked;
 use crate::model::{Errno, Finding, Rejection};
@@ -114,6 +115,8 @@ struct Checking {
     checked: u64,
     /// Events at which expectations and forks were last checked.
     events: usize,
+    /// Which views it will change, as far as it was checked when it was closed.
+    concerned: Arc<Concerned>,
     /// What a write or a close has reported: the last close keeps to it.
     told: Option<Told>,
     refused_at: Option<RefusedAt>,

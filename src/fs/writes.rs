@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::format::draft::{DraftKind, parse_draft};
-use crate::format::names::{ENDING, category_of, file_name, stream_path};
 use crate::fs::attr::{Attr, Found, Ttl};
 use crate::fs::checkpoints::{Checkpoints, HANDLES_FROM};
 use crate::fs::ledger::Failure;
@@ -15,7 +14,7 @@ use crate::fs::receipt;
 use crate::fs::refuse::Caller;
 use crate::fs::staging::{Release, Staged, Staging, Unfinished, VERDICT_WAIT_MAX};
 use crate::fs::{Fs, ROOT, locked};
-use crate::model::{Draft, Errno};
+use crate::model::Errno;
 
 /// What setattr asks for; owner, mode and access time are accepted and change nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,9 +35,6 @@ pub struct Opened {
     /// Whether reads and writes pass the kernel's cache by.
     pub direct: bool,
 }
-
-/// Files of the root that every transaction changes.
-const ROOT_VIEWS: [&str; 5] = ["log.jsonl", "feed.jsonl", "status.json", "metrics", "graph.txt"];
 
 /// What answers while the index catches up, and all that is below it.
 const AT_ONCE: [&str; 5] = ["README.md", ".ignore", "status.json", "metrics", "transactions"];
@@ -239,9 +235,9 @@ impl Fs {
                 (Vec::new(), Err(errno))
             }
             Ok(None) => (Vec::new(), Ok(())),
-            Ok(Some(draft)) => {
+            Ok(Some(concerned)) => {
                 self.decisions.expect(handle);
-                (self.doubtful(&concerned(&draft)), Ok(()))
+                (self.doubtful(&concerned), Ok(()))
             }
         }
     }
@@ -509,21 +505,4 @@ impl Fs {
     pub fn closes(&self) -> u64 {
         self.decisions.closes()
     }
-}
-
-/// The views that a draft will change, as far as they can be named.
-fn concerned(draft: &Draft) -> Vec<String> {
-    let mut paths: Vec<String> = ROOT_VIEWS.map(str::to_owned).into();
-    paths.push("transactions".to_owned());
-    paths.extend(draft.resolve.as_ref().map(|_| "forks".to_owned()));
-    for event in &draft.events {
-        paths.push(format!("streams/{}", stream_path(&event.stream_id)));
-        paths.push(format!("types/{}", file_name(&event.event_type, ENDING)));
-        if let Some(category) = category_of(&event.stream_id) {
-            paths.push(format!("categories/{}", file_name(category, ENDING)));
-        }
-    }
-    paths.sort();
-    paths.dedup();
-    paths
 }

@@ -196,6 +196,17 @@ impl Builder {
         Ok(self.draft)
     }
 
+    /// The draft without its first `spared` events, where the others can be judged without them.
+    pub(super) fn draft_from(&mut self, spared: usize) -> Draft {
+        let draft = &mut self.draft;
+        let is_plain = draft.key.is_none() && draft.resolve.is_none() && draft.snapshot.is_none() && self.id_log.is_empty();
+        let events = std::mem::take(&mut draft.events);
+        let header = draft.clone();
+        let given = events.get(if is_plain { spared } else { 0 }..).unwrap_or_default().to_vec();
+        draft.events = events;
+        Draft { events: given, ..header }
+    }
+
     pub(super) fn mark(&self) -> Mark {
         Mark {
             pushed: self.draft.events.len(),

@@ -22,13 +22,15 @@ pub struct LineChecker {
     len: usize,
     /// Too large: what comes is not looked at.
     is_over: bool,
+    /// Events that a check has given.
+    given: usize,
 }
 
 impl LineChecker {
     /// Begins a draft.
     #[must_use]
     pub fn new(kind: DraftKind) -> Self {
-        Self { kind, builder: Builder::default(), pending: Vec::new(), line: 1, len: 0, is_over: false }
+        Self { kind, builder: Builder::default(), pending: Vec::new(), line: 1, len: 0, is_over: false, given: 0 }
     }
 
     /// Takes the next bytes.
@@ -57,7 +59,10 @@ impl LineChecker {
         self.builder.verdict()
     }
 
-    /// Checks what has arrived but for an end that is unfinished, as at a flush; more may follow. Gives the draft as far as it goes.
+    /// Checks what has arrived but for an end that is unfinished, as at a flush; more may follow. Gives the header and the events that no
+    /// check before has given; all of them where what came before says whether these are right, as for a key or event ids.
+    ///
+    /// Costs what has come since the last check, where the whole is not to be given and is not one document.
     ///
     /// # Errors
     /// Every reason so far.
@@ -68,8 +73,11 @@ impl LineChecker {
             self.add(&pending);
         }
         self.pending = pending;
-        let checked = self.builder.verdict().map(|()| self.builder.draft.clone());
+        let checked = self.builder.verdict().map(|()| self.builder.draft_from(self.given));
         self.builder.roll_back(&mark);
+        if checked.is_ok() {
+            self.given = self.builder.draft.events.len();
+        }
         checked
     }
 

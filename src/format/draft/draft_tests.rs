@@ -252,6 +252,28 @@ fn a_flush_tries_the_end_and_takes_it_back() {
 }
 
 #[test]
+fn a_check_gives_what_no_check_before_has_given_unless_the_whole_is_to_be_judged() {
+    let id = Uuid::from_u128(7);
+    let with_id = EVENT.replace("\"stream\"", &format!("\"event_id\":\"{id}\",\"stream\""));
+    let given = |lines: &[&str]| {
+        let mut checker = LineChecker::new(Lines);
+        let given = lines.iter().map(|line| {
+            checker.push(line.as_bytes()).unwrap();
+            let draft = checker.check().unwrap();
+            (draft.expect.len(), draft.events.iter().map(|event| event.line).collect::<Vec<_>>())
+        });
+        given.collect::<Vec<_>>()
+    };
+    let header = "{\"expect\":{\"s\":1}}\n";
+    let line = format!("{EVENT}\n");
+    let plain = [(1, vec![]), (1, vec![2]), (1, vec![]), (1, vec![3]), (1, vec![3, 4])];
+    assert_eq!(given(&[header, &line, "", EVENT, &format!("\n{line}")]), plain, "an end that may go on is given again");
+    let key = "{\"key\":\"k\"}\n";
+    assert_eq!(given(&[key, &line, &line]), [(0, vec![]), (0, vec![2]), (0, vec![2, 3])]);
+    assert_eq!(given(&[&line, &format!("{with_id}\n"), &line]), [(0, vec![1]), (0, vec![1, 2]), (0, vec![1, 2, 3])]);
+}
+
+#[test]
 fn names_tell_the_kind() {
     assert_eq!(
         ["x.jsonl", "x.json", "x", "x.jsonl~", ".json.swp"].map(DraftKind::of_name),

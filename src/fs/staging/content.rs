@@ -1,14 +1,16 @@
 //! The bytes of staged files, checked as they are written.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::format::draft::{DRAFT_LEN_MAX, DraftKind, LineChecker};
+use crate::fs::concerned::Concerned;
 use crate::fs::locked;
 use crate::fs::receipt::State as Verdict;
 use crate::fs::staging::{Checking, Handle, Inner, Phase, RefusedAt, Staged, Staging, Told, commit_kind};
-use crate::model::{Draft, Errno, Rejection};
+use crate::model::{Errno, Rejection};
 
 /// What a write has to be checked against.
 struct Checked {
@@ -145,11 +147,12 @@ impl Staging {
         self.ledger.check(checker.draft()).map_err(|rejection| checking.refuse(rejection))
     }
 
-    /// Checks a file that was closed, perhaps not for the last time: all but an unfinished end. Returns the draft as far as it goes.
+    /// Checks a file that was closed, perhaps not for the last time: what has come since the last check, all but an unfinished end. Returns
+    /// which views it will change.
     ///
     /// # Errors
     /// Why it will not be committed.
-    pub fn flush(&self, handle: u64) -> Result<Option<Draft>, Errno> {
+    pub fn flush(&self, handle: u64) -> Result<Option<Arc<Concerned>>, Errno> {
         let Handle::Staged { file, writes: true, .. } = self.handle(handle)? else { return Ok(None) };
         let Some(against) = self.checked_against(&file) else { return Ok(None) };
         let mut inner = locked(&file.inner);
@@ -169,8 +172,14 @@ impl Staging {
         }
         let checking = &mut inner.checking;
         let Some(checker) = &mut checking.checker else { return Ok(None) };
-        let checked = checker.check().and_then(|draft| self.ledger.check(&draft).map(|()| Some(draft)));
-        checked.map_err(|rejection| checking.refuse(rejection))
+        let checked = checker.check().and_then(|draft| self.ledger.check(&draft).map(|()| draft));
+        match checked {
+            Ok(draft) => {
+                Arc::make_mut(&mut checking.concerned).add(&draft);
+                Ok(Some(Arc::clone(&checking.concerned)))
+            }
+            Err(rejection) => Err(checking.refuse(rejection)),
+        }
     }
 
     fn check_anew(&self, inner: &mut Inner, kind: DraftKind) -> Result<(), Errno> {
