@@ -201,7 +201,7 @@ impl Braid {
             }
         }
         let past_states = projections::Past::of(&projections);
-        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states, history));
+        let travel = Arc::new(Travel::new(Arc::downgrade(&shared), &store, past_states, history, !options.follow));
         Ok(Self { inner: Arc::new(Inner { shared, store, travel, requests, desk, projections, keeper: Mutex::new(Some(thread)) }) })
     }
 

@@ -33,7 +33,7 @@ pub use locks::{Lock, LockKind};
 pub use nodes::ROOT;
 pub use publish::{Again, Notice};
 pub use refuse::Caller;
-pub use source::{Content, Tree};
+pub use source::{Content, Slow, Tree};
 pub use staging::{Release, Staging, Unfinished, commit_kind};
 pub use writes::{Changes, Opened};
 

@@ -9,6 +9,7 @@ mod history;
 mod ignored;
 mod links;
 mod origins;
+mod patience;
 mod raw;
 mod refresh;
 mod setup;
@@ -25,6 +26,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::disk::{NO_THREAD_CURE, READ_ONLY_CURE, os_name, shown_name};
 use crate::format::text::quoted_path;
@@ -223,13 +225,14 @@ pub struct Program {
     dir: PathBuf,
     fetches: bool,
     is_as_recorded: bool,
+    patience: Option<Duration>,
 }
 
 impl Program {
     /// Git in the directory of a store.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), fetches: true, is_as_recorded: false }
+        Self { dir: dir.to_path_buf(), fetches: true, is_as_recorded: false, patience: None }
     }
 
     /// The same, but every commit has the parents and the content that it was made with, whatever is grafted or replaced here.
@@ -242,6 +245,13 @@ impl Program {
     #[must_use]
     pub fn without_fetching(&self) -> Self {
         Self { fetches: false, ..self.clone() }
+    }
+
+    /// The same, but a remote from which old files are fetched is given up once it has answered nothing for so long. Only for who has no
+    /// terminal at which git may ask.
+    #[must_use]
+    pub fn patient(&self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self.clone() }
     }
 
     /// A command whose arguments follow, whatever the user has set; standard input is empty.
@@ -313,6 +323,15 @@ impl Program {
     /// If it cannot be run, or there is no repository.
     pub fn is_shallow(&self) -> Result<bool, GitError> {
         Ok(self.text(&["rev-parse", "--is-shallow-repository"])? == "true")
+    }
+
+    /// Whether this is a partial clone, whose remote has objects that are not here.
+    ///
+    /// # Errors
+    /// If it cannot be run, or its settings make no sense.
+    pub fn is_partial(&self) -> Result<bool, GitError> {
+        let arguments = ["config", "--get-regexp", r"^remote\..*\.promisor$"];
+        Ok(self.run_unless_no(self.command().args(arguments), &arguments)?.is_some())
     }
 
     /// The commit that a revision names now.

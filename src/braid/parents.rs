@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::braid::git::{Commit, GitError, Program};
+use crate::braid::git::{Commit, GitError, Oid, Program};
 use crate::braid::whole::{Whole, read_whole};
 use crate::model::TransactionId;
 
@@ -19,10 +19,19 @@ pub(super) enum ParentsInGit {
 }
 
 impl ParentsInGit {
-    /// Asks git about some.
+    /// Asks git about some. What a partial clone lacks is not fetched for that: its remote has it.
     pub(super) fn ask(git: &Program, missing: BTreeSet<TransactionId>) -> Result<Self, GitError> {
-        let said = git.last_said_by(&missing.iter().map(|&parent| file(parent)).collect())?;
+        let git = &git.without_fetching();
+        let mut said = git.last_said_by(&missing.iter().map(|&parent| file(parent)).collect())?;
         let mut held = BTreeMap::new();
+        if git.is_partial()? {
+            let (names, blobs): (Vec<String>, Vec<Oid>) = said.iter().map(|(name, said)| (name.clone(), said.blob.clone())).unzip();
+            git.read_blobs(&blobs, |n, bytes| {
+                let lacking = names.get(n).filter(|_| bytes.is_none()).and_then(|name| said.remove_entry(name));
+                held.extend(lacking.map(|(name, said)| (name, said.commit)));
+                Ok::<(), GitError>(())
+            })?;
+        }
         read_whole(git, said, |Whole { name, commit, .. }| drop(held.insert(name, commit)))?;
         Ok(Self::Asked(missing.into_iter().map(|parent| (parent, held.remove(&file(parent)))).collect()))
     }

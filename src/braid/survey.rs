@@ -19,7 +19,7 @@ use crate::braid::left_out::left_out;
 use crate::braid::parents::ParentsInGit;
 use crate::braid::survey::cures::{cures, wrong};
 use crate::braid::survey::status::{ask_git, unanswered};
-use crate::braid::{Braid, Failure, Shared};
+use crate::braid::{Braid, Failure, Shared, travel};
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;
 use crate::index::Index;
@@ -218,7 +218,7 @@ fn survey(store: &Store, epoch: &Epoch, asked: &mut Asked) -> Surveyed {
     }
     surveyed.findings.extend(collisions(epoch));
     surveyed.findings.extend(left_out(store, &epoch.index).ok().flatten());
-    let git = store.git().ok().flatten().map(|_| Program::new(store.dir()));
+    let git = store.git().ok().flatten().map(|_| Program::new(store.dir()).patient(travel::PATIENCE));
     surveyed.first_said = Arc::clone(&asked.first_said);
     if let Some(git) = git {
         if let Err(error) = ask_git(&git, epoch, &mut surveyed) {

@@ -13,7 +13,8 @@ mod when;
 use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use lru::LruCache;
 use sha2::{Digest, Sha256};
@@ -33,6 +34,8 @@ pub use when::When;
 
 /// How many past epochs are kept: enough to compare a few with each other.
 const EPOCHS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// How long a remote may answer nothing of what a partial clone lacks.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How many names are remembered with what they meant.
 const NAMES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
@@ -164,8 +167,9 @@ pub(super) struct Travel {
     states: Arc<dyn States>,
     history: SharedHistory,
     cache: Mutex<Cache>,
-    /// Held while an epoch is built, so that many who ask for one build it once.
-    building: Mutex<()>,
+    /// What is being built, so that many who ask for one epoch build it once.
+    building: Mutex<HashSet<Meaning>>,
+    built: Condvar,
 }
 
 impl std::fmt::Debug for Travel {
@@ -175,16 +179,25 @@ impl std::fmt::Debug for Travel {
 }
 
 impl Travel {
-    pub(super) fn new(present: Weak<Shared>, store: &Arc<Store>, states: Arc<dyn States>, history: SharedHistory) -> Self {
+    /// The past of a store; `is_attended` where git may ask somebody for a password.
+    pub(super) fn new(
+        present: Weak<Shared>,
+        store: &Arc<Store>,
+        states: Arc<dyn States>,
+        history: SharedHistory,
+        is_attended: bool,
+    ) -> Self {
+        let git = Program::new(store.dir());
         let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX), links: LruCache::new(NAMES_MAX) };
         Self {
             present,
-            git: Program::new(store.dir()),
+            git: if is_attended { git } else { git.patient(PATIENCE) },
             store: Arc::clone(store),
             states,
             history,
             cache: Mutex::new(cache),
             building: Mutex::default(),
+            built: Condvar::new(),
         }
     }
 
@@ -254,19 +267,37 @@ impl Travel {
 
     fn built(&self, meaning: Meaning, build: impl FnOnce() -> Result<Epoch, TravelError>) -> Result<Arc<Epoch>, TravelError> {
         let known = |travel: &Self| travel.cache().epochs.get(&meaning).cloned();
-        if let Some(epoch) = known(self) {
-            return Ok(epoch);
+        let mut building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(epoch) = known(self) {
+                return Ok(epoch);
+            }
+            if building.insert(meaning.clone()) {
+                break;
+            }
+            building = self.built.wait(building).unwrap_or_else(PoisonError::into_inner);
         }
-        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(epoch) = known(self) {
-            return Ok(epoch);
-        }
+        drop(building);
+        let _turn = Turn { travel: self, meaning: &meaning };
         let mut epoch = build()?;
         let elsewhere = epoch.past.and_then(|past| past.elsewhere);
         epoch.past = Some(PastFacts { incarnation: incarnation(&meaning), elsewhere });
         let epoch = Arc::new(epoch);
-        self.cache().epochs.put(meaning, Arc::clone(&epoch));
+        self.cache().epochs.put(meaning.clone(), Arc::clone(&epoch));
         Ok(epoch)
+    }
+}
+
+/// Somebody builds an epoch, until this ends.
+struct Turn<'t> {
+    travel: &'t Travel,
+    meaning: &'t Meaning,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.travel.building.lock().unwrap_or_else(PoisonError::into_inner).remove(self.meaning);
+        self.travel.built.notify_all();
     }
 }
 

@@ -95,6 +95,15 @@ pub trait Content: Send + Sync {
     }
 }
 
+/// What an answer may take long for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// A state is folded.
+    Fold,
+    /// A past is put together, for which git may have to ask a remote.
+    Past,
+}
+
 /// Whether a path is that of a directory of states, or leads below one: what stands there is folded by whoever asks, which may take long.
 #[must_use]
 pub fn is_folded(path: &str) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::fs::attr::{Attr, Found, Ttl, is_past, view_ttl};
 use crate::fs::nodes::{Held, Identity};
 use crate::fs::own::Own;
-use crate::fs::source::{Content, Entry, Node, is_folded};
+use crate::fs::source::{Content, Entry, Node, Slow, is_folded};
 use crate::fs::{Fs, ROOT, join, locked};
 use crate::model::Errno;
 
@@ -228,21 +228,25 @@ impl Fs {
         self.pinned(&held)
     }
 
-    /// Whether an inode is a state's, so that an answer about it may take as long as a fold.
+    /// Whether an answer about an inode may take long.
     #[must_use]
-    pub fn folds(&self, ino: u64) -> bool {
-        self.held(ino).is_ok_and(|held| !held.identity.directory && is_folded(&held.identity.path))
+    pub fn slow(&self, ino: u64) -> Option<Slow> {
+        let held = self.held(ino).ok()?;
+        let path = &held.identity.path;
+        if !held.identity.directory && is_folded(path) { Some(Slow::Fold) } else { is_past(path).then_some(Slow::Past) }
     }
 
-    /// Whether finding or listing names in a directory may take as long as a fold.
+    /// Whether finding or listing names in a directory may take long.
     #[must_use]
-    pub fn folds_in(&self, parent: u64) -> bool {
-        self.held(parent).is_ok_and(|held| held.identity.directory && is_folded(&held.identity.path))
+    pub fn slow_in(&self, parent: u64) -> Option<Slow> {
+        let held = self.held(parent).ok().filter(|held| held.identity.directory)?;
+        let path = &held.identity.path;
+        if is_folded(path) { Some(Slow::Fold) } else { (is_past(path) || &**path == "at").then_some(Slow::Past) }
     }
 
     /// Keeps a state for whoever opens it: it may be another one by the time that it is read.
     pub(super) fn keep_state(&self, ino: u64) -> Result<(), Errno> {
-        if self.folds(ino) {
+        if self.slow(ino) == Some(Slow::Fold) {
             let file = self.bytes(ino)?;
             locked(&self.nodes).pin(ino, file);
         }

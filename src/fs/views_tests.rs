@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use super::memory::Memory;
 use super::source::{Entry, Node};
 use super::*;
+use crate::fs::source::Slow;
 use crate::model::Errno;
 
 const WRITABLE: Manner = Manner { read_only: false, uid: 1000, gid: 1000, uncached: false };
@@ -412,7 +413,7 @@ fn a_publication_folds_nothing_and_an_open_state_stays_whole() {
         };
         let fs = Fs::new(WRITABLE, show("{\"n\":1}\n", 1, true), None);
         let ino = walk(&fs, path).unwrap().ino;
-        assert!(fs.folds(ino));
+        assert_eq!(fs.slow(ino), Some(Slow::Fold));
         if opened {
             fs.open(ino, libc::O_RDONLY, Caller { uid: 1000, ..Caller::default() }).unwrap();
         }

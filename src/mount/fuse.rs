@@ -13,7 +13,7 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::fs::{Caller, Changes, Found, Fs, Lock, Opened, Release, commit_kind};
+use crate::fs::{Caller, Changes, Found, Fs, Lock, Opened, Release, Slow, commit_kind};
 use crate::model::Errno;
 use crate::mount::convert::{attr, caller, errno, lock_kind, lock_type, name, ttl};
 use crate::mount::listing;
@@ -98,9 +98,9 @@ impl Filesystem for Shell {
     fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
         self.begin_in_turn(request);
         let thread = request.pid();
-        if self.fs.folds_in(parent.0) {
+        if let Some(pool) = self.apart_in(parent) {
             let child = name(child);
-            return self.fold("lookup", move |fs, queue| entry(fs, queue, thread, fs.look_up(parent.0, &child), reply));
+            return self.run_apart(&pool, "lookup", move |fs, queue| entry(fs, queue, thread, fs.look_up(parent.0, &child), reply));
         }
         guarded("lookup", || {
             let child = name(child);
@@ -246,17 +246,18 @@ impl Filesystem for Shell {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         self.begin_in_turn(request);
         let caller = caller(request);
-        if self.fs.folds(ino.0) {
-            return self.fold("open", move |fs, _| {
+        let slow = self.fs.slow(ino.0);
+        if slow != Some(Slow::Fold) && self.is_stateless() && self.fs.is_ready() && !self.fs.waits(ino.0) {
+            // The kernel then opens by itself, for ever.
+            return guarded("open", || reply.error(FuseErrno::ENOSYS));
+        }
+        if let Some(pool) = self.apart(ino) {
+            return self.run_apart(&pool, "open", move |fs, _| {
                 answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(fs, reply, file));
             });
         }
         if self.fs.waits(ino.0) {
             return self.open_later(ino, flags, caller, reply);
-        }
-        if self.is_stateless() && self.fs.is_ready() {
-            // The kernel then opens by itself, for ever.
-            return guarded("open", || reply.error(FuseErrno::ENOSYS));
         }
         let open = move |fs: &Fs| answer!(reply, fs.open(ino.0, flags.0, caller), file => opened(fs, reply, file));
         let Some(limit) = self.fs.open_wait(ino.0, flags.0) else { return guarded("open", || open(&self.fs)) };
@@ -277,8 +278,8 @@ impl Filesystem for Shell {
     ) {
         self.begin(request);
         self.fs.note_asked(request.pid());
-        if self.fs.folds(ino.0) {
-            return self.fold("read", move |fs, _| {
+        if let Some(pool) = self.apart(ino) {
+            return self.run_apart(&pool, "read", move |fs, _| {
                 answer!(reply, fs.read(ino.0, handle.0, offset, size as usize), bytes => reply.data(&bytes));
             });
         }

@@ -40,6 +40,7 @@ pub struct Session {
     verdicts: Arc<Verdicts>,
     working: Arc<Parking>,
     folding: Arc<Parking>,
+    travelling: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
     /// Hangs up when the last request has been served.
@@ -57,7 +58,7 @@ impl Session {
         // Not for children: one that outlives the mount (a fold at work) would keep the daemon waiting.
         let (alive, held) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
-        let [parking, waiting, working, folding] = std::array::from_fn(|_| Arc::new(Parking::default()));
+        let [parking, waiting, working, folding, travelling] = std::array::from_fn(|_| Arc::new(Parking::default()));
         let verdicts = Arc::new(Verdicts::default());
         let shell = Shell {
             fs: Arc::clone(fs),
@@ -68,6 +69,7 @@ impl Session {
             working: Arc::clone(&working),
             waits: Waits::default(),
             folding: Arc::clone(&folding),
+            travelling: Arc::clone(&travelling),
             store: attachment.source.to_path_buf(),
             arrivals: Arrivals::default(),
             _alive: held,
@@ -87,6 +89,7 @@ impl Session {
             verdicts,
             working,
             folding,
+            travelling,
             tending: Arc::default(),
             threads: Vec::new(),
             alive,
@@ -189,6 +192,7 @@ impl Session {
         self.waiting.end();
         self.working.end();
         self.folding.end();
+        self.travelling.end();
         self.tending.end();
         self.queue.end();
         for thread in self.threads.drain(..) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fuser::{INodeNo, Request};
 
 use crate::disk::mishap;
-use crate::fs::{Found, Fs};
+use crate::fs::{Found, Fs, Slow};
 use crate::model::Errno;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::notify::Queue;
@@ -33,6 +33,7 @@ pub struct Shell {
     pub(super) working: Arc<Parking>,
     pub(super) waits: Waits,
     pub(super) folding: Arc<Parking>,
+    pub(super) travelling: Arc<Parking>,
     pub(super) store: PathBuf,
     pub(super) arrivals: Arrivals,
     /// Closed with the shell, when the last request has been served.
@@ -91,10 +92,27 @@ impl Shell {
         self.waiting.run(Box::new(move || guarded(what, || work(&fs, &queue))));
     }
 
-    /// Runs what may take as long as a fold: apart from everything else, and once no commit is being decided.
-    pub(super) fn fold(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+    /// Where what may take as long as a fold, or as a remote of git, is answered: apart from everything else, and from each other.
+    pub(super) fn apart(&self, ino: INodeNo) -> Option<Arc<Parking>> {
+        self.pool_of(self.fs.slow(ino.0))
+    }
+
+    /// The same for finding or listing names in a directory.
+    pub(super) fn apart_in(&self, directory: INodeNo) -> Option<Arc<Parking>> {
+        self.pool_of(self.fs.slow_in(directory.0))
+    }
+
+    fn pool_of(&self, slow: Option<Slow>) -> Option<Arc<Parking>> {
+        slow.map(|slow| match slow {
+            Slow::Fold => Arc::clone(&self.folding),
+            Slow::Past => Arc::clone(&self.travelling),
+        })
+    }
+
+    /// Runs a handler there, once no commit is being decided.
+    pub(super) fn run_apart(&self, pool: &Arc<Parking>, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue, closes) = (Arc::clone(&self.fs), Arc::clone(&self.queue), self.fs.closes());
-        self.folding.run(Box::new(move || {
+        pool.run(Box::new(move || {
             guarded(what, || {
                 fs.wait_decided(closes);
                 work(&fs, &queue);
@@ -104,8 +122,8 @@ impl Shell {
 
     /// Runs a handler that reads views; while a commit is being decided it is parked.
     pub(super) fn reading(&self, what: &'static str, ino: INodeNo, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        if self.fs.folds(ino.0) {
-            return self.fold(what, work);
+        if let Some(pool) = self.apart(ino) {
+            return self.run_apart(&pool, what, work);
         }
         if self.fs.waits(ino.0) { self.park(what, work) } else { guarded(what, || work(&self.fs, &self.queue)) }
     }
@@ -119,8 +137,8 @@ impl Shell {
     /// Runs a handler that lists a directory from an offset on. Who goes on there has waited when he began: a page names some twenty files, and
     /// each would wait for the commits that had begun meanwhile.
     pub(super) fn listing(&self, what: &'static str, ino: INodeNo, offset: u64, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        if self.fs.folds_in(ino.0) {
-            return self.fold(what, work);
+        if let Some(pool) = self.apart_in(ino) {
+            return self.run_apart(&pool, what, work);
         }
         if offset > 0 || !self.fs.waits_in(ino.0, None) {
             return guarded(what, || work(&self.fs, &self.queue));

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use crate::stage::{self, Copy, pull, store_in};
 use crate::support::git::{git, git_command};
-use crate::support::run::{braidfs_on, run_with};
+use crate::support::run::{bash, braidfs_on, run_with};
 use crate::support::store::TestStore;
+use crate::support::wait::eventually;
 
 fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -424,4 +425,48 @@ fn a_store_in_no_repository_is_none_the_worse_for_it() {
     assert!(epoch.findings.is_empty(), "{:?}", epoch.findings);
     assert!(braid.at("position:0").is_ok());
     assert!(matches!(braid.at("HEAD"), Err(TravelError::Git(_))));
+}
+
+/// Story: a remote that never answered, asked by our own looking around, held up every past of a mount, whatever that was of, for a quarter of
+/// an hour, and nobody who waited could be killed.
+#[test]
+fn a_remote_that_never_answers_holds_up_only_who_wants_what_it_has() {
+    let home = home();
+    let ours = stage::repository(&home.path().join("ours"));
+    ours.commit("a", 1);
+    let gone = ours.commit("b", 2);
+    ours.commit("c", 3);
+    git(&ours.dir, ["rm", "-q", &format!("events/{gone}")]);
+    git(&ours.dir, ["commit", "-q", "-m", "taken back"]);
+    git(&ours.dir, ["config", "uploadpack.allowFilter", "true"]);
+    git(home.path(), ["clone", "-q", "--filter=blob:none", &format!("file://{}", ours.dir.display()), "partial"]);
+    let dir = home.path().join("partial");
+    let (asked, gone_away) = (home.path().join("asked"), home.path().join("gone away"));
+    git(&dir, ["config", "protocol.ext.allow", "always"]);
+    git(&dir, ["config", "remote.origin.url", &format!("ext::{}", home.path().join("remote").display())]);
+    fs::write(
+        home.path().join("remote"),
+        format!("#!/bin/sh\n: > {}\nuntil [ -e '{}' ]; do sleep 0.1; done\nexit 1\n", asked.display(), gone_away.display()),
+    )
+    .unwrap();
+    bash(home.path(), "chmod +x remote").ok();
+    let copy = open(&dir);
+    copy.follows();
+    let hint = copy.finding(FindingKind::Dangling);
+    assert!(hint.contains("braidfs restore ") && hint.contains("git has it in commit"), "{hint}");
+    assert!(!asked.exists(), "nobody asked for it");
+    let mount = &copy.mount();
+    std::thread::scope(|scope| {
+        // More of them than there are threads that read the kernel's requests.
+        let moments = ["HEAD~1", "HEAD^", "main~1", "origin%2Fmain~1", "@~1", "main^"];
+        let look = |moment: &'static str| scope.spawn(move || fs::read(mount.join(format!("at/git:{moment}/log.jsonl"))).is_err());
+        let held_up = moments.map(look);
+        eventually("the remote is asked", || asked.exists());
+        assert_eq!(mount.read("log.jsonl").lines().count(), 2);
+        assert_eq!(mount.read("at/position:1/log.jsonl").lines().count(), 1);
+        assert_eq!(mount.read("at/git:HEAD/log.jsonl").lines().count(), 2);
+        assert!(held_up.iter().all(|look| !look.is_finished()));
+        fs::write(&gone_away, "").unwrap();
+        assert!(held_up.into_iter().all(|look| look.join().unwrap()));
+    });
 }

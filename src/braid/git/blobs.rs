@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStdout, Stdio};
 use std::thread;
 
+use super::patience::Watchdog;
 use super::{GitError, Oid, Program, of_spawn};
 use crate::store::FILE_BYTES_MAX;
 
@@ -32,7 +34,12 @@ impl Program {
         }
         let mut command = self.command();
         command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.patience.is_some() {
+            command.process_group(0);
+        }
         let mut child = command.spawn().map_err(|error| E::from(of_spawn(error)))?;
+        let watchdog = self.patience.map(|patience| Watchdog::over(&child, patience)).transpose();
+        let watchdog = watchdog.inspect_err(|_| drop(child.kill())).map_err(GitError::from)?;
         let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(GitError::Unexpected("cat-file").into());
         };
@@ -60,6 +67,7 @@ impl Program {
                         return Err(self.ended_early(&said).into());
                     }
                     let object = next_object(&mut reader, kind)?;
+                    watchdog.iter().for_each(Watchdog::heard);
                     take(n, object)?;
                 }
                 Ok(())
@@ -69,8 +77,12 @@ impl Program {
             drop(reader);
             result
         });
+        let was_ended = watchdog.is_some_and(Watchdog::end);
         // Only an exit is waited for; what matters has been read.
         let _ = child.wait();
+        if was_ended && result.is_err() {
+            return Err(GitError::NotFetched("it did not answer".to_owned()).into());
+        }
         result
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -238,4 +239,35 @@ fn a_reference_that_changed_meanwhile_is_of_another_git_here_or_of_the_remote() 
     assert!(!said(remote).is_busy() && said(remote).is_overtaken());
     let in_the_way = "error: cannot lock ref 'refs/heads/a/b': 'refs/heads/a' exists; cannot create 'refs/heads/a/b'";
     assert!(!said(in_the_way).is_busy());
+}
+
+/// With all that git started to ask it.
+#[test]
+fn a_remote_that_never_answers_is_given_up() {
+    let dir = repository();
+    let home = tempfile::tempdir().unwrap();
+    git(dir.path(), &["config", "uploadpack.allowFilter", "true"]);
+    fs::remove_file(dir.path().join("deep/events/a.jsonl")).unwrap();
+    save(dir.path(), "gone");
+    let url = format!("file://{}", dir.path().display());
+    git(home.path(), &["clone", "-q", "--filter=blob:none", &url, "copy"]);
+    let copy = home.path().join("copy");
+    let asked = home.path().join("asked");
+    git(&copy, &["config", "protocol.ext.allow", "always"]);
+    let remote = home.path().join("remote");
+    fs::write(&remote, format!("#!/bin/sh\necho $$ > {}\nexec sleep 600\n", asked.display())).unwrap();
+    fs::set_permissions(&remote, fs::Permissions::from_mode(0o755)).unwrap();
+    git(&copy, &["config", "remote.origin.url", &format!("ext::{}", remote.display())]);
+    let program = Program::new(&copy.join("deep"));
+    assert!(program.is_partial().unwrap() && !Program::new(&dir.path().join("deep")).is_partial().unwrap());
+    let blob = Oid::parse(&program.text(&["rev-parse", "HEAD~1:deep/events/a.jsonl"]).unwrap()).unwrap();
+    let read = program.patient(Duration::from_secs(2)).read_blobs(&[blob], |_, _| Ok::<(), GitError>(()));
+    assert!(matches!(read, Err(GitError::NotFetched(_))), "{read:?}");
+    let helper = fs::read_to_string(asked).unwrap();
+    assert!(helper.trim().parse::<u32>().is_ok(), "{helper}");
+    let is_gone = |_| {
+        std::thread::sleep(Duration::from_millis(20));
+        !Path::new("/proc").join(helper.trim()).exists()
+    };
+    assert!((0..500).any(is_gone), "git's helper {helper} is left");
 }
