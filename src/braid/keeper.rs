@@ -406,7 +406,8 @@ impl Keeper {
 
     /// How long nothing needs to be looked at.
     fn patience(&self) -> Duration {
-        let has_numbers_to_give = (self.waits_for_numbers() || self.owes_last) && self.writer != WriterState::ReadOnly;
+        let has_numbers_to_give =
+            (self.waits_for_numbers() || self.log.is_lost() || self.owes_last) && self.writer != WriterState::ReadOnly;
         if self.is_hurt {
             IDLE
         } else if self.saving.has_unverified() {

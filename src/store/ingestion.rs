@@ -37,8 +37,10 @@ pub enum Refreshed {
     Same,
     /// Lines were added; the first new number.
     Grew(u64),
-    /// It is another log, or was cut: every number is to be looked at again.
+    /// It is another log: every number is to be looked at again.
     Replaced,
+    /// It has lost lines, and nothing else stands in their place: every number stays what it is, and [`IngestionLog::rewrite`] writes it again.
+    Lost,
 }
 
 /// What [`IngestionLog::repair`] did.
@@ -69,21 +71,31 @@ pub struct IngestionLog {
     synced: usize,
     problems: Vec<LogProblem>,
     digest: (usize, Sha256),
+    /// Whether the file lacks lines that were read.
+    is_lost: bool,
 }
 
 impl IngestionLog {
     /// Reads the log of a store, one of eventcore-fs included; a missing one is empty. Nothing is written.
     pub fn read(store: &Store) -> disk::Result<Self> {
         let mut log = Self::of(store)?;
-        log.read_again()?;
+        log.read_replaced()?;
         Ok(log)
     }
 
     /// The log of a store, of which nothing is read before [`IngestionLog::refresh`]; only that it can be read is made sure of.
     pub fn of(store: &Store) -> disk::Result<Self> {
-        let log = Self {
-            disk: store.disk().clone(),
-            path: store.layout().ingestion_log(),
+        let log = Self::empty(store.disk().clone(), store.layout().ingestion_log());
+        match log.disk.read_at(&log.path, 0, 1) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(log),
+        }
+    }
+
+    fn empty(disk: Disk, path: PathBuf) -> Self {
+        Self {
+            disk,
+            path,
             file: None,
             ids: Vec::new(),
             whole_bytes: 0,
@@ -92,27 +104,7 @@ impl IngestionLog {
             synced: 0,
             problems: Vec::new(),
             digest: (0, Sha256::new()),
-        };
-        match log.disk.read_at(&log.path, 0, 1) {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(log),
-        }
-    }
-
-    fn read_again(&mut self) -> disk::Result<()> {
-        (self.file, self.seen, self.whole_bytes, self.synced) = (None, None, 0, 0);
-        self.ids.clear();
-        self.end.clear();
-        self.problems.clear();
-        self.digest = (0, Sha256::new());
-        match self.disk.read_with_stat(&self.path) {
-            Ok((bytes, stat)) => {
-                self.take(&bytes);
-                self.seen = Some(Stat { size: bytes.len() as u64, ..stat });
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error),
+            is_lost: false,
         }
     }
 
@@ -132,6 +124,9 @@ impl IngestionLog {
     /// Looks whether the lines that were read still stand where they did, as far as the last of them tells: another program may have
     /// written another log over this one, of the same length even. Then the next [`IngestionLog::refresh`] reads all of it.
     pub fn distrust(&mut self) {
+        if self.is_lost {
+            return;
+        }
         let start = self.whole_bytes - self.end.len() as u64;
         // An error tells nothing.
         if self.disk.read_at(&self.path, start, self.end.len()).is_ok_and(|end| end != self.end) {
@@ -166,7 +161,13 @@ impl IngestionLog {
     /// Whether the log ends in the middle of a line, which the next append repairs.
     #[must_use]
     pub fn is_torn(&self) -> bool {
-        self.seen.is_some_and(|stat| stat.size != self.whole_bytes)
+        !self.is_lost && self.seen.is_some_and(|stat| stat.size != self.whole_bytes)
+    }
+
+    /// Whether the file lacks lines that were read: nothing is appended to it before [`IngestionLog::rewrite`].
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Reads what was appended since, by whomever; cheap if nothing was.
@@ -176,11 +177,12 @@ impl IngestionLog {
             let changed = now.is_some() || self.seen.is_some();
             return if changed { self.read_replaced() } else { Ok(Refreshed::Same) };
         };
-        if (now.device, now.inode) != (seen.device, seen.inode) || now.size < self.whole_bytes {
-            return self.read_replaced();
-        }
-        if now.size == seen.size {
+        let is_another = (now.device, now.inode) != (seen.device, seen.inode);
+        if !is_another && now.size == seen.size {
             return Ok(Refreshed::Same);
+        }
+        if is_another || self.is_lost || now.size < self.whole_bytes {
+            return self.read_replaced();
         }
         let bytes = self.disk.read_at(&self.path, self.whole_bytes - self.end.len() as u64, usize::MAX)?;
         // It did not grow where something else stands before.
@@ -192,18 +194,34 @@ impl IngestionLog {
     }
 
     fn read_replaced(&mut self) -> disk::Result<Refreshed> {
-        self.read_again()?;
+        let mut found = Self::empty(self.disk.clone(), self.path.clone());
+        match self.disk.read_with_stat(&self.path) {
+            Ok((bytes, stat)) => {
+                found.take(&bytes);
+                found.seen = Some(Stat { size: bytes.len() as u64, ..stat });
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        if found.ids.len() < self.ids.len() && self.ids.starts_with(&found.ids) {
+            (self.file, self.seen, self.synced, self.is_lost) = (None, found.seen, 0, true);
+            return Ok(Refreshed::Lost);
+        }
+        *self = found;
         Ok(Refreshed::Replaced)
     }
 
     /// Gives the next numbers to `ids`, in that order; answers the first of them. Nothing is synced.
     ///
     /// Errors with [`LogError::Changed`] when another program has appended since the last [`IngestionLog::refresh`], or the last line
-    /// had to be ended. A torn end is cut off before. After an error no number was given.
+    /// had to be ended, or it has lost lines. A torn end is cut off before. After an error no number was given.
     pub fn append(&mut self, _lock: &CommitLock, ids: &[EventId]) -> Result<u64, LogError> {
         let first = self.latest_seq_nr() + 1;
         if ids.is_empty() {
             return Ok(first);
+        }
+        if self.is_lost {
+            return Err(LogError::Changed);
         }
         if self.end_last_line()? {
             return Err(LogError::Changed);
@@ -284,9 +302,9 @@ impl IngestionLog {
 
     /// Makes every line durable that is there; afterwards [`IngestionLog::synced_seq_nr`] is the latest number.
     ///
-    /// Not a change: it may be done while another program holds the lock.
+    /// Not a change: it may be done while another program holds the lock. Of a log that has lost lines there is nothing to make durable.
     pub fn sync(&mut self) -> disk::Result<()> {
-        if self.synced == self.ids.len() {
+        if self.synced == self.ids.len() || self.is_lost {
             return Ok(());
         }
         // Its name is not known to be durable until we have made it so once.
@@ -324,7 +342,7 @@ impl IngestionLog {
         self.end.clear();
         self.note_end(&lines);
         self.problems.clear();
-        self.synced = 0;
+        (self.synced, self.is_lost) = (0, false);
         self.sync()
     }
 

@@ -42,10 +42,11 @@ impl Keeper {
         if self.writer == WriterState::ReadOnly {
             return self.wait_for_numbers();
         }
-        if !self.waits_for_numbers() {
+        if !self.waits_for_numbers() && !self.log.is_lost() {
             self.log_takes_lines();
         }
-        if (!self.waits_for_numbers() && !self.log.is_torn() && !self.owes_last) || matches!(self.writer, WriterState::Failed(_)) {
+        let has_to_write = self.waits_for_numbers() || self.log.is_torn() || self.log.is_lost() || self.owes_last;
+        if !has_to_write || matches!(self.writer, WriterState::Failed(_)) {
             return;
         }
         // A child that a mount starts beside this has the lock's descriptor for a moment, and the feed is to be whole when it is first shown.
@@ -90,6 +91,7 @@ impl Keeper {
             // Whatever was added now: the feed goes on where it ends, or a number would come to name another line's event.
             Ok(Refreshed::Same | Refreshed::Grew(_)) => self.take_new_lines(),
             Ok(Refreshed::Replaced) => self.log_replaced(),
+            Ok(Refreshed::Lost) => self.tell_log_lost(None),
             Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
         }
     }
@@ -112,7 +114,7 @@ impl Keeper {
         taken_in.is_ok() && !self.is_partial
     }
 
-    /// Somebody removed or replaced the log. If ours is the longer truth it is written again, else theirs is read.
+    /// Somebody replaced the log by another one, which is read.
     fn log_replaced(&mut self) {
         // Whoever replaced it may have done so with the packed lines too, which say what is what.
         self.keep_pack_whole();

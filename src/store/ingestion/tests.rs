@@ -144,10 +144,37 @@ fn a_log_that_is_removed_or_replaced_is_noticed() {
     log.rewrite(&lock(&store)).unwrap();
     assert_eq!(log.refresh().unwrap(), Refreshed::Same);
     assert_eq!(IngestionLog::read(&store).unwrap().ids(), [id(1), id(2)]);
-    fs::remove_file(store.layout().ingestion_log()).unwrap();
-    assert_eq!(log.refresh().unwrap(), Refreshed::Replaced);
-    assert_eq!(log.latest_seq_nr(), 0);
-    assert_eq!(log.append(&lock(&store), &[id(5)]).unwrap(), 1);
+}
+
+#[test]
+fn a_log_that_has_lost_lines_keeps_every_number_and_is_written_again() {
+    for left in [None, Some(String::new()), Some(line(1, 1)), Some("\0".repeat(2 * line(1, 1).len())), Some(line(1, 1) + "{\"ev")] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store_with_log(dir.path(), &(line(1, 1) + &line(2, 2)));
+        let mut log = IngestionLog::read(&store).unwrap();
+        let (path, digest) = (store.layout().ingestion_log(), log.digest_upto(2));
+        match &left {
+            None => fs::remove_file(&path).unwrap(),
+            Some(left) => fs::write(&path, left).unwrap(),
+        }
+        log.distrust();
+        assert_eq!(log.refresh().unwrap(), Refreshed::Lost, "{left:?}");
+        log.distrust();
+        assert_eq!(log.refresh().unwrap(), Refreshed::Same, "it is told once");
+        assert!(log.is_lost() && !log.is_torn());
+        assert_eq!(log.digest_upto(2), digest);
+        assert_eq!(log.ids(), [id(1), id(2)]);
+        assert!(matches!(log.append(&lock(&store), &[id(5)]), Err(LogError::Changed)));
+        log.sync().unwrap();
+        assert_eq!(fs::read_to_string(&path).ok(), left, "nothing is written over it before");
+        log.rewrite(&lock(&store)).unwrap();
+        assert!(!log.is_lost());
+        assert_eq!(log.append(&lock(&store), &[id(5)]).unwrap(), 3);
+        assert_eq!(IngestionLog::read(&store).unwrap().ids(), [id(1), id(2), id(5)]);
+        // Another one is that, however short.
+        fs::write(&path, line(7, 1)).unwrap();
+        assert_eq!(log.refresh().unwrap(), Refreshed::Replaced);
+    }
 }
 
 #[test]

@@ -33,6 +33,12 @@ impl Keeper {
     /// for theirs may have been shown without a sync, and to the rest in canonical order.
     pub(in crate::braid::keeper) fn number_under(&mut self, lock: &CommitLock) {
         self.follow_log();
+        if self.log.is_lost() {
+            match self.log.rewrite(lock) {
+                Ok(()) => self.log_takes_lines(),
+                Err(error) => return self.tell_log_lost(Some(&error)),
+            }
+        }
         self.remember_found(lock);
         match self.log.repair(lock) {
             Ok(Repaired::Nothing) => {}

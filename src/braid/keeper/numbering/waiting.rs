@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::trouble::Trouble;
+use crate::disk;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity};
 use crate::store::LogError;
 
 /// Who waits for no longer than this waits for a process that is at it, and tells nobody.
 const UNTOLD: Duration = Duration::from_secs(1);
+
+/// What helps who may write nothing himself.
+const BY_ANOTHER: &str = "braidfs feed   # by somebody who may write the store";
 
 /// Numbers of the feed, each with its event.
 type Numbers = Arc<BTreeMap<u64, EventId>>;
@@ -68,11 +72,7 @@ impl Keeper {
         } else if self.waiting.since.is_none() {
             self.waiting.since = Some(Instant::now());
         }
-        let told = finding.filter(|_| !self.waiting.is_short());
-        if self.memory.feed_waits != told {
-            self.memory.feed_waits = told;
-            self.mark_dirty();
-        }
+        self.tell_waits(finding.filter(|_| !self.waiting.is_short()));
     }
 
     /// Tells that the log takes no line, until it takes some.
@@ -83,8 +83,18 @@ impl Keeper {
             LogError::Changed => return,
             LogError::Disk(error) => (format!("feed ends at {}, and what comes has no number: {error}", self.feed_shown), error.hint()),
         };
-        let (kind, severity) = (FindingKind::FeedWaits, Severity::Warning);
-        let told = Some(Finding { kind, severity, file: None, transaction_id: None, message, hint });
+        self.tell_waits(Some(finding(message, hint)));
+    }
+
+    /// Tells that the log has lost numbers that were shown, and why they cannot be written again.
+    pub(super) fn tell_log_lost(&mut self, error: Option<&disk::Error>) {
+        if let Some(error) = error {
+            self.waiting.trouble.meet("the ingestion log has lost numbers and cannot be written again: the feed waits", error);
+        }
+        self.tell_waits(Some(lost(error)));
+    }
+
+    fn tell_waits(&mut self, told: Option<Finding>) {
         if self.memory.feed_waits != told {
             self.memory.feed_waits = told;
             self.mark_dirty();
@@ -93,9 +103,7 @@ impl Keeper {
 
     pub(super) fn log_takes_lines(&mut self) {
         self.waiting.trouble.end();
-        if self.memory.feed_waits.take().is_some() {
-            self.mark_dirty();
-        }
+        self.tell_waits(None);
     }
 
     /// Shows nothing from the first number on that is gone and not recorded as that.
@@ -136,6 +144,9 @@ impl Keeper {
 
     /// What is waited for now; made anew only where something came or went.
     fn waits(&mut self) -> Option<Finding> {
+        if self.log.is_lost() {
+            return Some(lost(None));
+        }
         let feed = &self.index.feed;
         let state = (feed.incarnation, self.feed_shown, feed.gone_count(), self.unnumbered.len());
         if let Some((of, found)) = &self.waiting.found
@@ -146,15 +157,20 @@ impl Keeper {
         let transactions = &self.index.transactions;
         let waiting = self.unnumbered.iter().filter(|&&tx| transactions.is_valid(tx)).flat_map(|&tx| transactions.events(tx));
         let message = self.index.feed_lacks(self.feed_shown, waiting);
-        let found = message.map(|message| Finding {
-            kind: FindingKind::FeedWaits,
-            severity: Severity::Warning,
-            file: None,
-            transaction_id: None,
-            message,
-            hint: "braidfs feed   # by somebody who may write the store".to_owned(),
-        });
+        let found = message.map(|message| finding(message, BY_ANOTHER.to_owned()));
         self.waiting.found = Some((state, found.clone()));
         found
     }
+}
+
+fn finding(message: String, hint: String) -> Finding {
+    Finding { kind: FindingKind::FeedWaits, severity: Severity::Warning, file: None, transaction_id: None, message, hint }
+}
+
+/// The log has lost numbers that were shown.
+fn lost(error: Option<&disk::Error>) -> Finding {
+    let message =
+        "index/ingestion.log has lost numbers: the feed shows those that it had, and what comes waits until they are written again";
+    let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+    finding(format!("{message}{why}"), error.map_or_else(|| BY_ANOTHER.to_owned(), disk::Error::hint))
 }
