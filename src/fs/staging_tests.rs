@@ -645,6 +645,37 @@ fn readers_of_views_wait_while_a_closed_file_is_undecided() {
     desk.fs.wait_decided(desk.fs.closes());
 }
 
+/// Story: the disk refused the move in `staging/` after the commit, and the rename answered with its error what was durable.
+#[test]
+fn a_draft_that_is_committed_is_renamed_though_the_disk_cannot_move_it() {
+    let (desk, twin) = Desk::on_faulty_disk();
+    assert_eq!(desk.drop_file("x.jsonl", b"{}\n"), Err(Errno::EINVAL));
+    for (draft, name) in [(".x", "x.jsonl"), (".y", "y.jsonl")] {
+        desk.drop_file(draft, [LINE, OTHER][usize::from(draft == ".y")]).unwrap();
+        twin.fail_at(Op::Rename, Path::new(&format!("tmp/staging/{name}")), Errno::EIO);
+        assert_eq!(desk.rename(draft, name), Ok(()), "{name}");
+        assert_eq!(desk.receipt(name)["state"], "committed");
+    }
+    assert_eq!((desk.commits(), desk.list("staging")), (2, vec![]));
+    twin.heal();
+    desk.drop_file(".x", b"another").unwrap();
+    assert_eq!(desk.text("staging", ".x").unwrap(), "another");
+}
+
+/// Story: the file that was to be replaced had lost its name, and could neither be saved nor removed.
+#[test]
+fn a_rename_that_the_disk_refuses_leaves_both_files_as_they_were() {
+    let (desk, twin) = Desk::on_faulty_disk();
+    desk.drop_file(".a", b"a").unwrap();
+    desk.drop_file(".b", b"b").unwrap();
+    twin.fail_at(Op::Rename, Path::new("tmp/staging/.b"), Errno::EIO);
+    assert_eq!(desk.rename(".a", ".b"), Err(Errno::EIO));
+    assert_eq!((desk.text("staging", ".a").unwrap(), desk.text("staging", ".b").unwrap()), ("a".to_owned(), "b".to_owned()));
+    desk.fs.unlink(desk.directory("staging"), ".b", ME).unwrap();
+    assert_eq!(desk.list("staging"), [".a"]);
+    assert!(!desk.home.path().join("tmp/staging/.b").exists());
+}
+
 /// Found by the model: it came back into the listing as if it had been refused. Later: under another name the same bytes were committed a
 /// second time, and as a draft they came back.
 #[test]

@@ -59,9 +59,24 @@ impl Staging {
         }
         match self.commit_renamed(file, target, settle)? {
             Outcome::Nothing => self.give_name(file, target, Phase::Open),
-            Outcome::Committed => self.give_name(file, target, Phase::Committed { until: Instant::now() + self.grace }),
+            Outcome::Committed => {
+                self.leave(file, target);
+                Ok(())
+            }
             Outcome::SecondSave => Err(Errno::EEXIST),
             Outcome::Refused(errno) => Err(errno),
+        }
+    }
+
+    /// Takes a committed draft out of the listing, under its new name: what is durable is answered so, whatever the disk says of the move.
+    fn leave(&self, file: &Arc<Staged>, target: &StagedName) {
+        let phase = Phase::Committed { until: Instant::now() + self.grace };
+        let Err(errno) = self.give_name(file, target, phase) else { return };
+        tracing::warn!(%errno, name = target.as_str(), "a committed draft cannot be moved; it is removed where it lies");
+        locked(&file.inner).phase = phase;
+        let replaced = locked(&self.state).names.get(target.as_str()).cloned();
+        if let Some(Err(errno)) = replaced.map(|replaced| self.remove(target.as_str(), &replaced)) {
+            tracing::warn!(%errno, name = target.as_str(), "a file that a committed draft replaces cannot be removed");
         }
     }
 
@@ -96,19 +111,25 @@ impl Staging {
             }
             inner.name = None;
         }
-        let before = {
-            let mut inner = locked(&file.inner);
-            let before = inner.name.clone().ok_or(Errno::ENOENT)?;
-            self.files.rename(&before, target).map_err(|error| error.errno())?;
-            inner.name = Some(target.clone());
-            inner.phase = phase;
-            inner.used_ns = now_ns();
-            inner.checking.begin_anew();
-            before
-        };
+        let moved = self.move_file(file, target, phase);
+        if let (Err(_), Some(replaced)) = (&moved, &replaced) {
+            locked(&replaced.inner).name = Some(target.clone());
+        }
+        let before = moved?;
         let mut state = locked(&self.state);
         state.forget_name(before.as_str(), file);
         state.names.insert(target.as_str().to_owned(), Arc::clone(file));
         Ok(())
+    }
+    /// Moves the file itself; gives the name that it had.
+    fn move_file(&self, file: &Staged, target: &StagedName, phase: Phase) -> Result<StagedName, Errno> {
+        let mut inner = locked(&file.inner);
+        let before = inner.name.clone().ok_or(Errno::ENOENT)?;
+        self.files.rename(&before, target).map_err(|error| error.errno())?;
+        inner.name = Some(target.clone());
+        inner.phase = phase;
+        inner.used_ns = now_ns();
+        inner.checking.begin_anew();
+        Ok(before)
     }
 }
