@@ -312,8 +312,8 @@ impl Keeper {
 
     /// Serves at a desk until it is told to stop or nobody can ask any more.
     pub(super) fn run(desk: &Desk<Self>, shared: &Shared, inbox: &Receiver<Request>, to_self: Sender<Request>) {
-        let Some(early) = Self::wait_for_git(desk, inbox) else { return };
-        desk.turn().begin_serving(shared, to_self);
+        let Some((early, is_git_late)) = Self::wait_for_git(desk, inbox) else { return };
+        desk.turn().begin_serving(shared, to_self, is_git_late);
         early.into_iter().for_each(|request| desk.turn().survive(shared, |keeper| keeper.serve(request, shared)));
         desk.set_queues(false);
         let mut expected = 1;
@@ -491,12 +491,10 @@ impl Keeper {
                 return Ok(());
             }
             arriving = self.hinted.take().or_else(Hinted::now).map(|hinted| hinted.begin(&self.counters));
-            let begun = Instant::now();
-            while !self.take_in_whole(shared)? {
-                if !now {
-                    return Ok(());
-                }
-                self.sit_git_out(begun, LOCK_WAIT)?;
+            if now {
+                self.take_in_all(shared, None, Instant::now(), LOCK_WAIT)?;
+            } else if !self.take_in_whole(shared, None)? {
+                return Ok(());
             }
         }
         self.number_new();

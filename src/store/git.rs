@@ -20,6 +20,11 @@ pub struct Git {
 }
 
 impl Git {
+    /// What `git rev-parse --git-path index` names.
+    fn index(&self) -> PathBuf {
+        self.git_dir.join("index")
+    }
+
     /// What `git rev-parse --git-path index.lock` names: there while git changes the work tree.
     #[must_use]
     pub fn index_lock(&self) -> PathBuf {
@@ -81,6 +86,11 @@ impl Store {
         let text = String::from_utf8_lossy(&bytes);
         let target = text.trim_end_matches(['\n', '\r']).strip_prefix(prefix).filter(|target| !target.is_empty());
         Ok(target.and_then(|target| self.disk().canonical(&base.join(target)).ok()))
+    }
+
+    /// The facts of git's index, which git replaces at the end of all that changes the work tree.
+    pub fn git_index(&self, git: &Git) -> disk::Result<Option<Stat>> {
+        self.disk().stat_if_present(&git.index())
     }
 
     /// The facts of git's lock while git changes the work tree; its time tells its age.

@@ -17,25 +17,26 @@ use crate::model::Errno;
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Keeper {
-    /// Whether git is changing the files right now.
+    /// Whether git is changing the files right now. It may have begun before they were watched.
     pub(super) fn is_held(&mut self) -> bool {
-        if self.is_watching() { self.hold.holds() } else { self.hold.holds_unwatched() }
+        if self.is_watching() && self.progress.ready { self.hold.holds() } else { self.hold.holds_unwatched() }
     }
 
-    /// Waits before anything is read until git is done, and gives what was asked meanwhile; none if it is to stop.
+    /// Waits before anything is read until git is done, and gives what was asked meanwhile, and whether git is not done yet; none if it is to
+    /// stop.
     ///
     /// Who follows the store waits for as long as git works: its readers wait as for an index. All others do for some seconds, and are
     /// refused by the first look.
-    pub(super) fn wait_for_git(desk: &Desk<Self>, inbox: &Receiver<Request>) -> Option<Vec<Request>> {
+    pub(super) fn wait_for_git(desk: &Desk<Self>, inbox: &Receiver<Request>) -> Option<(Vec<Request>, bool)> {
         let begun = Instant::now();
         let mut early = Vec::new();
         loop {
-            let is_over = {
+            let (is_held, is_late) = {
                 let mut keeper = desk.turn();
-                !keeper.hold.holds_for_now() || (!keeper.follow && begun.elapsed() > LOCK_WAIT)
+                (keeper.hold.holds_unwatched(), !keeper.follow && begun.elapsed() > LOCK_WAIT)
             };
-            if is_over {
-                return Some(early.into_iter().map(|(_, request)| request).collect());
+            if !is_held || is_late {
+                return Some((early.into_iter().map(|(_, request)| request).collect(), is_held));
             }
             match inbox.recv_timeout(PAUSE) {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
@@ -62,16 +63,16 @@ impl Keeper {
         Ok(())
     }
 
-    pub(super) fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>) {
+    pub(super) fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>, is_git_late: bool) {
         if self.asks_hints {
             self.start_watching(to_self);
         } else {
             drop(to_self);
         }
-        self.survive(shared, |keeper| keeper.first_look(shared));
+        self.survive(shared, |keeper| keeper.first_look(shared, is_git_late));
     }
 
-    fn first_look(&mut self, shared: &Shared) {
+    fn first_look(&mut self, shared: &Shared, is_git_late: bool) {
         let begun = Instant::now();
         let span = tracing::info_span!("load", transactions = Empty, events = Empty, duration_us = Empty).entered();
         self.hold.forget_changes();
@@ -80,7 +81,8 @@ impl Keeper {
             self.probe_disk();
             self.look_at_git_lock();
         }
-        let is_whole = match self.first_take_in(shared) {
+        let taken_in = if is_git_late { Err(git_is_busy()) } else { self.first_take_in(shared) };
+        let is_whole = match taken_in {
             Ok(is_whole) => is_whole,
             Err(failure) => return self.nothing_is_read(failure, shared),
         };
@@ -124,19 +126,15 @@ impl Keeper {
     /// What was saved is taken over where a name and its inode are still there; the rest is read. Gives whether that is all, and not
     /// what lies there in the middle of a checkout.
     fn first_take_in(&mut self, shared: &Shared) -> Result<bool, Failure> {
-        if !self.follow && self.hold.holds_for_now() {
-            return Err(git_is_busy());
-        }
-        let before = self.unhinted();
+        let before = Some(self.seen());
         let (came, went) = self.begin(self.from_scratch)?;
         self.take_in_these(came, went, Some(shared))?;
-        self.look_again_unless(before);
-        let begun = Instant::now();
-        let mut is_whole = self.take_in_whole(shared)?;
-        while !is_whole && !self.follow {
-            self.sit_git_out(begun, LOCK_WAIT)?;
-            is_whole = self.take_in_whole(shared)?;
-        }
+        let is_whole = if self.follow {
+            self.take_in_whole(shared, before)?
+        } else {
+            self.take_in_all(shared, before, Instant::now(), LOCK_WAIT)?;
+            true
+        };
         self.find_last();
         self.look_for_left_out();
         self.mark_dirty();
@@ -144,7 +142,7 @@ impl Keeper {
     }
 }
 
-fn git_is_busy() -> Failure {
+pub(super) fn git_is_busy() -> Failure {
     Failure::busy(
         format!("git is changing the store for over {} s", LOCK_WAIT.as_secs()),
         "try again when it is done; braidfs doctor tells of a lock that git has left behind",

@@ -263,9 +263,7 @@ impl Keeper {
         if !self.is_watching() {
             self.pending.add_everything();
         }
-        while !self.take_in_whole(shared)? {
-            self.sit_git_out(begun, patience)?;
-        }
+        self.take_in_all(shared, None, begun, patience)?;
         self.number_under(&lock);
         Ok(lock)
     }

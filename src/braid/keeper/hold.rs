@@ -26,6 +26,21 @@ pub(super) struct Hold {
     last_change: Option<Instant>,
 }
 
+/// The time of `events/` and the facts of git's index: while git is at it, it sets the one, and in the end it replaces the other, also
+/// where both happen within a tick of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    changed: Option<SystemTime>,
+    index: Option<Stat>,
+}
+
+impl Seen {
+    /// Whether git ended nothing in between.
+    pub(super) fn is_same_index(self, other: Self) -> bool {
+        self.index == other.index
+    }
+}
+
 impl Hold {
     pub(super) fn new(store: &Arc<Store>) -> Self {
         let mut hold = Self { store: Arc::clone(store), git: None, missed: None, last_change: None };
@@ -65,18 +80,22 @@ impl Hold {
         self.last_change.is_some_and(|at| now.duration_since(at) < QUIET) && self.lock().is_some() && !self.was_a_commit()
     }
 
-    /// The same where nobody is told of changes: by the time of `events/`, which whatever comes or goes there sets.
+    /// The same where nobody is told of changes: by the time of `events/`, which whatever comes or goes there sets. Of a lock that a finding
+    /// tells of as left behind it is not asked whose changes these are.
     pub(super) fn holds_unwatched(&mut self) -> bool {
-        self.lock().is_some() && self.has_changed(SystemTime::now())
-    }
-
-    /// Whether it holds, and git is not killed: its lock is no older than what a finding tells of.
-    pub(super) fn holds_for_now(&mut self) -> bool {
         self.lock().is_some_and(|lock| age(&lock, SystemTime::now()) < GIT_LOCK_AGE) && self.has_changed(SystemTime::now())
     }
 
+    /// How things stand now, with the time of `events/` or without; nothing where no git can be at it.
+    pub(super) fn seen(&mut self, with_time: bool) -> Seen {
+        let changed = if with_time { self.changed() } else { None };
+        self.find_git();
+        let index = self.git.as_ref().and_then(|git| self.store.git_index(git).ok().flatten());
+        Seen { changed, index }
+    }
+
     /// The time of `events/`; none where no git can be at it.
-    pub(super) fn changed(&mut self) -> Option<SystemTime> {
+    fn changed(&mut self) -> Option<SystemTime> {
         self.find_git();
         self.git.as_ref()?;
         self.store.disk().stat(&self.store.layout().events()).ok().map(|stat| stat.modified())
@@ -135,7 +154,7 @@ mod tests {
         std::fs::write(store.layout().events().join("a.jsonl"), "").unwrap();
         let came = store.disk().stat(&store.layout().events()).unwrap().modified();
         std::fs::File::options().write(true).open(&noted).unwrap().set_modified(came - Duration::from_millis(1)).unwrap();
-        assert!(hold.holds_at(changed) && hold.holds_for_now(), "git's came behind it");
+        assert!(hold.holds_at(changed) && hold.holds_unwatched(), "git's came behind it");
         hold.forget_changes();
         assert!(!hold.holds_at(changed));
     }

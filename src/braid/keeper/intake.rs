@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::field::Empty;
 
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::beginning::git_is_busy;
+use crate::braid::keeper::hold::Seen;
 use crate::braid::keeper::load::{Good, Loaded, load};
 use crate::braid::keeper::roster::{Odd, OddKind, claim_reason};
 use crate::braid::spans::{count, micros};
@@ -70,17 +72,23 @@ struct Round {
 }
 
 impl Keeper {
-    /// Takes in what waits to be looked at and what comes while that is read. Gives false where git is at it again: what was read is a part
-    /// of its work then, which nobody is to see.
-    pub(super) fn take_in_whole(&mut self, shared: &Shared) -> Result<bool, Failure> {
+    /// Takes in what waits to be looked at and what comes while that is read; `before` is how things stood before what was read already, without
+    /// a look at git since. Gives false where git is at it again, or was at the end: what was read is a part of its work then, which nobody
+    /// is to see.
+    pub(super) fn take_in_whole(&mut self, shared: &Shared, mut before: Option<Seen>) -> Result<bool, Failure> {
         // What the reading itself puts back has its time later.
         let mut later = Look::default();
         let mut is_whole = true;
+        self.is_partial |= before.is_some();
         for round in 0.. {
             self.drain_hints();
-            let before = self.unhinted();
-            is_whole = self.pending.is_empty() || !self.is_held();
-            if !is_whole || self.pending.is_empty() || round == CATCH_UPS_MAX {
+            if before.is_none() && self.pending.is_empty() {
+                break;
+            }
+            let (is_held, seen) = self.look_at_git();
+            let was_at_it = before.is_some_and(|before| self.look_again_unless(before, seen, is_held));
+            if is_held || self.pending.is_empty() || round == CATCH_UPS_MAX {
+                is_whole = !is_held && (!was_at_it || self.pending.is_empty());
                 break;
             }
             self.is_partial = true;
@@ -92,33 +100,62 @@ impl Keeper {
                 return Err(failure);
             }
             later.add_look(std::mem::take(&mut self.pending));
-            self.look_again_unless(before);
+            before = Some(seen);
         }
         self.pending.add_look(later);
         self.is_partial &= !is_whole;
         Ok(is_whole)
     }
 
+    /// The same, and waits for git, for so long from `begun` on.
+    pub(super) fn take_in_all(
+        &mut self,
+        shared: &Shared,
+        mut before: Option<Seen>,
+        begun: Instant,
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        while !self.take_in_whole(shared, before.take())? {
+            self.sit_git_out(begun, patience)?;
+            // It may let go of its lock each time, and take it again.
+            if begun.elapsed() > patience {
+                return Err(git_is_busy());
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in a part of what is there, apart from all that waits. Where git begins meanwhile nothing is shown before the rest is here.
     pub(in crate::braid) fn take_in_apart(&mut self, look: Look) -> Result<(), Failure> {
-        let before = self.unhinted();
+        let before = self.seen();
         let taken_in = self.take_in(look, None);
         self.drain_hints();
-        self.look_again_unless(before);
-        self.is_partial |= !self.pending.is_empty() && self.is_held();
+        let (is_held, seen) = self.look_at_git();
+        let was_at_it = self.look_again_unless(before, seen, is_held);
+        self.is_partial |= !self.pending.is_empty() && (is_held || was_at_it);
         taken_in
     }
 
-    /// The time of `events/` where no hint tells of what comes and goes.
-    pub(super) fn unhinted(&mut self) -> Option<SystemTime> {
-        if self.is_watching() { None } else { self.hold.changed() }
+    /// How things stand; the time of `events/` only where no hint tells of what comes and goes.
+    pub(super) fn seen(&mut self) -> Seen {
+        let is_hinted = self.is_watching();
+        self.hold.seen(!is_hinted)
     }
 
-    /// Notes that everything is to be looked at, unless nothing came or went since that time.
-    pub(super) fn look_again_unless(&mut self, before: Option<SystemTime>) {
-        if self.unhinted() != before {
+    /// Whether git holds everything up, and how things stand. In this order: git that ends in between has changed what is seen.
+    fn look_at_git(&mut self) -> (bool, Seen) {
+        (self.is_held(), self.seen())
+    }
+
+    /// Gives whether git did something since things stood as before. Where no hint tells of that or of what came and went, everything is
+    /// to be looked at again.
+    fn look_again_unless(&mut self, before: Seen, seen: Seen, is_held: bool) -> bool {
+        if !self.is_watching() && (is_held || before != seen) {
             self.pending.add_everything();
+            // What was refused may have been half there, and is still the same file.
+            self.roster.odd.keys().for_each(|name| self.pending.add(name.clone()));
         }
+        !before.is_same_index(seen)
     }
 
     /// Takes in what changed; the caller publishes. The progress of the first time is published to `shared`. What the disk does not tell

@@ -112,6 +112,65 @@ fn shows_no_half_checkout(prepare: impl FnOnce(&Twin)) {
     });
 }
 
+/// A store in a repository, with the files in it, whose opening for a command is held while it reads the first of them: what it listed is all.
+fn held_opening(there: &[(String, Vec<u8>)]) -> (tempfile::TempDir, std::path::PathBuf, std::sync::Arc<Twin>, Braid) {
+    let (temp, dir) = store();
+    let dir = dir.canonicalize().unwrap();
+    assert!(Command::new("git").args(["init", "-q"]).current_dir(&dir).status().unwrap().success());
+    fs::write(dir.join(".git/index"), "before").unwrap();
+    bring(&dir, there);
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    twin.hold(&dir.join("events"));
+    let braid = Braid::open(&dir, &OpenOptions { read_only: true, disk, ..OpenOptions::default() }).unwrap();
+    twin.wait_held();
+    (temp, dir, twin, braid)
+}
+
+/// Story: a command that began just before a checkout printed a part of it. A checkout that begins and ends while files are read leaves no lock,
+/// and where the clock ticks slowly not even another time of the directory.
+#[test]
+fn a_command_sees_the_whole_of_a_checkout_that_fits_into_its_reading() {
+    let (first, second) = (files(&["a", "b", "c"]), files(&["d", "e"]));
+    let (_temp, dir, twin, braid) = held_opening(&first);
+    let events = fs::File::open(dir.join("events")).unwrap();
+    let time = events.metadata().unwrap().modified().unwrap();
+    let lock = dir.join(".git/index.lock");
+    fs::write(&lock, "after").unwrap();
+    take_away(&dir, &first[1..]);
+    bring(&dir, &second);
+    fs::rename(&lock, dir.join(".git/index")).unwrap();
+    events.set_modified(time).unwrap();
+    twin.let_go();
+    braid.wait_ready().unwrap();
+    assert_eq!(streams(&braid), ["streams/a.jsonl", "streams/d.jsonl", "streams/e.jsonl"]);
+}
+
+/// Story: git took its lock and the first file away after the one was looked for and before the other was, and came to nothing more until all
+/// was read. A file that it had made and not written yet was refused, and not read again, since it was still the same file.
+#[test]
+fn a_command_that_lists_in_the_middle_of_a_checkout_waits_for_its_end() {
+    let brought = files(&["a", "b", "c"]);
+    for _ in 0..20 {
+        let begun = Instant::now();
+        let half = brought[1].1[..20].to_vec();
+        let (_temp, dir, twin, braid) = held_opening(&[(brought[1].0.clone(), half), brought[2].clone()]);
+        let lock = dir.join(".git/index.lock");
+        fs::write(&lock, "after").unwrap();
+        twin.forget_ops();
+        twin.let_go();
+        twin.wait_looks(|looks| braid.epoch().progress.ready || looks.iter().any(|look| look.1 == lock));
+        // One that does nothing for longer is taken for one that has ended.
+        let is_steady = begun.elapsed() < Duration::from_millis(250);
+        bring(&dir, &brought[..2]);
+        fs::rename(&lock, dir.join(".git/index")).unwrap();
+        braid.wait_ready().unwrap();
+        if is_steady {
+            return assert_eq!(streams(&braid), ["streams/a.jsonl", "streams/b.jsonl", "streams/c.jsonl"]);
+        }
+    }
+    unreachable!("no try was quick enough");
+}
+
 /// The events' ids in lines of a view, of a file of `events/` or of the ingestion log, in their order.
 fn ids(text: &str) -> Vec<String> {
     text.lines().filter_map(|line| Some(line.split_once("\"event_id\":\"")?.1.get(..36)?.to_owned())).collect()
