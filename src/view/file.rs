@@ -87,6 +87,12 @@ impl File {
         Self { mtime_ns, ..self }
     }
 
+    /// The same file, which a name stands for whatever its bytes lie in.
+    #[must_use]
+    pub(super) fn known_as(self, incarnation: u64) -> Self {
+        Self { incarnation, ..self }
+    }
+
     /// The exact size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -379,20 +379,22 @@ impl Tree {
         let transactions = &self.epoch.index.transactions;
         if self.is_early() {
             let (stat, written) = self.early.find(&self.epoch.store, id)?;
-            return Some(self.stored(name, stat, self.dated(written)));
+            return Some(Node::File(self.stored(name, stat, self.dated(written))));
         }
         let number = transactions.find_valid(id)?;
-        let (file, mtime_ns) = (transactions.file_name(number), self.dated(self.written(number)));
-        if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&file)) {
-            return Some(Node::File(File::of_bytes(bytes, mtime_ns)));
-        }
-        Some(self.stored(&file, self.epoch.store.stat(&file).ok()?, mtime_ns))
+        let (name, mtime_ns) = (transactions.file_name(number), self.dated(self.written(number)));
+        let stored = || Some(self.stored(&name, self.epoch.store.stat(&name).ok()?, mtime_ns));
+        let Some(past) = self.epoch.past.as_ref().filter(|past| past.elsewhere.is_some()) else { return stored().map(Node::File) };
+        let file = past.bytes(&name).map_or_else(stored, |bytes| Some(File::of_bytes(bytes, mtime_ns)))?;
+        // It is the same one whether it lies in `events/` or only in git, unless a filter of git's gives it another size there.
+        let incarnation = past.incarnation.wrapping_add(file.size());
+        Some(Node::File(file.known_as(incarnation)))
     }
 
     /// A transaction's file. What the disk says of it tells which one it is; when it was written its header does, on every clone alike.
-    fn stored(&self, name: &str, stat: Stat, mtime_ns: i64) -> Node {
+    fn stored(&self, name: &str, stat: Stat, mtime_ns: i64) -> File {
         let file = File::of_stored(Arc::clone(&self.epoch.store), name.to_owned(), stat.size, clamp(stat.mtime_ns));
-        Node::File(file.written_at(mtime_ns))
+        file.written_at(mtime_ns)
     }
 
     fn list_transactions(&self) -> Vec<Entry> {

@@ -331,6 +331,29 @@ fn files_that_leave_the_work_tree_stay_readable_in_the_past() {
     assert_eq!(braid.epoch().index.transactions.valid_count(), 0);
 }
 
+/// Story: the kernel keeps for good which file a name of a commit stands for. It had looked one up that lay in `events/`, and once git had taken that
+/// away it was told that there is no such file any more.
+#[test]
+fn a_file_of_a_revision_is_the_same_one_wherever_it_lies() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    let commit = commit_all(&dir, "first");
+    let name = all_names(&dir).into_iter().next().unwrap();
+    let look = |braid: &Braid| {
+        let file = Tree::of(braid.at(&commit).unwrap()).find(&format!("transactions/{name}")).and_then(Node::into_file).unwrap();
+        (file.incarnation(), file.size(), file.mtime_ns(), file.read_all().unwrap())
+    };
+    let first = look(&braid);
+    git(&dir, &["rm", "-q", "-r", "events"]);
+    braid.refresh().unwrap();
+    assert_eq!(look(&braid), first, "only in git");
+    let later = open(&dir, false);
+    assert_eq!(look(&later), first, "of a past that is made anew");
+    git(&dir, &["reset", "-q", "--hard"]);
+    braid.refresh().unwrap();
+    assert_eq!((look(&braid), look(&later)), (first.clone(), first), "back again");
+}
+
 /// Story: a past that had been looked at went on with the names and bytes of then: a transaction showed another one's file, or none.
 #[test]
 fn a_past_that_was_looked_at_follows_what_becomes_of_its_files() {
