@@ -7,13 +7,17 @@ use serde_json::json;
 
 use super::failure::Result;
 use super::harmless::harmless;
+use super::output::complain;
 use super::{Session, locate};
+use crate::braid::git::Program;
 use crate::disk::Disk;
+use crate::format::text::quoted_path;
 use crate::store::{Mode, Store};
 
 /// Make a store: a directory with `events/` and what git should know about it
 ///
-/// A store that is there already stays as it is, and so does everything else in the directory.
+/// A store that is there already stays as it is, and so does everything else in the directory: what git was not told there, `braidfs git setup`
+/// tells it.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The directory; made if it does not exist. Without it, the one that --store or $BRAIDFS_STORE names, else the current one
@@ -27,6 +31,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let existed = Store::open(&directory, &disk, Mode::ReadOnly).is_ok();
     let store = Store::init(&directory, &disk)?;
     let shown = store.dir().display().to_string();
+    // Outside of a repository nothing is to be told yet.
+    let lacks = Program::new(store.dir()).lacks().unwrap_or_default();
+    let mut lacking = lacks.sentences().peekable();
+    if lacking.peek().is_some() {
+        lacking.for_each(|sentence| complain(format!("braidfs: {sentence}")));
+        complain(format!("  hint: braidfs git setup --store {}", quoted_path(store.dir())));
+    }
     session.out.either(&json!({"store": shown, "created": !existed}), |_| {
         let state = if existed { "was a store already" } else { "is a store now" };
         format!("'{}' {state}", harmless(&shown))

@@ -87,7 +87,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a store: `events/`, and the files that git needs where they are absent. An existing store stays as it is.
+    /// Makes a store: `events/`, `.eventcore/`, and the files that git needs where they are absent. What is there stays as it is.
     pub fn init(dir: &Path, disk: &Disk) -> Result<Self, OpenError> {
         if let Some(stat) = disk.stat_if_present(dir)?
             && stat.kind != disk::EntryKind::Dir
@@ -98,6 +98,8 @@ impl Store {
         let layout = Layout::new(disk.canonical(dir)?);
         let disk = disk.within(layout.root())?;
         disk.create_dir(&layout.events())?;
+        // A directory below knows the store by it, whatever the files say that were there before.
+        disk.create_dir(&layout.eventcore())?;
         for (name, content) in [(".gitignore", IGNORED), (".gitattributes", ATTRIBUTES)] {
             let path = layout.root().join(name);
             match disk.write_new(&path, content.as_bytes()) {

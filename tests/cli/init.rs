@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::support::git::git;
 use crate::support::run::{braidfs, braidfs_command, run_with};
 
 #[test]
@@ -24,6 +25,39 @@ fn what_is_there_stays() {
     assert!(run_with(&mut init, b"").ok().out.contains("is a store now"));
     assert!(run_with(&mut init, b"").ok().out.contains("was a store already"));
     assert_eq!(fs::read_to_string(home.path().join(".gitignore")).unwrap(), "mine\n");
+}
+
+/// Story: what told a store from any other directory was a line in `.gitattributes`, and a repository that had such a file of its own got none:
+/// no command found the store from inside.
+#[test]
+fn a_store_is_found_from_inside_whatever_git_files_were_there() {
+    let home = tempfile::tempdir().unwrap();
+    let inside = home.path().join("sub");
+    fs::create_dir(&inside).unwrap();
+    git(home.path(), ["init", "-q"]);
+    for name in [".gitattributes", ".gitignore"] {
+        fs::write(home.path().join(name), "*.png mine\n").unwrap();
+    }
+    let run = |arguments: &[&str], input: &str| run_with(braidfs_command().args(arguments).current_dir(&inside), input.as_bytes());
+    let init = run(&["init", ".."], "").ok();
+    assert!(init.err.contains(".gitattributes lacks") && init.err.contains(".gitignore lacks"), "{}", init.err);
+    let setup = format!("hint: braidfs git setup --store {}\n", home.path().canonicalize().unwrap().display());
+    assert!(init.err.ends_with(&setup), "{}", init.err);
+    for name in [".gitattributes", ".gitignore"] {
+        assert_eq!(fs::read_to_string(home.path().join(name)).unwrap(), "*.png mine\n");
+    }
+    run(&["status"], "").ok();
+    assert!(eventcore_fs::FileEventStore::open(home.path()).unwrap().status().unwrap().is_clean());
+    run(&["git", "setup"], "").ok();
+    assert_eq!(run(&["init", ".."], "").ok().err, "");
+    // A clone before the first transaction has only what git carries.
+    git(home.path(), ["add", "-A"]);
+    git(home.path(), ["commit", "-q", "-m", "a store"]);
+    let clone = home.path().join("clone");
+    git(home.path(), ["clone", "-q", ".", "clone"]);
+    run_with(braidfs_command().arg("status").current_dir(&clone), b"").ok();
+    run(&["append"], "{\"stream\":\"s\",\"type\":\"T\",\"data\":1}\n").ok();
+    assert_eq!(run(&["log"], "").ok().out.lines().count(), 1);
 }
 
 #[test]
