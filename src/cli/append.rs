@@ -182,7 +182,7 @@ fn append(session: &mut Session, braid: &Braid, file: &Path, draft: Draft, recor
 }
 
 /// A failure whose reports say who brought the branches to git.
-fn with_origins(braid: &Braid, mut failure: Failure) -> Failure {
+pub(super) fn with_origins(braid: &Braid, mut failure: Failure) -> Failure {
     if let Some(rejection) = failure.rejection.as_mut().filter(|rejection| !rejection.conflicts.is_empty())
         && let Ok(epoch) = braid.find_origins(GIT_PATIENCE)
     {

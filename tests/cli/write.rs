@@ -386,6 +386,27 @@ fn a_draft_is_ready_but_for_its_type() {
     braidfs_on(&store.path(), &["draft", "a*"], "").code(2);
 }
 
+/// Story: the draft of a forked stream expected the version of both sides put together, so `draft | append` closed a conflict that nobody had seen.
+#[test]
+fn a_forked_stream_has_no_draft_before_both_sides_were_seen() {
+    let (store, _) = TestStore::forked();
+    let refused = braidfs_on(&store.path(), &["draft", "account-0", "--type", "T"], "").code(1);
+    assert_eq!(refused.out, "");
+    assert!(
+        refused.err.contains("stream \"account-0\" is forked") && refused.err.contains("{\"expect\":{\"account-0\":4}}"),
+        "{}",
+        refused.err
+    );
+    assert!(!refused.err.contains("line "), "{}", refused.err);
+    let refused = braidfs_on(&store.path(), &["draft", "account-0", "--format", "json"], "").code(1).err;
+    let refused = &serde_json::from_str::<Value>(&refused).unwrap()["error"];
+    assert_eq!((&refused["reasons"][0]["errno"], &refused["conflicts"][0]["state"]), (&"ESTALE".into(), &"open".into()));
+    braidfs_on(&store.path(), &["draft", "account-1", "--type", "T"], "").ok();
+    braidfs_on(&store.path(), &["reconcile", "--all", "--accept"], "").ok();
+    let draft = braidfs_on(&store.path(), &["draft", "account-0", "--type", "T"], "").ok().out;
+    braidfs_on(&store.path(), &["append"], &draft).ok();
+}
+
 #[test]
 fn a_store_that_another_program_holds_is_busy() {
     let store = TestStore::new();
