@@ -34,8 +34,9 @@ const PUSHES_MAX: usize = 5;
 ///
 /// Git carries the store between machines; this only drives it. New transaction files are committed, what others pushed is
 /// merged, streams that the merge forked are told, and everything is pushed. What several people settled at once is
-/// joined by one more transaction before the push, which gives the order. Files that were changed or are gone are never
-/// committed, but for line ends that were mended: see `braidfs doctor`. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
+/// joined by one more transaction before the push, which gives the order. Transaction files that were changed or are gone are never
+/// committed, but for line ends that were mended: see `braidfs doctor`. What changed in `projections/`, `.gitignore` and `.gitattributes` goes with
+/// the store, and is committed as it is. Nothing is done while a merge, rebase, cherry-pick, revert or bisect of git is not finished, or no
 /// branch is checked out.
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -57,8 +58,12 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         let refused = Failure::new(Kind::Refused, unfinished.message());
         return Err(unfinished.hints().into_iter().fold(refused, Failure::hint));
     }
+    let beside = commit_beside(&git)?;
     let commits = commit(&git, &braid)?;
     say(session, &format!("committed {}", counted(commits.new.len(), "transaction file")))?;
+    for path in &beside {
+        say(session, &format!("committed {}", quoted_path(Path::new(path))))?;
+    }
     if !commits.mended.is_empty() {
         say(session, &format!("committed {}", counted(commits.mended.len(), "mended transaction file")))?;
     }
@@ -76,8 +81,8 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         }
     }
     let after = braid.refresh()?;
-    let is_offline = arguments.offline;
-    report(session, &before, &after, &Report { commits, reasons, is_offline, exchange: exchange.is_some(), pushed, joins, braid: &braid })
+    let (is_offline, exchange) = (arguments.offline, exchange.is_some());
+    report(session, &before, &after, &Report { beside, commits, reasons, is_offline, exchange, pushed, joins, braid: &braid })
 }
 
 /// One sync after the other: what one has fetched another would fetch meanwhile.
@@ -121,10 +126,15 @@ fn cure_of_lock(path: &Path) -> String {
     format!("rm -f {}   # if no git is running here: one was killed{age}", quoted_path(path))
 }
 
+/// Commits what goes with the store: definitions, and what git is told of it. Gives the paths of what changed.
+fn commit_beside(git: &Program) -> Result<Vec<String>> {
+    git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store")
+        .map_err(|error| of_git(git, "commit", &error))
+}
+
 /// Commits the transaction files that git does not have and the views do, and those that are whole again.
 fn commit(git: &Program, braid: &Braid) -> Result<Committable> {
     let failed = |error: GitError| of_git(git, "commit", &error);
-    git.commit_beside(&["projections", ".gitignore", ".gitattributes"], "braidfs: what goes with the store").map_err(failed)?;
     let mut committable = braid.committable(git)?;
     let commit = |names: &mut Vec<String>, what: &str| {
         let mut done = Vec::new();
@@ -242,6 +252,8 @@ impl Joins {
 }
 
 struct Report<'a> {
+    /// What else was committed.
+    beside: Vec<String>,
     commits: Committable,
     /// Why new files were left out.
     reasons: Vec<Finding>,
@@ -260,7 +272,7 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     if session.out.is_json() {
         let conflicts = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
-            "committed": report.commits.new.len(), "committed_mended": report.commits.mended.len(), "left_out": report.commits.left_out.len(),
+            "committed": report.commits.new.len(), "committed_mended": report.commits.mended.len(), "committed_beside": report.beside, "left_out": report.commits.left_out.len(),
             "reasons": report.reasons, "brought": brought, "joined": report.joins.by, "pushed": report.pushed, "conflicts": conflicts,
         }));
     }

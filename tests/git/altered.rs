@@ -266,3 +266,21 @@ fn what_is_staged_and_left_out_is_told_how_to_make_way_for_a_pull() {
     let said = braidfs(&ada, &["--format", "json", "sync"]).ok().json();
     assert_eq!((&said["brought"], &said["left_out"], &said["pushed"]), (&1.into(), &1.into(), &true.into()), "{said}");
 }
+
+/// Story: definitions and git's own files went along with a sync that said only how many transaction files it had committed.
+#[test]
+fn what_goes_with_the_store_is_told_by_the_sync_that_commits_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (copy, _) = two_new(&home.path().join("store"));
+    let sync = |format: &str| braidfs(&copy.dir, &["--format", format, "sync", "--offline"]).ok();
+    fs::create_dir(copy.dir.join("projections")).unwrap();
+    fs::write(copy.dir.join("projections/one two.jq"), ".").unwrap();
+    let ignored = fs::read_to_string(copy.dir.join(".gitignore")).unwrap();
+    fs::write(copy.dir.join(".gitignore"), ignored + "# mine\n").unwrap();
+    let said = sync("human").out;
+    assert!(said.starts_with("committed 2 transaction files\ncommitted .gitignore\ncommitted 'projections/one two.jq'\n"), "{said}");
+    fs::remove_file(copy.dir.join("projections/one two.jq")).unwrap();
+    let said = sync("json").json();
+    assert_eq!((&said["committed"], &said["committed_beside"]), (&0.into(), &serde_json::json!(["projections/one two.jq"])));
+    assert_eq!(sync("json").json()["committed_beside"], serde_json::json!([]));
+}

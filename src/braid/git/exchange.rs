@@ -38,11 +38,11 @@ impl Program {
         self.commit_paths(&paths, message)
     }
 
-    /// Commits what changed of these paths, if anything did.
+    /// Commits what changed of these paths, and gives what that is.
     ///
     /// # Errors
     /// What git said.
-    pub fn commit_beside(&self, paths: &[&str], message: &str) -> Result<(), GitError> {
+    pub fn commit_beside(&self, paths: &[&str], message: &str) -> Result<Vec<String>, GitError> {
         let mut words = vec!["status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"];
         words.extend(paths);
         let listed = self.run(&words)?;
@@ -53,12 +53,12 @@ impl Program {
             .map(|path| String::from_utf8_lossy(path).into_owned())
             .collect();
         if changed.is_empty() {
-            return Ok(());
+            return Ok(changed);
         }
         let mut paths = changed.join("\0").into_bytes();
         paths.push(0);
         self.feed(&["add", "--pathspec-from-file=-", "--pathspec-file-nul"], &paths)?;
-        self.commit_paths(&paths, message).map(drop)
+        Ok(if self.commit_paths(&paths, message)? { changed } else { Vec::new() })
     }
 
     fn commit_paths(&self, paths: &[u8], message: &str) -> Result<bool, GitError> {
