@@ -221,6 +221,12 @@ impl Fs {
         }
     }
 
+    /// Whether the last close of a handle may commit something.
+    #[must_use]
+    pub fn may_commit(&self, handle: u64) -> bool {
+        self.checkpoints_of(handle).is_none() && self.staging().is_ok_and(|staging| staging.may_commit(handle))
+    }
+
     /// A file was closed, perhaps not for the last time. From now on who looks at the views that it concerns waits for the verdict;
     /// the notices make the kernel ask.
     pub fn flush(&self, handle: u64) -> (Vec<Notice>, Result<(), Errno>) {

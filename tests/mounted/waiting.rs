@@ -51,22 +51,25 @@ fn drafts_are_saved_while_commits_wait_for_a_lock() {
     let mount = Mount::start(&store.path());
     let staged = |name: &str| mount.join("staging").join(name);
     let lock = hold(&store.path());
-    for n in 0..MANY {
-        save(&staged(&format!("d{n}.jsonl")), event("a", n).as_bytes()).unwrap();
-    }
-    eventually("as many commits wait as can", || states(&store.path()).len() >= 16);
-    save(&staged(".draft"), b"x").unwrap();
-    let draft = OpenOptions::new().append(true).open(staged(".draft")).unwrap();
-    (&draft).write_all(b"y").unwrap();
-    draft.sync_all().unwrap();
-    draft.set_len(1).unwrap();
-    draft.set_modified(std::time::SystemTime::now()).unwrap();
-    draft.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
-    drop(draft);
-    fs::rename(staged(".draft"), staged("draft~")).unwrap();
-    let states = states(&store.path());
-    assert!(states.iter().all(|state| state == "pending"), "a commit has given up before: {states:?}");
-    drop(lock);
+    thread::scope(|scope| {
+        for n in 0..MANY {
+            let path = staged(&format!("d{n}.jsonl"));
+            scope.spawn(move || save(&path, event("a", n).as_bytes()).unwrap());
+        }
+        eventually("as many commits wait as can", || states(&store.path()).len() >= 16);
+        save(&staged(".draft"), b"x").unwrap();
+        let draft = OpenOptions::new().append(true).open(staged(".draft")).unwrap();
+        (&draft).write_all(b"y").unwrap();
+        draft.sync_all().unwrap();
+        draft.set_len(1).unwrap();
+        draft.set_modified(std::time::SystemTime::now()).unwrap();
+        draft.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+        drop(draft);
+        fs::rename(staged(".draft"), staged("draft~")).unwrap();
+        let states = states(&store.path());
+        assert!(states.iter().all(|state| state == "pending"), "a commit has given up before: {states:?}");
+        drop(lock);
+    });
     eventually("all are committed", || mount.count("log.jsonl") == MANY);
     assert_eq!(mount.list("staging"), ["draft~"]);
     mount.unmount();

@@ -123,6 +123,12 @@ impl Staging {
         locked(&self.state).handles.get(&handle).cloned().ok_or(Errno::EBADF)
     }
 
+    /// Whether the last close of a handle may commit something.
+    #[must_use]
+    pub fn may_commit(&self, handle: u64) -> bool {
+        matches!(self.handle(handle), Ok(Handle::Staged { file, writes: true, .. }) if file.is_committed_by_name())
+    }
+
     /// Closes a handle.
     pub fn release(&self, handle: u64) -> Release {
         let Some(Handle::Staged { file, writes, .. }) = locked(&self.state).handles.remove(&handle) else {
