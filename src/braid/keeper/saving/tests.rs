@@ -442,8 +442,9 @@ fn a_disk_that_fills_up_while_the_files_are_taken_up_costs_no_saved_index() {
     let mut is_new = false;
     for spared in 0.. {
         let (_temp, dir) = based();
-        let owner = open(&dir);
+        // Before anybody is at work there: it lists what is there.
         let (disk, twin) = Disk::faulty(&dir).unwrap();
+        let owner = open(&dir);
         let options = OpenOptions { follow: true, save_after: 1, disk, ..OpenOptions::default() };
         let braid = Braid::open(&dir, &options).unwrap();
         braid.wait_ready().unwrap();
