@@ -1,4 +1,4 @@
-//! The tools that users have, each on a view, a commit name and a draft.
+//! The tools that users have, each on a view, a commit name and a draft: `scripts/install-tools` brings those that are not part of every system.
 
 use std::fs;
 
@@ -10,11 +10,6 @@ use crate::support::run::{bash, run};
 use crate::support::store::TestStore;
 use crate::support::terminal::Terminal;
 use crate::support::wait::eventually;
-
-/// Whether a tool is installed: those that are not part of every system are tried where they are.
-fn is_installed(tool: &str) -> bool {
-    run("sh", ["-c", &format!("command -v {tool}")]).code == 0
-}
 
 /// A mount, and beside it a draft `in.jsonl` of one event.
 fn desk() -> (TestStore, Mount) {
@@ -36,20 +31,14 @@ fn readers_read_every_view() {
         assert_eq!(bash(mount.path(), &format!("{reader} < log.jsonl")).ok().out, expected, "{reader}");
     }
     for reader in ["rg --no-filename needle log.jsonl", "rg --no-filename --mmap needle log.jsonl", "jq -c . log.jsonl", "less log.jsonl"] {
-        if is_installed(reader.split(' ').next().unwrap()) {
-            assert_eq!(bash(mount.path(), &format!("{reader} | cat")).ok().out, expected, "{reader}");
-        }
+        assert_eq!(bash(mount.path(), &format!("{reader} | cat")).ok().out, expected, "{reader}");
     }
     let found = bash(mount.path(), "grep -rl needle . | sort").ok();
     assert!(found.lines().contains(&"./streams/first.jsonl") && found.lines().contains(&"./log.jsonl"), "{}", found.out);
     let copy = "cp -r . ../copy && diff -r streams ../copy/streams && cmp log.jsonl ../copy/log.jsonl";
     bash(mount.path(), copy).ok();
-    if is_installed("rsync") {
-        bash(mount.path(), "rsync -a streams/ ../synced/ && diff -r streams ../synced").ok();
-    }
-    if is_installed("rg") {
-        assert_eq!(bash(mount.path(), "rg -c needle .").ok().lines(), ["./streams/first.jsonl:1"], "by .ignore each event once");
-    }
+    bash(mount.path(), "rsync -a streams/ ../synced/ && diff -r streams ../synced").ok();
+    assert_eq!(bash(mount.path(), "rg -c needle .").ok().lines(), ["./streams/first.jsonl:1"], "by .ignore each event once");
     mount.unmount();
 }
 
@@ -82,9 +71,6 @@ fn writers_commit_once_at_their_exit() {
     ];
     let mut expected = 1;
     for (n, writer) in writers.iter().enumerate() {
-        if !is_installed(writer.split(' ').next().unwrap()) && !writer.starts_with('{') {
-            continue;
-        }
         let name = format!("f{n}.jsonl");
         let ran = bash(mount.path(), &writer.replace("NAME", &name));
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{writer}");
@@ -116,7 +102,7 @@ fn a_directory_of_drafts_is_copied_without_an_error() {
     let (_store, mount) = desk();
     let before = bash(mount.path(), "stat -c '%a %u %Y' staging checkpoints").ok().out;
     let copiers = ["cp -a ../drafts/. staging/", "rsync -a ../drafts/ staging/", "rsync -rlptgoD --chmod=D700 ../drafts/ staging/"];
-    for (n, copier) in copiers.iter().enumerate().filter(|(_, copier)| is_installed(copier.split(' ').next().unwrap())) {
+    for (n, copier) in copiers.iter().enumerate() {
         let drafts = format!("rm -rf ../drafts && mkdir -m 700 ../drafts && for i in 1 2; do cp ../in.jsonl ../drafts/d{n}-$i.jsonl; done");
         let ran = bash(mount.path(), &format!("{drafts} && touch -d 2001-01-01 ../drafts && {copier}"));
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{copier}");
@@ -214,20 +200,15 @@ fn what_was_committed_is_not_renamed_and_so_not_committed_again() {
         assert!(ran.code != 0 && ran.err.contains("File exists"), "{backup}: {}", ran.err);
         assert_eq!((mount.list("staging"), mount.count("log.jsonl")), (vec![], before), "{backup}");
     }
-    if is_installed("vim") {
-        let write = |n: usize| format!("-c 'call setline(1, '\"'\"'{}'\"'\"')' -c w", event("a", n).trim_end());
-        let (first, second) = (write(11), write(12));
-        bash(mount.path(), &format!("TERM=dumb vim -N -u NONE -i NONE -es {first} {second} -c qa! staging/v.jsonl")).ok();
-        assert_eq!((mount.list("staging"), mount.count("log.jsonl")), (vec![], 7), "two saves, two transactions");
-    }
+    let write = |n: usize| format!("-c 'call setline(1, '\"'\"'{}'\"'\"')' -c w", event("a", n).trim_end());
+    let (first, second) = (write(11), write(12));
+    bash(mount.path(), &format!("TERM=dumb vim -N -u NONE -i NONE -es {first} {second} -c qa! staging/v.jsonl")).ok();
+    assert_eq!((mount.list("staging"), mount.count("log.jsonl")), (vec![], 7), "two saves, two transactions");
     mount.unmount();
 }
 
 #[test]
 fn a_temporary_name_is_saved_by_a_rename_once_and_told_if_it_was_committed_already() {
-    if !is_installed("python3") {
-        return;
-    }
     let (store, mount) = desk();
     let script = "import os, sys, tempfile\n\
         with tempfile.NamedTemporaryFile('w', suffix=sys.argv[1], dir='staging', delete=False) as file: file.write(open('../in.jsonl').read())\n\
@@ -290,21 +271,14 @@ fn editors_save_drafts_and_commit_names_and_not_views() {
         let lisp = format!("(progn (find-file \"{file}\") (erase-buffer) (insert {text:?} \"\\n\") (save-buffer))");
         run("sh", ["-c", "cd \"$1\" && exec emacs -Q --batch --eval \"$2\"", "sh", mount.path().to_str().unwrap(), &lisp])
     };
-    let mut expected = 1;
-    if is_installed("vim") {
-        vim("staging/v.txt", text).ok();
-        assert_eq!(mount.read("staging/v.txt"), format!("{text}\n"));
-        vim("staging/v.jsonl", text).ok();
-        expected += 1;
-        assert_ne!(vim("log.jsonl", text).code, 0);
-    }
-    if is_installed("emacs") {
-        emacs("staging/e.txt", text).ok();
-        emacs("staging/e.jsonl", text).ok();
-        expected += 1;
-        assert_ne!(emacs("log.jsonl", text).code, 0);
-    }
-    assert_eq!(mount.count("log.jsonl"), expected);
+    vim("staging/v.txt", text).ok();
+    assert_eq!(mount.read("staging/v.txt"), format!("{text}\n"));
+    vim("staging/v.jsonl", text).ok();
+    assert_ne!(vim("log.jsonl", text).code, 0);
+    emacs("staging/e.txt", text).ok();
+    emacs("staging/e.jsonl", text).ok();
+    assert_ne!(emacs("log.jsonl", text).code, 0);
+    assert_eq!(mount.count("log.jsonl"), 3);
     bash(mount.path(), "rm -f staging/v.txt staging/e.txt staging/*~").ok();
     eventually("editors leave nothing behind", || mount.list("staging").is_empty());
     mount.unmount();
@@ -318,9 +292,6 @@ const END_EMACS: &str = "\u{18}\u{3}";
 
 #[test]
 fn nano_saves_a_draft_and_a_commit_name_and_hears_of_refusals() {
-    if !is_installed("nano") || !is_installed("script") {
-        return;
-    }
     let (_store, mount) = desk();
     let save = |file: &str, text: &str, told: &str| {
         let mut nano = Terminal::start(mount.path(), &format!("nano -I {file}"));
@@ -348,9 +319,6 @@ fn nano_saves_a_draft_and_a_commit_name_and_hears_of_refusals() {
 
 #[test]
 fn emacs_on_a_terminal_saves_a_draft_and_a_commit_name_and_no_view() {
-    if !is_installed("emacs") || !is_installed("script") {
-        return;
-    }
     let (_store, mount) = desk();
     for file in ["staging/e.txt", "staging/e.jsonl"] {
         let mut emacs = Terminal::start(mount.path(), &format!("emacs -nw -Q {file}"));
