@@ -24,7 +24,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use error::{Error, NO_THREAD_CURE, Op, READ_ONLY_CURE, Result};
+pub use error::{Error, NO_FILES_CURE, NO_THREAD_CURE, Op, READ_ONLY_CURE, Result};
 pub use file::DiskFile;
 pub use lock::LockGuard;
 pub use map::Mapping;

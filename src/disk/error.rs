@@ -82,6 +82,9 @@ impl Op {
 /// What helps where a file system is read-only.
 pub const READ_ONLY_CURE: &str = "the file system is read-only: see why (findmnt), and mount it writable";
 
+/// What helps who may open no more files.
+pub const NO_FILES_CURE: &str = "let it have more files open: ulimit -n";
+
 /// What helps where the system gives no thread or no process more.
 pub const NO_THREAD_CURE: &str =
     "let this user run more: ulimit -u, or end some programs (and of a container or service: its limit of tasks)";
@@ -124,9 +127,10 @@ impl Error {
             Errno::EPERM => "run it as the user whom it belongs to, or let this one at it: ls -ld, lsattr -d",
             Errno::EIO => "the disk fails: see what the kernel says (dmesg), and copy what can still be read elsewhere",
             Errno::ENOSPC if self.op == Op::Watch => "let users watch more: sysctl fs.inotify.max_user_watches",
-            Errno::ENOSPC | Errno::EDQUOT => "make room",
+            Errno::ENOSPC => "make room: df, df -i",
+            Errno::EDQUOT => "make room",
             Errno::EMFILE if self.op == Op::Watch => "let users watch more: ulimit -n, sysctl fs.inotify.max_user_instances",
-            Errno::EMFILE => "let it have more files open: ulimit -n",
+            Errno::EMFILE => NO_FILES_CURE,
             Errno::ENFILE => "the system has too many files open: close some programs",
             Errno::ENOMEM => "the system has no memory left: close some programs",
             Errno::EROFS => READ_ONLY_CURE,

@@ -129,7 +129,7 @@ fn taken(disk: &Disk, store: &Path, lock: &Path) -> Error {
     let name = command.map_or_else(String::new, |command| format!(" (\"{}\")", command.escape_debug()));
     let hint = match point.filter(|_| is_seen) {
         Some(point) => format!("braidfs umount {}   # or add --read-only", quoted_path(&point)),
-        None => format!("kill {pid}   # it ends cleanly; or add --read-only"),
+        None => format!("kill {pid}   # it ends cleanly, a stopped one after kill -CONT {pid}; or add --read-only"),
     };
     Error::busy(format!("store '{store_shown}' is mounted writable{at} by process {pid}{name}"), hint)
 }
@@ -153,13 +153,17 @@ pub fn end(disk: &Disk, store: &Path) {
     }
 }
 
-/// Waits until a store's writable daemon has ended, `patience` at most.
-pub fn wait_for_end(disk: &Disk, store: &Path, patience: Duration) {
+/// Waits until a store's writable daemon has ended, `patience` at most; false where it has not.
+pub fn wait_for_end(disk: &Disk, store: &Path, patience: Duration) -> bool {
     let (path, start) = (path_of(store), Instant::now());
     // Without its file, as where the store was moved away, it cannot be known, and none is made.
-    while disk.stat(&path).is_ok() && start.elapsed() < patience && !matches!(disk.try_lock(&path), Ok(Some(_)) | Err(_)) {
+    while disk.stat(&path).is_ok() && !matches!(disk.try_lock(&path), Ok(Some(_)) | Err(_)) {
+        if start.elapsed() >= patience {
+            return false;
+        }
         std::thread::sleep(PAUSE);
     }
+    true
 }
 
 fn path_of(store: &Path) -> PathBuf {

@@ -16,7 +16,7 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sys::socket::{AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair};
 use nix::sys::stat::Mode;
 
-use crate::disk::NO_THREAD_CURE;
+use crate::disk::{NO_FILES_CURE, NO_THREAD_CURE};
 use crate::mount::Error;
 
 /// What is shown as the file system's type, and by which a mount of ours is known.
@@ -88,6 +88,7 @@ impl Attachment<'_> {
         let helper = command.spawn().map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::WouldBlock => NO_THREAD_CURE,
+                _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => NO_FILES_CURE,
                 io::ErrorKind::NotFound => "install the package fuse3, or mount as root",
                 _ => "see what it is: type -a fusermount3; of the package fuse3 it is a program that belongs to root, with the mode 4755",
             };

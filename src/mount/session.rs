@@ -3,13 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fuser::{Config, SessionACL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::disk::{NO_THREAD_CURE, ask_by_child};
+use crate::disk::{NO_FILES_CURE, NO_THREAD_CURE, ask_by_child};
 use crate::fs::{Fs, Unfinished};
 use crate::mount::Error;
 use crate::mount::alone::Alone;
@@ -43,6 +44,8 @@ pub struct Session {
     travelling: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
+    /// What lets each of them begin; without it, it ends.
+    gates: Vec<Sender<()>>,
     /// Hangs up when the last request has been served.
     alive: OwnedFd,
 }
@@ -56,8 +59,10 @@ impl Session {
         writing: Option<(Unfinished, Arc<Alone>)>,
     ) -> Result<Self, Error> {
         // Not for children: one that outlives the mount (a fold at work) would keep the daemon waiting.
-        let (alive, held) =
-            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| failed("a pipe cannot be made", errno.desc()))?;
+        let (alive, held) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| {
+            let error = std::io::Error::from(errno);
+            Error::new(format!("a pipe cannot be made: {error}"), hint_of(&error))
+        })?;
         let [parking, waiting, working, folding, travelling] = std::array::from_fn(|_| Arc::new(Parking::default()));
         let verdicts = Arc::new(Verdicts::default());
         let shell = Shell {
@@ -74,12 +79,6 @@ impl Session {
             arrivals: Arrivals::default(),
             _alive: held,
         };
-        let device = attachment.attach()?;
-        if let Err(error) = Self::serve(shell, device) {
-            // Nobody serves it: what was attached must not stay.
-            let _ = detach(attachment.point, true);
-            return Err(failed("the kernel cannot be served", &error.to_string()));
-        }
         let mut session = Self {
             point: attachment.point.to_path_buf(),
             fs: Arc::clone(fs),
@@ -92,26 +91,55 @@ impl Session {
             travelling,
             tending: Arc::default(),
             threads: Vec::new(),
+            gates: Vec::new(),
             alive,
         };
-        let (told, shown) = (Arc::clone(queue), Arc::clone(fs));
-        session.spawn("braidfs-notify", move || told.run(&shown))?;
-        let (parking, shown) = (Arc::clone(&session.parking), Arc::clone(fs));
-        session.spawn("braidfs-parked", move || parking.serve(&shown))?;
-        if let Some((unfinished, alone)) = writing {
-            let (verdicts, shown, waiting) = (Arc::clone(&session.verdicts), Arc::clone(fs), Arc::clone(&session.waiting));
-            session.spawn("braidfs-verdict", move || verdicts.serve(&shown, |job| waiting.run(job)))?;
-            let (tending, tended, told) = (Arc::clone(&session.tending), Arc::clone(fs), Arc::clone(queue));
-            session.spawn("braidfs-tend", move || {
-                tended.finish(unfinished, &|| settle(&told));
-                tending.run(&tended, || alone.keep());
-            })?;
+        // Who may have no more threads learns it before anything is attached, which the helper's own process could not be had to take back.
+        let begun = session.prepare(writing).and_then(|()| attachment.attach());
+        let device = begun.inspect_err(|_| session.give_up())?;
+        if let Err(error) = Self::serve(shell, device) {
+            session.give_up();
+            // Nobody serves it: what was attached must not stay.
+            let _ = detach(attachment.point, true);
+            return Err(Error::new(format!("the kernel cannot be served: {error}"), hint_of(&error)));
         }
+        // Whoever does not wait has ended.
+        session.gates.drain(..).for_each(|gate| gate.send(()).unwrap_or_default());
         // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.
         if let Err(error) = ask_by_child(&session.point, ANSWER_MAX) {
             tracing::debug!(%error, "the mount point cannot be looked at");
         }
         Ok(session)
+    }
+
+    /// Makes the threads that work beside those of the kernel's requests.
+    fn prepare(&mut self, writing: Option<(Unfinished, Arc<Alone>)>) -> Result<(), Error> {
+        let (told, shown) = (Arc::clone(&self.queue), Arc::clone(&self.fs));
+        self.spawn("braidfs-notify", move || told.run(&shown))?;
+        let (parking, shown) = (Arc::clone(&self.parking), Arc::clone(&self.fs));
+        self.spawn("braidfs-parked", move || parking.serve(&shown))?;
+        if let Some((unfinished, alone)) = writing {
+            let (verdicts, shown, waiting) = (Arc::clone(&self.verdicts), Arc::clone(&self.fs), Arc::clone(&self.waiting));
+            self.spawn("braidfs-verdict", move || verdicts.serve(&shown, |job| waiting.run(job)))?;
+            let (tending, tended, told) = (Arc::clone(&self.tending), Arc::clone(&self.fs), Arc::clone(&self.queue));
+            self.spawn("braidfs-tend", move || {
+                tended.finish(unfinished, &|| settle(&told));
+                tending.run(&tended, || alone.keep());
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Ends the threads that were not let begin.
+    fn give_up(&mut self) {
+        self.gates.clear();
+        self.join();
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 
     fn serve(shell: Shell, device: OwnedFd) -> std::io::Result<()> {
@@ -127,7 +155,10 @@ impl Session {
     }
 
     fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+        let (gate, opened) = channel();
+        self.gates.push(gate);
+        let gated = move || opened.recv().map_or((), |()| work());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(gated);
         let thread = thread.map_err(|error| Error::new(format!("a thread cannot be started: {error}"), NO_THREAD_CURE));
         self.threads.push(thread?);
         Ok(())
@@ -195,12 +226,15 @@ impl Session {
         self.travelling.end();
         self.tending.end();
         self.queue.end();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.join();
     }
 }
 
-fn failed(what: &str, why: &str) -> Error {
-    Error::new(format!("{what}: {why}"), "")
+/// What helps where the system gives no more of something.
+fn hint_of(error: &std::io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => NO_FILES_CURE,
+        Some(libc::EAGAIN) => NO_THREAD_CURE,
+        _ => "",
+    }
 }

@@ -1,6 +1,7 @@
 //! Ending a mount from outside.
 
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -42,18 +43,35 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
         }
         _ => Error::new(format!("mount '{shown}' cannot be unmounted: {}", errno.desc()), ""),
     })?;
+    let ended = (!mounted.read_only).then(|| watch_end(&disk, &mounted.source, force));
     if force {
-        if !mounted.read_only {
-            // Who has something open keeps a detached mount; on a signal the daemon cuts it off by itself.
-            alone::end(&disk, &mounted.source);
-        }
         cut(&disk, mounted.minor, GRACE);
     }
-    if !mounted.read_only {
-        // The daemon holds this until the last commit is done. One that hangs is left to itself.
-        alone::wait_for_end(&disk, &mounted.source, GRACE);
+    match ended.map(|ended| ended.recv_timeout(GRACE)) {
+        // Without another thread nobody looks.
+        None | Some(Ok(true) | Err(RecvTimeoutError::Disconnected)) => Ok(()),
+        Some(Ok(false) | Err(RecvTimeoutError::Timeout)) => Err(Error::busy(
+            format!("mount '{shown}' is unmounted, but its daemon has not ended yet"),
+            "it ends as soon as the store's disk answers, or it is let go on: pgrep -af 'braidfs mount', kill -CONT PID",
+        )),
     }
-    Ok(())
+}
+
+/// Tells whether the daemon has ended, which holds a lock until the last commit is done; not at all while the store's disk hangs.
+fn watch_end(disk: &Disk, store: &Path, force: bool) -> Receiver<bool> {
+    let (tell, ended) = channel();
+    let (disk, store) = (disk.clone(), store.to_path_buf());
+    let watch = move || {
+        if force {
+            // Who has something open keeps a detached mount; on a signal the daemon cuts it off by itself.
+            alone::end(&disk, &store);
+        }
+        let _ = tell.send(alone::wait_for_end(&disk, &store, GRACE * if force { 2 } else { 1 }));
+    };
+    if let Err(error) = std::thread::Builder::new().name("braidfs-umount".to_owned()).spawn(watch) {
+        tracing::warn!(%error, "the end of the daemon cannot be waited for");
+    }
+    ended
 }
 
 /// Detaches what nobody uses but for a moment, as who looks at every mount does, or who dies with a daemon.

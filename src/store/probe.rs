@@ -251,7 +251,7 @@ mod tests {
                 Op::Create,
                 Errno::ENOSPC,
                 "takes no writes just now: No space left on device (os error 28)",
-                "make room; until then reading works",
+                "make room: df, df -i; until then reading works",
             ),
             (Op::Write, Errno::EDQUOT, "takes no writes just now: Disk quota exceeded", "make room; until then"),
             (Op::Lock, Errno::EMFILE, "has no advisory locks just now: Too many open files", "ulimit -n; until then reading works"),

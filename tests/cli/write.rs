@@ -521,7 +521,7 @@ fn doctor_tells_of_a_disk_that_takes_no_writes() {
     for (prepare, cure) in [
         ("mount --bind store store && mount -o remount,bind,ro store", "mount it writable"),
         ("mkdir full && mount -t tmpfs -o size=2m none full && cp -a store full && cd full && head -c 9m /dev/zero > filler", "make room"),
-        ("mkdir inodes && mount -t tmpfs -o nr_inodes=30 none inodes && cp -a store inodes && cd inodes && touch {1..40}", "make room"),
+        ("mkdir inodes && mount -t tmpfs -o nr_inodes=30 none inodes && cp -a store inodes && cd inodes && touch {1..40}", "df -i"),
         ("chattr +i store/events && trap 'chattr -i store/events' EXIT", "lsattr"),
     ] {
         // In a mount namespace of its own, which ends with the shell.

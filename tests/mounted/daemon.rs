@@ -78,6 +78,20 @@ fn a_mount_that_does_not_answer_is_told_of_by_the_next_one() {
     mount.unmount();
 }
 
+/// Story: it ended with 0 while the daemon still had the store, and did not end at all while the store's disk hung.
+#[test]
+fn an_unmount_says_that_the_daemon_has_not_ended() {
+    let store = TestStore::new();
+    let mut mount = Mount::start(&store.path());
+    mount.signal("STOP");
+    let told = braidfs(["umount", text(mount.path())]);
+    assert!(!is_mounted(mount.path()));
+    mount.signal("CONT");
+    assert!(mount.wait_for_end().success());
+    assert_eq!(told.code, 3, "{}", told.err);
+    assert!(told.err.contains("is unmounted, but its daemon has not ended yet") && told.err.contains("kill -CONT"), "{}", told.err);
+}
+
 /// Story: whoever looked for the holder asked each file that any process had open, in this mount and in one that had stopped, and hung.
 #[test]
 fn a_lock_that_was_handed_on_is_told_of_while_another_mount_hangs() {
@@ -218,7 +232,11 @@ fn a_daemon_in_a_namespace_of_its_own_is_named_by_its_process() {
     let refused = braidfs(["mount", text(&store.path()), text(&second)]).code(3);
     let pid = &daemon.0;
     assert!(refused.err.contains(&format!("at '{}' by process {pid} (\"braidfs\")\n", text(&point))), "{}", refused.err);
-    assert!(refused.err.contains(&format!("hint: kill {pid}   # it ends cleanly; or add --read-only")), "{}", refused.err);
+    assert!(
+        refused.err.contains(&format!("hint: kill {pid}   # it ends cleanly, a stopped one after kill -CONT {pid}; or add --read-only")),
+        "{}",
+        refused.err
+    );
 }
 
 /// It was told to be no store, with the advice to make one there.
@@ -529,8 +547,13 @@ fn a_store_that_was_moved_away_is_not_made_anew() {
     bash(store.home(), "cp -r away store").ok();
     mount.append(EVENT).unwrap_err();
     assert_eq!(fs::read_dir(path.join("events")).unwrap().count(), 1);
+    let is_another = |finding: &serde_json::Value| {
+        let says = |field: &str, text: &str| finding[field].as_str().is_some_and(|said| said.contains(text));
+        says("message", "is another one than was opened") && says("hint", "mount it anew")
+    };
+    eventually("it is told that this is another one", || told().iter().any(is_another));
     fs::remove_dir_all(&path).unwrap();
-    assert!(is_told(), "{:?}", told());
+    eventually("it is told that it is gone again", is_told);
     fs::rename(&away, &path).unwrap();
     eventually("it is back", || told().is_empty());
     mount.append(EVENT).unwrap();

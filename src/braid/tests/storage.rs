@@ -20,7 +20,10 @@ fn a_disk_that_is_full_at_the_start_is_told_until_there_is_room() {
     let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
     braid.wait_ready().unwrap();
     let told = lacks(&braid.epoch());
-    assert!(told.len() == 1 && told[0].contains("takes no writes just now: No space left") && told[0].contains("(make room;"), "{told:?}");
+    assert!(
+        told.len() == 1 && told[0].contains("takes no writes just now: No space left") && told[0].contains("(make room: df, df -i;"),
+        "{told:?}"
+    );
     twin.heal();
     let patience = Duration::from_secs(30);
     braid.wait(|epoch| lacks(epoch).is_empty(), patience).expect("room is found without a commit");

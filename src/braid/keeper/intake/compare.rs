@@ -72,7 +72,13 @@ impl Keeper {
         if self.store.disk().is_at_home() {
             return Ok(());
         }
-        let message = format!("store '{}' was moved away, or what it lies on is not mounted", self.store.dir().display());
+        let shown = self.store.dir().display();
+        // The disk of a store that was moved away does not look behind its back.
+        if Disk::real().exists(&self.store.layout().events()) {
+            let message = format!("store '{shown}' is another one than was opened: a copy, or its disk came back as another device");
+            return Err(Failure::new(message, "bring the first one back, or unmount it (braidfs umount --force) and mount it anew"));
+        }
+        let message = format!("store '{shown}' was moved away, or what it lies on is not mounted");
         Err(Failure::new(message, "bring it back, or mount it where it is now"))
     }
 
