@@ -43,22 +43,29 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
         }
         _ => Error::new(format!("mount '{shown}' cannot be unmounted: {}", errno.desc()), ""),
     })?;
-    let ended = (!mounted.read_only).then(|| watch_end(&disk, &mounted.source, force));
+    let (start, patience) = (Instant::now(), GRACE * if force { 2 } else { 1 });
+    let ended = (!mounted.read_only).then(|| watch_end(&disk, &mounted.source, force, patience));
     if force {
         cut(&disk, mounted.minor, GRACE);
     }
-    match ended.map(|ended| ended.recv_timeout(GRACE)) {
+    // Who looks answers at the end of his patience, unless he cannot even look.
+    let left = (patience + BRIEFLY).saturating_sub(start.elapsed());
+    match ended.map(|ended| ended.recv_timeout(left)) {
         // Without another thread nobody looks.
         None | Some(Ok(true) | Err(RecvTimeoutError::Disconnected)) => Ok(()),
-        Some(Ok(false) | Err(RecvTimeoutError::Timeout)) => Err(Error::busy(
+        Some(Ok(false)) => Err(Error::busy(
             format!("mount '{shown}' is unmounted, but its daemon has not ended yet"),
-            "it ends as soon as the store's disk answers, or it is let go on: pgrep -af 'braidfs mount', kill -CONT PID",
+            "it ends when it is done, one that was stopped when it may go on: pgrep -af 'braidfs mount', kill -CONT PID",
+        )),
+        Some(Err(RecvTimeoutError::Timeout)) => Err(Error::busy(
+            format!("mount '{shown}' is unmounted, but the store's disk does not answer"),
+            "its daemon ends as soon as the disk does: pgrep -af 'braidfs mount'",
         )),
     }
 }
 
 /// Tells whether the daemon has ended, which holds a lock until the last commit is done; not at all while the store's disk hangs.
-fn watch_end(disk: &Disk, store: &Path, force: bool) -> Receiver<bool> {
+fn watch_end(disk: &Disk, store: &Path, force: bool, patience: Duration) -> Receiver<bool> {
     let (tell, ended) = channel();
     let (disk, store) = (disk.clone(), store.to_path_buf());
     let watch = move || {
@@ -66,7 +73,7 @@ fn watch_end(disk: &Disk, store: &Path, force: bool) -> Receiver<bool> {
             // Who has something open keeps a detached mount; on a signal the daemon cuts it off by itself.
             alone::end(&disk, &store);
         }
-        let _ = tell.send(alone::wait_for_end(&disk, &store, GRACE * if force { 2 } else { 1 }));
+        let _ = tell.send(alone::wait_for_end(&disk, &store, patience));
     };
     if let Err(error) = std::thread::Builder::new().name("braidfs-umount".to_owned()).spawn(watch) {
         tracing::warn!(%error, "the end of the daemon cannot be waited for");

@@ -392,6 +392,27 @@ fn an_ordinary_user_mounts_through_the_helper() {
     mount.unmount();
 }
 
+/// Story: what failed after the mount for want of a thread left a dead mount point, and no process could be had to take it away.
+#[test]
+fn a_mount_that_gets_no_more_threads_leaves_nothing_mounted() {
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666)).unwrap();
+    let store = TestStore::new();
+    fs::copy(env!("CARGO_BIN_EXE_braidfs"), store.home().join("braidfs")).unwrap();
+    fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    let point = store.home().join("mnt");
+    bash(store.home(), "mkdir -p mnt && chown -R nobody .").ok();
+    for limit in 9..24 {
+        let script = format!("ulimit -u {limit}; exec ./braidfs mount '{}' '{}'", store.path().display(), point.display());
+        let ran = bash_as_nobody(store.home(), &script);
+        if ran.code == 0 {
+            bash_as_nobody(store.home(), &format!("./braidfs umount '{}'", point.display())).ok();
+        } else {
+            assert!(ran.code == 4 && ran.err.contains("ulimit -u"), "{limit}: {}", ran.err);
+        }
+        assert!(!is_mounted(&point), "{limit}: {}", ran.err);
+    }
+}
+
 /// Story: every append was refused, and `status.json` had nothing to tell.
 #[test]
 fn what_root_left_in_the_store_is_told_until_it_is_cured() {
