@@ -58,7 +58,7 @@ impl OpenError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing(path) | Self::NotAStore(path) => {
-                format!("make one with: braidfs init {}; a disk that is not mounted would hide one: findmnt", quoted_path(path))
+                format!("a disk that is not mounted would hide one (findmnt); make one with: braidfs init {}", quoted_path(path))
             }
             Self::NotADirectory(_) => "name the directory that holds \"events\"".to_owned(),
             Self::Disk(error) => error.hint().to_owned(),
