@@ -71,13 +71,13 @@ impl Hold {
         self.last_change = None;
     }
 
-    /// Whether git's lock is there and `events/` changed a moment ago, other than by a commit.
+    /// Whether git's lock is there and `events/` changed a moment ago.
     pub(super) fn holds(&mut self) -> bool {
         self.holds_at(Instant::now())
     }
 
     fn holds_at(&mut self, now: Instant) -> bool {
-        self.last_change.is_some_and(|at| now.duration_since(at) < QUIET) && self.lock().is_some() && !self.was_a_commit()
+        self.last_change.is_some_and(|at| now.duration_since(at) < QUIET) && self.lock().is_some()
     }
 
     /// The same where nobody is told of changes: by the time of `events/`, which whatever comes or goes there sets. Of a lock that a finding
@@ -103,14 +103,7 @@ impl Hold {
 
     fn has_changed(&mut self, now: SystemTime) -> bool {
         // A clock that was set back says nothing.
-        self.changed().is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < QUIET)) && !self.was_a_commit()
-    }
-
-    /// Whether what changed `events/` last was a commit of a braidfs, which waits for git by itself: it notes behind its file that this is its
-    /// last. So a lock that is there for long, as with an editor for `git commit`, keeps no writers from each other.
-    fn was_a_commit(&mut self) -> bool {
-        let noted = self.store.disk().stat(&self.store.layout().last_transaction()).ok().map(|stat| stat.modified());
-        noted.is_some_and(|noted| self.changed().is_some_and(|at| at <= noted))
+        self.changed().is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < QUIET))
     }
 
     fn lock(&mut self) -> Option<Stat> {
@@ -147,14 +140,6 @@ mod tests {
         std::fs::remove_file(&lock).unwrap();
         assert!(!hold.holds_at(changed), "git is done");
         std::fs::write(&lock, "").unwrap();
-        let noted = store.layout().last_transaction();
-        std::fs::create_dir_all(noted.parent().unwrap()).unwrap();
-        std::fs::write(&noted, "").unwrap();
-        assert!(!hold.holds_at(changed) && !hold.holds_unwatched(), "the last change was a commit");
-        std::fs::write(store.layout().events().join("a.jsonl"), "").unwrap();
-        let came = store.disk().stat(&store.layout().events()).unwrap().modified();
-        std::fs::File::options().write(true).open(&noted).unwrap().set_modified(came - Duration::from_millis(1)).unwrap();
-        assert!(hold.holds_at(changed) && hold.holds_unwatched(), "git's came behind it");
         hold.forget_changes();
         assert!(!hold.holds_at(changed));
     }
