@@ -58,8 +58,11 @@ impl Disk {
     #[must_use]
     pub fn has_no_room(&self, path: &Path) -> Option<Error> {
         let room = statvfs(path).ok()?;
-        // Some file systems count no inodes.
-        let is_full = room.blocks_available() == 0 || (room.files() > 0 && room.files_available() == 0);
+        // What is kept back for root is no help to others. Some file systems count no blocks, or no inodes.
+        let is_root = geteuid().is_root();
+        let left = |available: u64, free: u64| if is_root { free } else { available };
+        let is_full = (room.blocks() > 0 && left(room.blocks_available(), room.blocks_free()) == 0)
+            || (room.files() > 0 && left(room.files_available(), room.files_free()) == 0);
         is_full.then(|| Error::new(Op::ChangeDir, path, Errno::ENOSPC))
     }
 
