@@ -7,7 +7,8 @@ use crate::braid::tests::{draft, event};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::twin::Twin;
 use crate::disk::{Disk, Op};
-use crate::model::{Errno, EventId, SnapshotRequest};
+use crate::epoch::Epoch;
+use crate::model::{Errno, EventId, FindingKind, SnapshotRequest};
 use crate::store::Standing;
 use crate::view::FeedFilter;
 
@@ -161,10 +162,13 @@ fn the_feed_ends_before_what_went_until_that_can_be_recorded() {
     disk.remove(&files[1]).unwrap();
     braid.refresh().unwrap();
     assert_eq!(feed(&braid), [(1, false)]);
+    let told = |epoch: &Epoch| epoch.findings.iter().any(|finding| finding.kind == FindingKind::FeedWaits);
+    assert!(told(&braid.epoch()));
     twin.heal();
     let is_told = |_| {
         std::thread::sleep(std::time::Duration::from_millis(20));
         feed(&braid) == [(1, false), (2, true), (3, false)]
     };
     assert!((0..500).any(is_told), "{:?}", feed(&braid));
+    assert!(braid.wait(|epoch| !told(epoch), std::time::Duration::from_secs(30)).is_some());
 }

@@ -117,10 +117,11 @@ impl Keeper {
         }
     }
 
-    /// After a failed sync nothing may be written.
+    /// Tells that what went cannot be recorded, so that the feed ends before it. After a failed sync nothing may be written.
     fn not_recorded(&mut self, error: &disk::Error) {
         tracing::warn!(%error, "what is gone cannot be recorded");
         self.gone.is_owed = true;
+        self.tell_unrecorded(error);
         if error.op.is_sync() {
             self.set_writer(WriterState::Failed(error.to_string()));
         }

@@ -42,7 +42,7 @@ impl Keeper {
         if self.writer == WriterState::ReadOnly {
             return self.wait_for_numbers();
         }
-        if !self.waits_for_numbers() && !self.log.is_lost() {
+        if !self.waits_for_numbers() && !self.log.is_lost() && !self.gone.is_owed {
             self.log_takes_lines();
         }
         let has_to_write = self.waits_for_numbers() || self.log.is_torn() || self.log.is_lost() || self.owes_last;

@@ -94,6 +94,11 @@ impl Keeper {
         self.tell_waits(Some(lost(error)));
     }
 
+    /// Tells that the feed ends before an event that is gone, since that cannot be recorded.
+    pub(in crate::braid::keeper) fn tell_unrecorded(&mut self, error: &disk::Error) {
+        self.tell_waits(Some(finding(format!("feed ends before an event that is gone, which cannot be recorded: {error}"), error.hint())));
+    }
+
     fn tell_waits(&mut self, told: Option<Finding>) {
         if self.memory.feed_waits != told {
             self.memory.feed_waits = told;
