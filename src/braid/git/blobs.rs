@@ -8,6 +8,7 @@ use std::thread;
 
 use super::patience::Watchdog;
 use super::{GitError, Oid, Program, of_spawn};
+use crate::disk::Disk;
 use crate::store::FILE_BYTES_MAX;
 
 impl Program {
@@ -38,7 +39,8 @@ impl Program {
             command.process_group(0);
         }
         let mut child = command.spawn().map_err(|error| E::from(of_spawn(error)))?;
-        let watchdog = self.patience.map(|patience| Watchdog::over(&child, patience)).transpose();
+        let asked = self.clone();
+        let watchdog = self.patience.map(|patience| Watchdog::over(&child, patience, move || asked.receiving())).transpose();
         let watchdog = watchdog.inspect_err(|_| drop(child.kill())).map_err(GitError::from)?;
         let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(GitError::Unexpected("cat-file").into());
@@ -84,6 +86,14 @@ impl Program {
             return Err(GitError::NotFetched("it did not answer".to_owned()).into());
         }
         result
+    }
+
+    /// The bytes of what git is receiving right now.
+    fn receiving(&self) -> u64 {
+        let Ok(packs) = self.text(&["rev-parse", "--git-path", "objects/pack"]) else { return 0 };
+        let (packs, disk) = (self.dir.join(packs), Disk::real());
+        let coming = disk.list_if_present(&packs).unwrap_or_default().into_iter().filter(|entry| entry.name.starts_with("tmp_pack_"));
+        coming.filter_map(|entry| disk.stat(&Disk::entry_path(&packs, &entry.name)).ok()).map(|stat| stat.size).sum()
     }
 
     /// Why git answered no more. It ends where a partial clone lacks an object and its remote does not give it.

@@ -1,4 +1,5 @@
-//! An end for a git that waits for a remote which never answers: who reads an old file in a mount cannot be interrupted meanwhile.
+//! An end for a git that waits for a remote which never answers: who reads an old file in a mount cannot be interrupted meanwhile. One that
+//! sends slowly is no such remote.
 
 use std::io;
 use std::process::Child;
@@ -16,17 +17,24 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches a child that leads a process group of its own.
-    pub(super) fn over(child: &Child, patience: Duration) -> io::Result<Self> {
+    /// Watches a child that leads a process group of its own. What it has `received`, in bytes, is asked where it has answered nothing.
+    pub(super) fn over(child: &Child, patience: Duration, received: impl Fn() -> u64 + Send + 'static) -> io::Result<Self> {
         let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
         let (answers, heard) = channel();
         let watch = move || {
+            let mut before = 0;
             loop {
                 match heard.recv_timeout(patience) {
                     Ok(()) => {}
                     Err(RecvTimeoutError::Disconnected) => return false,
-                    // It may have ended just now.
-                    Err(RecvTimeoutError::Timeout) => return killpg(group, Signal::SIGKILL).is_ok(),
+                    Err(RecvTimeoutError::Timeout) => {
+                        let now = received();
+                        if now == before {
+                            // It may have ended just now.
+                            return killpg(group, Signal::SIGKILL).is_ok();
+                        }
+                        before = now;
+                    }
                 }
             }
         };

@@ -271,3 +271,42 @@ fn a_remote_that_never_answers_is_given_up() {
     };
     assert!((0..500).any(is_gone), "git's helper {helper} is left");
 }
+
+/// Story: whatever took longer than the patience was taken for silent, so a large file never came over a slow line.
+#[test]
+fn a_remote_that_sends_slowly_is_waited_for() {
+    let dir = repository();
+    let home = tempfile::tempdir().unwrap();
+    git(dir.path(), &["config", "uploadpack.allowFilter", "true"]);
+    let mut seed = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 56) as u8
+    });
+    let noise: Vec<u8> = noise.take(400_000).collect();
+    fs::write(dir.path().join("deep/events/large.jsonl"), &noise).unwrap();
+    save(dir.path(), "large");
+    fs::remove_file(dir.path().join("deep/events/large.jsonl")).unwrap();
+    save(dir.path(), "gone");
+    git(home.path(), &["clone", "-q", "--filter=blob:none", &format!("file://{}", dir.path().display()), "copy"]);
+    let copy = home.path().join("copy");
+    // What it sends comes in pieces, with a pause behind each: longer than the patience in all.
+    let slow = home.path().join("slow");
+    let script = "#!/usr/bin/env python3\n\
+        import os, subprocess, sys, time\n\
+        with subprocess.Popen(['git', 'upload-pack', *sys.argv[1:]], stdout=subprocess.PIPE) as pack:\n\
+        \twhile piece := os.read(pack.stdout.fileno(), 16384):\n\
+        \t\tos.write(1, piece)\n\
+        \t\ttime.sleep(0.1 if len(piece) > 4096 else 0)\n";
+    fs::write(&slow, script).unwrap();
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    git(&copy, &["config", "remote.origin.uploadpack", slow.to_str().unwrap()]);
+    let program = Program::new(&copy.join("deep"));
+    let blob = Oid::parse(&program.text(&["rev-parse", "HEAD~1:deep/events/large.jsonl"]).unwrap()).unwrap();
+    let mut came = None;
+    let read = program.patient(Duration::from_millis(700)).read_blobs(&[blob], |_, bytes| {
+        came = bytes;
+        Ok::<(), GitError>(())
+    });
+    assert!(read.is_ok() && came.as_ref() == Some(&noise), "{read:?}");
+}
