@@ -158,16 +158,24 @@ fn the_feed_ends_before_what_went_until_that_can_be_recorded() {
         let page = braid.feed_after(0, &FeedFilter::default());
         page.events.iter().map(|event| (event.seq_nr, event.gone)).collect::<Vec<_>>()
     };
+    let bytes = fs::read(&files[1]).unwrap();
     twin.fail(Op::Create, 0, None, Errno::ENOSPC);
     disk.remove(&files[1]).unwrap();
     braid.refresh().unwrap();
     assert_eq!(feed(&braid), [(1, false)]);
     let told = |epoch: &Epoch| epoch.findings.iter().any(|finding| finding.kind == FindingKind::FeedWaits);
     assert!(told(&braid.epoch()));
+    // While it is here nothing is left out.
+    fs::write(&files[1], &bytes).unwrap();
+    braid.refresh().unwrap();
+    assert!(!told(&braid.epoch()) && feed(&braid).len() >= 3, "{:?}", feed(&braid));
+    disk.remove(&files[1]).unwrap();
+    braid.refresh().unwrap();
+    assert!(told(&braid.epoch()));
     twin.heal();
     let is_told = |_| {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        feed(&braid) == [(1, false), (2, true), (3, false)]
+        feed(&braid).starts_with(&[(1, false), (2, true), (3, false)])
     };
     assert!((0..500).any(is_told), "{:?}", feed(&braid));
     assert!(braid.wait(|epoch| !told(epoch), std::time::Duration::from_secs(30)).is_some());

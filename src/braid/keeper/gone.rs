@@ -96,8 +96,7 @@ impl Keeper {
         if let Some((seq_nr, _)) = new.last()
             && let Err(error) = self.log.sync_upto(*seq_nr)
         {
-            self.not_recorded(&error);
-            return self.hold_feed_back();
+            return self.not_recorded(&error);
         }
         let ids = self.log.ids();
         let updated = self.store.update_gone(|seq, id| id_in(ids, seq) == Some(id), &new);
@@ -117,14 +116,17 @@ impl Keeper {
         }
     }
 
-    /// Tells that what went cannot be recorded, so that the feed ends before it. After a failed sync nothing may be written.
+    /// What went cannot be recorded: the feed ends before it, and says so where that leaves something out. After a failed sync nothing may be
+    /// written.
     fn not_recorded(&mut self, error: &disk::Error) {
         tracing::warn!(%error, "what is gone cannot be recorded");
         self.gone.is_owed = true;
-        self.tell_unrecorded(error);
         if error.op.is_sync() {
             self.set_writer(WriterState::Failed(error.to_string()));
         }
+        self.hold_feed_back();
+        let is_cut = self.feed_shown < self.index.feed.latest();
+        self.tell_unrecorded(Some(error).filter(|_| is_cut));
     }
 
     fn note_recorded(&mut self, updated: disk::Result<Option<BTreeMap<u64, EventId>>>, compared: Option<(u32, usize)>) {
@@ -133,17 +135,17 @@ impl Keeper {
                 let was_owed = std::mem::take(&mut self.gone.is_owed);
                 self.gone = Gone { recorded, compared, last_synced: self.gone.last_synced, ..Gone::default() };
                 if was_owed {
+                    self.tell_unrecorded(None);
                     self.show_certain();
                 }
-                return;
             }
             Ok(None) => {
                 tracing::warn!("what is gone cannot be recorded: another process is at it");
                 self.gone.is_owed = true;
+                self.hold_feed_back();
             }
             Err(error) => self.not_recorded(&error),
         }
-        self.hold_feed_back();
     }
 }
 

@@ -94,9 +94,12 @@ impl Keeper {
         self.tell_waits(Some(lost(error)));
     }
 
-    /// Tells that the feed ends before an event that is gone, since that cannot be recorded.
-    pub(in crate::braid::keeper) fn tell_unrecorded(&mut self, error: &disk::Error) {
-        self.tell_waits(Some(finding(format!("feed ends before an event that is gone, which cannot be recorded: {error}"), error.hint())));
+    /// Tells that the feed ends before an event that is gone, since that cannot be recorded; or that it does not any more.
+    pub(in crate::braid::keeper) fn tell_unrecorded(&mut self, error: Option<&disk::Error>) {
+        let told = |error: &disk::Error| {
+            finding(format!("feed ends before an event that is gone, which cannot be recorded: {error}"), error.hint())
+        };
+        self.tell_waits(error.map(told));
     }
 
     fn tell_waits(&mut self, told: Option<Finding>) {
