@@ -118,16 +118,22 @@ fn no_number_is_given_twice_or_skipped_and_no_saved_one_points_past_a_lost_one()
     assert!(tried > 100, "{tried}");
 }
 
-/// Story: after a checkout and a loss of power numbers that were shown as gone were given to other events, and our replica id went on from
-/// a transaction that was not its last.
-#[test]
-fn what_is_shown_as_gone_is_known_after_every_loss_of_power() {
+/// A store on a faulty disk with a commit to each of three streams, and their files.
+fn three_commits() -> (tempfile::TempDir, Disk, std::sync::Arc<Twin>, Braid, [std::path::PathBuf; 3]) {
     let dir = tempfile::tempdir().unwrap();
     Braid::init(dir.path()).unwrap();
     let (disk, twin) = Disk::faulty(dir.path()).unwrap();
     let braid = open(dir.path(), &disk).unwrap();
-    let files = ["a", "b", "c"]
-        .map(|stream| dir.path().join(format!("events/{}.jsonl", braid.append(draft(&event(stream, 1))).unwrap().transaction_id)));
+    let commit = |stream| braid.append(draft(&event(stream, 1))).unwrap().transaction_id;
+    let files = ["a", "b", "c"].map(|stream| dir.path().join(format!("events/{}.jsonl", commit(stream))));
+    (dir, disk, twin, braid, files)
+}
+
+/// Story: after a checkout and a loss of power numbers that were shown as gone were given to other events, and our replica id went on from
+/// a transaction that was not its last.
+#[test]
+fn what_is_shown_as_gone_is_known_after_every_loss_of_power() {
+    let (dir, disk, twin, braid, files) = three_commits();
     // As a checkout does.
     files[1..].iter().for_each(|file| disk.remove(file).unwrap());
     braid.refresh().unwrap();
@@ -148,12 +154,7 @@ fn what_is_shown_as_gone_is_known_after_every_loss_of_power() {
 /// What went and cannot be recorded may come back unnoticed, so whoever reads on would miss it.
 #[test]
 fn the_feed_ends_before_what_went_until_that_can_be_recorded() {
-    let dir = tempfile::tempdir().unwrap();
-    Braid::init(dir.path()).unwrap();
-    let (disk, twin) = Disk::faulty(dir.path()).unwrap();
-    let braid = open(dir.path(), &disk).unwrap();
-    let files = ["a", "b", "c"]
-        .map(|stream| dir.path().join(format!("events/{}.jsonl", braid.append(draft(&event(stream, 1))).unwrap().transaction_id)));
+    let (_dir, disk, twin, braid, files) = three_commits();
     let feed = |braid: &Braid| {
         let page = braid.feed_after(0, &FeedFilter::default());
         page.events.iter().map(|event| (event.seq_nr, event.gone)).collect::<Vec<_>>()
