@@ -404,6 +404,7 @@ fn a_mount_that_gets_no_more_threads_leaves_nothing_mounted() {
     fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
     let point = store.home().join("mnt");
     bash(store.home(), "mkdir -p mnt && chown -R nobody .").ok();
+    let _gone_at_the_end = Background(&point);
     for limit in 9..24 {
         let script = format!("ulimit -u {limit}; exec ./braidfs mount '{}' '{}'", store.path().display(), point.display());
         let ran = bash_as_nobody(store.home(), &script);
