@@ -24,7 +24,7 @@ impl ParentsInGit {
         let git = &git.without_fetching();
         let mut said = git.last_said_by(&missing.iter().map(|&parent| file(parent)).collect())?;
         let mut held = BTreeMap::new();
-        if git.is_partial()? {
+        if !said.is_empty() && git.is_partial()? {
             let (names, blobs): (Vec<String>, Vec<Oid>) = said.iter().map(|(name, said)| (name.clone(), said.blob.clone())).unzip();
             git.read_blobs(&blobs, |n, bytes| {
                 let lacking = names.get(n).filter(|_| bytes.is_none()).and_then(|name| said.remove_entry(name));

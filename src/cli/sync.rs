@@ -272,7 +272,8 @@ fn report(session: &mut Session, before: &Epoch, after: &Epoch, report: &Report<
     if session.out.is_json() {
         let conflicts = json!({"open": open, "opened": opened, "changed": changed_to_json(&difference), "closed": closed});
         return session.out.json(&json!({
-            "committed": report.commits.new.len(), "committed_mended": report.commits.mended.len(), "committed_beside": report.beside, "left_out": report.commits.left_out.len(),
+            "committed": report.commits.new.len(), "committed_mended": report.commits.mended.len(), "committed_beside": report.beside,
+            "left_out": report.commits.left_out.len(),
             "reasons": report.reasons, "brought": brought, "joined": report.joins.by, "pushed": report.pushed, "conflicts": conflicts,
         }));
     }

@@ -251,7 +251,7 @@ impl Filesystem for Shell {
             // The kernel then opens by itself, for ever.
             return guarded("open", || reply.error(FuseErrno::ENOSYS));
         }
-        if let Some(pool) = self.apart(ino) {
+        if let Some(pool) = self.pool_of(slow) {
             return self.run_apart(&pool, "open", move |fs, _| {
                 answer!(reply, fs.open_after_wait(ino.0, flags.0, caller), file => opened(fs, reply, file));
             });

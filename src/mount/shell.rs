@@ -76,20 +76,22 @@ impl Shell {
 
     /// Runs what may wait for a commit away from the threads that serve the kernel, then answers once the kernel knows the views.
     pub(super) fn commit(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.parking.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+        self.run_in(&self.parking, what, work);
     }
 
     /// Runs what takes a moment and waits for nobody: apart from what waits for a commit, behind which it would wait as well.
     pub(super) fn work(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.working.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+        self.run_in(&self.working, what, work);
     }
 
     /// Runs what waits for a verdict: apart from the commits, which it must not keep from being done.
     pub(super) fn wait(&self, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
+        self.run_in(&self.waiting, what, work);
+    }
+
+    fn run_in(&self, pool: &Arc<Parking>, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
         let (fs, queue) = (Arc::clone(&self.fs), Arc::clone(&self.queue));
-        self.waiting.run(Box::new(move || guarded(what, || work(&fs, &queue))));
+        pool.run(Box::new(move || guarded(what, || work(&fs, &queue))));
     }
 
     /// Where what may take as long as a fold, or as a remote of git, is answered: apart from everything else, and from each other.
@@ -102,7 +104,8 @@ impl Shell {
         self.pool_of(self.fs.slow_in(directory.0))
     }
 
-    fn pool_of(&self, slow: Option<Slow>) -> Option<Arc<Parking>> {
+    /// The same, of what is known to take long.
+    pub(super) fn pool_of(&self, slow: Option<Slow>) -> Option<Arc<Parking>> {
         slow.map(|slow| match slow {
             Slow::Fold => Arc::clone(&self.folding),
             Slow::Past => Arc::clone(&self.travelling),
@@ -111,13 +114,11 @@ impl Shell {
 
     /// Runs a handler there, once no commit is being decided.
     pub(super) fn run_apart(&self, pool: &Arc<Parking>, what: &'static str, work: impl FnOnce(&Fs, &Queue) + Send + 'static) {
-        let (fs, queue, closes) = (Arc::clone(&self.fs), Arc::clone(&self.queue), self.fs.closes());
-        pool.run(Box::new(move || {
-            guarded(what, || {
-                fs.wait_decided(closes);
-                work(&fs, &queue);
-            });
-        }));
+        let closes = self.fs.closes();
+        self.run_in(pool, what, move |fs, queue| {
+            fs.wait_decided(closes);
+            work(fs, queue);
+        });
     }
 
     /// Runs a handler that reads views; while a commit is being decided it is parked.
