@@ -47,6 +47,9 @@ pub enum OpenError {
     /// The directory is no store.
     #[error("directory \"{}\" is not a store: it has no \"events\" directory", .0.display())]
     NotAStore(PathBuf),
+    /// Something else lies where a directory of the store is to be.
+    #[error("\"{}\" is in the way: a store has a directory of this name", .0.display())]
+    InTheWay(PathBuf),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] disk::Error),
@@ -61,6 +64,7 @@ impl OpenError {
                 format!("a disk that is not mounted would hide one (findmnt); make one with: braidfs init {}", quoted_path(path))
             }
             Self::NotADirectory(_) => "name the directory that holds \"events\"".to_owned(),
+            Self::InTheWay(path) => format!("see what it is (ls -ld), and move it away: {}", quoted_path(path)),
             Self::Disk(error) => error.hint().to_owned(),
         }
     }
@@ -71,6 +75,11 @@ impl OpenError {
 pub fn is_fresh_clone(disk: &Disk, dir: &Path) -> disk::Result<bool> {
     let attributes = disk.read_if_present(&dir.join(".gitattributes"))?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&attributes).lines().any(|line| line.starts_with("events/*.jsonl ")))
+}
+
+/// Whether no directory lies where one is to be, but something that has its name; a link that leads nowhere is such a thing.
+fn is_something_else(disk: &Disk, path: &Path) -> bool {
+    disk.stat_link(path).is_ok() && !disk.stat(path).is_ok_and(|found| found.kind == disk::EntryKind::Dir)
 }
 
 fn ns_of(stat: &disk::Stat) -> i64 {
@@ -87,7 +96,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a store: `events/`, `.eventcore/`, and the files that git needs where they are absent. What is there stays as it is.
+    /// Makes a store: `events/`, `.eventcore/`, and the files that git needs where they are absent. What is there stays as it is, and
+    /// nothing is made where something else is in the way.
     pub fn init(dir: &Path, disk: &Disk) -> Result<Self, OpenError> {
         if let Some(stat) = disk.stat_if_present(dir)?
             && stat.kind != disk::EntryKind::Dir
@@ -97,9 +107,12 @@ impl Store {
         disk.create_dir(dir)?;
         let layout = Layout::new(disk.canonical(dir)?);
         let disk = disk.within(layout.root())?;
-        disk.create_dir(&layout.events())?;
-        // A directory below knows the store by it, whatever the files say that were there before.
-        disk.create_dir(&layout.eventcore())?;
+        // A directory below knows the store by the second one, whatever the files say that were there before.
+        let directories = [layout.events(), layout.eventcore()];
+        if let Some(other) = directories.iter().find(|path| is_something_else(&disk, path)) {
+            return Err(OpenError::InTheWay(other.clone()));
+        }
+        directories.iter().try_for_each(|path| disk.create_dir(path))?;
         for (name, content) in [(".gitignore", IGNORED), (".gitattributes", ATTRIBUTES)] {
             let path = layout.root().join(name);
             match disk.write_new(&path, content.as_bytes()) {
@@ -233,6 +246,25 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join(".gitattributes")).unwrap(), ATTRIBUTES);
         assert!(dir.path().join("events").is_dir());
         Store::init(dir.path(), &Disk::real()).unwrap();
+    }
+
+    /// Story: `events/` stayed where a file lay in the place of `.eventcore/`, and the hint was about permissions.
+    #[test]
+    fn init_makes_nothing_where_something_else_is_in_the_way() {
+        for name in ["events", ".eventcore"] {
+            let home = tempfile::tempdir().unwrap();
+            let [file, link] = ["file", "link"].map(|kind| home.path().join(kind));
+            [&file, &link].iter().for_each(|dir| fs::create_dir(dir).unwrap());
+            fs::write(file.join(name), "").unwrap();
+            std::os::unix::fs::symlink("nowhere", link.join(name)).unwrap();
+            for dir in [file, link] {
+                let error = Store::init(&dir, &Disk::real()).unwrap_err();
+                let path = fs::canonicalize(&dir).unwrap().join(name);
+                assert!(matches!(&error, OpenError::InTheWay(other) if *other == path), "{error}");
+                assert!(error.hint().ends_with(&format!("move it away: {}", quoted_path(&path))), "{}", error.hint());
+                assert_eq!(fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), [name]);
+            }
+        }
     }
 
     #[test]
