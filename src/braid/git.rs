@@ -93,6 +93,7 @@ impl GitError {
             }
             Self::UnknownRevision(_) => "git log --oneline --all names revisions".to_owned(),
             Self::Failed { message, .. } if message.contains("Read-only file system") => READ_ONLY_CURE.to_owned(),
+            Self::Failed { message, .. } if message.contains("refusing to update checked out branch") => cure_of_checked_out(message),
             // Git sets the command that it advises apart by a tab.
             Self::Failed { message, .. } => {
                 message.lines().find_map(|line| line.strip_prefix("\tgit ")).map_or_else(String::new, |command| format!("git {command}"))
@@ -151,6 +152,17 @@ impl GitError {
             Self::Failed { message, .. } => first_line(message).to_owned(),
             other => other.to_string(),
         }
+    }
+}
+
+/// What helps where a push would change the branch that somebody works in.
+fn cure_of_checked_out(message: &str) -> String {
+    let remote = message.lines().find_map(|line| line.strip_prefix("To ")).unwrap_or_default();
+    let why = "a working copy that has this branch checked out takes no other push; a bare one (git clone --bare) takes all";
+    let setting = "config receive.denyCurrentBranch updateInstead";
+    match Path::new(remote) {
+        path if path.is_absolute() => format!("git -C {} {setting}   # {why}", quoted_path(path)),
+        _ => format!("git {setting}   # there, in {remote}: {why}"),
     }
 }
 

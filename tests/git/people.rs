@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::stage::{Copy, clone, pull, repository, store_in};
 use crate::support::git::git;
-use crate::support::run::{Ran, braidfs_command, run_with};
+use crate::support::run::{Ran, bash, braidfs_command, run_with};
 use crate::support::wait::eventually;
 
 fn braidfs(dir: &Path, arguments: &[&str]) -> Ran {
@@ -261,6 +261,34 @@ fn what_stops_a_pull_is_told_with_what_helps() {
     );
     assert!(!unreachable.err.lines().any(|line| line.trim() == "cause:"), "{}", unreachable.err);
     braidfs(&bo.dir, &["sync", "--offline"]).ok();
+}
+
+/// Story: seventeen lines of git's and no hint.
+#[test]
+fn a_push_into_a_working_copy_is_told_with_what_lets_it_in() {
+    let home = tempfile::tempdir().unwrap();
+    let ada = repository(&home.path().join("ada"));
+    let bo = clone(&ada.dir, &home.path().join("bo"));
+    let name = format!("{}.jsonl", bo.append("b", 1).transaction_id);
+    let refused = braidfs(&bo.dir, &["sync"]).code(4).err;
+    let hints = refused.lines().filter_map(|line| line.strip_prefix("  hint: "));
+    let setting = "config receive.denyCurrentBranch updateInstead";
+    let cure = hints.filter_map(|hint| hint.split_once("   # ")).find(|(command, _)| command.ends_with(setting));
+    bash(home.path(), cure.unwrap_or_else(|| panic!("{refused}")).0).ok();
+    braidfs(&bo.dir, &["sync"]).ok();
+    assert!(ada.dir.join("events").join(name).exists());
+    // By the network it is another machine's.
+    let mut ssh = braidfs_command();
+    ssh.arg("--store")
+        .arg(&bo.dir)
+        .arg("sync")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_SSH_COMMAND", "bash -c 'eval \"${@: -1}\"' --");
+    git(&ada.dir, ["config", "--unset", "receive.denyCurrentBranch"]);
+    git(&bo.dir, ["remote", "set-url", "origin", &format!("host:{}", ada.dir.display())]);
+    bo.append("b", 2);
+    let refused = run_with(&mut ssh, b"").code(4).err;
+    assert!(refused.contains(&format!("hint: git {setting}   # there, in host:{}: ", ada.dir.display())), "{refused}");
 }
 
 #[test]
