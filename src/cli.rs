@@ -52,20 +52,28 @@ use crate::disk::Disk;
 use failure::{Failure, Kind, Result};
 use output::{Format, Output};
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  the answer is no: refused, not found, or something should be mended
-  2  the command line makes no sense
-  3  busy: another program has the store or uses the mount; try again
-  4  failed: the machine or the store
+const EXIT_CODES: [&str; 5] = [
+    "done",
+    "the answer is no: refused, not found, or something should be mended",
+    "the command line makes no sense",
+    "busy: another program has the store or uses the mount; try again",
+    "failed: the machine or the store",
+];
 
+/// Which store a command works on.
+const WHICH_STORE: &str = "\
 The store is the one that --store or $BRAIDFS_STORE names, else the one that the current directory lies in;
 a mount of a store counts as that store.";
 
+/// What stands below the commands in the help.
+fn after_help() -> String {
+    let codes: String = EXIT_CODES.iter().enumerate().map(|(code, meaning)| format!("  {code}  {meaning}\n")).collect();
+    format!("Exit codes:\n{codes}\n{WHICH_STORE}")
+}
+
 /// An event store that is a directory of files in git, and a file system over it.
 #[derive(Parser)]
-#[command(name = "braidfs", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "braidfs", version, after_help = after_help(), arg_required_else_help = true)]
 struct Cli {
     /// The store's directory [env: BRAIDFS_STORE]
     #[arg(long, global = true, value_name = "DIR")]

@@ -4,7 +4,7 @@ use clap::Args;
 use clap_mangen::Man;
 
 use super::failure::{Failure, Kind, Result};
-use super::{EXIT_CODES, Session, command_line};
+use super::{EXIT_CODES, Session, WHICH_STORE, command_line};
 
 /// Print a manual page: of braidfs, or of one of its commands
 ///
@@ -31,10 +31,13 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     }
     let mut text = Vec::new();
     let source = concat!("braidfs ", env!("CARGO_PKG_VERSION"));
-    // The main page has them already.
-    if !arguments.command.is_empty() {
-        page = page.after_help(EXIT_CODES);
-    }
+    // What it ends with has sections of its own.
+    let page = page.after_help(None::<&'static str>);
     Man::new(page).title(&title).source(source).manual("braidfs").render(&mut text)?;
+    text.extend_from_slice(b".SH \"EXIT STATUS\"\n");
+    for (code, meaning) in EXIT_CODES.iter().enumerate() {
+        text.extend_from_slice(format!(".TP\n{code}\n{meaning}\n").as_bytes());
+    }
+    text.extend_from_slice(format!(".SH \"WHICH STORE\"\n{}\n", WHICH_STORE.replace('-', "\\-")).as_bytes());
     session.out.bytes(&text)
 }

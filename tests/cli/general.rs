@@ -45,7 +45,10 @@ fn every_command_has_help_and_a_manual_page() {
     // Story: what a command ends with stood on the main page alone.
     for page in [&["man"][..], &["man", "append"], &["man", "checkpoint"], &["man", "import", "git"]] {
         let text = braidfs(page).ok().out;
-        assert!(text.contains("Exit codes") && text.contains("busy: another program"), "{page:?}: {text}");
+        assert!(text.contains(".SH \"EXIT STATUS\"\n.TP\n0\ndone\n.TP\n1\n"), "{page:?}: {text}");
+        assert!(text.contains("\n3\nbusy: another program") && text.contains(".SH \"WHICH STORE\"\n"), "{page:?}: {text}");
+        // Story: they stood, lines running into each other, in a section EXTRA.
+        assert!(!text.contains("EXTRA"), "{page:?}: {text}");
     }
     assert!(braidfs(["man", "import", "git"]).ok().out.contains("repository"));
 }
