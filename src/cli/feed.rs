@@ -15,6 +15,8 @@ use crate::view::{PAGE_EVENTS_DEFAULT, Tree};
 /// Print every event in the order in which this replica first saw it
 ///
 /// The number in front (`seq_nr`) never changes: to go on where you stopped, name the last one you have seen by `--after`.
+///
+/// With `--at` it is the feed that a fresh store of that moment would have: canonical order, numbered from 1.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Only what comes after this number
@@ -29,12 +31,14 @@ pub(super) struct Arguments {
     #[command(flatten)]
     filter: Filter,
     /// End with a line {"next_seq":N}: the number to name by --after next, behind all that was passed over
-    #[arg(long)]
+    #[arg(long, conflicts_with = "at")]
     cursor: bool,
+    #[command(flatten)]
+    moment: reader::Moment,
 }
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
-    let tree = reader::numbered_tree(session)?;
+    let tree = reader::numbered_tree_at(session, &arguments.moment)?;
     let latest = tree.latest_seq_nr();
     if arguments.after > latest {
         complain(format!("braidfs: the feed ends at number {latest}, before {}", arguments.after));

@@ -1,7 +1,9 @@
 //! `braidfs show`.
 
+use std::collections::HashMap;
+
 use clap::Args;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::failure::{Failure, Kind, Result};
 use super::harmless::harmless;
@@ -60,30 +62,39 @@ fn find(tree: &Tree, wanted: &str) -> Result<String> {
     }
 }
 
-fn text(value: &Value) -> String {
-    harmless(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)).into_owned()
+/// One line of the file, by its keys; empty if it is none.
+fn parsed(line: &[u8]) -> HashMap<String, &RawValue> {
+    serde_json::from_slice(line).unwrap_or_default()
+}
+
+/// A string without its quotes, and any other value as it stands.
+fn text(value: &RawValue) -> String {
+    let string: Option<String> = serde_json::from_str(value.get()).ok();
+    harmless(string.as_deref().unwrap_or(value.get())).into_owned()
 }
 
 fn print(session: &mut Session, bytes: &[u8]) -> Result {
     let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let mut parse = || lines.next().map(|line| serde_json::from_slice::<Value>(line).unwrap_or_default());
-    let header = parse().unwrap_or_default();
+    // Of a healed file they are as they stand there.
+    let header = parsed(lines.next().map(|line| line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)).unwrap_or_default());
     for (label, key) in [("transaction", "transaction_id"), ("replica", "replica_id"), ("written", "created_at"), ("key", "key")] {
         if let Some(value) = header.get(key) {
             session.out.line(format!("{label:<12} {}", text(value)))?;
         }
     }
     for (label, key) in [("parent", "parent_transaction_ids"), ("resolves", "resolves")] {
-        for value in header.get(key).and_then(Value::as_array).into_iter().flatten() {
+        let values: Vec<&RawValue> = header.get(key).and_then(|array| serde_json::from_str(array.get()).ok()).unwrap_or_default();
+        for value in values {
             session.out.line(format!("{label:<12} {}", text(value)))?;
         }
     }
-    while let Some(event) = parse() {
-        let field = |key: &str| event.get(key).map(text).unwrap_or_default();
+    for event in lines.map(parsed).filter(|event| !event.is_empty()) {
+        let field = |key: &str| event.get(key).map(|value| text(value)).unwrap_or_default();
+        let payload = |key: &str| event.get(key).map(|value| harmless(value.get())).unwrap_or_default();
         session.out.line(format!("\n  {}  {}  {}", field("stream_id"), field("event_type"), field("event_id")))?;
-        session.out.line(format!("    {}", field("event_data")))?;
-        if event.get("metadata").is_some_and(|metadata| metadata.as_object().is_none_or(|object| !object.is_empty())) {
-            session.out.line(format!("    metadata {}", field("metadata")))?;
+        session.out.line(format!("    {}", payload("event_data")))?;
+        if event.get("metadata").is_some_and(|metadata| !matches!(metadata.get(), "{}" | "null")) {
+            session.out.line(format!("    metadata {}", payload("metadata")))?;
         }
     }
     Ok(())

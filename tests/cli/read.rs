@@ -121,6 +121,25 @@ fn a_transaction_is_shown_by_its_id_or_its_beginning() {
     assert!(on(&store, &["show", "f"]).code(1).err.contains("at least the first 4"));
 }
 
+/// Story: a payload was parsed and rendered anew: keys in another order, numbers that lost digits, and escapes that stood in it spelled out
+/// in a second way.
+#[test]
+fn a_payload_is_shown_as_it_was_written() {
+    let store = TestStore::new();
+    let data = r#"{"z":12345678901234567890123,"a":1.10,"escaped":"\u202e\u001b","raw":"RAW"}"#;
+    let draft = format!(r#"{{"stream":"s","type":"T","data":{data},"metadata":{{"by":1e2}}}}"#).replace("RAW", "\u{202e}");
+    let drafts = format!("{draft}\n{{\"stream\":\"s\",\"type\":\"T\",\"data\":\"text\"}}\n");
+    braidfs_on(&store.path(), &["append"], &drafts).ok();
+    let id = json_lines(&on(&store, &["log", "--format", "json"]).ok())[0]["transaction_id"].as_str().unwrap().to_owned();
+    let shown = on(&store, &["show", &id]).ok().out;
+    let payloads: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(payloads, [data.replace("RAW", "\\u{202e}").as_str(), r#"metadata {"by":1e2}"#, r#""text""#]);
+    // A byte order mark is healed, and hides nothing.
+    let path = store.events_dir().join(format!("{id}.jsonl"));
+    fs::write(&path, [b"\xef\xbb\xbf", fs::read(&path).unwrap().as_slice()].concat()).unwrap();
+    assert_eq!(on(&store, &["show", &id]).ok().out, shown);
+}
+
 #[test]
 fn the_status_counts() {
     let (store, forked) = TestStore::forked();
@@ -255,8 +274,8 @@ fn why_a_file_in_a_cycle_is_refused_has_the_time_of_its_transaction() {
 #[test]
 fn names_of_other_people_do_not_reach_the_terminal() {
     let mut store = TestStore::new();
-    store.transaction().event("a\u{1b}[2J", "T\u{202e}x", json!({"k":"\u{9b}31m"})).write();
-    for command in [&["log"][..], &["streams"], &["stream", "a\u{1b}[2J"], &["feed"], &["status"]] {
+    let id = store.transaction().event("a\u{1b}[2J", "T\u{202e}x", json!({"k":"\u{9b}31m"})).write().to_string();
+    for command in [&["log"][..], &["streams"], &["stream", "a\u{1b}[2J"], &["feed"], &["status"], &["show", &id]] {
         let ran = on(&store, command).ok();
         assert!(!ran.out.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{command:?}: {}", ran.out);
     }
@@ -341,6 +360,13 @@ fn what_is_drawn_and_exported_may_be_that_of_a_moment() {
     let exported = |arguments: &[&str]| on(&store, &[&["export", "jsonl"], arguments].concat()).ok().out;
     assert_eq!(exported(&["--at", "position:2"]), exported(&["--limit", "2"]));
     assert!(!exported(&["--at", "position:2"]).is_empty());
+    // As the feed of a fresh store of then.
+    let feed = |more: &[&str]| json_lines(&on(&store, &[&["feed", "--format", "json"], more].concat()).ok());
+    let (then, now) = (feed(&["--at", "position:3"]), feed(&[]));
+    assert_eq!(then.iter().map(|event| event["seq_nr"].clone()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(then.len() < now.len() && then.iter().all(|event| now.iter().any(|other| other["event_id"] == event["event_id"])));
+    assert_eq!(feed(&["--at", "position:3", "--last", "1"]), then[2..]);
+    on(&store, &["feed", "--at", "position:3", "--cursor"]).code(2);
 }
 
 /// Story: what helps was missing, or was about something else than what was asked.
