@@ -45,6 +45,17 @@ fn the_tutorial_can_be_typed() {
     assert!(sums.len() == 2 && sums[0] == sums[1], "{}", ran.out);
     assert!(ran.out.contains("\"committed\"") && ran.out.contains("6 transactions with 7 events in 2 streams"), "{}", ran.out);
     assert!(!is_mounted(&point));
+    the_first_fold_can_be_run(&home.path().join("bank"));
+}
+
+/// Story: the first thing that the page of folds shows failed at a withdrawal of nothing in the store of the tutorial.
+fn the_first_fold_can_be_run(store: &Path) {
+    let page = fs::read_to_string(root().join("docs/PROJECTIONS.md")).unwrap();
+    let fold = page.split("```\n").nth(1).unwrap();
+    fs::create_dir_all(store.join("projections")).unwrap();
+    fs::write(store.join("projections/balance.jq"), fold).unwrap();
+    let ran = shell("braidfs projection run balance | jq -c .state.balance", store).ok();
+    assert_eq!(ran.lines(), ["70", "10"]);
 }
 
 fn shell_quoted(text: &str) -> String {
