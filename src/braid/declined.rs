@@ -25,7 +25,7 @@ impl Keeper {
     fn remember_declined(&mut self, declined: Vec<(String, String)>, shared: &Shared) -> Result<(), AppendError> {
         let lock = self.enter_quietly(shared)?;
         let mut all = self.store.declined().map_err(|error| storage(&error))?;
-        let at = created_at(self.clock.now());
+        let at = created_at(self.options.clock.now());
         all.extend(declined.into_iter().map(|(id, reason)| (id, Declined { reason, at: at.clone() })));
         all.retain(|id, _| self.index.forks().find(id).is_some());
         self.store.keep_declined(&lock, &all).map_err(|error| storage(&error))?;

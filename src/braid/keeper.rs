@@ -35,7 +35,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use crate::braid::clock::Clock;
 use crate::braid::keeper::arrival::Hinted;
 use crate::braid::keeper::commit::{Held, LOCK_WAIT};
 use crate::braid::keeper::desk::{Desk, Rest};
@@ -123,8 +122,7 @@ pub(super) struct Keeper {
     /// How long the keeper's thread rests.
     rest: Rest,
     hold: Hold,
-    threads: usize,
-    pub(super) clock: Clock,
+    pub(super) options: OpenOptions,
     /// Transactions of which an event has no number yet.
     unnumbered: BTreeSet<u32>,
     /// The events of a feed whose numbers are lost, in their order, until they have fresh ones.
@@ -157,13 +155,6 @@ pub(super) struct Keeper {
     foreign: ForeignCounter,
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
-    follow: bool,
-    asks_hints: bool,
-    from_scratch: bool,
-    /// How many drafts make one group at most.
-    group_max: usize,
-    verify: bool,
-    save_after: usize,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// Whether `events/` itself went, so that nothing is watched until it is back.
     is_watch_lost: bool,
@@ -202,8 +193,7 @@ impl Keeper {
             identity,
             owes_last: false,
             rest: Rest::default(),
-            threads: options.threads,
-            clock: options.clock.clone(),
+            options: options.clone(),
             unnumbered: BTreeSet::new(),
             former_feed: Vec::new(),
             feed_shown: 0,
@@ -227,12 +217,6 @@ impl Keeper {
             gone,
             foreign: ForeignCounter::default(),
             checkpoints_seen: None,
-            follow: options.follow,
-            asks_hints: options.follow || options.hinted,
-            from_scratch: options.from_scratch,
-            group_max: if options.one_by_one { 1 } else { GROUP_MAX },
-            verify: options.verify,
-            save_after: options.save_after,
             watch: None,
             is_watch_lost: false,
             pending: Look::default(),
@@ -330,7 +314,8 @@ impl Keeper {
             match request {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Request::Append { proposal, reply }) => {
-                    let (group, others) = gather((proposal, reply), inbox, expected, keeper.group_max);
+                    let group_max = if keeper.options.one_by_one { 1 } else { GROUP_MAX };
+                    let (group, others) = gather((proposal, reply), inbox, expected, group_max);
                     // One writer alone waits for nobody, and next time not for this thread either.
                     expected = group.len();
                     desk.set_queues(expected > 1);
@@ -396,7 +381,7 @@ impl Keeper {
             Request::Job(job) => {
                 job(self, shared);
                 // It may have taken hints, of which nobody else is told then.
-                if self.follow && self.progress.ready && !self.pending.is_empty() && !self.looking.lasts() {
+                if self.options.follow && self.progress.ready && !self.pending.is_empty() && !self.looking.lasts() {
                     self.look_and_log(shared);
                 }
             }
@@ -422,7 +407,7 @@ impl Keeper {
             SOON
         } else if self.looking.lasts() || has_numbers_to_give || self.waiting.time().is_some() {
             AGAIN
-        } else if self.follow && self.watch.is_none() {
+        } else if self.options.follow && self.watch.is_none() {
             SOON * 2
         } else {
             IDLE
@@ -435,7 +420,7 @@ impl Keeper {
         if let Err(failure) = self.is_at_home() {
             return self.out_of_reach(&failure, shared);
         }
-        if self.follow && self.watch.is_none() {
+        if self.options.follow && self.watch.is_none() {
             self.pending.add_everything();
         }
         if self.is_watch_lost {
@@ -445,7 +430,7 @@ impl Keeper {
                 self.pending.add_everything();
             }
         }
-        if self.follow {
+        if self.options.follow {
             if self.progress.ready {
                 self.log.distrust();
             }
@@ -472,7 +457,7 @@ impl Keeper {
 
     /// Whether everything is to be known of the files before the store is ready, also of one that has just been written.
     fn verifies_first(&self) -> bool {
-        self.verify && !self.progress.ready
+        self.options.verify && !self.progress.ready
     }
 
     fn look_and_log(&mut self, shared: &Shared) {
@@ -513,11 +498,6 @@ impl Keeper {
             self.hinted = self.hinted.map(Hinted::spent_till_now);
         }
         Ok(())
-    }
-
-    /// Whether changes by others are followed.
-    fn follows(&self) -> bool {
-        self.follow
     }
 }
 

@@ -33,7 +33,7 @@ impl Keeper {
         loop {
             let (is_held, is_late) = {
                 let mut keeper = desk.turn();
-                (keeper.hold.holds_unwatched(), !keeper.follow && begun.elapsed() > LOCK_WAIT)
+                (keeper.hold.holds_unwatched(), !keeper.options.follow && begun.elapsed() > LOCK_WAIT)
             };
             if !is_held || is_late {
                 return Some((early.into_iter().map(|(_, request)| request).collect(), is_held));
@@ -64,7 +64,7 @@ impl Keeper {
     }
 
     pub(super) fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>, is_git_late: bool) {
-        if self.asks_hints {
+        if self.options.follow || self.options.hinted {
             self.start_watching(to_self);
         } else {
             drop(to_self);
@@ -76,7 +76,7 @@ impl Keeper {
         let begun = Instant::now();
         let span = tracing::info_span!("load", transactions = Empty, events = Empty, duration_us = Empty).entered();
         self.hold.forget_changes();
-        if self.follow {
+        if self.options.follow {
             self.suspect_disk();
             self.probe_disk();
             self.look_at_git_lock();
@@ -127,9 +127,9 @@ impl Keeper {
     /// what lies there in the middle of a checkout.
     fn first_take_in(&mut self, shared: &Shared) -> Result<bool, Failure> {
         let before = Some(self.seen());
-        let (came, went) = self.begin(self.from_scratch)?;
+        let (came, went) = self.begin(self.options.from_scratch)?;
         self.take_in_these(came, went, Some(shared))?;
-        let is_whole = if self.follow {
+        let is_whole = if self.options.follow {
             self.take_in_whole(shared, before)?
         } else {
             self.take_in_all(shared, before, Instant::now(), LOCK_WAIT)?;

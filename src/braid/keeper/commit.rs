@@ -294,7 +294,7 @@ impl Keeper {
             transaction_id: TransactionId(new_uuid()),
             replica_id,
             parents: next.transactions.heads(),
-            created_at: created_at(self.clock.now()),
+            created_at: created_at(self.options.clock.now()),
             stream_bases: bases.iter().map(|(stream, base)| (stream.clone(), *base)).collect(),
             content_hash: None,
             resolves,

@@ -297,7 +297,7 @@ impl Keeper {
         let (mut rest, mut untold) = (came, 0);
         store.load_in_turn(
             came,
-            self.threads,
+            self.options.threads,
             |_, read| load_read(read),
             |loaded| {
                 let (names, later) = rest.split_at(loaded.len());
@@ -337,7 +337,7 @@ impl Keeper {
             return false;
         }
         let age = SystemTime::now().duration_since(stat.modified()).unwrap_or_default();
-        self.follows() && age < WRITING && !self.is_known(name)
+        self.options.follow && age < WRITING && !self.is_known(name)
     }
 
     /// Takes what a name stood for out of the views where it stands for something else now.

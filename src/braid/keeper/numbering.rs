@@ -242,7 +242,7 @@ impl Keeper {
             LogProblem::Repeated { seq_nr } => format!("index/ingestion.log gives number {seq_nr} twice; the first line counts"),
         };
         // Who writes cuts a torn end off at once, and who follows another that writes may see half a line of it.
-        let torn = self.verify && self.writer == WriterState::ReadOnly && self.log.is_torn();
+        let torn = self.options.verify && self.writer == WriterState::ReadOnly && self.log.is_torn();
         let torn = torn.then(|| "index/ingestion.log ends with half a line".to_owned());
         self.log_findings.extend(self.log.problems().iter().map(told).chain(torn).map(|message| Finding {
             kind: FindingKind::UnreadableByEventcore,

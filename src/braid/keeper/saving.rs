@@ -75,7 +75,7 @@ impl Saving {
 impl Keeper {
     /// How many records are more than a start should go through.
     fn records_max(&self) -> usize {
-        self.save_after.max(self.index.transactions.len() as usize / BASE_PART)
+        self.options.save_after.max(self.index.transactions.len() as usize / BASE_PART)
     }
 
     /// Lists the files, reads the ingestion log and takes over what the last process left, all at once. What is listed is compared with
@@ -102,7 +102,7 @@ impl Keeper {
             }
             self.restore(left, listed.len());
             read.ok_or_else(again)??;
-            while self.verify && self.saving.has_unverified() {
+            while self.options.verify && self.saving.has_unverified() {
                 self.verify_some();
             }
             let (came, went) = self.compare_listing(listed.into_iter().chain(pieces.into_iter().flatten()));
@@ -427,12 +427,12 @@ impl Keeper {
                 let name = transactions.file_name(number);
                 let is_same = self.store.stat(&name).is_ok_and(|stat| stamp(stat) == transactions.stamp(number));
                 // Size and time do not tell whether it may still be read. Who follows the store reads it soon.
-                if !is_same || (self.verify && !self.store.may_read(&name)) {
+                if !is_same || (self.options.verify && !self.store.may_read(&name)) {
                     self.pending.add(name);
                 }
             }
         }
-        if self.saving.unverified.is_empty() && self.follows() {
+        if self.saving.unverified.is_empty() && self.options.follow {
             self.saving.unread = 0..self.saving.unverified.end;
         }
     }
@@ -440,7 +440,7 @@ impl Keeper {
     /// Looks for files of another size or time than they were taken in with, where no hint tells of them; one that stands beside the
     /// index is read again.
     pub(super) fn look_for_rewritten(&mut self) {
-        if self.follows() {
+        if self.options.follow {
             return;
         }
         self.saving.unverified = 0..self.index.transactions.len();

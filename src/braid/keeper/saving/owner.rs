@@ -8,7 +8,7 @@ use crate::index::saved;
 impl Keeper {
     /// Gives up files that somebody deleted: another process may own others by now. They are taken up again if none does.
     pub(in crate::braid::keeper) fn leave_lost_saved(&mut self) {
-        if !self.follows() || self.saving.is_writing() || self.saving.saved.as_ref().is_none_or(saved::Saved::is_in_place) {
+        if !self.options.follow || self.saving.is_writing() || self.saving.saved.as_ref().is_none_or(saved::Saved::is_in_place) {
             return;
         }
         tracing::warn!("the saved index was deleted; it is made anew");
@@ -19,7 +19,7 @@ impl Keeper {
 
     /// Owns the files from now on, if whoever did has ended. A process that is about to end itself leaves them.
     pub(in crate::braid::keeper) fn take_up_saved(&mut self) {
-        if !self.saving.is_elsewhere || !self.follows() || !self.progress.ready {
+        if !self.saving.is_elsewhere || !self.options.follow || !self.progress.ready {
             return;
         }
         match saved::take_up(&self.store, *Uuid::new_v4().as_bytes(), &mut self.index.pack) {
