@@ -41,6 +41,7 @@ use crate::braid::keeper::desk::{Desk, Rest};
 use crate::braid::keeper::forked::Proposal;
 use crate::braid::keeper::gone::Gone;
 use crate::braid::keeper::hold::Hold;
+use crate::braid::keeper::identity::Chain;
 use crate::braid::keeper::intake::Look;
 use crate::braid::keeper::locking::Locking;
 use crate::braid::keeper::memory::Memory;
@@ -58,7 +59,7 @@ use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::model::Finding;
-use crate::store::{Checkpoint, Identity, IngestionLog, Mode, Store};
+use crate::store::{Checkpoint, IngestionLog, Mode, Store};
 
 /// How many drafts make one group at most.
 const GROUP_MAX: usize = 64;
@@ -116,9 +117,7 @@ pub(super) struct Keeper {
     pub(super) index: Index,
     pub(super) roster: Roster,
     pub(super) log: IngestionLog,
-    identity: Identity,
-    /// Whether our last transaction was found instead of written, and is not yet remembered on the disk.
-    owes_last: bool,
+    chain: Chain,
     /// How long the keeper's thread rests.
     rest: Rest,
     hold: Hold,
@@ -190,8 +189,7 @@ impl Keeper {
             index: Index::default(),
             roster: Roster::default(),
             log,
-            identity,
-            owes_last: false,
+            chain: Chain::new(identity),
             rest: Rest::default(),
             options: options.clone(),
             unnumbered: BTreeSet::new(),
@@ -250,7 +248,7 @@ impl Keeper {
             origins: Arc::clone(&self.memory.origins),
             declined: Arc::clone(&self.memory.declined),
             eventless_gone: Arc::clone(self.memory.vanished.eventless.gone()),
-            replica_id: self.identity.replica_id,
+            replica_id: self.chain.replica_id(),
             writer: self.writer.clone(),
             progress: self.progress,
             counters: Counters { folded: self.projections.folded(), ..self.counters },
@@ -392,7 +390,7 @@ impl Keeper {
     /// How long nothing needs to be looked at.
     fn patience(&self) -> Duration {
         let has_numbers_to_give =
-            (self.waits_for_numbers() || self.log.is_lost() || self.owes_last) && self.writer != WriterState::ReadOnly;
+            (self.waits_for_numbers() || self.log.is_lost() || self.chain.owes_last()) && self.writer != WriterState::ReadOnly;
         if self.is_hurt {
             IDLE
         } else if self.saving.has_unverified() {

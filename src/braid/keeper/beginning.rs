@@ -135,7 +135,7 @@ impl Keeper {
             self.take_in_all(shared, before, Instant::now(), LOCK_WAIT)?;
             true
         };
-        self.find_last();
+        self.chain.find_last(&self.index);
         self.look_for_left_out();
         self.mark_dirty();
         Ok(is_whole)

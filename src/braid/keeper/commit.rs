@@ -281,7 +281,7 @@ impl Keeper {
         draft: &Draft,
         resolves: Vec<String>,
     ) -> Result<impl FnOnce(Reply) -> Prepared + use<>, AppendError> {
-        let Some(replica_id) = self.identity.replica_id else {
+        let Some(replica_id) = self.chain.replica_id() else {
             return Err(AppendError::Storage {
                 errno: Errno::EIO,
                 message: "this working copy has no replica id".to_owned(),
@@ -367,7 +367,8 @@ impl Keeper {
         }
         if let Some(last) = prepared.last() {
             let id = self.index.transactions.id(last.number);
-            self.remember(lock, id);
+            let remembered = self.chain.remember(lock, &self.store, id);
+            self.stop_if_failed(remembered);
         }
         for one in prepared {
             done.push((one.reply, Ok(committed(&self.index, one.number, false))));

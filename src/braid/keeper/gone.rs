@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::braid::keeper::Keeper;
 use crate::disk::{self, Stat};
 use crate::epoch::WriterState;
-use crate::model::{EventId, TransactionId};
+use crate::model::EventId;
 use crate::store::Store;
 
 /// The numbers that were passed as gone.
@@ -21,8 +21,6 @@ pub(super) struct Gone {
     seen: Option<Option<Stat>>,
     /// Whether something went that could not be recorded: the feed ends before it, and it is tried again.
     pub(super) is_owed: bool,
-    /// The last transaction of our replica id, once it is gone and the file that says so is durable.
-    last_synced: Option<TransactionId>,
 }
 
 impl Gone {
@@ -75,7 +73,9 @@ impl Keeper {
         if !self.progress.ready {
             return;
         }
-        self.keep_last();
+        if let Err(error) = self.chain.keep_last(&self.index, &self.store) {
+            self.not_recorded(&error);
+        }
         let feed = &self.index.feed;
         let now = Some((feed.incarnation, feed.gone_count()));
         if self.gone.compared == now {
@@ -103,19 +103,6 @@ impl Keeper {
         self.note_recorded(updated, now);
     }
 
-    /// Makes it durable which transaction was the last of our replica id, where that is gone: an older one, which may still be there, would be
-    /// taken for it, and another chain begin there under the same id.
-    fn keep_last(&mut self) {
-        let gone = self.identity.last_transaction.filter(|&id| self.index.transactions.find_valid(id).is_none());
-        if gone.is_none() || gone == self.gone.last_synced || self.owes_last {
-            return;
-        }
-        match self.store.sync_last(&self.identity) {
-            Ok(()) => self.gone.last_synced = gone,
-            Err(error) => self.not_recorded(&error),
-        }
-    }
-
     /// What went cannot be recorded: the feed ends before it, and says so where that leaves something out. After a failed sync nothing may be
     /// written.
     fn not_recorded(&mut self, error: &disk::Error) {
@@ -133,7 +120,7 @@ impl Keeper {
         match updated {
             Ok(Some(recorded)) => {
                 let was_owed = std::mem::take(&mut self.gone.is_owed);
-                self.gone = Gone { recorded, compared, last_synced: self.gone.last_synced, ..Gone::default() };
+                self.gone = Gone { recorded, compared, ..Gone::default() };
                 if was_owed {
                     self.tell_unrecorded(None);
                     self.show_certain();

@@ -198,7 +198,7 @@ impl Keeper {
             join(&mut self.unnumbered, linked.shown.iter().chain(&linked.moved).copied().collect());
             self.numbered.note(&self.index, &linked.shown, &linked.hidden);
             self.memory.vanished.eventless.note(&self.index, &linked.hidden);
-            self.follow_own(&linked.shown);
+            self.chain.follow_own(&self.index, &linked.shown);
             self.note_delivered_twice(&linked.shown);
             self.tell_anew();
             self.forget_hidden(&linked.hidden);
@@ -250,7 +250,7 @@ impl Keeper {
         self.unnumbered.extend(&linked.shown);
         self.numbered.note(&self.index, &linked.shown, &linked.hidden);
         self.memory.vanished.eventless.note(&self.index, &linked.hidden);
-        self.follow_own(&linked.shown);
+        self.chain.follow_own(&self.index, &linked.shown);
         self.forget_hidden(&linked.hidden);
         self.touched.extend(linked.touched);
     }

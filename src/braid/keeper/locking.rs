@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::trouble::Trouble;
-use crate::disk::Holder;
+use crate::disk::{self, Holder};
 use crate::epoch::WriterState;
 use crate::format::time::created_at;
 use crate::store::LockError;
@@ -54,6 +54,21 @@ impl Keeper {
             }
         }
         self.locking.holder = holder;
+    }
+
+    /// Says in the next epoch why nothing can be written, or that it can again.
+    pub(super) fn set_writer(&mut self, state: WriterState) {
+        if self.writer != state && !matches!(self.writer, WriterState::Failed(_)) {
+            self.writer = state;
+            self.mark_dirty();
+        }
+    }
+
+    /// Writing stops for good where what was to be durable may not be.
+    pub(super) fn stop_if_failed(&mut self, made_durable: disk::Result<()>) {
+        if let Err(error) = made_durable {
+            self.set_writer(WriterState::Failed(error.to_string()));
+        }
     }
 
     /// We have the lock.

@@ -30,7 +30,7 @@ impl Keeper {
     /// Follows what other programs appended to the log, and gives numbers to what has none, if the lock is free.
     pub(super) fn number_new(&mut self) {
         // An identity that has just been read is not looked at again.
-        let is_just_read = !self.is_feed_begun && self.identity.replica_id.is_some();
+        let is_just_read = !self.is_feed_begun && self.chain.replica_id().is_some();
         if !self.is_feed_begun {
             self.is_feed_begun = true;
             self.continue_feed();
@@ -45,7 +45,7 @@ impl Keeper {
         if !self.waits_for_numbers() && !self.log.is_lost() && !self.gone.is_owed {
             self.log_takes_lines();
         }
-        let has_to_write = self.waits_for_numbers() || self.log.is_torn() || self.log.is_lost() || self.owes_last;
+        let has_to_write = self.waits_for_numbers() || self.log.is_torn() || self.log.is_lost() || self.chain.owes_last();
         if !has_to_write || matches!(self.writer, WriterState::Failed(_)) {
             return;
         }
@@ -68,14 +68,6 @@ impl Keeper {
     /// How many events may have no number yet, at most.
     pub(in crate::braid) fn waiting_events(&self) -> u64 {
         self.unnumbered.iter().map(|&tx| self.index.transactions.events(tx).count() as u64).sum()
-    }
-
-    /// Says in the next epoch why nothing can be written, or that it can again.
-    pub(super) fn set_writer(&mut self, state: WriterState) {
-        if self.writer != state && !matches!(self.writer, WriterState::Failed(_)) {
-            self.writer = state;
-            self.mark_dirty();
-        }
     }
 
     /// Shows the lines that the feed does not hold: another program added them, or they were read while nothing could be shown.

@@ -39,7 +39,8 @@ impl Keeper {
                 Err(error) => return self.tell_log_lost(Some(&error)),
             }
         }
-        self.remember_found(lock);
+        let remembered = self.chain.remember_found(lock, &self.store);
+        self.stop_if_failed(remembered);
         match self.log.repair(lock) {
             Ok(Repaired::Nothing) => {}
             Ok(Repaired::CutOff) => drop(self.mended.insert("cut off the end of index/ingestion.log, which was half a line".to_owned())),
@@ -54,7 +55,7 @@ impl Keeper {
         if waiting.is_empty() {
             return;
         }
-        let own: HashSet<ReplicaId> = self.identity.own_replicas.iter().copied().collect();
+        let own: HashSet<ReplicaId> = self.chain.own_replicas().iter().copied().collect();
         waiting.sort_by(|&a, &b| {
             let foreign = |tx: u32| !own.contains(&transactions.replica(tx));
             foreign(a).cmp(&foreign(b)).then_with(|| transactions.compare(a, b))
