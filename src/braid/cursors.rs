@@ -36,7 +36,7 @@ impl Braid {
     /// # Errors
     /// If the name can be none, or the file holds no number.
     pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>, CheckpointError> {
-        self.at_keeper_for(name, |keeper, _, name| keeper.store.checkpoint(name, &mut keeper.log))
+        self.at_keeper_for(name, |keeper, _, name| keeper.store.checkpoint(name, keeper.ingestion.log()))
     }
 
     /// The number from which a subscription reads on: its checkpoint, or 0.
@@ -57,7 +57,7 @@ impl Braid {
     /// What the disk answered.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, CheckpointError> {
         self.at_keeper_for("", |keeper, _, _| {
-            let (read, unread) = keeper.store.checkpoints(&mut keeper.log)?;
+            let (read, unread) = keeper.store.checkpoints(keeper.ingestion.log())?;
             match unread.into_iter().find(|(_, error)| matches!(error, CheckpointError::Disk(_))) {
                 Some((_, error)) => Err(error),
                 None => Ok(read),
@@ -168,8 +168,8 @@ impl Keeper {
 
     fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool, shared: &Shared) -> Result<(), CheckpointError> {
         self.follow_checkpoints();
-        let latest = self.log.latest_seq_nr();
-        if seq_nr > latest && seq_nr <= latest + self.waiting_events() && self.store.mode() != Mode::ReadOnly {
+        let latest = self.ingestion.log().latest_seq_nr();
+        if seq_nr > latest && seq_nr <= latest + self.ingestion.waiting_events(&self.index) && self.store.mode() != Mode::ReadOnly {
             // Who enters gives the numbers that could not be given so far.
             self.enter_briefly(shared).map_err(|error| CheckpointError::Unnumbered {
                 name: name.to_owned(),
@@ -178,7 +178,7 @@ impl Keeper {
                 why: error.to_string(),
             })?;
         }
-        let saved = self.store.save_checkpoint(name, seq_nr, &mut self.log, force);
+        let saved = self.store.save_checkpoint(name, seq_nr, self.ingestion.log(), force);
         self.note_checkpoint(name, saved.is_ok().then_some(seq_nr));
         saved
     }
@@ -202,7 +202,7 @@ impl Keeper {
     /// Finds the checkpoints that belong to another ingestion log; costs one pass over the log if there is any checkpoint.
     fn look_at_checkpoints(&mut self) {
         self.checkpoints_seen = self.checkpoints_mark();
-        let (read, unread) = match self.store.checkpoints(&mut self.log) {
+        let (read, unread) = match self.store.checkpoints(self.ingestion.log()) {
             Ok(all) => all,
             Err(error) => {
                 tracing::warn!(%error, "the checkpoints cannot be read");

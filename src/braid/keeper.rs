@@ -9,10 +9,10 @@ pub(super) mod desk;
 pub(super) mod eventless;
 pub(super) mod findings;
 pub(super) mod forked;
-mod gone;
 mod heap;
 mod hold;
 mod identity;
+mod ingestion;
 pub(super) mod intake;
 pub(super) mod load;
 mod locking;
@@ -39,14 +39,13 @@ use crate::braid::keeper::arrival::Hinted;
 use crate::braid::keeper::commit::{Held, LOCK_WAIT};
 use crate::braid::keeper::desk::{Desk, Rest};
 use crate::braid::keeper::forked::Proposal;
-use crate::braid::keeper::gone::Gone;
 use crate::braid::keeper::hold::Hold;
 use crate::braid::keeper::identity::Chain;
+use crate::braid::keeper::ingestion::Ingestion;
 use crate::braid::keeper::intake::Look;
 use crate::braid::keeper::locking::Locking;
 use crate::braid::keeper::memory::Memory;
 use crate::braid::keeper::numbered::Numbered;
-use crate::braid::keeper::numbering::Waiting;
 use crate::braid::keeper::record::ForeignCounter;
 use crate::braid::keeper::roster::Roster;
 use crate::braid::keeper::saving::Saving;
@@ -59,7 +58,7 @@ use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::model::Finding;
-use crate::store::{Checkpoint, IngestionLog, Mode, Store};
+use crate::store::{Checkpoint, Mode, Store};
 
 /// How many drafts make one group at most.
 const GROUP_MAX: usize = 64;
@@ -116,25 +115,15 @@ pub(super) struct Keeper {
     pub(super) store: Arc<Store>,
     pub(super) index: Index,
     pub(super) roster: Roster,
-    pub(super) log: IngestionLog,
+    pub(super) ingestion: Ingestion,
     chain: Chain,
     /// How long the keeper's thread rests.
     rest: Rest,
     hold: Hold,
     pub(super) options: OpenOptions,
-    /// Transactions of which an event has no number yet.
-    unnumbered: BTreeSet<u32>,
-    /// The events of a feed whose numbers are lost, in their order, until they have fresh ones.
-    former_feed: Vec<u32>,
-    feed_shown: u64,
-    /// What the feed waits for, of who may write nothing.
-    waiting: Waiting,
-    /// Whether the feed holds every line of the log that was there at the start.
-    is_feed_begun: bool,
     writer: WriterState,
     progress: Progress,
     pub(super) touched: Touched,
-    log_findings: Vec<Finding>,
     /// What this process mended by the way, a sentence each.
     pub(super) mended: BTreeSet<String>,
     /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
@@ -150,7 +139,6 @@ pub(super) struct Keeper {
     pub(super) checkpoints: Arc<Vec<Checkpoint>>,
     /// What is told of those that cannot be read.
     pub(super) checkpoints_unread: Vec<Finding>,
-    gone: Gone,
     foreign: ForeignCounter,
     /// Inode and time of `checkpoints/` when it was last looked at.
     pub(super) checkpoints_seen: Option<(u64, i128)>,
@@ -175,32 +163,25 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(store: Arc<Store>, options: &OpenOptions, projections: Arc<Projections>) -> Result<Self, Failure> {
-        let log = IngestionLog::of(&store)?;
+        let ingestion = Ingestion::new(&store, options.verify)?;
         let own = store.identity()?;
         let identity = match options.replica_id {
             Some(id) => own.given(id),
             None => own,
         };
-        let gone = Gone::read(&store)?;
         let writer = if store.mode() == Mode::ReadOnly { WriterState::ReadOnly } else { WriterState::Ready };
         Ok(Self {
             hold: Hold::new(&store),
             store,
             index: Index::default(),
             roster: Roster::default(),
-            log,
+            ingestion,
             chain: Chain::new(identity),
             rest: Rest::default(),
             options: options.clone(),
-            unnumbered: BTreeSet::new(),
-            former_feed: Vec::new(),
-            feed_shown: 0,
-            waiting: Waiting::default(),
-            is_feed_begun: false,
             writer,
             progress: Progress::default(),
             touched: Touched::default(),
-            log_findings: Vec::new(),
             mended: BTreeSet::new(),
             told: RefCell::default(),
             projections,
@@ -212,7 +193,6 @@ impl Keeper {
             shelf: Shelf::new(options.snapshots_kept),
             checkpoints: Arc::default(),
             checkpoints_unread: Vec::new(),
-            gone,
             foreign: ForeignCounter::default(),
             checkpoints_seen: None,
             watch: None,
@@ -240,7 +220,7 @@ impl Keeper {
             name: if self.progress.ready { self.numbered.history().number() } else { 0 },
             index: self.index.clone(),
             touched: self.touched.clone(),
-            feed_shown: self.feed_shown,
+            feed_shown: self.ingestion.shown(),
             quarantined: Arc::clone(&self.files_told().quarantined),
             findings: Arc::new(self.findings()),
             snapshots: self.shelf.shown(),
@@ -264,6 +244,9 @@ impl Keeper {
             return self.mark_dirty();
         }
         self.record_gone();
+        if self.ingestion.take_changed() {
+            self.tell_anew();
+        }
         self.check_snapshots();
         self.number += 1;
         self.save_number();
@@ -278,7 +261,7 @@ impl Keeper {
 
     /// Whether there is something that the newest epoch does not show.
     pub(super) fn is_dirty(&self) -> bool {
-        !self.is_partial && (self.dirty || self.touched != Touched::default())
+        !self.is_partial && (self.dirty || self.ingestion.is_changed() || self.touched != Touched::default())
     }
 
     /// Notes that the next look must publish, also where no file changed.
@@ -389,8 +372,8 @@ impl Keeper {
 
     /// How long nothing needs to be looked at.
     fn patience(&self) -> Duration {
-        let has_numbers_to_give =
-            (self.waits_for_numbers() || self.log.is_lost() || self.chain.owes_last()) && self.writer != WriterState::ReadOnly;
+        let has_numbers_to_give = (self.ingestion.waits_for_numbers() || self.ingestion.is_lost() || self.chain.owes_last())
+            && self.writer != WriterState::ReadOnly;
         if self.is_hurt {
             IDLE
         } else if self.saving.has_unverified() {
@@ -399,11 +382,11 @@ impl Keeper {
             || self.saving.is_writing()
             || self.saving.has_unread()
             || ((!self.pending.is_empty() || self.is_partial) && !self.looking.lasts())
-            || (has_numbers_to_give && !self.locking.has_trouble() && !self.waiting.has_trouble())
-            || self.waiting.is_short()
+            || (has_numbers_to_give && !self.locking.has_trouble() && !self.ingestion.has_trouble())
+            || self.ingestion.is_waiting_shortly()
         {
             SOON
-        } else if self.looking.lasts() || has_numbers_to_give || self.waiting.time().is_some() {
+        } else if self.looking.lasts() || has_numbers_to_give || self.ingestion.is_waiting() {
             AGAIN
         } else if self.options.follow && self.watch.is_none() {
             SOON * 2
@@ -430,7 +413,7 @@ impl Keeper {
         }
         if self.options.follow {
             if self.progress.ready {
-                self.log.distrust();
+                self.ingestion.distrust();
             }
             self.follow_log();
             self.follow_snapshots();
@@ -442,7 +425,7 @@ impl Keeper {
             }
         }
         self.verify_some();
-        if self.gone.is_owed {
+        if self.ingestion.owes_gone() {
             self.mark_dirty();
         }
         // No hint tells that a disk has come to itself.

@@ -360,10 +360,9 @@ impl Keeper {
             }
         }
         // A local commit's numbers can be derived again from the chain, so their lines need no sync of their own.
-        self.unnumbered.extend(&numbers);
-        let waits = self.unnumbered.len() > numbers.len();
-        if self.append_numbers(lock, &[], &numbers) && !waits {
-            self.feed_shown = self.index.feed.latest();
+        let are_all = self.ingestion.wait_for_ours(&numbers);
+        if self.append_numbers(lock, &[], &numbers) && are_all {
+            self.ingestion.show_ours(&self.index);
         }
         if let Some(last) = prepared.last() {
             let id = self.index.transactions.id(last.number);

@@ -147,7 +147,7 @@ impl Keeper {
     pub(super) fn ensure_identity(&mut self, lock: &CommitLock) -> Result<(), AppendError> {
         let taken_away = self.follow_identity().then_some(MintReason::First);
         let Some(reason) = taken_away.or_else(|| self.chain.must_mint(&self.index)) else { return Ok(()) };
-        self.log.sync().map_err(|error| self.unsynced(&error))?;
+        self.ingestion.log().sync().map_err(|error| self.unsynced(&error))?;
         let id = ReplicaId(Uuid::new_v4());
         tracing::info!(%id, ?reason, "a new replica id is minted");
         if let Err(error) = self.store.mint(lock, &mut self.chain.identity, reason, id) {

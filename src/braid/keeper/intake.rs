@@ -17,7 +17,6 @@ use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{EntryKind, Stat, mishap};
 use crate::index::transactions::Flags;
-use crate::index::{Index, join};
 use crate::model::{Errno, TransactionId};
 
 /// After how many files the progress is told.
@@ -195,13 +194,13 @@ impl Keeper {
             let mut round = Round::default();
             self.arrive_all(&came, &mut round, watcher);
             let linked = self.index.link(&round.entered, &[]);
-            join(&mut self.unnumbered, linked.shown.iter().chain(&linked.moved).copied().collect());
+            self.ingestion.wait_for(linked.shown.iter().chain(&linked.moved).copied());
             self.numbered.note(&self.index, &linked.shown, &linked.hidden);
             self.memory.vanished.eventless.note(&self.index, &linked.hidden);
             self.chain.follow_own(&self.index, &linked.shown);
             self.note_delivered_twice(&linked.shown);
             self.tell_anew();
-            self.forget_hidden(&linked.hidden);
+            self.ingestion.forget_hidden(&mut self.index, &linked.hidden);
             if linked.shown.len() < round.entered.len() {
                 // What stands in a cycle of parents touches no view, and is told of as refused.
                 self.mark_dirty();
@@ -247,31 +246,12 @@ impl Keeper {
         }
         self.save_gone(gone);
         let linked = self.index.link(&[], gone);
-        self.unnumbered.extend(&linked.shown);
+        self.ingestion.wait_for(linked.shown.iter().copied());
         self.numbered.note(&self.index, &linked.shown, &linked.hidden);
         self.memory.vanished.eventless.note(&self.index, &linked.hidden);
         self.chain.follow_own(&self.index, &linked.shown);
-        self.forget_hidden(&linked.hidden);
+        self.ingestion.forget_hidden(&mut self.index, &linked.hidden);
         self.touched.extend(linked.touched);
-    }
-
-    /// Their numbers in the feed are gone from now on.
-    pub(super) fn forget_hidden(&mut self, hidden: &[u32]) {
-        let seqs: Vec<u32> = hidden
-            .iter()
-            .flat_map(|&tx| self.index.transactions.events(tx))
-            .map(|event| self.index.events.seq_nr(event))
-            .filter(|&seq| seq > 0)
-            .collect();
-        for &tx in hidden {
-            self.unnumbered.remove(&tx);
-        }
-        if seqs.is_empty() {
-            return;
-        }
-        let Index { feed, events, pack, .. } = &mut self.index;
-        feed.mark_gone(&seqs, events, pack);
-        self.mark_dirty();
     }
 
     fn unclaim(&mut self, id: TransactionId, name: &str, round: &mut Round) {

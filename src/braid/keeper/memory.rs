@@ -38,8 +38,6 @@ pub(in crate::braid) struct Memory {
     git_lock: Vec<Finding>,
     /// Why the files cannot be looked at, as long as that lasts.
     pub(super) out_of_reach: Option<Finding>,
-    /// What the feed waits for, of who may write nothing.
-    pub(super) feed_waits: Option<Finding>,
     /// Drafts that nobody has handed in.
     pub(in crate::braid) drafts: Vec<Finding>,
     /// What the last survey found.
@@ -63,7 +61,7 @@ impl Memory {
 
     /// Everything remembered that is worth a report now; the files that were changed are not among it.
     pub(in crate::braid) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
-        let lasting = self.out_of_reach.iter().chain(&self.feed_waits).chain(&self.vanished.findings);
+        let lasting = self.out_of_reach.iter().chain(&self.vanished.findings);
         lasting.chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
     }
 }

@@ -16,12 +16,10 @@ use crate::braid::keeper::beside::Beside;
 use crate::braid::keeper::heap;
 use crate::braid::keeper::load::{Good, Loaded, load, stamp};
 use crate::disk::{self, Stat};
-use crate::format::binary::Binary as _;
-use crate::index::feed::Slot;
 use crate::index::saved::{self, Extra, Left, Mark, Record, Saved, SavedEvent, SavedFile, checksum};
 use crate::index::{Arrival, ArrivalEvent};
-use crate::model::{EventId, TransactionId};
-use crate::store::{IngestionLog, Listed, Mode};
+use crate::model::TransactionId;
+use crate::store::{Listed, Mode};
 
 /// How many files one step of the background pass compares.
 const VERIFY_STEP: usize = 512;
@@ -87,9 +85,9 @@ impl Keeper {
             let (give, pieces) = channel();
             // Whoever would take them may have failed.
             let listing = Beside::begin(scope, || store.list_in_pieces(move |piece| drop(give.send(piece))));
-            let log = &mut self.log;
+            let ingestion = &mut self.ingestion;
             let (read, (saved, left)) = std::thread::scope(|scope| {
-                let read = Beside::begin(scope, || log.refresh());
+                let read = Beside::begin(scope, || ingestion.refresh());
                 let left = if from_scratch { (None, Left::default()) } else { take_over(&store) };
                 (read.end(), left)
             });
@@ -144,13 +142,11 @@ impl Keeper {
         let passed = self.saving.saved.is_some().then(|| self.numbered.history().pass_over()).flatten();
         passed.into_iter().for_each(|passed| self.note(&Record::State(passed)));
         if let Some(extra) = extra {
-            self.resume_feed(&extra);
+            self.ingestion.resume(&mut self.index, extra.log);
             self.saving.read_again = extra.read_again.into_iter().collect();
             self.delivered_twice.extend(extra.delivered_twice);
         }
-        let (transactions, events) = (&self.index.transactions, &self.index.events);
-        let unnumbered = |tx: &u32| transactions.is_valid(*tx) && transactions.events(*tx).any(|event| events.seq_nr(event) == 0);
-        self.unnumbered = (0..transactions.len()).filter(unnumbered).collect();
+        self.ingestion.wait_for_unnumbered(&self.index);
     }
 
     /// Goes through what happened since the base was written: first what went, then what came and did not go again.
@@ -207,7 +203,7 @@ impl Keeper {
             return;
         }
         let linked = self.index.link(&[], gone);
-        self.forget_hidden(&linked.hidden);
+        self.ingestion.forget_hidden(&mut self.index, &linked.hidden);
         self.touched.extend(linked.touched);
     }
 
@@ -222,28 +218,6 @@ impl Keeper {
         let (header, inode, stamp, header_sum) = (&file.header, file.inode, file.stamp, file.header_sum);
         let arrival = Arrival { header, odd_name: None, inode, stamp, header_sum, events };
         self.index.enter_at(&arrival, file.offset)
-    }
-
-    /// Goes on with the feed of the base if the log still begins with what it holds; else it is built from the log.
-    fn resume_feed(&mut self, extra: &Extra) {
-        let (len, sum) = extra.log;
-        let same = self.index.feed.latest() == len && ids_checksum(&self.log, len) == Some(sum);
-        if !same {
-            return self.forget_feed();
-        }
-        // What was passed as gone, and came back while nobody noted it, gets a fresh number.
-        let feed = &self.index.feed;
-        let events = &self.index.events;
-        let shown = |seq: u64| feed.items.get(seq.checked_sub(1)?).map(|item| feed.slot(item));
-        let is_there = |&(seq, id): &(u64, EventId)| match shown(seq) {
-            Some(Slot::Event(event)) => events.id(event, &self.index.pack) == id,
-            _ => false,
-        };
-        let back: Vec<u32> = self.gone.recorded().filter(is_there).filter_map(|(seq, _)| u32::try_from(seq).ok()).collect();
-        if !back.is_empty() {
-            let crate::index::Index { feed, events, pack, .. } = &mut self.index;
-            feed.mark_gone(&back, events, pack);
-        }
     }
 
     pub(super) fn note(&mut self, record: &Record) {
@@ -379,7 +353,7 @@ impl Keeper {
             return;
         }
         let log = self.index.feed.latest();
-        let Some(sum) = ids_checksum(&self.log, log) else { return };
+        let Some(sum) = self.ingestion.sum_upto(log) else { return };
         let extra = Extra {
             log: (log, sum),
             read_again: self.roster.findings.keys().cloned().collect(),
@@ -476,14 +450,6 @@ fn take_over(store: &crate::store::Store) -> (Option<Saved>, Left) {
         return (Some(saved), left);
     }
     (None, saved::read(store).unwrap_or_default())
-}
-
-/// The checksum of the first ids of the log; none beyond its end.
-fn ids_checksum(log: &IngestionLog, len: u64) -> Option<u32> {
-    let ids = log.ids().get(..usize::try_from(len).ok()?)?;
-    let mut bytes = Vec::with_capacity(ids.len() * 16);
-    EventId::put_all(ids, &mut bytes);
-    Some(checksum(&bytes))
 }
 
 #[cfg(test)]

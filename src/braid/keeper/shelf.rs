@@ -232,7 +232,7 @@ impl Keeper {
         let meta = meta?;
         let (valid, basis) = match &meta.coverage {
             Coverage::SeqNr(seq_nr) => {
-                let log = self.log.digest_upto(*seq_nr).map(|digest| hex(&digest));
+                let log = self.ingestion.log().digest_upto(*seq_nr).map(|digest| hex(&digest));
                 let same_log = log.is_some() && log.as_deref() == meta.digest.split(':').next();
                 let valid = same_log && meta.digest.split(':').nth(1) == Some(&gone_digest(&self.index, *seq_nr));
                 (valid, Basis::Feed { incarnation: self.index.feed.incarnation, same_log })
@@ -331,11 +331,12 @@ impl Keeper {
             })?;
             return Ok((Coverage::Versions(request.versions.clone()), digest));
         };
-        if seq_nr <= self.log.latest_seq_nr() {
-            self.log.sync_upto(seq_nr).map_err(|error| self.sync_failed(&error))?;
+        if seq_nr <= self.ingestion.log().latest_seq_nr() {
+            self.ingestion.log().sync_upto(seq_nr).map_err(|error| self.sync_failed(&error))?;
         }
-        let Some(digest) = self.log.digest_upto(seq_nr).filter(|_| seq_nr <= self.index.feed.latest()) else {
-            let message = format!("snapshot \"{}\" at {seq_nr} is beyond the latest number {}", request.name, self.log.latest_seq_nr());
+        let Some(digest) = self.ingestion.log().digest_upto(seq_nr).filter(|_| seq_nr <= self.index.feed.latest()) else {
+            let message =
+                format!("snapshot \"{}\" at {seq_nr} is beyond the latest number {}", request.name, self.ingestion.log().latest_seq_nr());
             return Err(Rejection::whole(Errno::EINVAL, message, "name the number of the last event that the state was made of").into());
         };
         Ok((Coverage::SeqNr(seq_nr), format!("{}:{}", hex(&digest), gone_digest(&self.index, seq_nr))))

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::braid::Shared;
 use crate::braid::keeper::Keeper;
 use crate::index::Touched;
-use crate::store::IngestionLog;
 
 impl Keeper {
     /// Does a piece of work. Where a bug ends it, the state that was published last is taken up again, and the files are read for
@@ -40,8 +39,7 @@ impl Keeper {
         // Nobody holds what was entered since, so it may be entered once more in its place.
         let before = std::mem::replace(&mut self.index, epoch.index.clone());
         self.numbered.take_back(&before, &self.index);
-        self.former_feed.retain(|&event| event < self.index.events.len());
-        self.feed_shown = epoch.feed_shown;
+        self.ingestion.take_back(&self.index, epoch.feed_shown);
         self.touched = Touched::default();
         self.delivered_twice.retain(|&number| number < self.index.transactions.len());
         self.progress.done = u64::from(self.index.transactions.valid_count());
@@ -53,10 +51,7 @@ impl Keeper {
 
     fn take_up_again(&mut self, shared: &Shared) {
         self.take_back(shared);
-        match IngestionLog::read(&self.store) {
-            Ok(log) => self.log = log,
-            Err(error) => tracing::warn!(%error, "the ingestion log cannot be read"),
-        }
+        self.ingestion.read_again(&self.store);
         let look = std::mem::take(&mut self.pending);
         if let Err(failure) = self.take_in_apart(look) {
             tracing::warn!(%failure, "events could not be read; they are looked at again");

@@ -256,8 +256,7 @@ impl Keeper {
         let vanished = vanished_events(&self.index, &self.memory.vanished.forgotten);
         let of_event = |(id, numbers): (EventId, Vec<u64>)| numbers.into_iter().map(move |seq| (seq, id));
         let new: Vec<(u64, EventId)> = vanished.into_iter().filter(|(id, _)| events.contains(id)).flat_map(of_event).collect();
-        let ids = self.log.ids();
-        let is_of_log = |seq: u64, id| usize::try_from(seq).ok().and_then(|seq| ids.get(seq.checked_sub(1)?)) == Some(&id);
+        let is_of_log = |seq, id| self.ingestion.id_of(seq) == Some(id);
         let update = self.store.update_forgotten(is_of_log, &new).and_then(|numbers| {
             let known = self.store.update_eventless(&BTreeSet::new(), eventless)?;
             Ok(numbers.is_some() && known.is_some())

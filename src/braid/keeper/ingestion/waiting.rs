@@ -1,18 +1,20 @@
-//! The feed of who may write nothing: he gives no numbers and records nothing that is gone, so his feed waits for somebody who may.
+//! What the feed waits for, and what is told of it.
 //!
-//! An event that is gone may come back. If nobody recorded it as gone, it has the number that it had, and whoever passed that number
-//! has missed it. So nothing is shown from such a number on.
+//! Who may write nothing gives no numbers and records nothing that is gone, so his feed waits for somebody who may. An event that is gone may
+//! come back. If nobody recorded it as gone, it has the number that it had, and whoever passed that number has missed it. So nothing is
+//! shown from such a number on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::braid::keeper::Keeper;
+use crate::braid::keeper::ingestion::Ingestion;
 use crate::braid::keeper::trouble::Trouble;
 use crate::disk;
+use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity};
-use crate::store::LogError;
+use crate::store::{LogError, Store};
 
 /// Who waits for no longer than this waits for a process that is at it, and tells nobody.
 const UNTOLD: Duration = Duration::from_secs(1);
@@ -28,7 +30,7 @@ type AsOf = (u32, u64, usize, usize);
 
 /// What the feed waits for.
 #[derive(Default)]
-pub(in crate::braid::keeper) struct Waiting {
+pub(super) struct Waiting {
     since: Option<Instant>,
     /// Which numbers nobody recorded, as of what.
     unrecorded: Option<(AsOf, Numbers)>,
@@ -36,99 +38,117 @@ pub(in crate::braid::keeper) struct Waiting {
     found: Option<(AsOf, Option<Finding>)>,
     /// Why the log takes no line.
     trouble: Trouble,
+    /// What is told of it.
+    told: Option<Finding>,
 }
 
 impl Waiting {
-    /// Whether something is waited for, and for how long.
-    pub(in crate::braid::keeper) fn time(&self) -> Option<Duration> {
-        self.since.map(|since| since.elapsed())
+    pub(super) fn told(&self) -> Option<&Finding> {
+        self.told.as_ref()
+    }
+
+    fn is_short(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() < UNTOLD)
+    }
+}
+
+impl Ingestion {
+    /// Whether it is waited for somebody who may write.
+    pub(in crate::braid::keeper) fn is_waiting(&self) -> bool {
+        self.waiting.since.is_some()
+    }
+
+    /// Whether he may be at it right now.
+    pub(in crate::braid::keeper) fn is_waiting_shortly(&self) -> bool {
+        self.waiting.is_short()
     }
 
     /// Whether the log takes no line.
     pub(in crate::braid::keeper) fn has_trouble(&self) -> bool {
-        self.trouble.lasts()
+        self.waiting.trouble.lasts()
     }
 
-    /// Whether somebody may be at it right now.
-    pub(in crate::braid::keeper) fn is_short(&self) -> bool {
-        self.time().is_some_and(|time| time < UNTOLD)
-    }
-}
-
-impl Keeper {
     /// Follows what others recorded and gave, gives what is back its number, and tells what is waited for too long.
-    pub(super) fn wait_for_numbers(&mut self) {
-        if self.index.feed.gone_count() > 0 && !self.unnumbered.is_empty() {
-            let unrecorded = self.unrecorded();
-            let event = |(&seq, &id)| Some((seq, self.index.find_event(id)?));
+    pub(in crate::braid::keeper) fn wait(&mut self, index: &mut Index, store: &Store) {
+        if index.feed.gone_count() > 0 && !self.unnumbered.is_empty() {
+            let unrecorded = self.unrecorded(index, store);
+            let event = |(&seq, &id)| Some((seq, index.find_event(id)?));
             let back: Vec<(u64, u32)> = unrecorded.iter().filter_map(event).collect();
-            self.index.feed.give_back(&back, &mut self.index.events);
-            self.settle_numbered();
+            index.feed.give_back(&back, &mut index.events);
+            self.settle(index);
         }
-        self.hold_feed_back();
-        let finding = self.waits();
+        self.hold_back(index, store);
+        let finding = self.find_waits(index);
         if finding.is_none() {
             self.waiting.since = None;
         } else if self.waiting.since.is_none() {
             self.waiting.since = Some(Instant::now());
         }
-        self.tell_waits(finding.filter(|_| !self.waiting.is_short()));
+        self.tell(finding.filter(|_| !self.waiting.is_short()));
     }
 
     /// Tells that the log takes no line, until it takes some.
-    pub(super) fn log_takes_no_line(&mut self, error: &LogError) {
+    pub(in crate::braid::keeper) fn takes_no_line(&mut self, error: &LogError) {
         self.waiting.trouble.meet("the ingestion log takes no line: the feed waits", error);
         let (message, hint) = match error {
             // What it has become is read before it is tried again.
             LogError::Changed => return,
-            LogError::Disk(error) => (format!("feed ends at {}, and what comes has no number: {error}", self.feed_shown), error.hint()),
+            LogError::Disk(error) => (format!("feed ends at {}, and what comes has no number: {error}", self.shown), error.hint()),
         };
-        self.tell_waits(Some(finding(message, hint)));
+        self.tell(Some(finding(message, hint)));
+    }
+
+    /// The log takes lines, or has to take none.
+    pub(super) fn takes_lines(&mut self) {
+        self.waiting.trouble.end();
+        self.tell(None);
+    }
+
+    /// Ends what was told of a log that took no line, where nothing is to be written any more.
+    pub(in crate::braid::keeper) fn end_trouble(&mut self) {
+        if !self.waits_for_numbers() && !self.log.is_lost() && !self.owes_gone() {
+            self.takes_lines();
+        }
     }
 
     /// Tells that the log has lost numbers that were shown, and why they cannot be written again.
-    pub(super) fn tell_log_lost(&mut self, error: Option<&disk::Error>) {
+    pub(in crate::braid::keeper) fn tell_lost(&mut self, error: Option<&disk::Error>) {
         if let Some(error) = error {
             self.waiting.trouble.meet("the ingestion log has lost numbers and cannot be written again: the feed waits", error);
         }
-        self.tell_waits(Some(lost(error)));
+        self.tell(Some(lost(error)));
     }
 
     /// Tells that the feed ends before an event that is gone, since that cannot be recorded; or that it does not any more.
-    pub(in crate::braid::keeper) fn tell_unrecorded(&mut self, error: Option<&disk::Error>) {
+    pub(super) fn tell_unrecorded(&mut self, error: Option<&disk::Error>) {
         let told = |error: &disk::Error| {
             finding(format!("feed ends before an event that is gone, which cannot be recorded: {error}"), error.hint())
         };
-        self.tell_waits(error.map(told));
+        self.tell(error.map(told));
     }
 
-    fn tell_waits(&mut self, told: Option<Finding>) {
-        if self.memory.feed_waits != told {
-            self.memory.feed_waits = told;
-            self.mark_dirty();
+    fn tell(&mut self, told: Option<Finding>) {
+        if self.waiting.told != told {
+            self.waiting.told = told;
+            self.is_changed = true;
         }
     }
 
-    pub(super) fn log_takes_lines(&mut self) {
-        self.waiting.trouble.end();
-        self.tell_waits(None);
-    }
-
     /// Shows nothing from the first number on that is gone and not recorded as that.
-    pub(in crate::braid::keeper) fn hold_feed_back(&mut self) {
-        let first = self.unrecorded().keys().next().copied();
-        self.show_upto(first.map_or(self.index.feed.latest(), |first| first - 1));
+    pub(in crate::braid::keeper) fn hold_back(&mut self, index: &Index, store: &Store) {
+        let first = self.unrecorded(index, store).keys().next().copied();
+        self.show_upto(first.map_or(index.feed.latest(), |first| first - 1));
     }
 
     /// The numbers that stand for events that are gone and would have them again: nobody recorded that, and the log has no later line for
     /// them. Costs one look at a file's facts where nothing changed, and nothing where nothing is gone.
-    fn unrecorded(&mut self) -> Numbers {
-        let feed = &self.index.feed;
+    fn unrecorded(&mut self, index: &Index, store: &Store) -> Numbers {
+        let feed = &index.feed;
         if feed.gone_count() == 0 {
             return Arc::default();
         }
         let state = (feed.incarnation, feed.latest(), feed.gone_count(), 0);
-        let has_learned = self.gone.follow(&self.store);
+        let has_learned = self.gone.follow(store);
         if let Some((of, unrecorded)) = &self.waiting.unrecorded
             && *of == state
             && !has_learned
@@ -143,7 +163,7 @@ impl Keeper {
                 last.insert(id, seq);
             }
         }
-        let has_number = |id: EventId| self.index.find_event(id).is_some_and(|event| self.index.events.seq_nr(event) > 0);
+        let has_number = |id: EventId| index.find_event(id).is_some_and(|event| index.events.seq_nr(event) > 0);
         let unrecorded = last.into_iter().filter(|&(id, seq)| !self.gone.has(seq, id) && !has_number(id)).map(|(id, seq)| (seq, id));
         let unrecorded = Arc::new(unrecorded.collect());
         self.waiting.unrecorded = Some((state, Arc::clone(&unrecorded)));
@@ -151,20 +171,20 @@ impl Keeper {
     }
 
     /// What is waited for now; made anew only where something came or went.
-    fn waits(&mut self) -> Option<Finding> {
+    fn find_waits(&mut self, index: &Index) -> Option<Finding> {
         if self.log.is_lost() {
             return Some(lost(None));
         }
-        let feed = &self.index.feed;
-        let state = (feed.incarnation, self.feed_shown, feed.gone_count(), self.unnumbered.len());
+        let feed = &index.feed;
+        let state = (feed.incarnation, self.shown, feed.gone_count(), self.unnumbered.len());
         if let Some((of, found)) = &self.waiting.found
             && *of == state
         {
             return found.clone();
         }
-        let transactions = &self.index.transactions;
+        let transactions = &index.transactions;
         let waiting = self.unnumbered.iter().filter(|&&tx| transactions.is_valid(tx)).flat_map(|&tx| transactions.events(tx));
-        let message = self.index.feed_lacks(self.feed_shown, waiting);
+        let message = index.feed_lacks(self.shown, waiting);
         let found = message.map(|message| finding(message, BY_ANOTHER.to_owned()));
         self.waiting.found = Some((state, found.clone()));
         found

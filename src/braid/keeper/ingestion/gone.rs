@@ -1,13 +1,10 @@
 //! What was shown as gone is remembered on disk before it is shown: see [`crate::store::Store::gone`].
-//!
-//! As long as a commit's file is in `events/`, its numbers and that it was the last of our replica id are derived from it after a loss of
-//! power, so nothing of that is synced then. Once the file is gone nothing else tells, and both become durable here.
 
 use std::collections::BTreeMap;
 
-use crate::braid::keeper::Keeper;
+use crate::braid::keeper::ingestion::{Ingestion, id_in};
 use crate::disk::{self, Stat};
-use crate::epoch::WriterState;
+use crate::index::Index;
 use crate::model::EventId;
 use crate::store::Store;
 
@@ -20,7 +17,7 @@ pub(super) struct Gone {
     /// The facts of the file that was read last, where others write it.
     seen: Option<Option<Stat>>,
     /// Whether something went that could not be recorded: the feed ends before it, and it is tried again.
-    pub(super) is_owed: bool,
+    is_owed: bool,
 }
 
 impl Gone {
@@ -55,88 +52,83 @@ impl Gone {
     }
 }
 
-impl Keeper {
+/// All of these may end in a failed sync, as their error; then nothing may be written any more.
+impl Ingestion {
+    /// Whether something went that could not be recorded yet.
+    pub(in crate::braid::keeper) fn owes_gone(&self) -> bool {
+        self.gone.is_owed
+    }
+
     /// Forgets them all where the log is lost with every number: fresh ones would be taken for these.
-    pub(super) fn forget_gone(&mut self) {
-        if self.gone.recorded.is_empty() {
-            return;
+    pub(in crate::braid::keeper) fn forget_gone(&mut self, index: &Index, store: &Store) -> disk::Result<()> {
+        if self.log.latest_seq_nr() > 0 || self.gone.recorded.is_empty() {
+            return Ok(());
         }
-        let updated = self.store.update_gone(|_, _| false, &[]);
-        self.note_recorded(updated, None);
+        let updated = store.update_gone(|_, _| false, &[]);
+        self.note_recorded(index, store, updated, None)
     }
 
     /// Records what is about to be shown as gone; costs nothing while no more goes.
-    pub(super) fn record_gone(&mut self) {
-        if self.writer == WriterState::ReadOnly {
-            return self.hold_feed_back();
-        }
-        if !self.progress.ready {
-            return;
-        }
-        if let Err(error) = self.chain.keep_last(&self.index, &self.store) {
-            self.not_recorded(&error);
-        }
-        let feed = &self.index.feed;
+    pub(in crate::braid::keeper) fn record_gone(&mut self, index: &Index, store: &Store) -> disk::Result<()> {
+        let feed = &index.feed;
         let now = Some((feed.incarnation, feed.gone_count()));
         if self.gone.compared == now {
-            return;
+            return Ok(());
         }
-        let id_of = |seq_nr| id_in(self.log.ids(), seq_nr);
         let new: Vec<(u64, EventId)> = feed
             .gone_upto(feed.latest())
-            .filter_map(|seq| Some((seq, id_of(seq)?)))
+            .filter_map(|seq| Some((seq, self.id_of(seq)?)))
             .filter(|(seq, id)| !self.gone.has(*seq, *id))
             .collect();
         // Numbers of a log that was removed or replaced would be taken for those of this one.
-        let is_stale = self.gone.recorded.iter().any(|(seq, id)| id_of(*seq) != Some(*id));
+        let is_stale = self.gone.recorded.iter().any(|(seq, id)| self.id_of(*seq) != Some(*id));
         if new.is_empty() && !is_stale {
             self.gone.compared = now;
-            return;
+            return Ok(());
         }
         if let Some((seq_nr, _)) = new.last()
             && let Err(error) = self.log.sync_upto(*seq_nr)
         {
-            return self.not_recorded(&error);
+            return self.not_recorded(index, store, error);
         }
         let ids = self.log.ids();
-        let updated = self.store.update_gone(|seq, id| id_in(ids, seq) == Some(id), &new);
-        self.note_recorded(updated, now);
+        let updated = store.update_gone(|seq, id| id_in(ids, seq) == Some(id), &new);
+        self.note_recorded(index, store, updated, now)
     }
 
-    /// What went cannot be recorded: the feed ends before it, and says so where that leaves something out. After a failed sync nothing may be
-    /// written.
-    fn not_recorded(&mut self, error: &disk::Error) {
+    /// What went cannot be recorded: the feed ends before it, and says so where that leaves something out.
+    pub(in crate::braid::keeper) fn not_recorded(&mut self, index: &Index, store: &Store, error: disk::Error) -> disk::Result<()> {
         tracing::warn!(%error, "what is gone cannot be recorded");
         self.gone.is_owed = true;
-        if error.op.is_sync() {
-            self.set_writer(WriterState::Failed(error.to_string()));
-        }
-        self.hold_feed_back();
-        let is_cut = self.feed_shown < self.index.feed.latest();
-        self.tell_unrecorded(Some(error).filter(|_| is_cut));
+        self.hold_back(index, store);
+        let is_cut = self.shown < index.feed.latest();
+        self.tell_unrecorded(Some(&error).filter(|_| is_cut));
+        if error.op.is_sync() { Err(error) } else { Ok(()) }
     }
 
-    fn note_recorded(&mut self, updated: disk::Result<Option<BTreeMap<u64, EventId>>>, compared: Option<(u32, usize)>) {
+    fn note_recorded(
+        &mut self,
+        index: &Index,
+        store: &Store,
+        updated: disk::Result<Option<BTreeMap<u64, EventId>>>,
+        compared: Option<(u32, usize)>,
+    ) -> disk::Result<()> {
         match updated {
             Ok(Some(recorded)) => {
-                let was_owed = std::mem::take(&mut self.gone.is_owed);
+                let was_owed = self.gone.is_owed;
                 self.gone = Gone { recorded, compared, ..Gone::default() };
                 if was_owed {
                     self.tell_unrecorded(None);
-                    self.show_certain();
+                    return self.show_certain(index);
                 }
             }
             Ok(None) => {
                 tracing::warn!("what is gone cannot be recorded: another process is at it");
                 self.gone.is_owed = true;
-                self.hold_feed_back();
+                self.hold_back(index, store);
             }
-            Err(error) => self.not_recorded(&error),
+            Err(error) => return self.not_recorded(index, store, error),
         }
+        Ok(())
     }
-}
-
-/// The event of a number.
-fn id_in(ids: &[EventId], seq_nr: u64) -> Option<EventId> {
-    ids.get(usize::try_from(seq_nr).ok()?.checked_sub(1)?).copied()
 }
