@@ -6,7 +6,7 @@ use crate::fs::attr::{Attr, Found, Ttl};
 use crate::fs::checkpoints::Checkpoints;
 use crate::fs::names::{APPEND, CHECKPOINTS, RECEIPTS, STAGING};
 use crate::fs::nodes::Identity;
-use crate::fs::receipt::ENDING;
+use crate::fs::receipt::{ENDING, shown_name};
 use crate::fs::source::Entry;
 use crate::fs::staging::Staging;
 use crate::fs::{Fs, locked};
@@ -101,8 +101,8 @@ impl Fs {
                 Some(file.or_else(|| staging.error(name).map(Own::Error)).ok_or(Errno::ENOENT))
             }
             (RECEIPTS, name) => {
-                let of = name.strip_suffix(ENDING).filter(|of| staging.receipt_facts(of).is_some());
-                Some(of.map(|of| Own::Receipt(of.to_owned())).ok_or(Errno::ENOENT))
+                let of = staging.receipt_of(name).filter(|of| staging.receipt_facts(of).is_some());
+                Some(of.map(Own::Receipt).ok_or(Errno::ENOENT))
             }
             _ => None,
         }
@@ -153,7 +153,7 @@ impl Fs {
         match path {
             STAGING => Some(staging.list().into_iter().map(file).collect()),
             CHECKPOINTS => Some(self.checkpoints.as_ref()?.list().into_iter().map(file).collect()),
-            RECEIPTS => Some(staging.receipt_names().into_iter().map(|name| file(name + ENDING)).collect()),
+            RECEIPTS => Some(staging.receipt_names().into_iter().map(|name| file(shown_name(&name, ENDING))).collect()),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::braid::Committed;
+use crate::format::names::{COMPONENT_LEN_MAX, cut_name};
 use crate::format::text::{counted, harmless};
 use crate::format::time::created_at;
 use crate::model::{ConflictReport, Errno, EventId, Reason, Rejection};
@@ -16,6 +17,25 @@ use crate::store::{Coverage, SnapshotMeta};
 pub const ENDING: &str = ".json";
 /// The ending of the name that shows a refusal in plain words.
 pub const ERROR_ENDING: &str = ".error";
+
+/// What the receipt of a staged name is called ([`ENDING`]), or its refusal in words ([`ERROR_ENDING`]). What would be too long is cut
+/// before the staged name's own ending.
+#[must_use]
+pub fn shown_name(of: &str, ending: &str) -> String {
+    if of.len() + ending.len() <= COMPONENT_LEN_MAX {
+        return of.to_owned() + ending;
+    }
+    let (stem, kind) = of.split_at(of.rfind('.').unwrap_or(of.len()));
+    cut_name(stem, of.as_bytes(), &format!("{kind}{ending}"))
+}
+
+/// The staged name that is meant by such a name: as it stands before the ending, or the one of `names` that is shown cut like this.
+#[must_use]
+pub fn staged_name(shown: &str, ending: &str, names: impl FnOnce() -> Vec<String>) -> Option<String> {
+    let of = shown.strip_suffix(ending)?;
+    // No staged name that is committed has such a sign.
+    if of.contains('%') { names().into_iter().find(|name| shown_name(name, ending) == shown) } else { Some(of.to_owned()) }
+}
 
 /// So many streams of a conflict are told in words; the receipt has them all.
 const STREAMS_TOLD_MAX: usize = 20;
@@ -280,6 +300,24 @@ pub fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::model::Errno;
+
+    #[test]
+    fn what_would_be_too_long_is_cut_and_found_again() {
+        for len in 240..=COMPONENT_LEN_MAX {
+            let names = ["a", "b"].map(|last| "x".repeat(len - 6) + last + ".json");
+            let names: Vec<String> = names.into_iter().chain(["x".repeat(len - 6) + ".jsonl"]).collect();
+            for ending in [ENDING, ERROR_ENDING] {
+                for name in &names {
+                    let shown = shown_name(name, ending);
+                    assert_eq!(shown == format!("{name}{ending}"), len + ending.len() <= COMPONENT_LEN_MAX, "{shown}");
+                    assert!(shown.len() <= COMPONENT_LEN_MAX && shown.ends_with(ending), "{shown}");
+                    assert_eq!(staged_name(&shown, ending, || names.clone()).as_ref(), Some(name));
+                    assert_eq!(staged_name(&format!("{name}{ending}"), ending, Vec::new).as_ref(), Some(name));
+                }
+            }
+        }
+        assert_eq!(staged_name("x%~0.jsonl.json", ENDING, || vec!["x.jsonl".to_owned()]), None);
+    }
 
     #[test]
     fn the_words_of_a_refusal_are_harmless_and_say_how_much_is_left_out() {

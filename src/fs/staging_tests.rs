@@ -613,6 +613,31 @@ fn time_removes_committed_names_unused_drafts_and_nothing_else() {
     assert_eq!(desk.list("staging"), ["bad.jsonl", "bad.jsonl.error"]);
 }
 
+/// Story: a receipt had a name that is longer than any file's may be, so `cp -r receipts` failed.
+#[test]
+fn no_name_is_longer_than_a_file_may_have() {
+    let mut desk = Desk::new();
+    let [good, bad] = ["good", "bad"].map(|name| format!("{name}{}.jsonl", "x".repeat(249 - name.len())));
+    desk.drop_file(&good, LINE).unwrap();
+    desk.drop_file(&bad, b"{}\n").unwrap_err();
+    desk.restart();
+    for directory in ["receipts", "staging"] {
+        let names = desk.list(directory);
+        assert!(names.len() == 2 && names.iter().all(|name| name.len() <= 255), "{names:?}");
+        names.iter().for_each(|name| drop(desk.text(directory, name).unwrap()));
+    }
+    for (name, state) in [(&good, "committed"), (&bad, "refused")] {
+        assert_eq!((&desk.receipt(name)["state"], &desk.receipt(name)["name"]), (&state.into(), &name.as_str().into()));
+    }
+    let error = desk.list("staging").into_iter().find(|name| name.ends_with(".error")).unwrap();
+    assert!(desk.text("staging", &error).unwrap().starts_with(&bad));
+    for directory in ["staging", "receipts"] {
+        let parent = desk.directory(directory);
+        desk.list(directory).iter().for_each(|name| desk.fs.unlink(parent, name, ME).unwrap());
+        assert_eq!(desk.list(directory), [""; 0]);
+    }
+}
+
 #[test]
 fn what_is_refused_can_be_removed_and_dismissed() {
     let desk = Desk::new();

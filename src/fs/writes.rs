@@ -398,10 +398,10 @@ impl Fs {
         match &*directory {
             STAGING => self.staging()?.unlink(name),
             _ => {
-                let (staging, of) = (self.staging()?, name.strip_suffix(receipt::ENDING).ok_or(Errno::ENOENT)?);
+                let (staging, of) = (self.staging()?, self.staging()?.receipt_of(name).ok_or(Errno::ENOENT)?);
                 // Else the receipt of what is on its way would stand there again.
-                staging.wait_verdict(of);
-                staging.forget_receipt(of)
+                staging.wait_verdict(&of);
+                staging.forget_receipt(&of)
             }
         }
     }

@@ -118,6 +118,19 @@ fn a_directory_of_drafts_is_copied_without_an_error() {
     mount.unmount();
 }
 
+/// Story: the receipt of a draft whose name is as long as a name may be could not be copied anywhere, for its own was longer.
+#[test]
+fn receipts_are_copied_whatever_the_drafts_were_called() {
+    let (store, mount) = desk();
+    let name = format!("{}.jsonl", "x".repeat(249));
+    bash(mount.path(), &format!("cp ../in.jsonl staging/{name} && cp -r receipts ../copied && cp -r staging ../staged")).ok();
+    let copied: Vec<_> = fs::read_dir(store.home().join("copied")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let receipt: serde_json::Value = serde_json::from_slice(&fs::read(&copied[0]).unwrap()).unwrap();
+    assert_eq!((copied.len(), &receipt["name"], &receipt["state"]), (1, &json!(name), &json!("committed")));
+    assert_eq!(mount.read_json(&format!("receipts/{name}.json")), receipt);
+    mount.unmount();
+}
+
 #[test]
 fn writers_hear_of_a_refusal_by_their_exit_code() {
     let (_store, mount) = desk();

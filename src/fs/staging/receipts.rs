@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use crate::fs::locked;
-use crate::fs::receipt::{ERROR_ENDING, Receipt, State as Verdict, sha256_hex};
+use crate::fs::receipt::{ENDING, ERROR_ENDING, Receipt, State as Verdict, sha256_hex, shown_name, staged_name};
 use crate::fs::staging::{Phase, Staged, Staging, State, commit_kind};
 use crate::model::Errno;
 use crate::store::StagedName;
@@ -99,6 +99,12 @@ impl Staging {
         names
     }
 
+    /// The staged name whose receipt a name in `receipts/` would be.
+    #[must_use]
+    pub fn receipt_of(&self, shown: &str) -> Option<String> {
+        staged_name(shown, ENDING, || self.receipt_names())
+    }
+
     /// What the receipt of a name says on disk, decided or not, or would say.
     pub(super) fn receipt_on_disk(&self, name: &StagedName) -> Option<Receipt> {
         Receipt::parse(&self.text(name)?)
@@ -183,16 +189,16 @@ impl Staging {
     pub(super) fn errors(&self) -> Vec<String> {
         let state = locked(&self.state);
         let refused = state.receipts.iter().filter(|(name, brief)| brief.as_ref().is_some_and(|brief| state.tells(name, brief)));
-        refused.map(|(name, _)| format!("{name}{ERROR_ENDING}")).collect()
+        refused.map(|(name, _)| shown_name(name, ERROR_ENDING)).collect()
     }
 
     /// The staged name whose refusal a name shows; none if it shows none.
     #[must_use]
     pub fn error(&self, name: &str) -> Option<String> {
-        let of = name.strip_suffix(ERROR_ENDING)?;
-        commit_kind(of)?;
-        let brief = self.brief(of)?;
-        locked(&self.state).tells(of, &brief).then(|| of.to_owned())
+        let of = staged_name(name, ERROR_ENDING, || self.receipt_names())?;
+        commit_kind(&of)?;
+        let brief = self.brief(&of)?;
+        locked(&self.state).tells(&of, &brief).then_some(of)
     }
 
     /// A refusal in plain words, and when it was decided.
