@@ -1,5 +1,7 @@
 //! What is left of a draft, and what its receipt says, where a system call has already refused it.
 
+use std::sync::mpsc::channel;
+
 use serde_json::Value;
 
 use super::model_tests::table::{LINE, OTHER};
@@ -7,7 +9,7 @@ use super::staging_tests::{Desk, ME, NEW};
 use crate::disk::Op;
 use crate::disk::twin::Twin;
 use crate::format::draft::DRAFT_LEN_MAX;
-use crate::fs::Changes;
+use crate::fs::{Changes, Release};
 use crate::model::Errno;
 
 /// Longer than [`OTHER`], which begins otherwise.
@@ -223,4 +225,25 @@ fn a_receipt_that_cannot_be_written_is_remembered_and_the_one_before_is_none() {
     assert!(desk.fs.unlink(desk.directory("receipts"), "x.jsonl.json", ME).is_ok(), "it can be removed like any other");
     assert_eq!(desk.drop_file("x.jsonl", LINE), Ok(()));
     assert_eq!(desk.receipt("x.jsonl")["state"], "committed");
+}
+
+/// Story: the kernel tells of the last close when close(2) has returned, and a touch that came before the verdict succeeded and did nothing.
+#[test]
+fn a_touch_while_the_attempt_before_is_decided_is_the_next_one() {
+    let desk = Desk::new();
+    let handle = desk.open("x.jsonl", NEW).unwrap();
+    desk.fs.write(handle, 0, b"{}\n").unwrap_err();
+    desk.fs.flush(handle).1.unwrap_err();
+    let Release::Commit(file) = desk.fs.release(handle) else { panic!("it was the last close") };
+    let ino = desk.fs.look_up(desk.directory("staging"), "x.jsonl").unwrap().0.attr.ino;
+    let (begins, begun) = channel();
+    std::thread::scope(|scope| {
+        let touch = scope.spawn(|| {
+            begins.send(()).unwrap();
+            desk.fs.try_again(ino, Changes { touched: true, now: true, ..Changes::default() }, || (), || ())
+        });
+        begun.recv().unwrap();
+        desk.fs.decide(handle, &file, || (), || ());
+        assert_eq!(touch.join().unwrap(), Err(Errno::EINVAL));
+    });
 }

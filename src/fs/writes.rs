@@ -342,7 +342,14 @@ impl Fs {
     pub fn try_again(&self, ino: u64, changes: Changes, shown: impl FnOnce(), settle: impl FnOnce()) -> Result<(), Errno> {
         let Some(Own::Staged(id)) = self.own(ino)? else { return Ok(()) };
         let staging = self.staging()?;
-        let Some(file) = staging.find_id(id).filter(|file| file.is_tried(changes.now, changes.size.is_some())) else { return Ok(()) };
+        let Some(file) = staging.find_id(id) else { return Ok(()) };
+        if changes.now {
+            // The attempt before may be on its way.
+            staging.wait_decided(&file);
+        }
+        if !file.is_tried(changes.now, changes.size.is_some()) {
+            return Ok(());
+        }
         // Whoever opens and closes it, as `touch` does, makes the same attempt.
         let Ok(handle) = staging.open(&file, libc::O_WRONLY) else { return Ok(()) };
         match self.release(handle) {

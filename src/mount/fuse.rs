@@ -167,9 +167,15 @@ impl Filesystem for Shell {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.begin(request);
         let changes = Changes { size, touched: mtime.is_some(), now: matches!(mtime, Some(TimeOrNow::Now)) };
         let caller = caller(request);
+        let may_try_again = self.fs.may_try_again(ino.0, changes);
+        // What another attempt is depends on whether the close before it was the last one.
+        if may_try_again {
+            self.begin_in_turn(request)
+        } else {
+            self.begin(request)
+        }
         let set = move |fs: &Fs, queue: &Queue| {
             let set = fs.set_attributes(ino.0, changes, caller);
             let tried = set.and_then(|_| fs.try_again(ino.0, changes, || queue.wait_shown(SETTLE_LIMIT), || settle(queue)));
@@ -177,7 +183,7 @@ impl Filesystem for Shell {
                 reply.attr(&ttl(how_long, fs.manner()), &attr(&found, fs.manner()));
             });
         };
-        if self.fs.may_try_again(ino.0, changes) { self.commit("setattr", set) } else { self.work("setattr", set) }
+        if may_try_again { self.commit("setattr", set) } else { self.work("setattr", set) }
     }
 
     fn readlink(&self, request: &Request, _ino: INodeNo, reply: ReplyData) {

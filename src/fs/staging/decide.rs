@@ -196,7 +196,7 @@ impl Staging {
     }
 
     /// Waits until a file is not being decided any more.
-    pub(super) fn wait_decided(&self, file: &Staged) {
+    pub fn wait_decided(&self, file: &Staged) {
         drop(self.lock_decided(file));
     }
 
