@@ -322,6 +322,10 @@ impl Keeper {
 
     /// Takes what a name stood for out of the views where it stands for something else now.
     fn hide_replaced(&mut self, names: &[String], loaded: &[Loaded]) {
+        if names.iter().zip(loaded).any(|(name, loaded)| self.is_replaced(name, loaded)) {
+            // It may be the lines that it was compared with, not the file.
+            self.keep_pack_whole();
+        }
         let mut gone = Vec::new();
         for (name, loaded) in names.iter().zip(loaded) {
             let Some(number) = self.entered_number(name) else { continue };
@@ -346,6 +350,12 @@ impl Keeper {
             }
         }
         self.hide(&gone);
+    }
+
+    /// Whether a name stands for another transaction than the index has under it, or for other lines.
+    fn is_replaced(&self, name: &str, loaded: &Loaded) -> bool {
+        let Loaded::Good(good, _) = loaded else { return false };
+        self.entered_number(name).is_some_and(|number| !self.is_same(number, good))
     }
 
     fn refuse(&mut self, name: &str, reason: String, stat: Option<Stat>, claims: Option<TransactionId>, round: &mut Round) {

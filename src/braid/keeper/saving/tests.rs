@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::braid::keeper::intake::Look;
 use crate::braid::tests::{append, event, everything, store, text};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::{Disk, Op};
@@ -531,4 +532,26 @@ fn packed_lines_that_another_program_cuts_or_overwrites_are_read_from_the_files_
             }
         }
     }
+}
+
+/// Story: the lines were cut while files were compared with them. All of those seemed to be others, and came again under fresh numbers.
+#[test]
+fn files_that_are_compared_with_lines_that_another_program_cuts_are_no_others() {
+    let (_temp, dir) = store();
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, ..OpenOptions::default() }).unwrap();
+    let names: Vec<String> = (0..20).map(|n| format!("{}.jsonl", append(&braid, &event("s", n)).transaction_id)).collect();
+    let before = everything(&braid.tree());
+    let pack = saved(&dir, "braidfs.pack");
+    let taken_in = braid.at_keeper(move |keeper, shared| {
+        let mut look = Look::default();
+        names.into_iter().for_each(|name| look.add(name));
+        // After the keeper has looked whether they are whole.
+        fs::File::options().write(true).open(pack).unwrap().set_len(0).unwrap();
+        let taken_in = keeper.take_in_apart(look);
+        keeper.publish_if_dirty(shared);
+        taken_in
+    });
+    taken_in.unwrap().unwrap();
+    assert_eq!(everything(&braid.tree()), before);
+    assert_eq!(*braid.refresh().unwrap().findings, []);
 }
