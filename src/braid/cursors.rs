@@ -1,6 +1,5 @@
 //! Cursors: pages of the feed, checkpoints, and leadership of a subscription.
 
-use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
@@ -8,8 +7,8 @@ use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::braid::keeper::{Keeper, Request};
 use crate::braid::{Braid, PAUSE, Shared};
 use crate::disk::{Holder, LockGuard};
-use crate::model::{Errno, Finding, FindingKind, Severity};
-use crate::store::{Checkpoint, CheckpointError, Mode, Standing};
+use crate::model::Errno;
+use crate::store::{Checkpoint, CheckpointError, Standing};
 use crate::view::{FeedFilter, FeedPage};
 
 /// The leadership of a subscription, held until it is dropped or the process ends.
@@ -106,12 +105,7 @@ impl Braid {
     /// # Errors
     /// What the disk answered.
     pub fn forget_checkpoint(&self, name: &str) -> Result<bool, CheckpointError> {
-        self.at_keeper_for(name, |keeper, _, name| {
-            keeper.follow_checkpoints();
-            let forgotten = keeper.store.forget_checkpoint(name);
-            keeper.note_checkpoint(name, None);
-            forgotten
-        })
+        self.at_keeper_for(name, |keeper, _, name| keeper.forget_checkpoint(name))
     }
 
     /// Takes the leadership of a subscription, which programs that use eventcore-fs respect; none if somebody has it.
@@ -156,97 +150,6 @@ impl Braid {
         self.inner.requests.send(Request::Job(job)).ok()?;
         answer.recv().ok()
     }
-}
-
-impl Keeper {
-    /// Looks whether checkpoints came or changed without us.
-    pub(super) fn follow_checkpoints(&mut self) {
-        if self.checkpoints_mark() != self.checkpoints_seen {
-            self.look_at_checkpoints();
-        }
-    }
-
-    fn save_checkpoint(&mut self, name: &str, seq_nr: u64, force: bool, shared: &Shared) -> Result<(), CheckpointError> {
-        self.follow_checkpoints();
-        let latest = self.ingestion.log().latest_seq_nr();
-        if seq_nr > latest && seq_nr <= latest + self.ingestion.waiting_events(&self.index) && self.store.mode() != Mode::ReadOnly {
-            // Who enters gives the numbers that could not be given so far.
-            self.enter_briefly(shared).map_err(|error| CheckpointError::Unnumbered {
-                name: name.to_owned(),
-                seq_nr,
-                errno: error.errno(),
-                why: error.to_string(),
-            })?;
-        }
-        let saved = self.store.save_checkpoint(name, seq_nr, self.ingestion.log(), force);
-        self.note_checkpoint(name, saved.is_ok().then_some(seq_nr));
-        saved
-    }
-
-    /// We saved a checkpoint at a number, or forgot or failed to save it; the others are as they were.
-    fn note_checkpoint(&mut self, name: &str, saved_at: Option<u64>) {
-        let Some(seq_nr) = saved_at else { return self.follow_checkpoints() };
-        self.checkpoints_seen = self.checkpoints_mark();
-        let all = Arc::make_mut(&mut self.checkpoints);
-        all.retain(|checkpoint| checkpoint.name != name);
-        let at = all.partition_point(|checkpoint| (checkpoint.seq_nr, checkpoint.name.as_str()) < (seq_nr, name));
-        all.insert(at, Checkpoint { name: name.to_owned(), seq_nr, standing: Standing::Belongs });
-        self.mark_dirty();
-    }
-
-    fn checkpoints_mark(&self) -> Option<(u64, i128)> {
-        let stat = self.store.disk().stat_if_present(&self.store.layout().checkpoints()).ok().flatten();
-        stat.map(|stat| (stat.inode, stat.mtime_ns))
-    }
-
-    /// Finds the checkpoints that belong to another ingestion log; costs one pass over the log if there is any checkpoint.
-    fn look_at_checkpoints(&mut self) {
-        self.checkpoints_seen = self.checkpoints_mark();
-        let (read, unread) = match self.store.checkpoints(self.ingestion.log()) {
-            Ok(all) => all,
-            Err(error) => {
-                tracing::warn!(%error, "the checkpoints cannot be read");
-                return;
-            }
-        };
-        // That a file may be read again is not seen by the directory.
-        if unread.iter().any(|(_, error)| matches!(error, CheckpointError::Disk(_))) {
-            self.checkpoints_seen = None;
-        }
-        let unread: Vec<Finding> = unread.iter().map(|(name, error)| unread_finding(name, error)).collect();
-        if read != *self.checkpoints || unread != self.checkpoints_unread {
-            self.checkpoints = Arc::new(read);
-            self.checkpoints_unread = unread;
-            self.mark_dirty();
-        }
-    }
-
-    /// The checkpoints that belong to another ingestion log, or cannot be read.
-    pub(super) fn checkpoint_findings(&self) -> Vec<Finding> {
-        let orphaned = self.checkpoints.iter().filter(|checkpoint| checkpoint.standing == Standing::Orphaned);
-        orphaned.map(orphaned_finding).chain(self.checkpoints_unread.iter().cloned()).collect()
-    }
-}
-
-fn unread_finding(name: &str, error: &CheckpointError) -> Finding {
-    let hint = match error {
-        CheckpointError::Disk(error) => error.hint(),
-        _ => forget_it(name),
-    };
-    finding(error.to_string(), hint)
-}
-
-fn orphaned_finding(checkpoint: &Checkpoint) -> Finding {
-    let Checkpoint { name, seq_nr, .. } = checkpoint;
-    finding(format!("checkpoint \"{name}\" at {seq_nr} belongs to another ingestion log and is refused"), forget_it(name))
-}
-
-fn forget_it(name: &str) -> String {
-    format!("braidfs checkpoint forget {}   # then that subscription reads from the start", crate::format::text::quoted(name))
-}
-
-fn finding(message: String, hint: String) -> Finding {
-    Finding { kind: FindingKind::OrphanedCheckpoint, severity: Severity::Warning, file: None, transaction_id: None, message, hint }
 }
 
 #[cfg(test)]

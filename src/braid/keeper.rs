@@ -4,6 +4,7 @@ mod arrival;
 mod beginning;
 mod beside;
 pub(super) mod check;
+mod checkpoints;
 pub(super) mod commit;
 pub(super) mod desk;
 pub(super) mod eventless;
@@ -36,6 +37,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::braid::keeper::arrival::Hinted;
+use crate::braid::keeper::checkpoints::Checkpoints;
 use crate::braid::keeper::commit::{Held, LOCK_WAIT};
 use crate::braid::keeper::desk::{Desk, Rest};
 use crate::braid::keeper::forked::Proposal;
@@ -57,8 +59,7 @@ use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
 use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
-use crate::model::Finding;
-use crate::store::{Checkpoint, Mode, Store};
+use crate::store::{Mode, Store};
 
 /// How many drafts make one group at most.
 const GROUP_MAX: usize = 64;
@@ -136,12 +137,8 @@ pub(super) struct Keeper {
     saving: Saving,
     pub(super) numbered: Numbered,
     shelf: Shelf,
-    pub(super) checkpoints: Arc<Vec<Checkpoint>>,
-    /// What is told of those that cannot be read.
-    pub(super) checkpoints_unread: Vec<Finding>,
+    checkpoints: Checkpoints,
     foreign: ForeignCounter,
-    /// Inode and time of `checkpoints/` when it was last looked at.
-    pub(super) checkpoints_seen: Option<(u64, i128)>,
     watch: Option<(Arc<Watch>, WatchedDir)>,
     /// Whether `events/` itself went, so that nothing is watched until it is back.
     is_watch_lost: bool,
@@ -191,10 +188,8 @@ impl Keeper {
             saving: Saving::default(),
             numbered: Numbered::default(),
             shelf: Shelf::new(options.snapshots_kept),
-            checkpoints: Arc::default(),
-            checkpoints_unread: Vec::new(),
+            checkpoints: Checkpoints::default(),
             foreign: ForeignCounter::default(),
-            checkpoints_seen: None,
             watch: None,
             is_watch_lost: false,
             pending: Look::default(),
@@ -224,7 +219,7 @@ impl Keeper {
             quarantined: Arc::clone(&self.files_told().quarantined),
             findings: Arc::new(self.findings()),
             snapshots: self.shelf.shown(),
-            checkpoints: Arc::clone(&self.checkpoints),
+            checkpoints: self.checkpoints.shown(),
             origins: Arc::clone(&self.memory.origins),
             declined: Arc::clone(&self.memory.declined),
             eventless_gone: Arc::clone(self.memory.vanished.eventless.gone()),

@@ -20,7 +20,7 @@ const WRITERS_TOLD_MAX: usize = 3;
 impl Keeper {
     /// Every finding, the gravest first.
     pub(in crate::braid) fn findings(&self) -> Vec<Finding> {
-        let mut findings = self.checkpoint_findings();
+        let mut findings = self.checkpoints.findings();
         findings.extend(self.projections.findings());
         findings.extend(self.shelf.findings());
         self.lasting_told().with(findings, Vec::dedup).into_findings()

@@ -92,7 +92,7 @@ impl Keeper {
         // Whoever replaced it may have done so with the packed lines too, which say what is what.
         self.keep_pack_whole();
         // Checkpoints of the old log are orphaned now.
-        self.checkpoints_seen = None;
+        self.checkpoints.log_changed();
         self.shelf.log_changed();
         self.ingestion.forget(&mut self.index);
         self.continue_feed();
