@@ -54,9 +54,9 @@ use crate::braid::keeper::saving::Saving;
 use crate::braid::keeper::shelf::Shelf;
 use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::trouble::{AGAIN, Trouble};
+use crate::braid::keeper::watching::Watching;
 use crate::braid::projections::Projections;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
-use crate::disk::{Watch, WatchedDir};
 use crate::epoch::{Counters, Epoch, Progress, WriterState};
 use crate::index::{Index, Touched};
 use crate::store::{Mode, Store};
@@ -139,9 +139,7 @@ pub(super) struct Keeper {
     shelf: Shelf,
     checkpoints: Checkpoints,
     foreign: ForeignCounter,
-    watch: Option<(Arc<Watch>, WatchedDir)>,
-    /// Whether `events/` itself went, so that nothing is watched until it is back.
-    is_watch_lost: bool,
+    watching: Watching,
     /// What to look at, as soon as git lets us.
     pending: Look,
     /// Whether what was taken in is a part of what git brings: nothing is shown before the rest is here.
@@ -190,8 +188,7 @@ impl Keeper {
             shelf: Shelf::new(options.snapshots_kept),
             checkpoints: Checkpoints::default(),
             foreign: ForeignCounter::default(),
-            watch: None,
-            is_watch_lost: false,
+            watching: Watching::default(),
             pending: Look::default(),
             is_partial: false,
             hinted: None,
@@ -373,7 +370,7 @@ impl Keeper {
             IDLE
         } else if self.saving.has_unverified() {
             Duration::ZERO
-        } else if self.is_watch_lost
+        } else if self.watching.is_lost()
             || self.saving.is_writing()
             || self.saving.has_unread()
             || ((!self.pending.is_empty() || self.is_partial) && !self.looking.lasts())
@@ -383,7 +380,7 @@ impl Keeper {
             SOON
         } else if self.looking.lasts() || has_numbers_to_give || self.ingestion.is_waiting() {
             AGAIN
-        } else if self.options.follow && self.watch.is_none() {
+        } else if self.options.follow && !self.watching.is_on() {
             SOON * 2
         } else {
             IDLE
@@ -396,15 +393,12 @@ impl Keeper {
         if let Err(failure) = self.is_at_home() {
             return self.out_of_reach(&failure, shared);
         }
-        if self.options.follow && self.watch.is_none() {
+        if self.options.follow && !self.watching.is_on() {
             self.pending.add_everything();
         }
-        if self.is_watch_lost {
-            self.watch_again();
-            if !self.is_watch_lost {
-                self.hold.note_change();
-                self.pending.add_everything();
-            }
+        if self.watching.is_lost() && self.watching.begin_again(&self.store) {
+            self.hold.note_change();
+            self.pending.add_everything();
         }
         if self.options.follow {
             if self.progress.ready {

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 impl Keeper {
     /// Whether git is changing the files right now. It may have begun before they were watched.
     pub(super) fn is_held(&mut self) -> bool {
-        if self.is_watching() && self.progress.ready { self.hold.holds() } else { self.hold.holds_unwatched() }
+        if self.watching.is_on() && self.progress.ready { self.hold.holds() } else { self.hold.holds_unwatched() }
     }
 
     /// Waits before anything is read until git is done, and gives what was asked meanwhile, and whether git is not done yet; none if it is to
@@ -65,7 +65,7 @@ impl Keeper {
 
     pub(super) fn begin_serving(&mut self, shared: &Shared, to_self: Sender<Request>, is_git_late: bool) {
         if self.options.follow || self.options.hinted {
-            self.start_watching(to_self);
+            self.watching.begin(&self.store, to_self);
         } else {
             drop(to_self);
         }

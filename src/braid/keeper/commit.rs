@@ -260,7 +260,7 @@ impl Keeper {
         self.keep_pack_whole();
         self.drain_hints();
         self.sit_git_out(begun, patience)?;
-        if !self.is_watching() {
+        if !self.watching.is_on() {
             self.pending.add_everything();
         }
         self.take_in_all(shared, None, begun, patience)?;
@@ -355,9 +355,7 @@ impl Keeper {
         self.adopt(next, &numbers);
         for one in &prepared {
             self.save_entered(&one.good, one.stat, one.offset, &one.name);
-            if self.is_watching() {
-                self.roster.written.insert(one.name.clone(), one.stat);
-            }
+            self.watching.note_written(&one.name, one.stat);
         }
         // A local commit's numbers can be derived again from the chain, so their lines need no sync of their own.
         let are_all = self.ingestion.wait_for_ours(&numbers);

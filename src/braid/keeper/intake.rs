@@ -137,7 +137,7 @@ impl Keeper {
 
     /// How things stand; the time of `events/` only where no hint tells of what comes and goes.
     pub(super) fn seen(&mut self) -> Seen {
-        let is_hinted = self.is_watching();
+        let is_hinted = self.watching.is_on();
         self.hold.seen(!is_hinted)
     }
 
@@ -149,7 +149,7 @@ impl Keeper {
     /// Gives whether git did something since things stood as before. Where no hint tells of that or of what came and went, everything is
     /// to be looked at again.
     fn look_again_unless(&mut self, before: Seen, seen: Seen, is_held: bool) -> bool {
-        if !self.is_watching() && (is_held || before != seen) {
+        if !self.watching.is_on() && (is_held || before != seen) {
             self.pending.add_everything();
             // What was refused may have been half there, and is still the same file.
             self.roster.odd.keys().for_each(|name| self.pending.add(name.clone()));

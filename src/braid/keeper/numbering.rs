@@ -76,7 +76,7 @@ impl Keeper {
             return true;
         }
         self.drain_hints();
-        if !self.is_watching() {
+        if !self.watching.is_on() {
             self.pending.add_everything();
         }
         let look = std::mem::take(&mut self.pending);

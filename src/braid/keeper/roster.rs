@@ -1,12 +1,12 @@
 //! The names in `events/` that stand beside the index, each for its reason.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
 use crate::braid::keeper::told::{Counted, FilesTold};
-use crate::disk::{Stat, quoted_name};
+use crate::disk::quoted_name;
 use crate::epoch::Quarantined;
 use crate::format::time::parse_rfc3339;
 use crate::index::Index;
@@ -46,8 +46,6 @@ pub(in crate::braid) struct Roster {
     pub(in crate::braid) findings: Counted<String, Vec<Finding>>,
     /// Files that claim one id with different bytes.
     pub(super) claims: BTreeMap<TransactionId, BTreeSet<String>>,
-    /// What we wrote a moment ago and were not given the hint of yet.
-    pub(super) written: HashMap<String, Stat>,
     /// What was last told of all this, and of which state of it.
     told: RefCell<Option<(State, Arc<FilesTold>)>>,
 }

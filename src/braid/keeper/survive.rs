@@ -44,6 +44,7 @@ impl Keeper {
         self.delivered_twice.retain(|&number| number < self.index.transactions.len());
         self.progress.done = u64::from(self.index.transactions.valid_count());
         self.roster.begin_anew(&self.index);
+        self.watching.forget_written();
         self.pending.add_everything();
         self.is_partial = false;
         self.mark_dirty();

@@ -1,5 +1,6 @@
 //! Hints of the disk that something in `events/` has changed, and who passes them on to the keeper.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::braid::keeper::arrival::Hinted;
 use crate::braid::keeper::{Keeper, Request, SOON};
-use crate::disk::{Change, Watch, is_remote};
+use crate::disk::{Change, Stat, Watch, WatchedDir, is_remote};
+use crate::store::Store;
 
 /// How long hints gather after one that was followed at once: where a thousand files come, a look costs for all that came.
 const PACE: Duration = Duration::from_millis(20);
@@ -15,94 +17,130 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long hints wait at most for a writer who takes them with his next commit.
 const STEP: Duration = Duration::from_millis(5);
 
+/// The watch over `events/`.
+#[derive(Default)]
+pub(super) struct Watching {
+    watch: Option<(Arc<Watch>, WatchedDir)>,
+    /// Whether `events/` itself went, so that nothing is watched until it is back.
+    is_lost: bool,
+    /// What we wrote a moment ago and were not given the hint of yet.
+    written: HashMap<String, Stat>,
+}
+
+impl Watching {
+    /// Whether changes are noticed without a listing.
+    pub(super) fn is_on(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Whether `events/` itself went, so that nothing is watched until it is back.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// We wrote a file, the hint of which tells nothing new.
+    pub(super) fn note_written(&mut self, name: &str, stat: Stat) {
+        if self.is_on() {
+            self.written.insert(name.to_owned(), stat);
+        }
+    }
+
+    /// From now on what we wrote is hinted at like everything else.
+    pub(super) fn forget_written(&mut self) {
+        self.written.clear();
+    }
+
+    /// The hints that are there, of `events/` and not of what we wrote ourselves.
+    fn drain(&mut self, store: &Store) -> Vec<Change> {
+        let Some((watch, dir)) = self.watch.clone() else { return Vec::new() };
+        let mut changes = watch.drain().unwrap_or_else(|error| {
+            tracing::warn!(%error, "changes can no longer be watched; the directory is listed instead");
+            self.watch = None;
+            Vec::new()
+        });
+        changes.retain(|change| match change {
+            Change::Came(of, name) => *of == dir && !self.is_own(store, name),
+            Change::Went(of, _) | Change::Attributes(of, _) => *of == dir,
+            Change::Rescan => {
+                self.forget_written();
+                self.begin_again(store);
+                true
+            }
+        });
+        changes
+    }
+
+    /// Whether a hint is the one of our own rename, and what has the name is still what we wrote.
+    fn is_own(&mut self, store: &Store, name: &str) -> bool {
+        // The kernel makes one hint of two renames to one name if nobody takes the first in time.
+        self.written.remove(name).is_some_and(|written| store.stat(name).is_ok_and(|stat| stat == written))
+    }
+
+    /// Watches `events/` again, which may be another directory by now; gives whether it is there.
+    pub(super) fn begin_again(&mut self, store: &Store) -> bool {
+        if let Some((watch, dir)) = &mut self.watch {
+            match watch.add(&store.layout().events()) {
+                Ok(again) => (*dir, self.is_lost) = (again, false),
+                // Git removes a directory that it has emptied, and makes it again.
+                Err(_) => self.is_lost = true,
+            }
+        }
+        !self.is_lost
+    }
+
+    /// Begins to watch, and to tell the keeper of hints; where that cannot be, the directory is listed.
+    pub(super) fn begin(&mut self, store: &Store, to_self: Sender<Request>) {
+        // The kernel watches there all the same, and hears of nothing that comes another way.
+        if is_remote(store.dir()) {
+            tracing::warn!("the store's file system gives no hints of changes; the directory is listed instead");
+            return;
+        }
+        let watching = store.disk().watch().map(Arc::new).and_then(|watch| {
+            let dir = watch.add(&store.layout().events())?;
+            Ok((watch, dir))
+        });
+        let (watch, dir) = match watching {
+            Ok(watching) => watching,
+            Err(error) => {
+                tracing::warn!(%error, "changes cannot be watched; the directory is listed instead");
+                return;
+            }
+        };
+        let (weak, drains) = (Arc::downgrade(&watch), watch.drains());
+        let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || forward_hints(&weak, &drains, &to_self));
+        match started {
+            Ok(_) => self.watch = Some((watch, dir)),
+            Err(error) => tracing::warn!(%error, "no thread to watch with; the directory is listed instead"),
+        }
+    }
+}
+
 impl Keeper {
     /// Takes the hints that are there; also under the lock, right before a commit.
     pub(super) fn drain_hints(&mut self) {
-        let Some((watch, dir)) = self.watch.clone() else {
+        if !self.watching.is_on() {
             return;
-        };
+        }
         let begun = self.pending.is_empty().then(Hinted::now).flatten();
-        match watch.drain() {
-            Ok(changes) => {
-                for change in changes {
-                    match change {
-                        Change::Came(of, name) if of == dir && self.is_own(&name) => {}
-                        Change::Came(of, name) | Change::Went(of, name) if of == dir => {
-                            if name.ends_with(".jsonl") {
-                                self.hold.note_change();
-                                self.pending.add(name);
-                            }
-                        }
-                        // Perhaps it may be read now; what could be read says the same as before, and is shown as another file.
-                        Change::Attributes(of, name) if of == dir && self.is_known(&name) => self.pending.add(name),
-                        Change::Came(..) | Change::Went(..) | Change::Attributes(..) => {}
-                        Change::Rescan => {
-                            self.hold.note_change();
-                            self.pending.add_everything();
-                            self.roster.written.clear();
-                            self.watch_again();
-                        }
+        for change in self.watching.drain(&self.store) {
+            match change {
+                Change::Came(_, name) | Change::Went(_, name) => {
+                    if name.ends_with(".jsonl") {
+                        self.hold.note_change();
+                        self.pending.add(name);
                     }
                 }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "changes can no longer be watched; the directory is listed instead");
-                self.watch = None;
+                // Perhaps it may be read now; what could be read says the same as before, and is shown as another file.
+                Change::Attributes(_, name) if self.is_known(&name) => self.pending.add(name),
+                Change::Attributes(..) => {}
+                Change::Rescan => {
+                    self.hold.note_change();
+                    self.pending.add_everything();
+                }
             }
         }
         if begun.is_some() && !self.pending.is_empty() {
             self.hinted = begun;
-        }
-    }
-
-    /// Whether a hint is the one of our own rename, and what has the name is still what we wrote.
-    fn is_own(&mut self, name: &str) -> bool {
-        // The kernel makes one hint of two renames to one name if nobody takes the first in time.
-        self.roster.written.remove(name).is_some_and(|written| self.store.stat(name).is_ok_and(|stat| stat == written))
-    }
-
-    /// Whether changes are noticed without a listing.
-    pub(super) fn is_watching(&self) -> bool {
-        self.watch.is_some()
-    }
-
-    pub(super) fn watch_again(&mut self) {
-        let events = self.store.layout().events();
-        if let Some((watch, dir)) = &mut self.watch {
-            match watch.add(&events) {
-                Ok(again) => (*dir, self.is_watch_lost) = (again, false),
-                // Git removes a directory that it has emptied, and makes it again.
-                Err(_) => self.is_watch_lost = true,
-            }
-        }
-    }
-
-    pub(super) fn start_watching(&mut self, to_self: Sender<Request>) {
-        // The kernel watches there all the same, and hears of nothing that comes another way.
-        if is_remote(self.store.dir()) {
-            tracing::warn!("the store's file system gives no hints of changes; the directory is listed instead");
-            return;
-        }
-        let watch = match self.store.disk().watch() {
-            Ok(watch) => Arc::new(watch),
-            Err(error) => {
-                tracing::warn!(%error, "changes cannot be watched; the directory is listed instead");
-                return;
-            }
-        };
-        match watch.add(&self.store.layout().events()) {
-            Ok(dir) => self.watch = Some((Arc::clone(&watch), dir)),
-            Err(error) => {
-                tracing::warn!(%error, "changes cannot be watched; the directory is listed instead");
-                return;
-            }
-        }
-        let (weak, drains) = (Arc::downgrade(&watch), watch.drains());
-        drop(watch);
-        let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || forward_hints(&weak, &drains, &to_self));
-        if let Err(error) = started {
-            tracing::warn!(%error, "no thread to watch with; the directory is listed instead");
-            self.watch = None;
         }
     }
 }
