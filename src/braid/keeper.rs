@@ -57,9 +57,9 @@ use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::keeper::watching::Watching;
 use crate::braid::projections::Projections;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
-use crate::epoch::{Counters, Epoch, Progress, WriterState};
+use crate::epoch::{Counters, Epoch, Progress};
 use crate::index::{Index, Touched};
-use crate::store::{Mode, Store};
+use crate::store::Store;
 
 /// How many drafts make one group at most.
 const GROUP_MAX: usize = 64;
@@ -122,7 +122,6 @@ pub(super) struct Keeper {
     rest: Rest,
     hold: Hold,
     pub(super) options: OpenOptions,
-    writer: WriterState,
     progress: Progress,
     pub(super) touched: Touched,
     /// What this process mended by the way, a sentence each.
@@ -164,9 +163,9 @@ impl Keeper {
             Some(id) => own.given(id),
             None => own,
         };
-        let writer = if store.mode() == Mode::ReadOnly { WriterState::ReadOnly } else { WriterState::Ready };
         Ok(Self {
             hold: Hold::new(&store),
+            locking: Locking::new(&store),
             store,
             index: Index::default(),
             roster: Roster::default(),
@@ -174,7 +173,6 @@ impl Keeper {
             chain: Chain::new(identity),
             rest: Rest::default(),
             options: options.clone(),
-            writer,
             progress: Progress::default(),
             touched: Touched::default(),
             mended: BTreeSet::new(),
@@ -197,7 +195,6 @@ impl Keeper {
             is_hurt: false,
             looking: Trouble::default(),
             ticked: Instant::now(),
-            locking: Locking::default(),
         })
     }
 
@@ -221,7 +218,7 @@ impl Keeper {
             declined: Arc::clone(&self.memory.declined),
             eventless_gone: Arc::clone(self.memory.vanished.eventless.gone()),
             replica_id: self.chain.replica_id(),
-            writer: self.writer.clone(),
+            writer: self.locking.writer().clone(),
             progress: self.progress,
             counters: Counters { folded: self.projections.folded(), ..self.counters },
             store: Arc::clone(&self.store),
@@ -236,7 +233,7 @@ impl Keeper {
             return self.mark_dirty();
         }
         self.record_gone();
-        if self.ingestion.take_changed() {
+        if self.ingestion.take_changed() | self.locking.take_changed() {
             self.tell_anew();
         }
         self.check_snapshots();
@@ -253,7 +250,7 @@ impl Keeper {
 
     /// Whether there is something that the newest epoch does not show.
     pub(super) fn is_dirty(&self) -> bool {
-        !self.is_partial && (self.dirty || self.ingestion.is_changed() || self.touched != Touched::default())
+        !self.is_partial && (self.dirty || self.ingestion.is_changed() || self.locking.is_changed() || self.touched != Touched::default())
     }
 
     /// Notes that the next look must publish, also where no file changed.
@@ -364,8 +361,8 @@ impl Keeper {
 
     /// How long nothing needs to be looked at.
     fn patience(&self) -> Duration {
-        let has_numbers_to_give = (self.ingestion.waits_for_numbers() || self.ingestion.is_lost() || self.chain.owes_last())
-            && self.writer != WriterState::ReadOnly;
+        let has_numbers_to_give =
+            (self.ingestion.waits_for_numbers() || self.ingestion.is_lost() || self.chain.owes_last()) && !self.locking.is_read_only();
         if self.is_hurt {
             IDLE
         } else if self.saving.has_unverified() {
@@ -409,8 +406,8 @@ impl Keeper {
             self.inspect_snapshots(false);
             self.look_at_git_lock();
             self.probe_disk();
-            if self.writer != WriterState::ReadOnly {
-                self.look_at_lock();
+            if !self.locking.is_read_only() {
+                self.locking.look(&self.store);
             }
         }
         self.verify_some();

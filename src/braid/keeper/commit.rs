@@ -229,7 +229,7 @@ impl Keeper {
     }
 
     fn enter_within(&mut self, shared: &Shared, patience: Duration) -> Result<CommitLock, AppendError> {
-        if let WriterState::Failed(why) = &self.writer {
+        if let WriterState::Failed(why) = self.locking.writer() {
             let message = format!("writing has stopped since a sync failed: {why}");
             return Err(AppendError::Storage { errno: Errno::EROFS, message, hint: String::new() });
         }
@@ -238,7 +238,7 @@ impl Keeper {
             match self.store.lock(WAIT_STEP) {
                 Ok(lock) => break lock,
                 Err(error @ LockError::Busy { .. }) => {
-                    self.note_lock_error(&error);
+                    self.locking.refused(&self.store, &error);
                     if begun.elapsed() >= patience {
                         return Err(AppendError::Busy { message: error.to_string(), hint: "try again in a moment".to_owned() });
                     }
@@ -247,7 +247,7 @@ impl Keeper {
                     self.look_and_log(shared);
                 }
                 Err(error) => {
-                    self.note_lock_error(&error);
+                    self.locking.refused(&self.store, &error);
                     return Err(match error {
                         LockError::Disk(error) => storage(&error),
                         error => AppendError::Storage { errno: Errno::EROFS, message: error.to_string(), hint: String::new() },
@@ -256,7 +256,7 @@ impl Keeper {
             }
         };
         self.is_at_home()?;
-        self.note_lock_taken();
+        self.locking.taken();
         self.keep_pack_whole();
         self.drain_hints();
         self.sit_git_out(begun, patience)?;
@@ -269,7 +269,7 @@ impl Keeper {
     }
 
     pub(in crate::braid) fn sync_failed(&mut self, error: &disk::Error) -> AppendError {
-        self.set_writer(WriterState::Failed(error.to_string()));
+        self.locking.stop(error);
         AppendError::Storage { errno: Errno::EROFS, message: error.to_string(), hint: String::new() }
     }
 
@@ -365,7 +365,7 @@ impl Keeper {
         if let Some(last) = prepared.last() {
             let id = self.index.transactions.id(last.number);
             let remembered = self.chain.remember(lock, &self.store, id);
-            self.stop_if_failed(remembered);
+            self.locking.stop_if_failed(remembered);
         }
         for one in prepared {
             done.push((one.reply, Ok(committed(&self.index, one.number, false))));
@@ -391,7 +391,7 @@ impl Keeper {
     fn not_written(&mut self, error: &WriteError, prepared: Vec<Prepared>, done: &mut Vec<(Reply, Result<Committed, AppendError>)>) {
         tracing::error!(%error, "a transaction could not be written");
         if matches!(error, WriteError::SyncFailed { .. }) {
-            self.set_writer(WriterState::Failed(error.to_string()));
+            self.locking.stop(error);
         }
         let (named, how) = match error.published() {
             Published::First(count) => (count, "is durable all the same, as"),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::braid::keeper::Keeper;
 use crate::disk::Stat;
-use crate::epoch::WriterState;
 use crate::index::Index;
 use crate::model::TransactionId;
 
@@ -51,7 +50,7 @@ impl Keeper {
         let back: BTreeSet<TransactionId> = gone.iter().copied().filter(is_here).collect();
         // Who may write nothing remembers it for its own life.
         let is_due = !known.went.is_empty() || !back.is_empty();
-        if is_due && self.writer != WriterState::ReadOnly {
+        if is_due && !self.locking.is_read_only() {
             match self.store.update_eventless(&known.went, &back) {
                 Ok(Some(all)) => {
                     gone = all;

@@ -1,18 +1,19 @@
-//! Who holds the store's lock while we do not, and since when.
+//! Whether we may write: who holds the store's lock while we do not, and since when, and whether writing has stopped.
 
 use std::time::{Duration, SystemTime};
 
-use crate::braid::keeper::Keeper;
 use crate::braid::keeper::trouble::Trouble;
 use crate::disk::{self, Holder};
 use crate::epoch::WriterState;
 use crate::format::time::created_at;
-use crate::store::LockError;
+use crate::store::{LockError, Mode, Store};
 
-/// What was seen of the lock.
-#[derive(Default)]
+/// What is known of who may write.
 pub(super) struct Locking {
-    /// Whoever held it when it was last looked; the kernel may not tell who that is.
+    writer: WriterState,
+    /// Whether the next epoch says something else of that than the newest one.
+    is_changed: bool,
+    /// Whoever held the lock when it was last looked; the kernel may not tell who that is.
     holder: Option<Option<Holder>>,
     /// Whether we had it before: then it is held since it was first seen to be.
     was_ours: bool,
@@ -23,80 +24,108 @@ pub(super) struct Locking {
 }
 
 impl Locking {
-    /// Whether it cannot even be asked for.
+    pub(super) fn new(store: &Store) -> Self {
+        let writer = if store.mode() == Mode::ReadOnly { WriterState::ReadOnly } else { WriterState::Ready };
+        Self { writer, is_changed: false, holder: None, was_ours: false, since: None, trouble: Trouble::default() }
+    }
+
+    /// Whether anything can be written, and why not.
+    pub(super) fn writer(&self) -> &WriterState {
+        &self.writer
+    }
+
+    /// Whether nothing is ever written.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.writer == WriterState::ReadOnly
+    }
+
+    /// Whether the lock cannot even be asked for.
     pub(super) fn has_trouble(&self) -> bool {
         self.trouble.lasts()
     }
-}
 
-impl Keeper {
+    /// Whether the next epoch says something else of who may write than the newest one.
+    pub(super) fn is_changed(&self) -> bool {
+        self.is_changed
+    }
+
+    /// The same, as an epoch is made that says it.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
     /// Looks who holds the lock where nothing is to be written; whoever holds it for a moment only is not told of.
     ///
     /// It is tried before the kernel is asked for the holder: reading `/proc/locks` takes some ten milliseconds, and keeps everybody on
     /// the machine from locking anything meanwhile.
-    pub(super) fn look_at_lock(&mut self) {
-        let holder = match self.store.lock(Duration::ZERO) {
+    pub(super) fn look(&mut self, store: &Store) {
+        let holder = match store.lock(Duration::ZERO) {
             Err(LockError::Busy { holder, .. }) => Some(holder),
             Ok(_) => {
-                (self.locking.was_ours, self.locking.since) = (true, None);
+                (self.was_ours, self.since) = (true, None);
                 None
             }
             Err(_) => return,
         };
         match &holder {
-            None if matches!(self.writer, WriterState::Locked(_)) => self.set_writer(WriterState::Ready),
+            None if matches!(self.writer, WriterState::Locked(_)) => self.set(WriterState::Ready),
             None => {}
             Some(now) => {
-                self.locked_since(now);
-                if holder == self.locking.holder {
-                    self.note_lock_error(&LockError::Busy { store: self.store.dir().display().to_string(), holder: now.clone() });
+                self.since(store, now);
+                if holder == self.holder {
+                    self.refused(store, &LockError::Busy { store: store.dir().display().to_string(), holder: now.clone() });
                 }
             }
         }
-        self.locking.holder = holder;
-    }
-
-    /// Says in the next epoch why nothing can be written, or that it can again.
-    pub(super) fn set_writer(&mut self, state: WriterState) {
-        if self.writer != state && !matches!(self.writer, WriterState::Failed(_)) {
-            self.writer = state;
-            self.mark_dirty();
-        }
-    }
-
-    /// Writing stops for good where what was to be durable may not be.
-    pub(super) fn stop_if_failed(&mut self, made_durable: disk::Result<()>) {
-        if let Err(error) = made_durable {
-            self.set_writer(WriterState::Failed(error.to_string()));
-        }
+        self.holder = holder;
     }
 
     /// We have the lock.
-    pub(super) fn note_lock_taken(&mut self) {
-        self.locking.trouble.end();
-        (self.locking.was_ours, self.locking.since) = (true, None);
-        self.set_writer(WriterState::Ready);
+    pub(super) fn taken(&mut self) {
+        self.trouble.end();
+        (self.was_ours, self.since) = (true, None);
+        self.set(WriterState::Ready);
     }
 
-    pub(super) fn note_lock_error(&mut self, error: &LockError) {
+    /// We were not given it.
+    pub(super) fn refused(&mut self, store: &Store, error: &LockError) {
         match error {
             LockError::Busy { holder, .. } => {
-                let since = self.locked_since(holder).map_or(String::new(), |since| format!(" since {}", created_at(since)));
-                self.set_writer(WriterState::Locked(format!("{error}{since}")));
+                let since = self.since(store, holder).map_or(String::new(), |since| format!(" since {}", created_at(since)));
+                self.set(WriterState::Locked(format!("{error}{since}")));
             }
             LockError::ReadOnly(_) => {}
-            LockError::Disk(error) => self.locking.trouble.meet("the lock cannot be taken", error),
+            LockError::Disk(error) => self.trouble.meet("the lock cannot be taken", error),
+        }
+    }
+
+    /// Writing stops for good: what was to be durable may not be.
+    pub(super) fn stop(&mut self, why: &impl ToString) {
+        self.set(WriterState::Failed(why.to_string()));
+    }
+
+    /// The same where something could not be made durable.
+    pub(super) fn stop_if_failed(&mut self, made_durable: disk::Result<()>) {
+        if let Err(error) = made_durable {
+            self.stop(&error);
+        }
+    }
+
+    fn set(&mut self, state: WriterState) {
+        if self.writer != state && !matches!(self.writer, WriterState::Failed(_)) {
+            self.writer = state;
+            self.is_changed = true;
         }
     }
 
     /// Since when whoever holds the lock now holds it: who came before us has changed its file as he took it, if he uses eventcore-fs.
-    fn locked_since(&mut self, holder: &Option<Holder>) -> Option<SystemTime> {
-        if let Some((_, since)) = self.locking.since.as_ref().filter(|(seen, _)| seen == holder) {
+    fn since(&mut self, store: &Store, holder: &Option<Holder>) -> Option<SystemTime> {
+        if let Some((_, since)) = self.since.as_ref().filter(|(seen, _)| seen == holder) {
             return Some(*since);
         }
-        let is_new = self.locking.was_ours || self.locking.since.is_some();
-        let since = if is_new { Some(SystemTime::now()) } else { self.store.lock_changed() };
-        self.locking.since = since.map(|since| (holder.clone(), since));
+        let is_new = self.was_ours || self.since.is_some();
+        let since = if is_new { Some(SystemTime::now()) } else { store.lock_changed() };
+        self.since = since.map(|since| (holder.clone(), since));
         since
     }
 }

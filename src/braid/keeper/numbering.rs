@@ -24,22 +24,22 @@ impl Keeper {
         if !begins || self.chain.replica_id().is_none() {
             self.follow_identity();
         }
-        if self.writer == WriterState::ReadOnly {
+        if self.locking.is_read_only() {
             return self.ingestion.wait(&mut self.index, &self.store);
         }
         self.ingestion.end_trouble();
         let has_to_write = self.ingestion.has_to_write() || self.chain.owes_last();
-        if !has_to_write || matches!(self.writer, WriterState::Failed(_)) {
+        if !has_to_write || matches!(self.locking.writer(), WriterState::Failed(_)) {
             return;
         }
         // A child that a mount starts beside this has the lock's descriptor for a moment, and the feed is to be whole when it is first shown.
         let patience = if self.progress.ready { Duration::ZERO } else { START_PATIENCE };
         match self.store.lock(patience) {
             Ok(lock) => {
-                self.note_lock_taken();
+                self.locking.taken();
                 self.number_under(&lock);
             }
-            Err(error) => self.note_lock_error(&error),
+            Err(error) => self.locking.refused(&self.store, &error),
         }
     }
 
@@ -65,7 +65,7 @@ impl Keeper {
     fn take_new_lines(&mut self) {
         if self.ingestion.has_new_lines(&self.index) && self.catch_up() {
             let shown = self.ingestion.take_lines(&mut self.index);
-            self.stop_if_failed(shown);
+            self.locking.stop_if_failed(shown);
         }
     }
 
@@ -112,7 +112,7 @@ impl Keeper {
         self.ingestion.note_problems();
         self.take_new_lines();
         let shown = self.ingestion.show_held(&self.index);
-        self.stop_if_failed(shown);
+        self.locking.stop_if_failed(shown);
     }
 
     /// Gives numbers to everything that has none.
@@ -122,7 +122,7 @@ impl Keeper {
             return;
         }
         let remembered = self.chain.remember_found(lock, &self.store);
-        self.stop_if_failed(remembered);
+        self.locking.stop_if_failed(remembered);
         match self.ingestion.repair(lock) {
             Repaired::Nothing => {}
             Repaired::CutOff => drop(self.mended.insert("cut off the end of index/ingestion.log, which was half a line".to_owned())),
@@ -137,11 +137,11 @@ impl Keeper {
         }
         if !former.is_empty() {
             let forgotten = self.ingestion.forget_gone(&self.index, &self.store);
-            self.stop_if_failed(forgotten);
+            self.locking.stop_if_failed(forgotten);
         }
         if self.append_numbers(lock, &former, &waiting) {
             let shown = self.ingestion.end_turn(&self.index);
-            self.stop_if_failed(shown);
+            self.locking.stop_if_failed(shown);
         }
     }
 
@@ -165,7 +165,7 @@ impl Keeper {
     /// As long as a commit's file is in `events/`, its numbers and that it was the last of our replica id are derived from it after a loss of
     /// power, so nothing of that is synced then. Once the file is gone nothing else tells, and both become durable here.
     pub(super) fn record_gone(&mut self) {
-        if self.writer == WriterState::ReadOnly {
+        if self.locking.is_read_only() {
             return self.ingestion.hold_back(&self.index, &self.store);
         }
         if !self.progress.ready {
@@ -173,10 +173,10 @@ impl Keeper {
         }
         if let Err(error) = self.chain.keep_last(&self.index, &self.store) {
             let failed = self.ingestion.not_recorded(&self.index, &self.store, error);
-            self.stop_if_failed(failed);
+            self.locking.stop_if_failed(failed);
         }
         let recorded = self.ingestion.record_gone(&self.index, &self.store);
-        self.stop_if_failed(recorded);
+        self.locking.stop_if_failed(recorded);
     }
 
     /// Writes a damaged log anew; answers what was wrong with it.
