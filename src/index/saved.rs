@@ -24,7 +24,7 @@ pub use record::{Record, SavedEvent, SavedFile, checksum, decode, encode};
 pub type Mark = [u8; 16];
 
 /// The format; another one is built anew.
-const MAGIC: [u8; 8] = *b"braidfs7";
+const MAGIC: [u8; 8] = *b"braidfs8";
 /// The bytes of the pack before the first line: the format and the pack's mark.
 const PACK_HEAD: usize = 24;
 /// The bytes of the table before the first record: the format, the pack's mark, and that of the base which it follows.
@@ -273,7 +273,8 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
     let base = disk.map(&paths.base);
     let stat = pack.stat()?;
     let lines_len = stat.size.saturating_sub(PACK_HEAD as u64);
-    let base = base.ok().and_then(|bytes| base::decode(&bytes, pack_mark, lines_len));
+    let lines = pack.map_beyond(PACK_HEAD as u64, lines_len)?;
+    let base = base.ok().and_then(|bytes| base::decode(&bytes, pack_mark, &lines));
     let base_mark = base.as_ref().map_or(NO_BASE, |base| base.mark);
     let mut pack_len = base.as_ref().map_or(0, |base| base.pack_len);
     let (mut records, mut table_len) = (Vec::new(), None);
@@ -282,7 +283,6 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
         && of_pack == pack_mark
     {
         if of_base == base_mark {
-            let lines = pack.map_beyond(PACK_HEAD as u64, lines_len)?;
             let len;
             (records, len, pack_len) = believed(&table, &lines, pack_len);
             table_len = Some(len);

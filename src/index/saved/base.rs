@@ -7,7 +7,7 @@ use crate::disk::{self, Disk};
 use crate::format::binary::{Binary, Input, binary_fields};
 use crate::index::Index;
 use crate::index::history::History;
-use crate::index::saved::{MAGIC, Mark, checksum};
+use crate::index::saved::{MAGIC, Mark, PACK_HEAD, checksum};
 
 /// What the index's owner keeps beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,14 +37,17 @@ pub(super) struct Base {
 /// that it speaks of.
 type Head = ([u8; 8], ((Mark, Mark), u32));
 
-/// Reads a base, if it is whole and belongs to this pack.
-pub(super) fn decode(bytes: &[u8], pack_mark: Mark, lines_len: u64) -> Option<Base> {
+/// Reads a base, if it is whole and belongs to this pack, whose lines are those that it was written beside.
+pub(super) fn decode(bytes: &[u8], pack_mark: Mark, lines: &[u8]) -> Option<Base> {
     let mut from = Input(bytes);
     let (magic, ((of_pack, mark), sum)) = Head::take(&mut from)?;
     if magic != MAGIC || of_pack != pack_mark || checksum(from.0) != sum {
         return None;
     }
-    let pack_len = u64::take(&mut from).filter(|&len| len <= lines_len)?;
+    let (pack_len, lines_sum) = <(u64, u32)>::take(&mut from)?;
+    if lines.get(..usize::try_from(pack_len).ok()?).map(checksum) != Some(lines_sum) {
+        return None;
+    }
     let extra = Extra::take(&mut from)?;
     let index = Index::take(&mut from)?;
     from.is_empty().then_some(Base { mark, pack_len, index, extra })
@@ -71,9 +74,12 @@ impl BaseWriter {
     /// What the disk answered; the base before is whole then.
     pub fn write(self, index: &Index, extra: &Extra) -> disk::Result<Mark> {
         // Lines that a loss of power takes must not be spoken of.
-        self.disk.open_file(&self.pack)?.sync_data()?;
+        let pack = self.disk.open_file(&self.pack)?;
+        pack.sync_data()?;
+        let pack_len = index.pack.len();
+        let lines_sum = checksum(&pack.map_beyond(PACK_HEAD as u64, pack_len)?);
         let mut body = Vec::new();
-        index.pack.len().put(&mut body);
+        (pack_len, lines_sum).put(&mut body);
         extra.put(&mut body);
         index.put(&mut body);
         let mut head = Vec::new();
