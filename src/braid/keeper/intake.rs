@@ -226,17 +226,21 @@ impl Keeper {
             }
             if let Some(number) = self.entered_number(&name) {
                 self.roster.misnamed.remove(&name);
-                let id = self.index.transactions.id(number);
-                // A second name of the same bytes stands in.
-                let twin = self.roster.odd.iter().find(|(_, odd)| matches!(odd.kind, OddKind::Duplicate(of) if of == id));
-                if let Some(twin) = twin.map(|(name, _)| name.clone()) {
-                    self.roster.odd.remove(&twin);
-                    round.again.insert(twin);
-                }
+                self.let_stand_in(number, round);
                 gone.push(number);
             }
         }
         self.hide(&gone);
+    }
+
+    /// A second name of the same bytes stands in for the file of a transaction that went.
+    fn let_stand_in(&mut self, number: u32, round: &mut Round) {
+        let id = self.index.transactions.id(number);
+        let twin = self.roster.odd.iter().find(|(_, odd)| matches!(odd.kind, OddKind::Duplicate(of) if of == id));
+        if let Some(twin) = twin.map(|(name, _)| name.clone()) {
+            self.roster.odd.remove(&twin);
+            round.again.insert(twin);
+        }
     }
 
     /// Takes transactions whose files went out of the views.
@@ -296,7 +300,7 @@ impl Keeper {
 
     fn arrive(&mut self, names: &[String], loaded: &[Loaded], round: &mut Round) {
         self.counters.came += loaded.iter().filter(|loaded| !matches!(loaded, Loaded::Nothing)).count() as u64;
-        self.hide_replaced(names, loaded);
+        self.hide_replaced(names, loaded, round);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
                 Loaded::Nothing => self.note_unless_gone(name),
@@ -321,7 +325,7 @@ impl Keeper {
     }
 
     /// Takes what a name stood for out of the views where it stands for something else now.
-    fn hide_replaced(&mut self, names: &[String], loaded: &[Loaded]) {
+    fn hide_replaced(&mut self, names: &[String], loaded: &[Loaded], round: &mut Round) {
         if names.iter().zip(loaded).any(|(name, loaded)| self.is_replaced(name, loaded)) {
             // It may be the lines that it was compared with, not the file.
             self.keep_pack_whole();
@@ -346,6 +350,7 @@ impl Keeper {
                 self.roster.findings.remove(name);
                 // It was compared with what it said first: with what it said last it is not.
                 self.index.transactions.forget_header(number);
+                self.let_stand_in(number, round);
                 gone.push(number);
             }
         }
@@ -442,6 +447,13 @@ impl Keeper {
         round.entered.push(number);
     }
 
+    /// What stood beside the index under this name is the file of a transaction now.
+    fn is_odd_no_more(&mut self, name: &str, round: &mut Round) {
+        if let Some(Odd { kind: OddKind::Refused(_, Some(claimed)), .. }) = self.roster.odd.remove(name) {
+            self.unclaim(claimed, name, round);
+        }
+    }
+
     /// The same bytes under a second name: the proper name stands for the transaction.
     fn enter_twin(&mut self, name: &str, other: &str, number: u32, good: &Good, stat: Stat, round: &mut Round) {
         let id = good.header.transaction_id;
@@ -449,6 +461,8 @@ impl Keeper {
         let mut odd = Odd { inode: stat.inode, size: stat.size, mtime_ns, kind: OddKind::Duplicate(id) };
         let mut extra = name;
         if id.is_file_name(name) {
+            self.is_odd_no_more(name, round);
+            self.note_edit_of_returned(name, good);
             odd.inode = self.index.transactions.inode(number);
             self.move_file(number, stat, good.header_sum, false);
             self.index.transactions.set_proper_name(number);

@@ -168,3 +168,41 @@ fn a_file_in_whose_place_something_else_stands_has_gone() {
         }
     }
 }
+
+/// Story: the file of a transaction was replaced by another one's, or damaged, and the mount showed it no more though a second file had its
+/// bytes; when it was mended, it stayed refused.
+#[test]
+fn a_second_name_stands_in_for_a_file_that_is_replaced_until_it_is_mended() {
+    for follow in [true, false] {
+        let (_temp, dir) = store();
+        let braid = open(&dir, follow);
+        let (first, second) = (append(&braid, &event("s", 1)).transaction_id, append(&braid, &event("s", 2)).transaction_id);
+        let [path, aside] = [format!("events/{first}.jsonl"), "aside".to_owned()].map(|name| dir.join(name));
+        let bytes = fs::read(&path).unwrap();
+        let replace = |bytes: &[u8]| {
+            fs::write(&aside, bytes).unwrap();
+            fs::rename(&aside, &path).unwrap();
+        };
+        let lines = || text(&braid.tree(), "log.jsonl").lines().count();
+        fs::copy(&path, dir.join("events/twin.jsonl")).unwrap();
+        let twin = (FindingKind::Duplicate, "twin.jsonl".to_owned());
+        assert_eq!(found(&braid), std::slice::from_ref(&twin));
+
+        replace(b"damaged\n");
+        let told = || found(&braid).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !told().contains(&FindingKind::Quarantined) {
+            assert!(Instant::now() < deadline, "{:?}", told());
+        }
+        assert_eq!((lines(), told().contains(&FindingKind::Duplicate)), (2, false));
+        replace(&bytes);
+        assert_eq!((found(&braid), lines()), (vec![twin.clone()], 2));
+
+        // The other transaction's file comes in its place, and the first one's bytes are those of the second name alone.
+        let other = fs::read(dir.join(format!("events/{second}.jsonl"))).unwrap();
+        replace(&other);
+        let name = || format!("{first}.jsonl");
+        let edited_twin_copy = [(FindingKind::Edited, name()), (FindingKind::Misnamed, twin.1.clone()), (FindingKind::Duplicate, name())];
+        assert_eq!((found(&braid), lines()), (edited_twin_copy.into(), 2));
+    }
+}
