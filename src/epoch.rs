@@ -72,17 +72,28 @@ pub struct PastFacts {
 }
 
 impl PastFacts {
-    /// The bytes of the file that had a name then; none if the file of that name in `events/` is the one.
+    /// Where the file lies that had a name then.
     #[must_use]
-    pub fn bytes(&self, name: &str) -> Option<Arc<[u8]>> {
-        self.elsewhere.as_ref()?.bytes(name)
+    pub fn find(&self, name: &str) -> Place {
+        self.elsewhere.as_ref().map_or(Place::Events, |elsewhere| elsewhere.find(name))
     }
+}
+
+/// Where a file of the past lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The file of that name in `events/` is the one.
+    Events,
+    /// Elsewhere; its bytes.
+    Elsewhere(Arc<[u8]>),
+    /// In `events/` is another one by now, and what had it does not give it.
+    Nowhere,
 }
 
 /// Where a past epoch finds the files that `events/` does not have.
 pub trait Elsewhere: Send + Sync + std::fmt::Debug {
-    /// The bytes of the file that had a name then; none if the file of that name in `events/` is the one.
-    fn bytes(&self, name: &str) -> Option<Arc<[u8]>>;
+    /// Where the file lies that had a name then.
+    fn find(&self, name: &str) -> Place;
 }
 
 /// Everything that can be read, as of one moment.

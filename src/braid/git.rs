@@ -373,13 +373,13 @@ impl Program {
     /// The tree of `events/` in a commit; none if that commit has none.
     ///
     /// # Errors
-    /// If git cannot be run.
+    /// If git cannot be run, or the commit's trees are not here.
     pub fn events_tree(&self, commit: &Oid) -> Result<Option<Oid>, GitError> {
-        match self.text(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{commit}:./events")]) {
-            Ok(text) => Oid::parse(&text).map(Some).ok_or(GitError::Unexpected("rev-parse")),
-            Err(GitError::Failed { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        // `rev-parse` gives one answer to a tree without `events/` and to one that it cannot read.
+        let listed = self.run(&["ls-tree", "-z", commit.as_str(), "events"])?;
+        let facts = listed.split(|byte| *byte == b'\t').next().map(String::from_utf8_lossy).unwrap_or_default();
+        let Some(oid) = facts.split(' ').nth(2) else { return Ok(None) };
+        Oid::parse(oid).map(Some).ok_or(GitError::Unexpected("ls-tree"))
     }
 
     /// What the last commit has of the transaction files in `events/`, by name; nothing before the first commit.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use crate::disk::{os_name, quoted_name};
-use crate::epoch::Quarantined;
+use crate::epoch::{Place, Quarantined};
 use crate::format::names::{COMPONENT_LEN_MAX, ENDING, cut_name};
 use crate::view::file::File;
 use crate::view::tree::{Entry, Node, Tree, clamp};
@@ -39,7 +39,7 @@ impl Tree {
     }
 
     fn refused_bytes(&self, found: &Quarantined) -> File {
-        if let Some(bytes) = self.epoch.past.as_ref().and_then(|past| past.bytes(&found.file)) {
+        if let Some(Place::Elsewhere(bytes)) = self.epoch.past.as_ref().map(|past| past.find(&found.file)) {
             return File::of_bytes(bytes, found.mtime_ns);
         }
         let (mut size, mut mtime_ns) = (found.size, found.mtime_ns);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::disk::Stat;
-use crate::epoch::Epoch;
+use crate::epoch::{Epoch, Place};
 use crate::format::names::{Decoded, ENDING, SEPARATORS, decode_file_name, decode_stream_path, file_name, find_prefix, stream_path};
 use crate::format::time::parse_nanos;
 use crate::index::List;
@@ -385,7 +385,11 @@ impl Tree {
         let (name, mtime_ns) = (transactions.file_name(number), self.dated(self.written(number)));
         let stored = || Some(self.stored(&name, self.epoch.store.stat(&name).ok()?, mtime_ns));
         let Some(past) = self.epoch.past.as_ref().filter(|past| past.elsewhere.is_some()) else { return stored().map(Node::File) };
-        let file = past.bytes(&name).map_or_else(stored, |bytes| Some(File::of_bytes(bytes, mtime_ns)))?;
+        let file = match past.find(&name) {
+            Place::Events => stored()?,
+            Place::Elsewhere(bytes) => File::of_bytes(bytes, mtime_ns),
+            Place::Nowhere => return None,
+        };
         // It is the same one whether it lies in `events/` or only in git, unless a filter of git's gives it another size there.
         let incarnation = past.incarnation.wrapping_add(file.size());
         Some(Node::File(file.known_as(incarnation)))

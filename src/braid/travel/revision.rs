@@ -8,8 +8,7 @@ use crate::braid::keeper::load::{self, Good};
 use crate::braid::keeper::memory::{good_digest, held_digest};
 use crate::braid::travel::TravelError;
 use crate::disk::os_name;
-use crate::epoch::Elsewhere;
-use crate::epoch::Epoch;
+use crate::epoch::{Elsewhere, Epoch, Place};
 use crate::index::Index;
 use crate::model::TransactionId;
 
@@ -169,25 +168,29 @@ impl FromGit {
         };
         is_same || says_the_same()
     }
-}
 
-impl Elsewhere for FromGit {
-    fn bytes(&self, name: &str) -> Option<Arc<[u8]>> {
-        if let Some(blob) = self.foreign.get(name) {
-            return Some(Arc::clone(&blob.bytes));
-        }
-        // It was in events/ when this epoch was built, and may have left since or been written anew.
-        if self.is_as_read(name) {
-            return None;
-        }
+    /// The bytes that git has of a file, as it would write them; none if it does not give them.
+    fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         let mut object = std::ffi::OsString::from(format!("{}:", self.tree.as_ref()?));
         object.push(os_name(name));
         let words = ["rev-parse".into(), "--verify".into(), "--quiet".into(), "--end-of-options".into(), object];
         let oid = Oid::parse(&self.git.text(&words).ok()?)?;
         let bytes = self.git.run(&["cat-file", "blob", oid.as_str()]).ok()?;
         let through_filter = || self.git.through_filter(&[(name.to_owned(), oid)]).pop().flatten();
-        let bytes = if load::read(&bytes).is_ok() { bytes } else { through_filter().unwrap_or(bytes) };
-        Some(bytes.into())
+        Some(if load::read(&bytes).is_ok() { bytes } else { through_filter().unwrap_or(bytes) })
+    }
+}
+
+impl Elsewhere for FromGit {
+    fn find(&self, name: &str) -> Place {
+        if let Some(blob) = self.foreign.get(name) {
+            return Place::Elsewhere(Arc::clone(&blob.bytes));
+        }
+        // It was in events/ when this epoch was built, and may have left since or been written anew.
+        if self.is_as_read(name) {
+            return Place::Events;
+        }
+        self.bytes(name).map_or(Place::Nowhere, |bytes| Place::Elsewhere(bytes.into()))
     }
 }
 

@@ -331,6 +331,51 @@ fn files_that_leave_the_work_tree_stay_readable_in_the_past() {
     assert_eq!(braid.epoch().index.transactions.valid_count(), 0);
 }
 
+/// Moves an object of git's away, which lies in a file of its own; gives where it was and where it is.
+fn hide(dir: &Path, object: &str) -> (PathBuf, PathBuf) {
+    let oid = git(dir, &["rev-parse", object]);
+    let (path, aside) = (dir.join(".git/objects").join(&oid[..2]).join(&oid[2..]), dir.join("tmp/hidden"));
+    fs::rename(&path, &aside).unwrap();
+    (path, aside)
+}
+
+/// Story: of a commit whose tree git could not read, as in a treeless clone whose remote is away, a past without any transaction was shown, and
+/// kept for as long as the mount ran.
+#[test]
+fn a_revision_whose_trees_git_cannot_read_is_an_error_until_it_can() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    commit_all(&dir, "first");
+    for object in ["HEAD:events", "HEAD^{tree}"] {
+        let (path, aside) = hide(&dir, object);
+        assert!(matches!(braid.at("HEAD"), Err(TravelError::Git(_))), "{object}");
+        fs::rename(aside, path).unwrap();
+        assert_eq!(braid.at("HEAD").unwrap().index.transactions.valid_count(), braid.epoch().index.transactions.valid_count());
+        // What was read is kept; another commit is looked at anew.
+        git(&dir, &["commit", "-q", "--allow-empty", "-m", "next"]);
+    }
+    git(&dir, &["rm", "-q", "-r", "--cached", "events"]);
+    git(&dir, &["commit", "-q", "-m", "none"]);
+    assert_eq!(braid.at("HEAD").unwrap().index.transactions.valid_count(), 0);
+}
+
+/// Where neither `events/` nor git gives a file that a past has, another one is not shown in its place.
+#[test]
+fn a_file_of_the_past_that_nobody_has_is_none() {
+    let (_temp, dir, braid) = braided();
+    git(&dir, &["init", "-q"]);
+    commit_all(&dir, "first");
+    let names: Vec<String> = all_names(&dir).into_iter().collect();
+    let tree = Tree::of(braid.at("HEAD").unwrap());
+    let find = || tree.find(&format!("transactions/{}", names[0])).and_then(Node::into_file);
+    let before = find().unwrap().read_all().unwrap();
+    let (path, aside) = hide(&dir, &format!("HEAD:events/{}", names[0]));
+    fs::copy(dir.join("events").join(&names[1]), dir.join("events").join(&names[0])).unwrap();
+    assert!(find().is_none());
+    fs::rename(aside, path).unwrap();
+    assert_eq!(find().unwrap().read_all().unwrap(), before);
+}
+
 /// Story: the kernel keeps for good which file a name of a commit stands for. It had looked one up that lay in `events/`, and once git had taken that
 /// away it was told that there is no such file any more.
 #[test]
