@@ -1,5 +1,7 @@
 //! From the bytes of a file to what the index takes in.
 
+use std::time::{Duration, SystemTime};
+
 use crate::disk::{self, Stat};
 use crate::format::binary::Binary as _;
 use crate::format::lines::render_tail;
@@ -8,6 +10,10 @@ use crate::index::saved::checksum;
 use crate::index::{Arrival, ArrivalEvent};
 use crate::model::{EventId, Finding, FindingKind, Header, Severity};
 use crate::store::FILE_BYTES_MAX;
+
+const SECOND_NS: i128 = 1_000_000_000;
+/// The steps of the coarsest clock of a file system, that of FAT.
+const COARSEST: Duration = Duration::from_secs(2);
 
 /// A file that counts, with its packed lines.
 #[derive(Debug)]
@@ -74,11 +80,27 @@ pub(in crate::braid) fn read(bytes: &[u8]) -> Result<Good, transaction::Refusal>
     Ok(Good { header_sum, header: normal.header, events: loaded, lines, healing: normal.healing, oddities })
 }
 
-/// What is kept of a file's size and time.
+/// The stamp of a file that may be changed once more without another size or time: it fits no file.
+const RACY: u32 = 0;
+
+/// What is kept of a file's size and time, as of now.
 pub(in crate::braid) fn stamp(stat: Stat) -> u32 {
+    if is_racy(stat) {
+        return RACY;
+    }
     let mut bytes = Vec::with_capacity(16);
     (stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0)).put(&mut bytes);
-    checksum(&bytes)
+    checksum(&bytes).max(RACY + 1)
+}
+
+/// Whether a file has the size and time of which a stamp was kept.
+pub(in crate::braid) fn has_stamp(stat: Stat, kept: u32) -> bool {
+    kept != RACY && stamp(stat) == kept
+}
+
+/// Where the disk knows whole seconds only, two writes within one leave the same time.
+fn is_racy(stat: Stat) -> bool {
+    stat.mtime_ns % SECOND_NS == 0 && stat.modified() + COARSEST > SystemTime::now()
 }
 
 impl Good {

@@ -14,7 +14,7 @@ use crate::braid::Failure;
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::beside::Beside;
 use crate::braid::keeper::heap;
-use crate::braid::keeper::load::{Good, Loaded, load, stamp};
+use crate::braid::keeper::load::{Good, Loaded, has_stamp, load, stamp};
 use crate::disk::{self, Stat};
 use crate::index::saved::{self, Extra, Left, Mark, Record, Saved, SavedEvent, SavedFile, checksum};
 use crate::index::{Arrival, ArrivalEvent};
@@ -399,7 +399,7 @@ impl Keeper {
             let transactions = &self.index.transactions;
             if transactions.is_present(number) {
                 let name = transactions.file_name(number);
-                let is_same = self.store.stat(&name).is_ok_and(|stat| stamp(stat) == transactions.stamp(number));
+                let is_same = self.store.stat(&name).is_ok_and(|stat| has_stamp(stat, transactions.stamp(number)));
                 // Size and time do not tell whether it may still be read. Who follows the store reads it soon.
                 if !is_same || (self.options.verify && !self.store.may_read(&name)) {
                     self.pending.add(name);

@@ -161,7 +161,7 @@ impl FromGit {
     fn is_as_read(&self, name: &str) -> bool {
         let Epoch { index, store, .. } = &*self.present;
         let (Some(number), Ok(stat)) = (transaction_of(index, name), store.stat(name)) else { return false };
-        let is_same = (index.transactions.inode(number), index.transactions.stamp(number)) == (stat.inode, load::stamp(stat));
+        let is_same = index.transactions.inode(number) == stat.inode && load::has_stamp(stat, index.transactions.stamp(number));
         let says_the_same = || {
             let good = store.load(name).ok().and_then(|(bytes, _)| load::read(&bytes).ok());
             good.is_some_and(|good| good_digest(&good) == held_digest(index, number))
