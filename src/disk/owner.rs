@@ -1,7 +1,7 @@
 //! Whose files are: what root makes in somebody's store is that user's, who could not go on in it otherwise.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
@@ -13,6 +13,9 @@ use nix::unistd::{AccessFlags, faccessat, geteuid};
 
 use super::error::Context as _;
 use super::{Disk, Error, Op, Result};
+
+/// What a file system gives a file at least.
+const BLOCK: usize = 4096;
 
 /// To whom what is made in a directory is handed over: to its owner, by root, whom others' files obey.
 pub(super) fn heir(directory: &Metadata) -> Option<(u32, u32)> {
@@ -54,16 +57,29 @@ impl Disk {
         faccessat(AT_FDCWD, path, wanted, AtFlags::AT_EACCESS).map_err(io::Error::from).context(op, path)
     }
 
-    /// What whoever makes a file below a path is told, where its file system has no block or no inode left.
+    /// What whoever writes a file in a directory is told, where its file system takes none: it is full, beyond a quota, or gave up writing
+    /// after an error without saying that it did. Tried with a file that has no name, so nothing is left; where there are none such, the
+    /// file system is asked whether it has a block and an inode left.
     #[must_use]
-    pub fn has_no_room(&self, path: &Path) -> Option<Error> {
-        let room = statvfs(path).ok()?;
+    pub fn takes_no_file(&self, dir: &Path) -> Option<Error> {
+        let nameless = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(dir);
+        match nameless.and_then(|mut file| file.write_all(&[0; BLOCK])) {
+            Ok(()) => None,
+            // What some file systems, and old kernels, say of such a file itself.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT | libc::EINVAL)) => {
+                self.is_full(dir).then(|| Error::new(Op::Write, dir, Errno::ENOSPC))
+            }
+            Err(error) => Some(Error::new(Op::Write, dir, error)),
+        }
+    }
+
+    fn is_full(&self, path: &Path) -> bool {
+        let Ok(room) = statvfs(path) else { return false };
         // What is kept back for root is no help to others. Some file systems count no blocks, or no inodes.
         let is_root = geteuid().is_root();
         let left = |available: u64, free: u64| if is_root { free } else { available };
-        let is_full = (room.blocks() > 0 && left(room.blocks_available(), room.blocks_free()) == 0)
-            || (room.files() > 0 && left(room.files_available(), room.files_free()) == 0);
-        is_full.then(|| Error::new(Op::ChangeDir, path, Errno::ENOSPC))
+        (room.blocks() > 0 && left(room.blocks_available(), room.blocks_free()) == 0)
+            || (room.files() > 0 && left(room.files_available(), room.files_free()) == 0)
     }
 
     /// Whether a path is of the user whom this process runs for.

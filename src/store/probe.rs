@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// What keeps a commit from changing what it has to change, if anything does: what is no file or no directory, what this user may not
-    /// change, and a disk that is full. Nothing is tried.
+    /// change, and a disk that takes no file.
     fn hindrance(&self) -> Option<disk::Error> {
         let (layout, disk) = (self.layout(), self.disk());
         let dirs = [layout.events(), layout.tmp(), layout.index(), layout.eventcore(), layout.private()];
@@ -110,7 +110,8 @@ impl Store {
         let above = (!missing.is_empty()).then(|| layout.root().to_path_buf());
         let log = Some(layout.ingestion_log()).filter(|log| disk.exists(log));
         let mut asked = there.into_iter().chain(log).chain(above).filter_map(|path| disk.may_change(&path).err());
-        asked.find(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM | Errno::EROFS)).or_else(|| disk.has_no_room(layout.root()))
+        let place = if disk.exists(&layout.tmp()) { layout.tmp() } else { layout.root().to_path_buf() };
+        asked.find(|error| matches!(error.errno(), Errno::EACCES | Errno::EPERM | Errno::EROFS)).or_else(|| disk.takes_no_file(&place))
     }
 
     /// The finding that the owner of the store cannot write to it, for who only reads: others need not be able to.

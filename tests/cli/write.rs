@@ -522,6 +522,8 @@ fn doctor_tells_of_a_disk_that_takes_no_writes() {
         ("mount --bind store store && mount -o remount,bind,ro store", "mount it writable"),
         ("mkdir full && mount -t tmpfs -o size=2m none full && cp -a store full && cd full && head -c 9m /dev/zero > filler", "make room"),
         ("mkdir inodes && mount -t tmpfs -o nr_inodes=30 none inodes && cp -a store inodes && cd inodes && touch {1..40}", "df -i"),
+        // As with a quota, and after an error of the disk: nothing that can be asked tells of it.
+        ("ulimit -f 0", "ulimit -f"),
         ("chattr +i store/events && trap 'chattr -i store/events' EXIT", "lsattr"),
     ] {
         // In a mount namespace of its own, which ends with the shell.
