@@ -579,3 +579,35 @@ fn files_that_are_compared_with_lines_that_another_program_cuts_are_no_others() 
     assert_eq!(everything(&braid.tree()), before);
     assert_eq!(*braid.refresh().unwrap().findings, []);
 }
+
+/// Story: `cp` had just cut a file that was read for its lines. It seemed to be another one when it was whole again.
+#[test]
+fn a_file_that_is_copied_over_is_waited_for_where_its_lines_are_wanted() {
+    let (_temp, dir) = store();
+    let (disk, twin) = Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { disk, ..OpenOptions::default() }).unwrap();
+    (0..3).for_each(|n| drop(append(&braid, &event("s", n))));
+    let before = everything(&braid.tree());
+    let (pack, file) = (saved(&dir, "braidfs.pack"), events(&dir.canonicalize().unwrap()).swap_remove(1));
+    let whole = fs::read(&file).unwrap();
+    twin.forget_ops();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let is_read = || twin.looks().contains(&(Op::Read, file.clone()));
+            while !is_read() {
+                std::thread::yield_now();
+            }
+            fs::write(&file, &whole).unwrap();
+        });
+        let file = file.clone();
+        let kept = braid.at_keeper(move |keeper, shared| {
+            fs::File::options().write(true).open(pack).unwrap().set_len(0).unwrap();
+            fs::write(file, "").unwrap();
+            keeper.keep_pack_whole();
+            keeper.publish_if_dirty(shared);
+        });
+        kept.unwrap();
+    });
+    braid.refresh().unwrap();
+    assert_eq!(everything(&braid.tree()), before);
+}

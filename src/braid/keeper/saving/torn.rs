@@ -2,12 +2,19 @@
 //! the files again.
 
 use std::ops::Range;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use crate::braid::keeper::Keeper;
-use crate::braid::keeper::load::{Loaded, load};
+use crate::braid::keeper::load::{Good, Loaded, load};
 use crate::disk;
 use crate::index::pack::Pack;
 use crate::store::Mode;
+
+/// A file that does not count and was changed less than this ago may be one that is being copied over.
+const COPYING: Duration = Duration::from_secs(1);
+/// The wait between two looks at it.
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl Keeper {
     /// Looks whether the packed lines are those that were written, as far as the end of their file tells.
@@ -48,14 +55,7 @@ impl Keeper {
             let places: Vec<Range<usize>> = transactions.events(number).map(place).collect();
             let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
             let name = transactions.file_name(number);
-            let good = match self.store.load(&name) {
-                Ok((bytes, stat)) => match load(&bytes, stat) {
-                    Loaded::Good(good, _) => Some(good),
-                    _ => None,
-                },
-                Err(error) if error.is_shortage() => return Err(error),
-                Err(_) => None,
-            };
+            let good = self.read_once_written(&name)?;
             let room = lines.get_mut(first.start..last.end);
             match good.zip(room).filter(|(good, room)| good.lines.len() == room.len()) {
                 Some((good, room)) => room.copy_from_slice(&good.lines),
@@ -63,5 +63,21 @@ impl Keeper {
             }
         }
         Ok((lines, differing))
+    }
+
+    /// What a file says, if it counts. Who copies over the lines copies over the files too: one that was just cut is waited for.
+    fn read_once_written(&self, name: &str) -> disk::Result<Option<Box<Good>>> {
+        loop {
+            match self.store.load(name) {
+                Ok((bytes, stat)) => match load(&bytes, stat) {
+                    Loaded::Good(good, _) => return Ok(Some(good)),
+                    _ if SystemTime::now().duration_since(stat.modified()).is_ok_and(|age| age < COPYING) => {}
+                    _ => return Ok(None),
+                },
+                Err(error) if error.is_shortage() => return Err(error),
+                Err(_) => return Ok(None),
+            }
+            thread::sleep(PAUSE);
+        }
     }
 }
