@@ -98,6 +98,13 @@ impl Disk {
         self.ground.as_ref().is_none_or(|ground| ground.is_there())
     }
 
+    /// The same. Errors where that cannot be told: its disk does not answer, say.
+    pub fn finds_home(&self) -> Result<bool> {
+        let Some(ground) = &self.ground else { return Ok(true) };
+        let found = self.stat_if_present(&ground.root)?;
+        Ok(found.is_some_and(|found| (found.device, found.inode) == (ground.device, ground.inode)))
+    }
+
     /// The twin for tests: what lies under `root` now counts as durable, and what happens there is judged by the [`Twin`].
     ///
     /// Errors when `root` cannot be read.

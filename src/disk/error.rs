@@ -180,6 +180,12 @@ impl Error {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Whether the path leads to nothing: no link on the way does either, or only in a circle.
+    #[must_use]
+    pub fn leads_nowhere(&self) -> bool {
+        self.is_not_found() || matches!(self.errno(), Errno::ELOOP | Errno::ENOTDIR | Errno::ENAMETOOLONG)
+    }
+
     /// Whether something lies at the path already.
     #[must_use]
     pub fn is_taken(&self) -> bool {

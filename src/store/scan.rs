@@ -100,7 +100,9 @@ impl Store {
             EntryKind::Link => match self.disk().stat(&Disk::entry_path(&self.layout().events(), &entry.name)) {
                 Ok(Stat { kind: EntryKind::File, .. }) => Ok(ListedKind::File),
                 Ok(_) => Ok(ListedKind::Other),
-                Err(_) => Ok(ListedKind::BrokenLink),
+                Err(error) if error.leads_nowhere() => Ok(ListedKind::BrokenLink),
+                // Whoever reads it is told why it cannot be followed.
+                Err(_) => Ok(ListedKind::File),
             },
         }
     }

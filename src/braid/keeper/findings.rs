@@ -86,6 +86,10 @@ impl Keeper {
 
     /// Whether refused files hold all events that have gone and of which no file is known, as to who reads everything anew.
     fn is_nameless_refused(&self, files: &FilesTold) -> bool {
+        if self.roster.unreadable().next().is_some() {
+            // Nobody knows what one holds that cannot be read.
+            return true;
+        }
         let vanished = vanished_events(&self.index, &self.store.forgotten().unwrap_or_default());
         let mut nameless: BTreeSet<EventId> = vanished.into_keys().filter(|&id| file_of(&self.index, id).is_none()).collect();
         for refused in files.quarantined.iter().take(REFUSED_READ_MAX) {

@@ -511,7 +511,7 @@ fn load_read(read: crate::disk::Result<(&[u8], Stat)>) -> Loaded {
         Ok((bytes, stat @ Stat { kind: EntryKind::File, .. })) => load(bytes, stat),
         Ok(_) => Loaded::Nothing,
         // A socket cannot be opened at all.
-        Err(error) if error.is_not_found() || error.errno() == Errno::ENXIO => Loaded::Nothing,
+        Err(error) if error.leads_nowhere() || error.errno() == Errno::ENXIO => Loaded::Nothing,
         Err(error) if error.is_shortage() => Loaded::Unread(error),
         Err(error) => Loaded::Refused(error.to_string(), None),
     }

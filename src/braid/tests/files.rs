@@ -260,6 +260,82 @@ fn a_file_that_the_disk_does_not_give_is_looked_at_again() {
     assert!(epoch.findings.is_empty(), "{:?}", epoch.findings);
 }
 
+/// Story: who reads everything anew knows no file of the events that such a file holds, and told them as gone besides.
+#[test]
+fn what_the_disk_does_not_give_is_not_told_as_gone() {
+    let (_temp, dir) = store();
+    let name = format!("{}.jsonl", append(&open(&dir, false), &event("s", 1)).transaction_id);
+    append(&open(&dir, false), &event("s", 2));
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    twin.fail_at(crate::disk::Op::Read, &Path::new("events").join(&name), Errno::EIO);
+    let options = OpenOptions { read_only: true, from_scratch: true, disk, ..OpenOptions::default() };
+    let braid = Braid::open(&dir, &options).unwrap();
+    let kinds: Vec<FindingKind> = braid.survey().unwrap().findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [FindingKind::Quarantined, FindingKind::Dangling], "{:?}", braid.epoch().findings);
+}
+
+/// Story: a link whose facts the disk does not give was told as one that leads nowhere, its events as gone, and one that leads in a circle as
+/// a disk that fails.
+#[test]
+fn a_link_that_cannot_be_followed_is_told_for_what_it_is() {
+    let (temp, dir) = store();
+    let name = format!("{}.jsonl", append(&open(&dir, false), &event("s", 1)).transaction_id);
+    let (place, away) = (dir.join("events").join(&name), temp.path().join("away"));
+    fs::rename(&place, &away).unwrap();
+    std::os::unix::fs::symlink(&away, &place).unwrap();
+    let told =
+        |braid: &Braid| braid.survey().unwrap().findings.iter().map(|finding| (finding.kind, finding.message.clone())).collect::<Vec<_>>();
+    for from_scratch in [false, true] {
+        let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+        for op in [crate::disk::Op::Stat, crate::disk::Op::Read] {
+            twin.fail_at(op, &Path::new("events").join(&name), Errno::EIO);
+        }
+        let braid = Braid::open(&dir, &OpenOptions { read_only: true, from_scratch, disk, ..OpenOptions::default() }).unwrap();
+        // Here the link's own facts are not given either.
+        let told: Vec<_> = told(&braid).into_iter().filter(|(kind, _)| *kind != FindingKind::OutOfReach).collect();
+        assert!(matches!(&told[..], [(FindingKind::Quarantined, message)] if message.contains("Input/output error")), "{told:?}");
+    }
+    for follow in [true, false] {
+        let braid = open(&dir, follow);
+        fs::remove_file(&place).unwrap();
+        std::os::unix::fs::symlink(&name, &place).unwrap();
+        if follow {
+            braid.wait(|epoch| !epoch.findings.is_empty(), Duration::from_secs(60)).unwrap();
+        }
+        braid.refresh().unwrap();
+        let told = told(&braid);
+        let link = (
+            FindingKind::UnreadableByEventcore,
+            format!("\"{name}\" is a broken link: eventcore-fs cannot open this store while it is there"),
+        );
+        assert!(told.len() == 2 && told.contains(&link), "{told:?}");
+        drop(braid);
+        fs::remove_file(&place).unwrap();
+        std::os::unix::fs::symlink(&away, &place).unwrap();
+    }
+}
+
+/// Story: a file system that had shut itself down was told as a store that was moved away.
+#[test]
+fn a_disk_that_does_not_answer_is_told_as_that() {
+    let (_temp, dir) = store();
+    append(&open(&dir, false), &event("s", 1));
+    let (disk, twin) = crate::disk::Disk::faulty(&dir).unwrap();
+    let braid = Braid::open(&dir, &OpenOptions { follow: true, disk, ..OpenOptions::default() }).unwrap();
+    braid.wait_ready().unwrap();
+    twin.fail_at(crate::disk::Op::Stat, Path::new(""), Errno::EIO);
+    fs::write(dir.join("events/new.jsonl"), "{}").unwrap();
+    let epoch = braid.wait(|epoch| !epoch.findings.is_empty(), Duration::from_secs(60)).unwrap();
+    let told = &epoch.findings[0];
+    assert_eq!(told.kind, FindingKind::OutOfReach);
+    assert!(told.message.contains("store\" cannot be looked at: Input/output error"), "{}", told.message);
+    assert!(told.hint.contains("dmesg"), "{}", told.hint);
+    assert_eq!(braid.append(draft(&event("s", 2))).unwrap_err().errno(), Errno::EIO);
+    twin.heal();
+    braid.wait(|epoch| epoch.quarantined.len() == 1, Duration::from_secs(60)).unwrap();
+    append(&braid, &event("s", 2));
+}
+
 #[test]
 fn files_that_cannot_be_listed_are_an_error_until_they_can() {
     let (_temp, dir) = store();

@@ -69,7 +69,8 @@ impl Keeper {
 
     /// Whether the store is where it was opened.
     pub(in crate::braid) fn is_at_home(&self) -> Result<(), Failure> {
-        if self.store.disk().is_at_home() {
+        // What does not answer is where it was, for all that is known.
+        if self.store.disk().finds_home()? {
             return Ok(());
         }
         let shown = self.store.dir().display();
@@ -177,8 +178,13 @@ impl Keeper {
             Ok(Some(EntryKind::File)) => Standing::File(None),
             Ok(Some(EntryKind::Dir)) if !self.is_link(name) => Standing::NoFile(DIRECTORY),
             Ok(Some(_)) => Standing::NoFile(OTHER),
-            Ok(None) | Err(_) if self.is_link(name) => Standing::NoFile(BROKEN_LINK),
+            Ok(None) if self.is_link(name) => Standing::NoFile(BROKEN_LINK),
             Ok(None) => Standing::Nothing,
+            Err(error) if self.is_link(name) => match error.leads_nowhere() {
+                true => Standing::NoFile(BROKEN_LINK),
+                // Whoever reads it is told why it cannot be followed.
+                false => Standing::File(None),
+            },
             Err(_) => return stat.map(|_| Standing::Nothing),
         })
     }

@@ -110,6 +110,8 @@ fn looks_of_a_start(transactions: u32, read_only: bool) -> (Vec<(Op, String)>, u
     assert_eq!(shown, expected);
     let name = |path: &Path| path.strip_prefix(&root).unwrap().display().to_string();
     let mut looks: Vec<(Op, String)> = looks.iter().map(|(op, path)| (*op, name(path))).collect();
+    // Whether the store is where it was is asked at every look.
+    looks.retain(|look| *look != (Op::Stat, String::new()));
     // The files are listed while the rest is read.
     looks.sort_by_key(|(op, name)| (name.clone(), format!("{op:?}")));
     let bytes = ["braidfs.base", "braidfs.table", "ingestion.log"].map(|name| fs::metadata(saved(&dir, name)).unwrap().len());
