@@ -80,6 +80,35 @@ fn what_a_filter_of_git_made_is_read_back_through_it() {
     braidfs(&dir, &["restore"]).ok();
 }
 
+/// Story: in a clone where the filter was not set up every file had the hint to move it away.
+#[test]
+fn a_clone_without_the_filter_is_told_to_set_it_up() {
+    for filter in ["lfs", "crypt"] {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("store");
+        let copy = repository(&dir);
+        let set_up = |dir: &Path| {
+            git(dir, ["config", &format!("filter.{filter}.clean"), "sed s/^/POINTER/"]);
+            git(dir, ["config", &format!("filter.{filter}.smudge"), "sed s/^POINTER//"]);
+        };
+        set_up(&dir);
+        fs::write(dir.join(".gitattributes"), format!("*.jsonl filter={filter} -text\nevents/*.jsonl -text merge=binary\n")).unwrap();
+        let name = format!("{}.jsonl", copy.append("a", 1).transaction_id);
+        braidfs(&dir, &["sync", "--offline"]).ok();
+        drop(copy);
+        let theirs = home.path().join("theirs");
+        git(home.path(), ["clone", "-q", dir.to_str().unwrap(), theirs.to_str().unwrap()]);
+        assert!(fs::read_to_string(theirs.join("events").join(&name)).unwrap().starts_with("POINTER"));
+        let hints = told(&theirs).1;
+        let hint = hints.iter().find(|hint| hint.contains(" git checkout HEAD ")).unwrap_or_else(|| panic!("{hints:?}"));
+        let how = if filter == "lfs" { "git lfs install".to_owned() } else { format!("git config filter.{filter}.smudge COMMAND") };
+        assert!(hint.contains(&format!("# once the filter \"{filter}\" is set up here ({how}): ")), "{hint}");
+        set_up(&theirs);
+        follow(&theirs, hint);
+        assert_eq!(braidfs(&theirs, &["log"]).ok().lines().len(), 1);
+    }
+}
+
 /// In a clone such files are refused, and a checkout sees nothing to do as long as git takes them for unchanged.
 #[test]
 fn attributes_that_rewrite_files_are_told_with_what_brings_these_back() {

@@ -33,12 +33,28 @@ pub(super) struct InGit<'a> {
     pub(super) first: Option<&'a BTreeMap<String, First>>,
     /// Whether git takes a file to be as the last commit has it.
     pub(super) is_unchanged: &'a dyn Fn(&str) -> bool,
+    /// The filter that attributes name for the files, if they do.
+    pub(super) filter: &'a dyn Fn() -> Option<String>,
 }
 
 impl InGit<'_> {
     fn takes_for_unchanged(&self, name: &str, blob: &Oid) -> bool {
         self.committed.get(name) == Some(blob) && (self.is_unchanged)(name)
     }
+
+    /// The filter that was to make a transaction of a file, where that lies here in the form that it has in git.
+    fn unfiltered(&self, name: &str) -> Option<String> {
+        self.first?.get(name).filter(|first| first.is_now)?;
+        (self.filter)()
+    }
+}
+
+fn cure_of_unfiltered(path: &str, filter: &str) -> String {
+    let setup = if filter == "lfs" { "git lfs install".to_owned() } else { format!("git config filter.{filter}.smudge COMMAND") };
+    format!(
+        "rm {path} && git checkout HEAD -- {path}   # once the filter \"{filter}\" is set up here ({setup}): without it this is only what git has of \
+         the file"
+    )
 }
 
 /// With what git first got these files, as far as it has them; none where it does not tell.
@@ -122,6 +138,9 @@ fn cure(git: Option<&InGit<'_>>, finding: &Finding, name: &str) -> Option<String
         }
         Some(First { commit, .. }) => Some(format!("git checkout {} -- {path}", commit.short())),
         None if finding.kind == FindingKind::Quarantined => {
+            if let Some(filter) = git.and_then(|git| git.unfiltered(name)) {
+                return Some(cure_of_unfiltered(&path, &filter));
+            }
             let aside = || format!("mv {path} .   # git never had it whole; or, from a clone or a backup: cp BACKUP/{path} {path}");
             (!is_claim(&finding.message)).then(aside)
         }

@@ -1,5 +1,6 @@
 //! What git says of the files as they are now.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Surveyed;
@@ -94,7 +95,8 @@ pub(super) fn ask_git(git: &Program, epoch: &Epoch, surveyed: &mut Surveyed) -> 
     let first = ask_first(store, git, names.map(str::to_owned).collect());
     let has_first = |name: &str| first.as_ref().and_then(|first| first.get(name)).is_some_and(|first| first.is_now);
     let is_unchanged = |name: &str| changes.iter().all(|change| change.name != name);
-    let in_git = InGit { committed: &committed, first: first.as_ref(), is_unchanged: &is_unchanged };
+    let filter = LazyCell::new(|| git.filter().ok().flatten());
+    let in_git = InGit { committed: &committed, first: first.as_ref(), is_unchanged: &is_unchanged, filter: &|| (*filter).clone() };
     surveyed.cures = cures(store, Some(&in_git), &wrong);
     // Where an edit was committed, the first bytes differ from the last commit: they are what is to be committed.
     let (back, changed): (Vec<&str>, Vec<&str>) = changed.into_iter().partition(|name| has_first(name));
