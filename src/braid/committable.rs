@@ -55,7 +55,7 @@ impl Braid {
             keeper.take_in_apart(look)?;
             keeper.publish_if_dirty(shared);
             let is_healed = |name: &String| {
-                let findings = keeper.roster.findings.get(name);
+                let findings = keeper.roster.findings().get(name);
                 findings.is_some_and(|findings| findings.iter().any(|finding| finding.kind == FindingKind::Healed))
             };
             Ok(names.into_iter().filter(|name| keeper.memory.edited.contains_key(name) || is_healed(name)).collect())

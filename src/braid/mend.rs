@@ -74,7 +74,7 @@ impl Braid {
         self.refresh()?;
         // An epoch tells only so many of them.
         let healed = self.at_keeper(|keeper, _| {
-            let findings = keeper.roster.findings.values().flatten();
+            let findings = keeper.roster.findings().values().flatten();
             findings.filter(|finding| finding.kind == FindingKind::Healed).filter_map(|finding| finding.file.clone()).collect::<Vec<_>>()
         });
         let store = &self.inner.store;

@@ -72,7 +72,7 @@ impl Keeper {
     pub(super) fn files_told(&self) -> Arc<FilesTold> {
         self.roster.told(self.index.cyclic(), || {
             let quarantined = self.roster.quarantined(&self.index);
-            let mut findings: Vec<Finding> = self.roster.findings.values().flatten().cloned().collect();
+            let mut findings: Vec<Finding> = self.roster.findings().values().flatten().cloned().collect();
             findings.extend(self.roster.odd_findings());
             findings.extend(self.quarantine_findings(&quarantined));
             FilesTold { findings: Told::of(findings, |_| ()), quarantined: Arc::new(quarantined) }

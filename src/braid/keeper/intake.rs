@@ -12,7 +12,7 @@ use crate::braid::keeper::Keeper;
 use crate::braid::keeper::beginning::git_is_busy;
 use crate::braid::keeper::hold::Seen;
 use crate::braid::keeper::load::{Good, Loaded, load};
-use crate::braid::keeper::roster::{Odd, OddKind, claim_reason};
+use crate::braid::keeper::roster::{Odd, claim_reason};
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{EntryKind, Stat, mishap};
@@ -152,7 +152,7 @@ impl Keeper {
         if !self.watching.is_on() && (is_held || before != seen) {
             self.pending.add_everything();
             // What was refused may have been half there, and is still the same file.
-            self.roster.odd.keys().for_each(|name| self.pending.add(name.clone()));
+            self.pending.add_all(self.roster.odd_names());
         }
         !before.is_same_index(seen)
     }
@@ -219,28 +219,16 @@ impl Keeper {
     fn depart(&mut self, names: Vec<String>, round: &mut Round) {
         let mut gone = Vec::new();
         for name in names {
-            self.roster.findings.remove(&name);
             self.mark_dirty();
-            if let Some(Odd { kind: OddKind::Refused(_, Some(id)), .. }) = self.roster.odd.remove(&name) {
-                self.unclaim(id, &name, round);
-            }
-            if let Some(number) = self.entered_number(&name) {
-                self.roster.misnamed.remove(&name);
-                self.let_stand_in(number, round);
+            round.again.extend(self.roster.take_out(&name));
+            if let Some(number) = self.roster.entered(&self.index, &name) {
+                self.roster.leave(&name);
+                // A second name of the same bytes stands in.
+                round.again.extend(self.roster.take_twin(self.index.transactions.id(number)));
                 gone.push(number);
             }
         }
         self.hide(&gone);
-    }
-
-    /// A second name of the same bytes stands in for the file of a transaction that went.
-    fn let_stand_in(&mut self, number: u32, round: &mut Round) {
-        let id = self.index.transactions.id(number);
-        let twin = self.roster.odd.iter().find(|(_, odd)| matches!(odd.kind, OddKind::Duplicate(of) if of == id));
-        if let Some(twin) = twin.map(|(name, _)| name.clone()) {
-            self.roster.odd.remove(&twin);
-            round.again.insert(twin);
-        }
     }
 
     /// Takes transactions whose files went out of the views.
@@ -256,22 +244,6 @@ impl Keeper {
         self.chain.follow_own(&self.index, &linked.shown);
         self.ingestion.forget_hidden(&mut self.index, &linked.hidden);
         self.touched.extend(linked.touched);
-    }
-
-    fn unclaim(&mut self, id: TransactionId, name: &str, round: &mut Round) {
-        let Some(files) = self.roster.claims.get_mut(&id) else { return };
-        files.remove(name);
-        if files.len() <= 1 {
-            // Whoever is left is looked at with new eyes.
-            self.unclaim_all(id, round);
-        }
-    }
-
-    fn unclaim_all(&mut self, id: TransactionId, round: &mut Round) {
-        for file in self.roster.claims.remove(&id).unwrap_or_default() {
-            self.roster.odd.remove(&file);
-            round.again.insert(file);
-        }
     }
 
     /// Enters files while later ones are read.
@@ -303,13 +275,13 @@ impl Keeper {
         self.hide_replaced(names, loaded, round);
         for (name, loaded) in names.iter().zip(loaded) {
             match loaded {
-                Loaded::Nothing => self.note_unless_gone(name),
+                Loaded::Nothing => round.again.extend(self.note_unless_gone(name)),
                 Loaded::Unread(error) => {
                     self.pending.add(name.clone());
                     round.unread = Some(error.into());
                 }
                 Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
-                Loaded::Refused(reason, stat) => self.refuse(name, reason.clone(), *stat, None, round),
+                Loaded::Refused(reason, stat) => self.refuse(name, Odd::refused(reason.clone(), *stat, None), round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
             }
         }
@@ -332,7 +304,7 @@ impl Keeper {
         }
         let mut gone = Vec::new();
         for (name, loaded) in names.iter().zip(loaded) {
-            let Some(number) = self.entered_number(name) else { continue };
+            let Some(number) = self.roster.entered(&self.index, name) else { continue };
             let (now, same) = match loaded {
                 Loaded::Good(good, _) => (Some(&**good), self.is_same(number, good)),
                 Loaded::Refused(..) => (None, false),
@@ -346,11 +318,10 @@ impl Keeper {
                 }
             }
             if !same {
-                self.roster.misnamed.remove(name);
-                self.roster.findings.remove(name);
+                self.roster.leave(name);
                 // It was compared with what it said first: with what it said last it is not.
                 self.index.transactions.forget_header(number);
-                self.let_stand_in(number, round);
+                round.again.extend(self.roster.take_twin(self.index.transactions.id(number)));
                 gone.push(number);
             }
         }
@@ -360,23 +331,14 @@ impl Keeper {
     /// Whether a name stands for another transaction than the index has under it, or for other lines.
     fn is_replaced(&self, name: &str, loaded: &Loaded) -> bool {
         let Loaded::Good(good, _) = loaded else { return false };
-        self.entered_number(name).is_some_and(|number| !self.is_same(number, good))
+        self.roster.entered(&self.index, name).is_some_and(|number| !self.is_same(number, good))
     }
 
-    fn refuse(&mut self, name: &str, reason: String, stat: Option<Stat>, claims: Option<TransactionId>, round: &mut Round) {
-        let (inode, size, mtime_ns) = stat.map_or((0, 0, 0), |stat| (stat.inode, stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0)));
-        let odd = Odd { inode, size, mtime_ns, kind: OddKind::Refused(reason, claims) };
-        if self.roster.odd.get(name) == Some(&odd) {
-            return;
+    fn refuse(&mut self, name: &str, odd: Odd, round: &mut Round) {
+        if let Some(again) = self.roster.put(name, odd) {
+            round.again.extend(again);
+            self.mark_dirty();
         }
-        self.roster.findings.remove(name);
-        let before = self.roster.odd.insert(name.to_owned(), odd);
-        if let Some(Odd { kind: OddKind::Refused(_, Some(id)), .. }) = before
-            && claims != Some(id)
-        {
-            self.unclaim(id, name, round);
-        }
-        self.mark_dirty();
     }
 
     /// Whether a file has the bytes that were read of this transaction, but for what was healed of either.
@@ -406,15 +368,11 @@ impl Keeper {
 
     fn enter_file(&mut self, name: &str, good: &Good, stat: Stat, round: &mut Round) {
         let id = good.header.transaction_id;
-        if self.roster.claims.get(&id).is_some_and(|files| files.contains(name)) {
+        match self.roster.claims(id).map(|files| files.contains(name)) {
             // It may say what the others say by now: all of them are looked at with new eyes.
-            self.unclaim_all(id, round);
-            return;
-        }
-        if let Some(files) = self.roster.claims.get_mut(&id) {
-            files.insert(name.to_owned());
-            self.refuse(name, claim_reason(id), Some(stat), Some(id), round);
-            return;
+            Some(true) => return round.again.extend(self.roster.unclaim_all(id)),
+            Some(false) => return self.refuse(name, Odd::refused(claim_reason(id), Some(stat), Some(id)), round),
+            None => {}
         }
         if let Some(number) = self.index.transactions.find(id).filter(|&number| self.index.transactions.is_present(number)) {
             let other = self.index.transactions.file_name(number);
@@ -432,48 +390,34 @@ impl Keeper {
             }
             return;
         }
-        if let Some(Odd { kind: OddKind::Refused(_, Some(claimed)), .. }) = self.roster.odd.remove(name) {
-            self.unclaim(claimed, name, round);
-        }
+        round.again.extend(self.roster.take_out(name));
         let odd_name = (!id.is_file_name(name)).then_some(name);
         self.note_edit_of_returned(name, good);
         let offset = self.index.pack.len();
         let number = self.index.enter(&good.arrival(odd_name, Some(stat)), &good.lines);
         self.save_entered(good, stat, offset, name);
         if odd_name.is_some() {
-            self.roster.misnamed.insert(name.to_owned(), number);
+            self.roster.note_misnamed(name, number);
         }
         self.set_findings(name, good);
         round.entered.push(number);
     }
 
-    /// What stood beside the index under this name is the file of a transaction now.
-    fn is_odd_no_more(&mut self, name: &str, round: &mut Round) {
-        if let Some(Odd { kind: OddKind::Refused(_, Some(claimed)), .. }) = self.roster.odd.remove(name) {
-            self.unclaim(claimed, name, round);
-        }
-    }
-
     /// The same bytes under a second name: the proper name stands for the transaction.
     fn enter_twin(&mut self, name: &str, other: &str, number: u32, good: &Good, stat: Stat, round: &mut Round) {
         let id = good.header.transaction_id;
-        let mtime_ns = i64::try_from(stat.mtime_ns).unwrap_or(0);
-        let mut odd = Odd { inode: stat.inode, size: stat.size, mtime_ns, kind: OddKind::Duplicate(id) };
-        let mut extra = name;
+        let (mut inode, mut extra) = (stat.inode, name);
         if id.is_file_name(name) {
-            self.is_odd_no_more(name, round);
+            round.again.extend(self.roster.take_out(name));
             self.note_edit_of_returned(name, good);
-            odd.inode = self.index.transactions.inode(number);
+            inode = self.index.transactions.inode(number);
             self.move_file(number, stat, good.header_sum, false);
             self.index.transactions.set_proper_name(number);
-            self.roster.misnamed.remove(other);
+            self.roster.leave(other);
             self.set_findings(name, good);
             extra = other;
         }
-        self.roster.findings.remove(extra);
-        if let Some(Odd { kind: OddKind::Refused(_, Some(claimed)), .. }) = self.roster.odd.insert(extra.to_owned(), odd) {
-            self.unclaim(claimed, extra, round);
-        }
+        round.again.extend(self.roster.put(extra, Odd::duplicate(id, inode, stat)).into_iter().flatten());
         self.mark_dirty();
     }
 
@@ -481,8 +425,7 @@ impl Keeper {
     fn claim(&mut self, name: &str, other: &str, number: u32, stat: Stat, round: &mut Round) {
         let id = self.index.transactions.id(number);
         let other_stat = self.store.stat(other).ok();
-        self.roster.claims.insert(id, BTreeSet::from([name.to_owned(), other.to_owned()]));
-        self.roster.misnamed.remove(other);
+        self.roster.leave(other);
         round.entered.retain(|&entered| entered != number);
         if self.index.transactions.is_valid(number) {
             self.hide(&[number]);
@@ -490,18 +433,13 @@ impl Keeper {
             self.save_gone(&[number]);
             self.index.transactions.set_flag(number, Flags::PRESENT, false);
         }
-        self.refuse(other, claim_reason(id), other_stat, Some(id), round);
-        self.refuse(name, claim_reason(id), Some(stat), Some(id), round);
+        self.refuse(other, Odd::refused(claim_reason(id), other_stat, Some(id)), round);
+        self.refuse(name, Odd::refused(claim_reason(id), Some(stat), Some(id)), round);
     }
 
     fn set_findings(&mut self, name: &str, good: &Good) {
-        let findings = good.findings(name);
-        let before = self.roster.findings.remove(name).unwrap_or_default();
-        if before != findings {
+        if self.roster.set_findings(name, good.findings(name)) {
             self.mark_dirty();
-        }
-        if !findings.is_empty() {
-            self.roster.findings.insert(name.to_owned(), findings);
         }
     }
 }

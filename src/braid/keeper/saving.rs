@@ -293,7 +293,12 @@ impl Keeper {
             self.numbered.close()
         } else {
             let transactions = &self.index.transactions;
-            let unsaved = self.roster.findings.keys().filter_map(|name| self.entered_number(name)).filter(|&tx| transactions.is_valid(tx));
+            let unsaved = self
+                .roster
+                .findings()
+                .keys()
+                .filter_map(|name| self.roster.entered(&self.index, name))
+                .filter(|&tx| transactions.is_valid(tx));
             let unsaved = unsaved.map(|tx| transactions.id(tx)).collect();
             Some(self.numbered.begin(unsaved))
         };
@@ -356,7 +361,7 @@ impl Keeper {
         let Some(sum) = self.ingestion.sum_upto(log) else { return };
         let extra = Extra {
             log: (log, sum),
-            read_again: self.roster.findings.keys().cloned().collect(),
+            read_again: self.roster.findings().keys().cloned().collect(),
             delivered_twice: self.delivered_twice.clone(),
             edited: self.memory.edited.clone(),
             history: self.numbered.history().clone(),
@@ -421,7 +426,7 @@ impl Keeper {
         while self.saving.has_unverified() {
             self.verify_some();
         }
-        self.roster.odd.keys().for_each(|name| self.pending.add(name.clone()));
+        self.pending.add_all(self.roster.odd_names());
     }
 
     fn read_some(&mut self) {

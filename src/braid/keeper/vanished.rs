@@ -6,7 +6,6 @@ use crate::braid::git::{Elsewhere, GitError, Oid, POP_STASH, Program, Unfinished
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::eventless::{Eventless, file_of_transaction};
 use crate::braid::keeper::load;
-use crate::braid::keeper::roster::OddKind;
 use crate::braid::{Failure, Shared};
 use crate::disk::{Stat, quoted_name};
 use crate::epoch::Epoch;
@@ -196,7 +195,7 @@ impl Keeper {
     pub(super) fn look_for_vanished(&mut self) {
         let has_learned = self.follow_forgotten() | self.follow_eventless();
         let feed = &self.index.feed;
-        let state = (feed.incarnation, feed.gone_count(), self.counters.came + self.counters.went, self.roster.odd.changes());
+        let state = (feed.incarnation, feed.gone_count(), self.counters.came + self.counters.went, self.roster.changes());
         let is_told = self.memory.vanished.told.replace(state) == Some(state) && !has_learned;
         if is_told && !self.has_written_vanished() {
             return;
@@ -204,8 +203,7 @@ impl Keeper {
         self.memory.vanished.without = self.index.transactions.len();
         let vanished = &self.memory.vanished;
         let events = vanished_events(&self.index, &vanished.forgotten);
-        let is_refused = |file: &str| self.roster.odd.get(file).is_some_and(|odd| matches!(odd.kind, OddKind::Refused(..)));
-        let findings = findings(&self.index, &events, vanished.eventless.gone(), &vanished.in_git, is_refused);
+        let findings = findings(&self.index, &events, vanished.eventless.gone(), &vanished.in_git, |file| self.roster.is_refused(file));
         self.memory.vanished.events = events.into_keys().collect();
         if findings != self.memory.vanished.findings {
             self.memory.vanished.findings = findings;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::Look;
 use crate::braid::Failure;
 use crate::braid::keeper::Keeper;
-use crate::braid::keeper::roster::{Odd, OddKind};
+use crate::braid::keeper::roster::{Known, Odd};
 use crate::disk::{self, Disk, EntryKind, Stat};
 use crate::model::TransactionId;
 use crate::store::{Listed, ListedKind};
@@ -24,18 +24,6 @@ const DIRECTORY: &str = "a directory";
 const BROKEN_LINK: &str = "a broken link";
 /// A pipe, a socket, a device, or a link to one of these or to a directory.
 const OTHER: &str = "no regular file";
-
-/// What a name is known to stand for.
-#[derive(Clone, Copy)]
-enum Known {
-    Nothing,
-    /// The file of this transaction.
-    Entered(u32),
-    /// A file with this inode that stands beside the index.
-    Beside(u64),
-    /// No file at all.
-    NoFile(&'static str),
-}
 
 /// What is to be done about a name.
 enum Verdict {
@@ -111,7 +99,7 @@ impl Keeper {
                 ListedKind::BrokenLink => Standing::NoFile(BROKEN_LINK),
                 ListedKind::Other => Standing::NoFile(OTHER),
             };
-            let known = self.known(&name);
+            let known = self.roster.known(&self.index, &name);
             let verdict = self.verdict(known, standing);
             match known {
                 _ if matches!(verdict, Verdict::Gone | Verdict::Replaced) => {}
@@ -122,7 +110,7 @@ impl Keeper {
             match verdict {
                 Verdict::Same | Verdict::Gone => {}
                 Verdict::Read | Verdict::Replaced => came.push(name),
-                Verdict::NoFile(what) => self.note_no_file(&name, inode, what),
+                Verdict::NoFile(what) => came.extend(self.note_no_file(&name, inode, what)),
             }
         }
         // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
@@ -131,7 +119,7 @@ impl Keeper {
             None => (None, Some(name.clone())),
         });
         came.dedup();
-        let mut went: Vec<String> = self.roster.odd.keys().filter(|name| !seen_names.contains(*name)).cloned().collect();
+        let mut went: Vec<String> = self.roster.odd_names().filter(|name| !seen_names.contains(*name)).map(str::to_owned).collect();
         let transactions = &self.index.transactions;
         let gone = (0..).zip(seen_numbers).filter(|&(number, seen)| !seen && transactions.is_present(number));
         went.extend(gone.map(|(number, _)| transactions.file_name(number)));
@@ -150,7 +138,7 @@ impl Keeper {
             None => disk.stat_if_present(&Disk::entry_path(&events, name)),
         };
         for name in names.iter().filter(|name| name.len() > ".jsonl".len()) {
-            let known = self.known(name);
+            let known = self.roster.known(&self.index, name);
             // Whoever reads a new name finds out what it is; a look at each of a checkout's thousands costs more than it is worth.
             if matches!(known, Known::Nothing) {
                 came.push(name.clone());
@@ -166,7 +154,7 @@ impl Keeper {
                     came.push(name.clone());
                     went.push(name.clone());
                 }
-                Verdict::NoFile(what) => self.note_no_file(name, inode, what),
+                Verdict::NoFile(what) => came.extend(self.note_no_file(name, inode, what)),
             }
         }
         Ok((came, went))
@@ -189,11 +177,13 @@ impl Keeper {
         })
     }
 
-    /// Tells of a name that was to be read what stands there if that is no file by now.
-    pub(super) fn note_unless_gone(&mut self, name: &str) {
+    /// Tells of a name that was to be read what stands there if that is no file by now; gives the names that are to be looked at with new
+    /// eyes for that.
+    pub(super) fn note_unless_gone(&mut self, name: &str) -> BTreeSet<String> {
         let path = Disk::entry_path(&self.store.layout().events(), name);
-        if let Ok(Standing::NoFile(what)) = self.standing(name, self.store.disk().stat_if_present(&path)) {
-            self.note_no_file(name, 0, what);
+        match self.standing(name, self.store.disk().stat_if_present(&path)) {
+            Ok(Standing::NoFile(what)) => self.note_no_file(name, 0, what),
+            _ => BTreeSet::new(),
         }
     }
 
@@ -203,36 +193,16 @@ impl Keeper {
         self.store.disk().stat_link(&path).is_ok_and(|stat| stat.kind == EntryKind::Link)
     }
 
-    fn note_no_file(&mut self, name: &str, inode: u64, what: &'static str) {
-        if !matches!(self.known(name), Known::NoFile(before) if before == what) {
-            self.roster.odd.insert(name.to_owned(), Odd { inode, size: 0, mtime_ns: 0, kind: OddKind::NoFile(what) });
-            self.mark_dirty();
+    fn note_no_file(&mut self, name: &str, inode: u64, what: &'static str) -> BTreeSet<String> {
+        if matches!(self.roster.known(&self.index, name), Known::NoFile(before) if before == what) {
+            return BTreeSet::new();
         }
-    }
-
-    fn known(&self, name: &str) -> Known {
-        if let Some(number) = self.entered_number(name) {
-            return Known::Entered(number);
-        }
-        match self.roster.odd.get(name) {
-            Some(Odd { kind: OddKind::NoFile(what), .. }) => Known::NoFile(what),
-            Some(odd) => Known::Beside(odd.inode),
-            None => Known::Nothing,
-        }
-    }
-
-    /// The transaction whose file has this name now.
-    pub(in crate::braid) fn entered_number(&self, name: &str) -> Option<u32> {
-        if let Some(&number) = self.roster.misnamed.get(name) {
-            return Some(number);
-        }
-        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
-        let number = self.index.transactions.find(id)?;
-        (self.index.transactions.is_present(number) && self.index.transactions.has_name(number, name)).then_some(number)
+        self.mark_dirty();
+        self.roster.put(name, Odd::no_file(inode, what)).unwrap_or_default()
     }
 
     pub(in crate::braid) fn is_known(&self, name: &str) -> bool {
-        !matches!(self.known(name), Known::Nothing)
+        !matches!(self.roster.known(&self.index, name), Known::Nothing)
     }
 }
 
