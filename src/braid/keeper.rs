@@ -54,6 +54,7 @@ use crate::braid::keeper::saving::Saving;
 use crate::braid::keeper::shelf::Shelf;
 use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::trouble::{AGAIN, Trouble};
+use crate::braid::keeper::vanished::Vanished;
 use crate::braid::keeper::watching::Watching;
 use crate::braid::projections::Projections;
 use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
@@ -133,6 +134,7 @@ pub(super) struct Keeper {
     /// Transactions whose draft's key another one has as well.
     delivered_twice: BTreeSet<u32>,
     pub(super) memory: Memory,
+    vanished: Vanished,
     saving: Saving,
     pub(super) numbered: Numbered,
     shelf: Shelf,
@@ -181,6 +183,7 @@ impl Keeper {
             counters: Counters::default(),
             delivered_twice: BTreeSet::new(),
             memory: Memory::default(),
+            vanished: Vanished::default(),
             saving: Saving::default(),
             numbered: Numbered::default(),
             shelf: Shelf::new(options.snapshots_kept),
@@ -216,7 +219,7 @@ impl Keeper {
             checkpoints: self.checkpoints.shown(),
             origins: Arc::clone(&self.memory.origins),
             declined: Arc::clone(&self.memory.declined),
-            eventless_gone: Arc::clone(self.memory.vanished.eventless.gone()),
+            eventless_gone: Arc::clone(self.vanished.eventless_gone()),
             replica_id: self.chain.replica_id(),
             writer: self.locking.writer().clone(),
             progress: self.progress,

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::braid::keeper::Keeper;
 use crate::disk::Stat;
 use crate::index::Index;
 use crate::model::TransactionId;
+use crate::store::{Mode, Store};
 
 /// Those that are gone.
 #[derive(Default)]
@@ -29,44 +29,40 @@ impl Eventless {
     pub(super) fn gone(&self) -> &Arc<BTreeSet<TransactionId>> {
         &self.gone
     }
-}
 
-impl Keeper {
     /// Writes down what went and what is back, here or by another process; tells whether there was anything. Costs one look at a file's
     /// facts, and nothing where nothing is gone.
-    pub(super) fn follow_eventless(&mut self) -> bool {
-        let known = &mut self.memory.vanished.eventless;
-        if known.seen.is_some() && known.gone.is_empty() && known.went.is_empty() {
+    pub(super) fn follow(&mut self, index: &Index, store: &Store) -> bool {
+        if self.seen.is_some() && self.gone.is_empty() && self.went.is_empty() {
             return false;
         }
-        let is_here = |id: &TransactionId| self.index.transactions.find_valid(*id).is_some();
-        let mut gone = BTreeSet::clone(&known.gone);
-        if let Ok(stat) = self.store.eventless_stat()
-            && known.seen.replace(stat) != Some(stat)
+        let is_here = |id: &TransactionId| index.transactions.find_valid(*id).is_some();
+        let mut gone = BTreeSet::clone(&self.gone);
+        if let Ok(stat) = store.eventless_stat()
+            && self.seen.replace(stat) != Some(stat)
         {
-            gone = self.store.eventless().unwrap_or_default();
+            gone = store.eventless().unwrap_or_default();
         }
-        known.went.retain(|id| !is_here(id));
+        self.went.retain(|id| !is_here(id));
         let back: BTreeSet<TransactionId> = gone.iter().copied().filter(is_here).collect();
         // Who may write nothing remembers it for its own life.
-        let is_due = !known.went.is_empty() || !back.is_empty();
-        if is_due && !self.locking.is_read_only() {
-            match self.store.update_eventless(&known.went, &back) {
+        let is_due = !self.went.is_empty() || !back.is_empty();
+        if is_due && store.mode() != Mode::ReadOnly {
+            match store.update_eventless(&self.went, &back) {
                 Ok(Some(all)) => {
                     gone = all;
-                    known.went.clear();
-                    known.seen = self.store.eventless_stat().ok();
+                    self.went.clear();
+                    self.seen = store.eventless_stat().ok();
                 }
                 Ok(None) => tracing::warn!("what is gone cannot be remembered: another process is at it"),
                 Err(error) => tracing::warn!(%error, "what is gone cannot be remembered"),
             }
         }
         gone.retain(|id| !back.contains(id));
-        gone.extend(&known.went);
-        let is_new = gone != *known.gone;
+        gone.extend(&self.went);
+        let is_new = gone != *self.gone;
         if is_new {
-            known.gone = Arc::new(gone);
-            self.mark_dirty();
+            self.gone = Arc::new(gone);
         }
         is_new
     }

@@ -41,7 +41,7 @@ impl Keeper {
         findings.extend(self.dangling_findings(&files));
         findings.extend(self.edited_findings());
         findings.extend(self.memory.findings());
-        findings.extend(self.ingestion.findings().cloned());
+        findings.extend(self.ingestion.findings().chain(self.vanished.findings()).cloned());
         let is_refused = |finding: &Finding| finding.file.as_ref().is_some_and(|file| files.is_refused(file));
         let holds_nameless = !files.quarantined.is_empty() && findings.iter().any(is_nameless) && self.is_nameless_refused(&files);
         findings.retain(|finding| match finding.kind {

@@ -196,7 +196,7 @@ impl Keeper {
             let linked = self.index.link(&round.entered, &[]);
             self.ingestion.wait_for(linked.shown.iter().chain(&linked.moved).copied());
             self.numbered.note(&self.index, &linked.shown, &linked.hidden);
-            self.memory.vanished.eventless.note(&self.index, &linked.hidden);
+            self.vanished.note_hidden(&self.index, &linked.hidden);
             self.chain.follow_own(&self.index, &linked.shown);
             self.note_delivered_twice(&linked.shown);
             self.tell_anew();
@@ -240,7 +240,7 @@ impl Keeper {
         let linked = self.index.link(&[], gone);
         self.ingestion.wait_for(linked.shown.iter().copied());
         self.numbered.note(&self.index, &linked.shown, &linked.hidden);
-        self.memory.vanished.eventless.note(&self.index, &linked.hidden);
+        self.vanished.note_hidden(&self.index, &linked.hidden);
         self.chain.follow_own(&self.index, &linked.shown);
         self.ingestion.forget_hidden(&mut self.index, &linked.hidden);
         self.touched.extend(linked.touched);

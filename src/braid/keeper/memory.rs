@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::hold::{GIT_LOCK_AGE, age};
 use crate::braid::keeper::load::Good;
-use crate::braid::keeper::vanished::Vanished;
 use crate::braid::parents::ParentsInGit;
 use crate::disk::{Stat, quoted_name};
 use crate::format::text::quoted_path;
@@ -30,7 +29,6 @@ pub(in crate::braid) type FirstSaid = [u8; 32];
 pub(in crate::braid) struct Memory {
     /// What the file of a name said first, of those that were changed since; also of files that are not here just now.
     pub(in crate::braid) edited: BTreeMap<String, FirstSaid>,
-    pub(super) vanished: Vanished,
     /// What the store's disk lacks.
     pub(super) lacks: Vec<Finding>,
     /// When the disk is to be tried; none: what is known of it stays.
@@ -61,8 +59,7 @@ impl Memory {
 
     /// Everything remembered that is worth a report now; the files that were changed are not among it.
     pub(in crate::braid) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
-        let lasting = self.out_of_reach.iter().chain(&self.vanished.findings);
-        lasting.chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
+        self.out_of_reach.iter().chain(&self.lacks).chain(&self.git_lock).chain(&self.drafts).chain(&self.surveyed).cloned()
     }
 }
 

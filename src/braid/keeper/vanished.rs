@@ -1,11 +1,13 @@
 //! Events that this replica has seen and has no more, until somebody says that this is known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::braid::git::{Elsewhere, GitError, Oid, POP_STASH, Program, Unfinished};
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::eventless::{Eventless, file_of_transaction};
 use crate::braid::keeper::load;
+use crate::braid::keeper::roster::Roster;
 use crate::braid::{Failure, Shared};
 use crate::disk::{Stat, quoted_name};
 use crate::epoch::Epoch;
@@ -13,6 +15,7 @@ use crate::format::text::{counted_as, quoted};
 use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
+use crate::store::Store;
 
 /// Of how many files of git it is remembered what they have.
 const LOOKED_INTO_MAX: usize = 100_000;
@@ -177,7 +180,7 @@ impl LookedInto {
 /// What is told of them.
 #[derive(Default)]
 pub(super) struct Vanished {
-    pub(in crate::braid) findings: Vec<Finding>,
+    findings: Vec<Finding>,
     /// Which feed they were told of, how many files had come and gone, and how often those beside the index had changed.
     told: Option<(u32, usize, u64, u64)>,
     /// The events that they were told of, and of how many transactions it is known that they have none of those.
@@ -187,60 +190,87 @@ pub(super) struct Vanished {
     /// The numbers of which it is known that their events are gone, and the facts of the file that says so.
     forgotten: BTreeMap<u64, EventId>,
     forgotten_seen: Option<Option<Stat>>,
-    pub(super) eventless: Eventless,
+    eventless: Eventless,
+}
+
+impl Vanished {
+    pub(super) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The transactions without events that are gone.
+    pub(super) fn eventless_gone(&self) -> &Arc<BTreeSet<TransactionId>> {
+        self.eventless.gone()
+    }
+
+    /// Notes what a change of the index hid.
+    pub(super) fn note_hidden(&mut self, index: &Index, hidden: &[u32]) {
+        self.eventless.note(index, hidden);
+    }
+
+    /// Looks anew which events this replica has seen and has no more, where so many files have come and gone; cheap where none did. Gives whether
+    /// something else is to be shown.
+    fn look(&mut self, index: &Index, store: &Store, roster: &Roster, came_and_went: u64) -> bool {
+        let is_eventless_new = self.eventless.follow(index, store);
+        let has_learned = self.follow_forgotten(index, store) || is_eventless_new;
+        let state = (index.feed.incarnation, index.feed.gone_count(), came_and_went, roster.changes());
+        let is_told = self.told.replace(state) == Some(state) && !has_learned;
+        if is_told && !self.has_written(index) {
+            return false;
+        }
+        self.without = index.transactions.len();
+        let events = vanished_events(index, &self.forgotten);
+        let findings = findings(index, &events, self.eventless.gone(), &self.in_git, |file| roster.is_refused(file));
+        self.events = events.into_keys().collect();
+        let is_new = findings != self.findings;
+        self.findings = findings;
+        is_new || is_eventless_new
+    }
+
+    /// Whether one of them was written again, by a commit of ours that gave its id; looks at what was committed since the last time.
+    fn has_written(&mut self, index: &Index) -> bool {
+        let Index { transactions, events, pack, .. } = index;
+        let new = std::mem::replace(&mut self.without, transactions.len())..transactions.len();
+        !self.events.is_empty() && new.flat_map(|tx| transactions.events(tx)).any(|event| self.events.contains(&events.id(event, pack)))
+    }
+
+    /// Looks whether something was forgotten, here or by another process; costs one look at a file's facts, and nothing where nothing is gone.
+    fn follow_forgotten(&mut self, index: &Index, store: &Store) -> bool {
+        if index.feed.gone_count() == 0 {
+            return false;
+        }
+        let Ok(stat) = store.forgotten_stat() else { return false };
+        if self.forgotten_seen.replace(stat) == Some(stat) {
+            return false;
+        }
+        let forgotten = store.forgotten().unwrap_or_default();
+        std::mem::replace(&mut self.forgotten, forgotten) != self.forgotten
+    }
+
+    /// Takes over what git has of them; gives whether that is new, so that they are to be looked at anew.
+    fn learn(&mut self, in_git: InGit) -> bool {
+        let is_new = self.in_git != in_git;
+        if is_new {
+            (self.in_git, self.told) = (in_git, None);
+        }
+        is_new
+    }
 }
 
 impl Keeper {
-    /// Tells anew which events this replica has seen and has no more; cheap where nothing came or went.
+    /// Tells anew which events this replica has seen and has no more.
     pub(super) fn look_for_vanished(&mut self) {
-        let has_learned = self.follow_forgotten() | self.follow_eventless();
-        let feed = &self.index.feed;
-        let state = (feed.incarnation, feed.gone_count(), self.counters.came + self.counters.went, self.roster.changes());
-        let is_told = self.memory.vanished.told.replace(state) == Some(state) && !has_learned;
-        if is_told && !self.has_written_vanished() {
-            return;
-        }
-        self.memory.vanished.without = self.index.transactions.len();
-        let vanished = &self.memory.vanished;
-        let events = vanished_events(&self.index, &vanished.forgotten);
-        let findings = findings(&self.index, &events, vanished.eventless.gone(), &vanished.in_git, |file| self.roster.is_refused(file));
-        self.memory.vanished.events = events.into_keys().collect();
-        if findings != self.memory.vanished.findings {
-            self.memory.vanished.findings = findings;
+        let came_and_went = self.counters.came + self.counters.went;
+        if self.vanished.look(&self.index, &self.store, &self.roster, came_and_went) {
             self.mark_dirty();
         }
     }
 
-    /// Whether one of them was written again, by a commit of ours that gave its id; looks at what was committed since the last time.
-    fn has_written_vanished(&mut self) -> bool {
-        let Index { transactions, events, pack, .. } = &self.index;
-        let vanished = &mut self.memory.vanished;
-        let new = std::mem::replace(&mut vanished.without, transactions.len())..transactions.len();
-        !vanished.events.is_empty()
-            && new.flat_map(|tx| transactions.events(tx)).any(|event| vanished.events.contains(&events.id(event, pack)))
-    }
-
     /// Takes over what git has of them.
     pub(in crate::braid) fn learn_vanished(&mut self, in_git: InGit) {
-        if self.memory.vanished.in_git != in_git {
-            self.memory.vanished.in_git = in_git;
-            self.memory.vanished.told = None;
+        if self.vanished.learn(in_git) {
             self.look_for_vanished();
         }
-    }
-
-    /// Looks whether something was forgotten, here or by another process; costs one look at a file's facts, and nothing where nothing is gone.
-    fn follow_forgotten(&mut self) -> bool {
-        if self.index.feed.gone_count() == 0 {
-            return false;
-        }
-        let Ok(stat) = self.store.forgotten_stat() else { return false };
-        let vanished = &mut self.memory.vanished;
-        if vanished.forgotten_seen.replace(stat) == Some(stat) {
-            return false;
-        }
-        let forgotten = self.store.forgotten().unwrap_or_default();
-        std::mem::replace(&mut vanished.forgotten, forgotten) != vanished.forgotten
     }
 
     /// Remembers that these events are known to be gone, and tells no more of them.
@@ -251,7 +281,7 @@ impl Keeper {
         shared: &Shared,
     ) -> Result<(), Failure> {
         let failure = |message: String| Failure::new(message, "");
-        let vanished = vanished_events(&self.index, &self.memory.vanished.forgotten);
+        let vanished = vanished_events(&self.index, &self.vanished.forgotten);
         let of_event = |(id, numbers): (EventId, Vec<u64>)| numbers.into_iter().map(move |seq| (seq, id));
         let new: Vec<(u64, EventId)> = vanished.into_iter().filter(|(id, _)| events.contains(id)).flat_map(of_event).collect();
         let is_of_log = |seq, id| self.ingestion.id_of(seq) == Some(id);
