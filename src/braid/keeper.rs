@@ -6,6 +6,7 @@ mod beside;
 pub(super) mod check;
 mod checkpoints;
 pub(super) mod commit;
+mod delivered;
 pub(super) mod desk;
 pub(super) mod eventless;
 pub(super) mod findings;
@@ -39,6 +40,7 @@ use std::time::{Duration, Instant};
 use crate::braid::keeper::arrival::Hinted;
 use crate::braid::keeper::checkpoints::Checkpoints;
 use crate::braid::keeper::commit::{Held, LOCK_WAIT};
+use crate::braid::keeper::delivered::DeliveredTwice;
 use crate::braid::keeper::desk::{Desk, Rest};
 use crate::braid::keeper::forked::Proposal;
 use crate::braid::keeper::hold::Hold;
@@ -131,8 +133,7 @@ pub(super) struct Keeper {
     told: RefCell<Option<(Arc<FilesTold>, Told)>>,
     projections: Arc<Projections>,
     pub(super) counters: Counters,
-    /// Transactions whose draft's key another one has as well.
-    delivered_twice: BTreeSet<u32>,
+    delivered_twice: DeliveredTwice,
     pub(super) memory: Memory,
     vanished: Vanished,
     saving: Saving,
@@ -181,7 +182,7 @@ impl Keeper {
             told: RefCell::default(),
             projections,
             counters: Counters::default(),
-            delivered_twice: BTreeSet::new(),
+            delivered_twice: DeliveredTwice::default(),
             memory: Memory::default(),
             vanished: Vanished::default(),
             saving: Saving::default(),

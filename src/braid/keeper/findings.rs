@@ -35,9 +35,9 @@ impl Keeper {
         {
             return told.clone();
         }
-        let mut findings = self.delivered_twice_findings();
-        findings.extend(self.duplicate_event_findings());
-        findings.extend(self.stale_read_findings());
+        let mut findings = self.delivered_twice.findings(&self.index);
+        findings.extend(duplicate_event_findings(&self.index));
+        findings.extend(stale_read_findings(&self.index));
         findings.extend(self.dangling_findings(&files));
         findings.extend(self.edited_findings());
         findings.extend(self.memory.findings());
@@ -116,24 +116,6 @@ impl Keeper {
         dangling_findings(&self.index, |parent| file_of(parent).is_some(), hint)
     }
 
-    fn stale_read_findings(&self) -> Vec<Finding> {
-        let (transactions, streams) = (&self.index.transactions, &self.index.streams);
-        let finding = |read: &StaleRead| {
-            let (reader, stream) = (transactions.id(read.reader), streams.text(read.stream));
-            let writers: Vec<String> = read.writers.iter().take(WRITERS_TOLD_MAX).map(|&tx| transactions.id(tx).to_string()).collect();
-            let more = if read.writers.len() > WRITERS_TOLD_MAX { ", …" } else { "" };
-            Finding {
-                kind: FindingKind::StaleRead,
-                severity: Severity::Info,
-                file: Some(transactions.file_name(read.reader)),
-                transaction_id: Some(reader),
-                message: format!("transaction \"{reader}\" read stream \"{stream}\" while others wrote it: {}{more}", writers.join(", ")),
-                hint: "nothing is forked; look whether what it decided still holds".to_owned(),
-            }
-        };
-        self.index.forks().stale_reads().map(finding).collect()
-    }
-
     fn quarantine_findings(&self, refused: &[Quarantined]) -> Vec<Finding> {
         let is_versioned = refused.is_empty() || self.is_versioned();
         refused
@@ -155,74 +137,54 @@ impl Keeper {
         let cure = self.roster.cure_of_unreadable(file).or_else(|| self.roster.cure_of_claim(file));
         cure.unwrap_or_else(|| if is_versioned { by_git() } else { cure_by_backup(file) })
     }
-
-    /// Notes which of the new transactions carry a key that another one has.
-    pub(super) fn note_delivered_twice(&mut self, shown: &[u32]) {
-        let transactions = &self.index.transactions;
-        for &tx in shown {
-            let key = transactions.details(tx).and_then(|details| details.key.as_deref());
-            if let Some(other) = key.and_then(|key| transactions.find_key(key)).filter(|&other| other != tx) {
-                self.delivered_twice.extend([tx, other]);
-            }
-        }
-    }
-
-    fn delivered_twice_findings(&self) -> Vec<Finding> {
-        let transactions = &self.index.transactions;
-        let mut by_key: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        for &tx in self.delivered_twice.iter().filter(|&&tx| transactions.is_valid(tx)) {
-            if let Some(key) = transactions.details(tx).and_then(|details| details.key.as_deref()) {
-                by_key.entry(key).or_default().push(tx);
-            }
-        }
-        let mut findings = Vec::new();
-        for (key, mut of_key) in by_key.into_iter().filter(|(_, of_key)| of_key.len() > 1) {
-            of_key.sort_by(|&a, &b| transactions.compare(a, b));
-            let first = of_key.first().map(|&tx| transactions.id(tx).to_string()).unwrap_or_default();
-            findings.extend(of_key.iter().skip(1).map(|&tx| Finding {
-                kind: FindingKind::DeliveredTwice,
-                // Nothing undoes it, so it is worth knowing for good.
-                severity: Severity::Info,
-                file: Some(transactions.file_name(tx)),
-                transaction_id: Some(transactions.id(tx)),
-                message: format!(
-                    "transaction \"{}\" has the key \"{}\" of transaction \"{first}\"",
-                    transactions.id(tx),
-                    key.escape_debug()
-                ),
-                hint: "both count for good; append an event that takes back what happened twice, if that is wrong".to_owned(),
-            }));
-        }
-        findings
-    }
-
-    fn duplicate_event_findings(&self) -> Vec<Finding> {
-        let Index { transactions, events, pack, .. } = &self.index;
-        let mut findings = Vec::new();
-        for (id, shared) in events.shared(pack, |event| self.index.is_shown(event)) {
-            let mut shared: Vec<u32> = shared.into_iter().map(|event| events.transaction(event)).collect();
-            shared.sort_by(|&a, &b| transactions.compare(a, b));
-            let first = shared.first().map(|&tx| transactions.id(tx).to_string()).unwrap_or_default();
-            findings.extend(shared.iter().skip(1).map(|&tx| Finding {
-                kind: FindingKind::DuplicateEvent,
-                severity: Severity::Warning,
-                file: Some(transactions.file_name(tx)),
-                transaction_id: Some(transactions.id(tx)),
-                message: format!(
-                    "transaction \"{}\" has the event \"{id}\" of transaction \"{first}\"; the feed has it once",
-                    transactions.id(tx)
-                ),
-                hint: "mend the program that wrote it twice; both stay in the ordered views".to_owned(),
-            }));
-        }
-        findings
-    }
 }
 
 /// Whether a finding tells of events that have gone and of which no file is known. What a sparse checkout leaves out is graver, what a
 /// branch has is less.
 fn is_nameless(finding: &Finding) -> bool {
     (finding.kind, finding.severity) == (FindingKind::Vanished, Severity::Warning) && finding.file.is_none()
+}
+
+/// Transactions with an event that another one has.
+fn duplicate_event_findings(index: &Index) -> Vec<Finding> {
+    let Index { transactions, events, pack, .. } = index;
+    let mut findings = Vec::new();
+    for (id, shared) in events.shared(pack, |event| index.is_shown(event)) {
+        let mut shared: Vec<u32> = shared.into_iter().map(|event| events.transaction(event)).collect();
+        shared.sort_by(|&a, &b| transactions.compare(a, b));
+        let first = shared.first().map(|&tx| transactions.id(tx).to_string()).unwrap_or_default();
+        findings.extend(shared.iter().skip(1).map(|&tx| Finding {
+            kind: FindingKind::DuplicateEvent,
+            severity: Severity::Warning,
+            file: Some(transactions.file_name(tx)),
+            transaction_id: Some(transactions.id(tx)),
+            message: format!(
+                "transaction \"{}\" has the event \"{id}\" of transaction \"{first}\"; the feed has it once",
+                transactions.id(tx)
+            ),
+            hint: "mend the program that wrote it twice; both stay in the ordered views".to_owned(),
+        }));
+    }
+    findings
+}
+
+/// Transactions that read a stream while others wrote it.
+fn stale_read_findings(index: &Index) -> Vec<Finding> {
+    let (transactions, streams) = (&index.transactions, &index.streams);
+    let finding = |read: &StaleRead| {
+        let (reader, stream) = (transactions.id(read.reader), streams.text(read.stream));
+        let writers: Vec<String> = read.writers.iter().take(WRITERS_TOLD_MAX).map(|&tx| transactions.id(tx).to_string()).collect();
+        let more = if read.writers.len() > WRITERS_TOLD_MAX { ", …" } else { "" };
+        Finding {
+            kind: FindingKind::StaleRead,
+            severity: Severity::Info,
+            file: Some(transactions.file_name(read.reader)),
+            transaction_id: Some(reader),
+            message: format!("transaction \"{reader}\" read stream \"{stream}\" while others wrote it: {}{more}", writers.join(", ")),
+            hint: "nothing is forked; look whether what it decided still holds".to_owned(),
+        }
+    };
+    index.forks().stale_reads().map(finding).collect()
 }
 
 /// What gives a file its bytes back that no git has.

@@ -198,7 +198,7 @@ impl Keeper {
             self.numbered.note(&self.index, &linked.shown, &linked.hidden);
             self.vanished.note_hidden(&self.index, &linked.hidden);
             self.chain.follow_own(&self.index, &linked.shown);
-            self.note_delivered_twice(&linked.shown);
+            self.delivered_twice.note(&self.index, &linked.shown);
             self.tell_anew();
             self.ingestion.forget_hidden(&mut self.index, &linked.hidden);
             if linked.shown.len() < round.entered.len() {

@@ -144,7 +144,7 @@ impl Keeper {
         if let Some(extra) = extra {
             self.ingestion.resume(&mut self.index, extra.log);
             self.saving.read_again = extra.read_again.into_iter().collect();
-            self.delivered_twice.extend(extra.delivered_twice);
+            self.delivered_twice.resume(extra.delivered_twice);
         }
         self.ingestion.wait_for_unnumbered(&self.index);
     }
@@ -193,7 +193,7 @@ impl Keeper {
             }
         }
         let linked = self.index.link(&entered, &[]);
-        self.note_delivered_twice(&linked.shown);
+        self.delivered_twice.note(&self.index, &linked.shown);
         self.touched.extend(linked.touched);
         self.index.set_incarnations(&self.saving.incarnations);
     }
@@ -362,7 +362,7 @@ impl Keeper {
         let extra = Extra {
             log: (log, sum),
             read_again: self.roster.findings().keys().cloned().collect(),
-            delivered_twice: self.delivered_twice.clone(),
+            delivered_twice: self.delivered_twice.to_save(),
             edited: self.memory.edited.clone(),
             history: self.numbered.history().clone(),
         };

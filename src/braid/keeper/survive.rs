@@ -41,7 +41,7 @@ impl Keeper {
         self.numbered.take_back(&before, &self.index);
         self.ingestion.take_back(&self.index, epoch.feed_shown);
         self.touched = Touched::default();
-        self.delivered_twice.retain(|&number| number < self.index.transactions.len());
+        self.delivered_twice.take_back(&self.index);
         self.progress.done = u64::from(self.index.transactions.valid_count());
         self.roster.begin_anew(&self.index);
         self.watching.forget_written();
