@@ -114,48 +114,56 @@ pub(super) fn asker(requests: Sender<Request>) -> Box<dyn Fn() + Send + Sync> {
     Box::new(move || drop(requests.send(Request::Job(Box::new(|keeper, shared| keeper.publish(shared))))))
 }
 
-/// The keeper's state.
+/// The index that the next epoch shows, and the pieces that own what else is known: which owns what is told in `docs/ARCHITECTURE.md`.
 pub(super) struct Keeper {
     pub(super) store: Arc<Store>,
-    pub(super) index: Index,
-    pub(super) roster: Roster,
-    pub(super) ingestion: Ingestion,
-    chain: Chain,
-    /// How long the keeper's thread rests.
-    rest: Rest,
-    hold: Hold,
     pub(super) options: OpenOptions,
-    progress: Progress,
+
+    // What the next epoch shows.
+    pub(super) index: Index,
     pub(super) touched: Touched,
-    /// What this process mended by the way, a sentence each.
-    pub(super) mended: BTreeSet<String>,
+    progress: Progress,
+    pub(super) counters: Counters,
+    number: u64,
+    dirty: bool,
     /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
     told: RefCell<Option<(Arc<FilesTold>, Told)>>,
-    projections: Arc<Projections>,
-    pub(super) counters: Counters,
+
+    // What is there, and what became of it.
+    hold: Hold,
+    watching: Watching,
+    pub(super) roster: Roster,
+    vanished: Vanished,
     delivered_twice: DeliveredTwice,
     pub(super) memory: Memory,
-    vanished: Vanished,
+    projections: Arc<Projections>,
+
+    // What is written.
+    locking: Locking,
+    chain: Chain,
+    pub(super) ingestion: Ingestion,
+    foreign: ForeignCounter,
+    checkpoints: Checkpoints,
+    shelf: Shelf,
     saving: Saving,
     pub(super) numbered: Numbered,
-    shelf: Shelf,
-    checkpoints: Checkpoints,
-    foreign: ForeignCounter,
-    watching: Watching,
+    /// What this process mended by the way, a sentence each.
+    pub(super) mended: BTreeSet<String>,
+
+    // What is to be done, and when.
     /// What to look at, as soon as git lets us.
     pending: Look,
     /// Whether what was taken in is a part of what git brings: nothing is shown before the rest is here.
     is_partial: bool,
     /// Since when there is a hint of something that is not taken in yet.
     hinted: Option<Hinted>,
-    number: u64,
-    dirty: bool,
     /// Whether the files could not be read: they are tried again, but not at once.
     is_hurt: bool,
     looking: Trouble,
     /// When it last did what nobody asks for.
     ticked: Instant,
-    locking: Locking,
+    /// How long the keeper's thread rests.
+    rest: Rest,
 }
 
 impl Keeper {
@@ -167,38 +175,38 @@ impl Keeper {
             None => own,
         };
         Ok(Self {
-            hold: Hold::new(&store),
-            locking: Locking::new(&store),
-            store,
-            index: Index::default(),
-            roster: Roster::default(),
-            ingestion,
-            chain: Chain::new(identity),
-            rest: Rest::default(),
             options: options.clone(),
-            progress: Progress::default(),
+            index: Index::default(),
             touched: Touched::default(),
-            mended: BTreeSet::new(),
-            told: RefCell::default(),
-            projections,
+            progress: Progress::default(),
             counters: Counters::default(),
+            number: 0,
+            dirty: false,
+            told: RefCell::default(),
+            hold: Hold::new(&store),
+            watching: Watching::default(),
+            roster: Roster::default(),
+            vanished: Vanished::default(),
             delivered_twice: DeliveredTwice::default(),
             memory: Memory::default(),
-            vanished: Vanished::default(),
+            projections,
+            locking: Locking::new(&store),
+            chain: Chain::new(identity),
+            ingestion,
+            foreign: ForeignCounter::default(),
+            checkpoints: Checkpoints::default(),
+            shelf: Shelf::new(options.snapshots_kept),
             saving: Saving::default(),
             numbered: Numbered::default(),
-            shelf: Shelf::new(options.snapshots_kept),
-            checkpoints: Checkpoints::default(),
-            foreign: ForeignCounter::default(),
-            watching: Watching::default(),
+            mended: BTreeSet::new(),
             pending: Look::default(),
             is_partial: false,
             hinted: None,
-            number: 0,
-            dirty: false,
             is_hurt: false,
             looking: Trouble::default(),
             ticked: Instant::now(),
+            rest: Rest::default(),
+            store,
         })
     }
 
