@@ -1,4 +1,4 @@
-//! Advisory locks of the kind that eventcore-fs takes: `flock`, exclusive, never waited for.
+//! Advisory locks of the kind that eventcore-fs takes: `flock`, exclusive, waited for by trying again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
@@ -15,6 +17,10 @@ use super::{Disk, Error, Op, Result};
 
 /// Times that a lock file may be replaced between opening and locking before it is an error.
 const ATTEMPTS_MAX: u32 = 100;
+
+/// The wait between two attempts at a lock that another holder has, at first and at last.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// An exclusive advisory lock, held until it is dropped or the process ends, and by programs that it was handed on to.
 #[derive(Debug)]
@@ -75,5 +81,20 @@ impl Disk {
             }
         }
         Err(Error::new(Op::Lock, path, io::Error::from_raw_os_error(libc::EBUSY)))
+    }
+
+    /// The same, waiting `patience` at most; none if another holder has it for longer.
+    pub fn lock_within(&self, path: &Path, patience: Duration) -> Result<Option<LockGuard>> {
+        let begun = Instant::now();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let guard = self.try_lock(path)?;
+            let left = patience.saturating_sub(begun.elapsed());
+            if guard.is_some() || left.is_zero() {
+                return Ok(guard);
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
     }
 }

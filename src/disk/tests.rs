@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::model::Errno;
@@ -159,4 +159,19 @@ fn of_a_file_no_more_is_read_than_its_size_and_nothing_above_the_limit() {
     }
     // Whoever asks for all of it gets it.
     assert!(!disk.read(&dir.path().join("endless")).unwrap().is_empty());
+}
+
+#[test]
+fn a_lock_is_waited_for_and_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, path) = (Disk::real(), dir.path().join("lock"));
+    let held = disk.lock_within(&path, Duration::ZERO).unwrap().unwrap();
+    let begun = Instant::now();
+    assert!(disk.lock_within(&path, Duration::from_millis(30)).unwrap().is_none());
+    assert!(begun.elapsed() >= Duration::from_millis(30));
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| disk.lock_within(&path, Duration::from_secs(60)).unwrap().is_some());
+        drop(held);
+        assert!(waits.join().unwrap());
+    });
 }

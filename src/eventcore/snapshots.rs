@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eventcore_types::{CommandStateSnapshot, CommandStateSnapshotId, EventStoreError, Operation};
 use sha2::{Digest as _, Sha256};
@@ -69,17 +69,7 @@ impl Shared {
     /// One saving at a time, also between processes: what is compared is what is replaced.
     fn lock_snapshots(&self) -> Option<LockGuard> {
         let path = self.braid.store().layout().eventcore().join("snapshots/.lock");
-        let deadline = Instant::now() + SAVE_WAIT;
-        loop {
-            match self.braid.store().disk().try_lock(&path) {
-                Ok(Some(guard)) => return Some(guard),
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-                Ok(None) => return None,
-                Err(error) => {
-                    tracing::warn!(%error, "states cannot be saved");
-                    return None;
-                }
-            }
-        }
+        let locked = self.braid.store().disk().lock_within(&path, SAVE_WAIT);
+        locked.map_err(|error| tracing::warn!(%error, "states cannot be saved")).ok()?
     }
 }

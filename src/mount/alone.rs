@@ -59,20 +59,20 @@ impl Alone {
     /// Makes the file under another name, so that it is locked before anybody finds it.
     fn lock_anew(&self) -> disk::Result<Option<LockGuard>> {
         let new = self.path.with_extension("new");
-        let Some(guard) = try_lock(&self.disk, &new)? else { return Ok(None) };
+        let Some(guard) = lock_within(&self.disk, &new, Duration::ZERO)? else { return Ok(None) };
         match self.disk.rename_noreplace(&new, &self.path) {
             Ok(()) => Ok(Some(guard)),
             Err(error) if error.is_taken() => {
                 self.disk.remove_if_present(&new)?;
-                try_lock(&self.disk, &self.path)
+                lock_within(&self.disk, &self.path, Duration::ZERO)
             }
             Err(error) => Err(error),
         }
     }
 }
 
-fn try_lock(disk: &Disk, path: &Path) -> crate::disk::Result<Option<LockGuard>> {
-    disk.in_dir(path.parent().unwrap_or(path), || disk.try_lock(path))
+fn lock_within(disk: &Disk, path: &Path, patience: Duration) -> disk::Result<Option<LockGuard>> {
+    disk.in_dir(path.parent().unwrap_or(path), || disk.lock_within(path, patience))
 }
 
 /// Takes the lock of a store's writable daemon, waiting `patience` at most.
@@ -85,17 +85,11 @@ pub fn lock(store: &Path, patience: Duration) -> Result<Lead, Error> {
     while start.elapsed() < patience && matches!(disk.stat_if_present(&path), Ok(None)) && is_mounted_writable(&disk, store) {
         std::thread::sleep(PAUSE);
     }
-    loop {
-        match try_lock(&disk, &path) {
-            Ok(Some(guard)) => return Ok(Lead::Alone(Alone { disk, path, guard: Mutex::new(guard) })),
-            Ok(None) => {}
-            Err(error) if has_no_locks(&error) => return Ok(Lead::NoLocks(error)),
-            Err(error) => return Err(refused(error)),
-        }
-        if start.elapsed() >= patience {
-            return Err(taken(&disk, store, &path));
-        }
-        std::thread::sleep(PAUSE);
+    match lock_within(&disk, &path, patience.saturating_sub(start.elapsed())) {
+        Ok(Some(guard)) => Ok(Lead::Alone(Alone { disk, path, guard: Mutex::new(guard) })),
+        Ok(None) => Err(taken(&disk, store, &path)),
+        Err(error) if has_no_locks(&error) => Ok(Lead::NoLocks(error)),
+        Err(error) => Err(refused(error)),
     }
 }
 

@@ -6,8 +6,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -238,16 +237,7 @@ impl Store {
         }
         self.ensure_dir(&self.layout().private())?;
         let path = self.layout().private().join("checkpoints.lock");
-        let deadline = Instant::now() + SAVE_WAIT;
-        loop {
-            if let Some(guard) = self.disk().try_lock(&path)? {
-                return Ok(guard);
-            }
-            if Instant::now() >= deadline {
-                return Err(CheckpointError::Busy(name.to_owned()));
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+        self.disk().lock_within(&path, SAVE_WAIT)?.ok_or_else(|| CheckpointError::Busy(name.to_owned()))
     }
 
     /// Forgets a checkpoint durably; false if there was none.

@@ -1,13 +1,9 @@
 //! The lock of those who exchange with git: `.eventcore/braidfs/sync.lock`.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::disk::{self, LockGuard};
 use crate::store::Store;
-
-/// The wait between two attempts.
-const PAUSE: Duration = Duration::from_millis(20);
 
 impl Store {
     /// Takes the lock of whoever commits, pulls and pushes, waiting `timeout` at most; none where somebody holds it for longer.
@@ -16,13 +12,6 @@ impl Store {
     pub fn lock_exchange(&self, timeout: Duration) -> disk::Result<Option<LockGuard>> {
         let private = self.layout().private();
         self.ensure_dir(&private)?;
-        let deadline = Instant::now() + timeout;
-        loop {
-            let guard = self.disk().try_lock(&private.join("sync.lock"))?;
-            if guard.is_some() || Instant::now() >= deadline {
-                return Ok(guard);
-            }
-            thread::sleep(PAUSE);
-        }
+        self.disk().lock_within(&private.join("sync.lock"), timeout)
     }
 }

@@ -11,8 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::disk::{self, Stat};
 use crate::model::{EventId, TransactionId};
@@ -116,15 +115,7 @@ impl Store {
 
     /// Keeps other processes from changing what is gone; none if one is at it for too long.
     fn lock_gone(&self) -> disk::Result<Option<disk::LockGuard>> {
-        let path = self.layout().private().join("gone.lock");
-        let deadline = Instant::now() + WAIT;
-        loop {
-            match self.disk().try_lock(&path)? {
-                Some(guard) => return Ok(Some(guard)),
-                None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-                None => return Ok(None),
-            }
-        }
+        self.disk().lock_within(&self.layout().private().join("gone.lock"), WAIT)
     }
 
     fn read_numbers(&self, name: &str) -> disk::Result<Numbers> {

@@ -1,13 +1,9 @@
 //! The store's lock, shared with every other program.
 
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::disk::{self, Holder, LockGuard};
 use crate::store::{Mode, Store};
-
-/// How long the wait between two attempts grows.
-const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// Proof that `.lock` is held: for one commit or one take-in.
 #[derive(Debug)]
@@ -51,18 +47,9 @@ impl Store {
             return Err(LockError::ReadOnly(self.dir().display().to_string()));
         }
         let path = self.layout().lock();
-        let deadline = Instant::now() + timeout;
-        let mut pause = Duration::from_millis(1);
-        loop {
-            if let Some(guard) = self.disk().try_lock(&path)? {
-                return Ok(CommitLock { _guard: guard });
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(LockError::Busy { store: self.dir().display().to_string(), holder: self.disk().lock_holder(&path) });
-            }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(PAUSE_MAX);
+        match self.disk().lock_within(&path, timeout)? {
+            Some(guard) => Ok(CommitLock { _guard: guard }),
+            None => Err(LockError::Busy { store: self.dir().display().to_string(), holder: self.disk().lock_holder(&path) }),
         }
     }
 
