@@ -7,6 +7,7 @@ mod folded;
 mod forks;
 mod graph;
 mod lines;
+mod made;
 mod metrics;
 mod page;
 mod quarantine;

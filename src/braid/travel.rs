@@ -32,8 +32,8 @@ use crate::view::{File, Past, States, Tree};
 
 pub use when::When;
 
-/// How many past epochs are kept: enough to compare a few with each other.
-const EPOCHS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// How many pasts are kept: enough to compare a few with each other.
+const PASTS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 /// How long a remote may answer nothing of what a partial clone lacks.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How many names are remembered with what they meant.
@@ -152,7 +152,8 @@ enum Meaning {
 }
 
 struct Cache {
-    epochs: LruCache<Meaning, Arc<Epoch>>,
+    /// Each with what was made to be shown of it.
+    pasts: LruCache<Meaning, Tree>,
     /// What names that do not move meant, and as of which epoch.
     names: LruCache<(String, u64), Meaning>,
     /// The names of the links in a tree.
@@ -188,7 +189,7 @@ impl Travel {
         is_attended: bool,
     ) -> Self {
         let git = Program::new(store.dir());
-        let cache = Cache { epochs: LruCache::new(EPOCHS_MAX), names: LruCache::new(NAMES_MAX), links: LruCache::new(NAMES_MAX) };
+        let cache = Cache { pasts: LruCache::new(PASTS_MAX), names: LruCache::new(NAMES_MAX), links: LruCache::new(NAMES_MAX) };
         Self {
             present,
             git: if is_attended { git } else { git.patient(PATIENCE) },
@@ -207,6 +208,10 @@ impl Travel {
 
     /// The epoch of exactly those files that `when` names; a revision that can move is resolved anew.
     pub(super) fn at(&self, when: &str) -> Result<Arc<Epoch>, TravelError> {
+        Ok(Arc::clone(self.past(when)?.epoch()))
+    }
+
+    fn past(&self, when: &str) -> Result<Tree, TravelError> {
         let moment = When::parse(when)?;
         let present = self.present.upgrade().ok_or(TravelError::Closed)?.epoch();
         if let When::Revision(revision) = &moment {
@@ -216,8 +221,8 @@ impl Travel {
         {
             let mut cache = self.cache();
             let known = cache.names.get(&name).cloned();
-            if let Some(epoch) = known.and_then(|meaning| cache.epochs.get(&meaning).cloned()) {
-                return Ok(epoch);
+            if let Some(past) = known.and_then(|meaning| cache.pasts.get(&meaning).cloned()) {
+                return Ok(past);
             }
         }
         let in_git = LazyCell::new(|| self.git.has_repository());
@@ -227,14 +232,14 @@ impl Travel {
         self.built(meaning, || Ok(build::from_present(&present, &chosen, |absent| cure_of_absent(absent, *in_git))))
     }
 
-    fn at_revision(&self, revision: &str, present: &Arc<Epoch>) -> Result<Arc<Epoch>, TravelError> {
+    fn at_revision(&self, revision: &str, present: &Arc<Epoch>) -> Result<Tree, TravelError> {
         let never_moves = Oid::parse(revision).is_some();
         let name = (revision.to_owned(), NEVER_MOVES);
         if never_moves {
             let mut cache = self.cache();
             let known = cache.names.get(&name).cloned();
-            if let Some(epoch) = known.and_then(|meaning| cache.epochs.get(&meaning).cloned()) {
-                return Ok(epoch);
+            if let Some(past) = known.and_then(|meaning| cache.pasts.get(&meaning).cloned()) {
+                return Ok(past);
             }
         }
         let commit = self.git.commit(revision)?;
@@ -261,16 +266,12 @@ impl Travel {
         Ok(links)
     }
 
-    fn tree(&self, epoch: Arc<Epoch>) -> Tree {
-        Tree::of(epoch).with_states(Arc::clone(&self.states))
-    }
-
-    fn built(&self, meaning: Meaning, build: impl FnOnce() -> Result<Epoch, TravelError>) -> Result<Arc<Epoch>, TravelError> {
-        let known = |travel: &Self| travel.cache().epochs.get(&meaning).cloned();
+    fn built(&self, meaning: Meaning, build: impl FnOnce() -> Result<Epoch, TravelError>) -> Result<Tree, TravelError> {
+        let known = |travel: &Self| travel.cache().pasts.get(&meaning).cloned();
         let mut building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(epoch) = known(self) {
-                return Ok(epoch);
+            if let Some(past) = known(self) {
+                return Ok(past);
             }
             if building.insert(meaning.clone()) {
                 break;
@@ -282,9 +283,9 @@ impl Travel {
         let mut epoch = build()?;
         let elsewhere = epoch.past.and_then(|past| past.elsewhere);
         epoch.past = Some(PastFacts { incarnation: incarnation(&meaning), elsewhere });
-        let epoch = Arc::new(epoch);
-        self.cache().epochs.put(meaning.clone(), Arc::clone(&epoch));
-        Ok(epoch)
+        let past = Tree::of(Arc::new(epoch)).with_states(Arc::clone(&self.states));
+        self.cache().pasts.put(meaning.clone(), past.clone());
+        Ok(past)
     }
 }
 
@@ -303,8 +304,8 @@ impl Drop for Turn<'_> {
 
 impl Past for Travel {
     fn resolve(&self, when: &str) -> Option<Tree> {
-        match self.at(when) {
-            Ok(epoch) => Some(self.tree(epoch)),
+        match self.past(when) {
+            Ok(past) => Some(past),
             Err(error) => {
                 tracing::debug!(%error, when, "no such past");
                 None
@@ -313,10 +314,9 @@ impl Past for Travel {
     }
 
     fn find_kept(&self, find: &dyn Fn(&Tree) -> Option<File>) -> Option<File> {
-        let kept: Vec<(Meaning, Arc<Epoch>)> =
-            self.cache().epochs.iter().map(|(meaning, epoch)| (meaning.clone(), Arc::clone(epoch))).collect();
-        let (meaning, file) = kept.into_iter().find_map(|(meaning, epoch)| Some((meaning, find(&self.tree(epoch))?)))?;
-        self.cache().epochs.promote(&meaning);
+        let kept: Vec<(Meaning, Tree)> = self.cache().pasts.iter().map(|(meaning, past)| (meaning.clone(), past.clone())).collect();
+        let (meaning, file) = kept.into_iter().find_map(|(meaning, past)| Some((meaning, find(&past)?)))?;
+        self.cache().pasts.promote(&meaning);
         Some(file)
     }
 

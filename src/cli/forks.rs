@@ -1,9 +1,11 @@
 //! `braidfs forks`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::failure::Result;
 use super::harmless::harmless;
@@ -52,11 +54,14 @@ fn open(tree: &Tree, session: &mut Session) -> Result {
 fn closed(tree: &Tree, session: &mut Session) -> Result {
     let index = &tree.epoch().index;
     let mut conflicts = ClosedConflicts::of(index);
+    // A transaction may have closed the forks of many streams.
+    let mut bases: HashMap<u32, Map<String, Value>> = HashMap::new();
     let mut is_any = false;
     for stream in 0..index.streams.len() {
         let name = index.streams.text(stream);
         let id = |tx: u32| index.transactions.id(tx).to_string();
-        for fork in index.closed_forks(stream, |tx| stated_base(tree, &id(tx), name)) {
+        let mut stated = |tx: u32| bases.entry(tx).or_insert_with(|| stated_bases(tree, &id(tx))).get(name)?.as_u64();
+        for fork in conflicts.forks(stream, &mut stated) {
             is_any = true;
             let tips: Vec<String> = fork.tips.iter().map(|&tip| id(tip)).collect();
             let conflict = conflicts.id(stream, fork.closer).unwrap_or_default();
@@ -80,10 +85,15 @@ fn state(fork: &ClosedFork) -> &'static str {
     }
 }
 
-/// What a transaction's header states of a stream: how many events of it the author had seen.
-fn stated_base(tree: &Tree, transaction: &str, stream: &str) -> Option<u64> {
-    let Some(Node::File(file)) = tree.find(&format!("transactions/{transaction}.jsonl")) else { return None };
-    let bytes = file.read_all().ok()?;
-    let header: Value = serde_json::from_slice(bytes.split(|&byte| byte == b'\n').next()?).ok()?;
-    header.get("stream_bases")?.get(stream)?.as_u64()
+/// What a transaction's header states of streams: how many events of each the author had seen.
+fn stated_bases(tree: &Tree, transaction: &str) -> Map<String, Value> {
+    #[derive(Default, Deserialize)]
+    struct Header {
+        #[serde(default)]
+        stream_bases: Map<String, Value>,
+    }
+    let file = tree.find(&format!("transactions/{transaction}.jsonl")).and_then(Node::into_file);
+    let bytes = file.and_then(|file| file.read_all().ok()).unwrap_or_default();
+    let first = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    serde_json::from_slice::<Header>(first).unwrap_or_default().stream_bases
 }

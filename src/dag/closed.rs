@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rustc_hash::FxHashSet;
+
 use crate::dag::conflicts::{Conflict, conflicts};
 use crate::dag::forks::{Fork, History, Writer, fork, is_open};
 use crate::dag::reach::Reach;
@@ -79,6 +81,7 @@ where
     C: Iterator<Item = u32>,
 {
     let (mut waiting, mut seen) = (vec![stream], BTreeSet::from([stream]));
+    let mut asked = FxHashSet::default();
     let mut forks: Vec<Fork> = Vec::new();
     while let Some(stream) = waiting.pop() {
         let tips = tips_before(reach, history, stream, n);
@@ -90,8 +93,9 @@ where
         let before = TipSet::of(reach, history, before);
         if is_open(reach, history, &tips, &[&before]) {
             let fork = fork(reach, history, stream, &tips);
-            let linked = fork.branches.iter().flat_map(|branch| &branch.transactions).flat_map(|&tx| streams_of(tx));
-            waiting.extend(linked.filter(|&stream| seen.insert(stream)));
+            // Forks of one conflict have transactions in common, and each may write every stream of it.
+            let unasked = fork.branches.iter().flat_map(|branch| &branch.transactions).filter(|&&tx| asked.insert(tx));
+            waiting.extend(unasked.flat_map(|&tx| streams_of(tx)).filter(|&stream| seen.insert(stream)));
             forks.push(fork);
         }
     }
@@ -192,6 +196,21 @@ mod tests {
                 prop_assert_eq!(got, closed_by_sets(&dag, stream));
             }
         }
+    }
+
+    /// Two histories that write the same streams, and a merge: what a transaction writes is asked for once.
+    #[test]
+    fn a_conflict_of_many_streams_is_put_together_in_one_go() {
+        let streams = 0..100;
+        let mut dag = Dag::default();
+        for parents in [vec![], vec![0], vec![0]] {
+            dag.push(parents, Deeds { writes: streams.clone().map(|stream| (stream, 1)).collect(), ..Deeds::default() });
+        }
+        dag.push(vec![1, 2], Deeds::default());
+        let asked = std::cell::Cell::new(0);
+        let streams_of = |_| streams.clone().inspect(|_| asked.set(asked.get() + 1));
+        let found = conflict_before(&mut Reach::default(), &dag, 7, 3, streams_of, |_| [3].into_iter()).unwrap();
+        assert_eq!((found.forks.len(), asked.get()), (100, 200));
     }
 
     fn forked() -> Dag {

@@ -15,7 +15,7 @@ fn fs(tree: &Memory) -> Fs {
 }
 
 /// Walks a path from the root; every step counts as a lookup, as the kernel's do.
-fn walk(fs: &Fs, path: &str) -> Result<Attr, Errno> {
+pub(super) fn walk(fs: &Fs, path: &str) -> Result<Attr, Errno> {
     let mut at = ROOT;
     let mut attr = Err(Errno::EINVAL);
     for name in path.split('/') {

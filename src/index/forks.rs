@@ -14,10 +14,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::dag::closed::{Closer, Closing, closed_forks};
 use crate::dag::column::Column;
 use crate::dag::forks::{fork, is_open};
-use crate::dag::{ClosedFork, Conflict, Cuts, Fork, Reach, StaleRead, TipSet, conflicts};
+use crate::dag::{Conflict, Cuts, Fork, Reach, StaleRead, TipSet, conflicts};
 use crate::format::binary::{Binary, Input};
 use crate::index::Index;
 use crate::index::forks::former::Former;
@@ -332,41 +331,6 @@ impl Index {
         let mut forks = std::mem::take(&mut self.forks);
         forks.settle(self);
         self.forks = forks;
-    }
-
-    /// The forks of a stream that are closed, and how, in canonical order of what closed them.
-    ///
-    /// `base` gives what a transaction's `stream_bases` states for the stream; it is asked of those that closed a fork.
-    /// Costs what lies between cuts for each writer of the stream, and O(transactions).
-    #[must_use]
-    pub fn closed_forks(&self, stream: u32, mut base: impl FnMut(u32) -> Option<u64>) -> Vec<ClosedFork> {
-        if !self.was_forked(stream) {
-            return Vec::new();
-        }
-        let past = Past::of(self, &self.forks.cuts);
-        let mut closers = self.closers(&past, stream);
-        let mut reach = Reach::default();
-        let found = closed_forks(&mut reach, &past, stream, closers.iter().copied());
-        let merged: BTreeSet<u32> = found.iter().filter(|fork| fork.closing == Closing::Merged).map(|fork| fork.closer).collect();
-        if merged.is_empty() {
-            return found;
-        }
-        for closer in closers.iter_mut().filter(|closer| closer.writes && merged.contains(&closer.transaction)) {
-            closer.base = base(closer.transaction);
-        }
-        closed_forks(&mut reach, &past, stream, closers)
-    }
-
-    /// What may have closed a fork of a stream, in canonical order; what is stated of bases is left out.
-    fn closers(&self, past: &Past<'_>, stream: u32) -> Vec<Closer> {
-        let writers: FxHashSet<u32> = past.writers(stream).collect();
-        let closer = |transaction: u32| {
-            let resolves = self.transactions.details(transaction).is_some_and(|details| details.resolves.contains(&stream));
-            let writes = writers.contains(&transaction);
-            let counts = writes || resolves || self.transactions.flags(transaction).has(Flags::CLOSES_ALL);
-            counts.then_some(Closer { transaction, resolves, base: None, writes })
-        };
-        self.order.iter_from(0).filter_map(closer).collect()
     }
 
     /// Whether two writers of a stream that follow each other in canonical order were concurrent.

@@ -112,6 +112,16 @@ impl File {
         self.incarnation
     }
 
+    /// Bytes of memory that holding it takes, where nobody else holds the same.
+    pub(super) fn held_bytes(&self) -> u64 {
+        match &self.content {
+            Content::Lines(lines) => lines.held_bytes(),
+            Content::Stored { .. } => 0,
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Pieces { pieces, .. } => pieces.iter().map(|piece| piece.len() as u64).sum(),
+        }
+    }
+
     /// Whether later epochs may add bytes under the same incarnation.
     #[must_use]
     pub fn grows(&self) -> bool {

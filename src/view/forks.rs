@@ -12,6 +12,7 @@ use crate::format::names::ENDING;
 use crate::index::Index;
 use crate::index::sequence::Sequence;
 use crate::model::{ConflictReport, Draft, ResolveRequest};
+use crate::view::file::File;
 use crate::view::lines::{Numbers, with_line};
 use crate::view::report::{BranchName, STREAMS, branch_names};
 use crate::view::tree::{Entry, Node, Tree};
@@ -27,10 +28,11 @@ impl Tree {
         let conflict = index.forks().find(id)?;
         match rest {
             "" => Some(self.directory()),
-            "README.md" => Some(self.bytes(words::readme(&ConflictReport::of(self.epoch().as_ref(), conflict), |fork, branch| {
-                self.told(conflict, fork, branch)
-            }))),
-            "report.json" => Some(self.bytes(report_json(self.epoch(), conflict))),
+            "README.md" => self.text(&format!("forks/{path}"), || {
+                let told = |fork, branch| self.told(conflict, fork, branch);
+                words::readme(&ConflictReport::of(self.epoch().as_ref(), conflict), told)
+            }),
+            "report.json" => self.text(&format!("forks/{path}"), || report_json(self.epoch(), conflict)),
             "resolution.json" => Some(self.bytes(resolution(id))),
             path => self.find_in_conflict(conflict, path),
         }
@@ -70,11 +72,14 @@ impl Tree {
         let (directory, name) = path.rsplit_once('/')?;
         let fork = paths.find(directory)?;
         let name = name.strip_suffix(ENDING)?;
-        if name == BASE {
-            return Some(self.fork_lines(fork, &base_events(index, fork)));
-        }
-        let at = branch_names(self.epoch().as_ref(), fork).iter().position(|held| held.is(name))?;
-        Some(self.fork_lines(fork, &branch_events(index, fork, fork.branches.get(at)?)))
+        let make = || {
+            if name == BASE {
+                return Some(self.fork_lines(fork, &base_events(index, fork)));
+            }
+            let at = branch_names(self.epoch().as_ref(), fork).iter().position(|held| held.is(name))?;
+            Some(self.fork_lines(fork, &branch_events(index, fork, fork.branches.get(at)?)))
+        };
+        self.made.file(&format!("forks/{}/{path}", conflict.id), make).map(Node::File)
     }
 
     /// The first events of a side, type and payload, for the words of a README.
@@ -89,14 +94,14 @@ impl Tree {
         told.collect()
     }
 
-    fn fork_lines(&self, fork: &Fork, events: &[u32]) -> Node {
+    fn fork_lines(&self, fork: &Fork, events: &[u32]) -> File {
         let index = &self.epoch().index;
         let mut items = Sequence::default();
         items.splice(0, events, |event| index.weight(event));
         // Under one conflict and one incarnation of the stream, the lines are told apart by how many there are.
         let incarnation = u64::from(index.stream_list(fork.stream).map_or(0, |list| list.incarnation));
         let xattrs = vec![("user.braidfs.stream_id".to_owned(), index.streams.text(fork.stream).as_bytes().to_vec())];
-        Node::File(self.lines(items, incarnation << 32 | events.len() as u64, Numbers::VersionBehind, xattrs))
+        self.lines(items, incarnation << 32 | events.len() as u64, Numbers::VersionBehind, xattrs)
     }
 }
 

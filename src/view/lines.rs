@@ -133,6 +133,11 @@ impl Lines {
             }
     }
 
+    /// Bytes of memory that its list of lines takes where nobody shares it.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.items.len() * size_of::<u32>() as u64
+    }
+
     /// Whether the packed lines cannot be relied on ([`crate::index::pack::Pack::is_torn`]).
     #[must_use]
     pub fn is_torn(&self) -> bool {
@@ -217,12 +222,18 @@ pub(crate) mod counted {
         pub(crate) weighed: u64,
         /// Their bytes.
         pub(crate) rendered: u64,
+        /// Files that were made.
+        pub(crate) made: u64,
     }
 
     thread_local!(static COST: Cell<Cost> = Cell::default());
 
     pub(super) fn weighed() {
         COST.set(Cost { weighed: COST.get().weighed + 1, ..COST.get() });
+    }
+
+    pub(in crate::view) fn made() {
+        COST.set(Cost { made: COST.get().made + 1, ..COST.get() });
     }
 
     pub(super) fn rendered() {

@@ -39,8 +39,12 @@ impl Tree {
     }
 
     fn refused_bytes(&self, found: &Quarantined) -> File {
-        if let Some(Place::Elsewhere(bytes)) = self.epoch.past.as_ref().map(|past| past.find(&found.file)) {
-            return File::of_bytes(bytes, found.mtime_ns);
+        let elsewhere = || match self.epoch.past.as_ref()?.find(&found.file) {
+            Place::Elsewhere(bytes) => Some(File::of_bytes(bytes, found.mtime_ns)),
+            _ => None,
+        };
+        if let Some(file) = self.epoch.past.as_ref().and_then(|_| self.made.file(&format!("quarantine/{}", found.file), elsewhere)) {
+            return file;
         }
         let (mut size, mut mtime_ns) = (found.size, found.mtime_ns);
         // Nothing is kept of a file that is valid by itself and stands in a cycle.

@@ -134,7 +134,6 @@ impl Tree {
 
     /// What is to be put on top of the state that is served, or everything where none is.
     fn after_snapshot(&self, latest: Option<&SavedSnapshot>, newest: &SavedSnapshot) -> File {
-        let index = &self.epoch().index;
         let versions = match (&newest.meta.coverage, latest.map(|saved| &saved.meta.coverage)) {
             (_, Some(Coverage::SeqNr(seq_nr))) => return self.feed(*seq_nr).renewed(*seq_nr),
             (Coverage::SeqNr(_), None) => return self.feed(0).renewed(0),
@@ -143,9 +142,17 @@ impl Tree {
         };
         // An ordinal may be given again once its state is removed; what is covered tells states apart.
         let covered = latest.and_then(|saved| u64::from_str_radix(saved.meta.digest.get(..12)?, 16).ok());
+        let path = format!("snapshots/{}/{AFTER}/{covered:?}", newest.meta.name);
+        let make = || self.after_versions(&versions, covered);
+        self.made.file(&path, || Some(make())).unwrap_or_else(make)
+    }
+
+    /// What streams have behind these versions, in canonical order.
+    fn after_versions(&self, versions: &[(String, u64)], covered: Option<u64>) -> File {
+        let index = &self.epoch().index;
         let mut incarnation = covered.unwrap_or(0) << 16;
         let mut events = Vec::new();
-        for (stream, version) in &versions {
+        for (stream, version) in versions {
             if let Some(list) = index.find_stream(stream).and_then(|number| index.stream_list(number)) {
                 incarnation = incarnation.wrapping_add(u64::from(list.incarnation));
                 events.extend(list.events.iter_from(*version));

@@ -1,5 +1,6 @@
 //! The tree of one epoch: which paths there are and what each is.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::disk::Stat;
@@ -13,6 +14,7 @@ use crate::view::early::{self, Early};
 use crate::view::file::File;
 use crate::view::folded::States;
 use crate::view::lines::{Lines, Numbers};
+use crate::view::made::Made;
 use crate::view::{graph, metrics, status, texts};
 
 /// What a path of the tree is.
@@ -78,6 +80,7 @@ pub struct Tree {
     pub(super) epoch: Arc<Epoch>,
     past: Option<Arc<dyn Past>>,
     early: Arc<Early>,
+    pub(super) made: Arc<Made>,
 }
 
 /// The files of the root, in the order in which `ls -U` shows them.
@@ -90,7 +93,7 @@ impl Tree {
     /// The tree of an epoch.
     #[must_use]
     pub fn of(epoch: Arc<Epoch>) -> Self {
-        Self { epoch, past: None, states: None, early: Arc::default() }
+        Self { epoch, past: None, states: None, early: Arc::default(), made: Arc::default() }
     }
 
     /// The same tree with the past below `at/`.
@@ -142,13 +145,13 @@ impl Tree {
         match (first, rest) {
             ("", None) => Some(self.directory()),
             (name, None) if self.root_directories().any(|directory| directory == name) => Some(self.directory()),
-            ("README.md", None) => Some(self.bytes(texts::readme(&self.epoch))),
+            ("README.md", None) => self.text(path, || texts::readme(&self.epoch)),
             (".ignore", None) => Some(self.bytes(texts::IGNORE.to_owned())),
-            ("status.json", None) => Some(self.bytes(status::status_json(&self.epoch))),
-            ("metrics", None) => Some(self.bytes(metrics::metrics(&self.epoch))),
+            ("status.json", None) => self.text(path, || status::status_json(&self.epoch)),
+            ("metrics", None) => self.text(path, || metrics::metrics(&self.epoch)),
             ("log.jsonl", None) => Some(Node::File(self.log())),
             ("feed.jsonl", None) => Some(Node::File(self.feed(0))),
-            ("graph.txt", None) => Some(self.bytes(graph::graph_text(&self.epoch.index))),
+            ("graph.txt", None) => self.text(path, || graph::graph_text(&self.epoch.index)),
             ("forks", Some(rest)) => self.find_fork(rest),
             ("feed", Some(rest)) => self.find_feed(rest),
             ("streams", Some(rest)) => self.find_stream_path(rest),
@@ -210,6 +213,11 @@ impl Tree {
 
     pub(super) fn bytes(&self, text: String) -> Node {
         Node::File(File::of_bytes(text.into_bytes(), self.mtime_of(None)))
+    }
+
+    /// A text of the epoch, made once.
+    pub(super) fn text(&self, path: &str, make: impl FnOnce() -> String) -> Option<Node> {
+        self.made.file(path, || self.bytes(make()).into_file()).map(Node::File)
     }
 
     /// Whether the index does not know all transactions yet.
@@ -314,7 +322,8 @@ impl Tree {
             Decoded::Exact(stream) => index.find_stream(&stream)?,
             Decoded::Cut => {
                 let directory = index.directories.find(path.rsplit_once('/').map_or("", |(directory, _)| directory))?;
-                index.directories.streams(directory).find(|&stream| stream_path(index.streams.text(stream)) == path)?
+                let cut = || index.directories.streams(directory).find(|&stream| stream_path(index.streams.text(stream)) == path);
+                return self.made.file(&format!("streams/{path}"), || self.stream_file(cut()?)).map(Node::File);
             }
         };
         self.stream_file(number).map(Node::File)
@@ -333,32 +342,41 @@ impl Tree {
 
     fn find_type(&self, name: &str) -> Option<Node> {
         let index = &self.epoch.index;
-        let number = match decode_file_name(name, ENDING)? {
-            Decoded::Exact(raw) => index.types.find(&raw)?,
-            Decoded::Cut => (0..index.types.len()).find(|&number| file_name(index.types.text(number), ENDING) == name)?,
+        let file = |number: u32| {
+            let xattrs = vec![("user.braidfs.event_type".to_owned(), index.types.text(number).as_bytes().to_vec())];
+            Some(self.list_file(index.type_list(number)?, xattrs))
         };
-        Some(self.list_file(
-            index.type_list(number)?,
-            vec![("user.braidfs.event_type".to_owned(), index.types.text(number).as_bytes().to_vec())],
-        ))
+        match decode_file_name(name, ENDING)? {
+            Decoded::Exact(raw) => file(index.types.find(&raw)?),
+            Decoded::Cut => {
+                let cut = || (0..index.types.len()).find(|&number| file_name(index.types.text(number), ENDING) == name);
+                self.made.file(&format!("types/{name}"), || file(cut()?)?.into_file()).map(Node::File)
+            }
+        }
     }
 
     fn find_category(&self, name: &str) -> Option<Node> {
         let index = &self.epoch.index;
-        let raw = match decode_file_name(name, ENDING)? {
-            Decoded::Exact(raw) => raw,
-            Decoded::Cut => {
-                (0..index.streams.len()).find_map(|stream| find_prefix(index.streams.text(stream), &SEPARATORS, name, ENDING))?.to_owned()
-            }
-        };
-        let xattrs = vec![("user.braidfs.category".to_owned(), raw.as_bytes().to_vec())];
-        if !raw.contains(SEPARATORS)
-            && let Some(list) = index.categories.find(&raw).and_then(|number| index.category_list(number))
-        {
-            return Some(self.list_file(list, xattrs));
+        let made = |make: &dyn Fn() -> Option<File>| self.made.file(&format!("categories/{name}"), make).map(Node::File);
+        match decode_file_name(name, ENDING)? {
+            Decoded::Exact(raw) => self.category(&raw).or_else(|| made(&|| self.longer_category(&raw))),
+            Decoded::Cut => made(&|| {
+                let prefix = |stream| find_prefix(index.streams.text(stream), &SEPARATORS, name, ENDING);
+                let raw = (0..index.streams.len()).find_map(prefix)?;
+                self.category(raw).and_then(Node::into_file).or_else(|| self.longer_category(raw))
+            }),
         }
-        // A longer prefix: the streams that begin with it and a separator.
-        let belongs = |stream: u32| index.streams.text(stream).strip_prefix(raw.as_str()).is_some_and(|rest| rest.starts_with(SEPARATORS));
+    }
+
+    fn category(&self, raw: &str) -> Option<Node> {
+        let list = self.epoch.index.category_list(self.epoch.index.categories.find(raw).filter(|_| !raw.contains(SEPARATORS))?)?;
+        Some(self.list_file(list, category_xattrs(raw)))
+    }
+
+    /// A longer prefix: the streams that begin with it and a separator.
+    fn longer_category(&self, raw: &str) -> Option<File> {
+        let index = &self.epoch.index;
+        let belongs = |stream: u32| index.streams.text(stream).strip_prefix(raw).is_some_and(|rest| rest.starts_with(SEPARATORS));
         let streams: std::collections::HashSet<u32> = (0..index.streams.len()).filter(|&stream| belongs(stream)).collect();
         if !streams.iter().any(|&stream| index.stream_list(stream).is_some()) {
             return None;
@@ -367,7 +385,7 @@ impl Tree {
         let mut items = Sequence::default();
         items.splice(0, &events, |event| index.weight(event));
         // Any change of order makes it a new file: always right, since lines are only added otherwise.
-        Some(Node::File(self.lines(items, u64::from(index.log.incarnation), Numbers::Version, xattrs)))
+        Some(self.lines(items, u64::from(index.log.incarnation), Numbers::Version, category_xattrs(raw)))
     }
 
     fn list_names(&self, names: &Names, is_live: impl Fn(u32) -> bool) -> Vec<Entry> {
@@ -385,10 +403,19 @@ impl Tree {
         let (name, mtime_ns) = (transactions.file_name(number), self.dated(self.written(number)));
         let stored = || Some(self.stored(&name, self.epoch.store.stat(&name).ok()?, mtime_ns));
         let Some(past) = self.epoch.past.as_ref().filter(|past| past.elsewhere.is_some()) else { return stored().map(Node::File) };
-        let file = match past.find(&name) {
-            Place::Events => stored()?,
-            Place::Elsewhere(bytes) => File::of_bytes(bytes, mtime_ns),
-            Place::Nowhere => return None,
+        // Here it may still leave; what git has stays what it is.
+        let known = Cell::new(None);
+        let elsewhere = || match past.find(&name) {
+            Place::Elsewhere(bytes) => Some(File::of_bytes(bytes, mtime_ns)),
+            place => {
+                known.set(Some(place));
+                None
+            }
+        };
+        let file = match self.made.file(&format!("transactions/{name}"), elsewhere) {
+            Some(file) => file,
+            None if known.take().unwrap_or_else(|| past.find(&name)) == Place::Events => stored()?,
+            None => return None,
         };
         // It is the same one whether it lies in `events/` or only in git, unless a filter of git's gives it another size there.
         let incarnation = past.incarnation.wrapping_add(file.size());
@@ -408,6 +435,10 @@ impl Tree {
         }
         index.order.iter_from(0).map(|tx| Entry::file(early::own_name(index.transactions.id(tx)))).collect()
     }
+}
+
+fn category_xattrs(raw: &str) -> Vec<(String, Vec<u8>)> {
+    vec![("user.braidfs.category".to_owned(), raw.as_bytes().to_vec())]
 }
 
 /// Nanoseconds since 1970 as the tree counts them; times beyond the year 2262 are shown as that.

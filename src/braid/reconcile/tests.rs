@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::braid::keeper::forked;
 use crate::braid::{AppendError, Braid, Committed, OpenConflict, OpenOptions, ReconcileOptions, Reconciled, Resolution};
 use crate::format::draft::{DraftKind, parse_draft};
+use crate::index::forks::ClosedConflicts;
 use crate::model::{ConflictState, Draft, DraftEvent, Errno, FindingKind};
 use crate::view::{Node, Tree};
 
@@ -182,7 +183,7 @@ fn an_append_to_a_forked_stream_must_say_that_it_knows_both_sides() {
     assert_eq!(names(&braid.tree(), "forks"), [""; 0]);
     let epoch = braid.epoch();
     let stream = epoch.index.find_stream("s").unwrap();
-    let closed = epoch.index.closed_forks(stream, |_| Some(4));
+    let closed = ClosedConflicts::of(&epoch.index).forks(stream, |_| Some(4));
     assert_eq!(closed.iter().map(|fork| fork.closing).collect::<Vec<_>>(), [crate::dag::Closing::Joined]);
 }
 

@@ -152,7 +152,7 @@ fn check_closed(index: &Index, dag: &Dag) -> Result<(), TestCaseError> {
         };
         let closers = dag.canonical().into_iter().map(closer);
         let closers = closers.filter(|closer| closer.resolves || closer.writes || dag.is_pure_merge(closer.transaction));
-        let closed: Vec<u32> = index.closed_forks(number, |_| None).iter().map(|fork| fork.closer).collect();
+        let closed: Vec<u32> = conflicts_of_closed.forks(number, |_| None).iter().map(|fork| fork.closer).collect();
         for closer in closed {
             let past = dag.restrict(|n| dag.is_ancestor(n, numbers.transactions[&closer]));
             let open = numbers.streams.values().filter(|&&stream| reference::is_open(&past, stream));
@@ -161,7 +161,7 @@ fn check_closed(index: &Index, dag: &Dag) -> Result<(), TestCaseError> {
             prop_assert_eq!(conflicts_of_closed.id(number, closer), found.map(|conflict| conflict.id.as_str()));
         }
         let expected = closed::closed_forks(&mut Reach::default(), dag, stream, closers);
-        let got = index.closed_forks(number, |tx| base(dag, stream, numbers.transactions[&tx]));
+        let got = conflicts_of_closed.forks(number, |tx| base(dag, stream, numbers.transactions[&tx]));
         let got: Vec<_> = got.iter().map(|fork| (numbers.all(&fork.tips), numbers.transactions[&fork.closer], fork.closing)).collect();
         prop_assert_eq!(got, expected.into_iter().map(|fork| (fork.tips, fork.closer, fork.closing)).collect::<Vec<_>>());
     }
