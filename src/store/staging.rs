@@ -64,6 +64,11 @@ impl Staging {
         self.disk.read(&self.path(name))
     }
 
+    /// At most `len` bytes of a file from `offset` on; fewer at its end.
+    pub fn read_at(&self, name: &StagedName, offset: u64, len: usize) -> disk::Result<Vec<u8>> {
+        self.disk.read_at(&self.path(name), offset, len)
+    }
+
     /// The facts of a file.
     pub fn stat(&self, name: &StagedName) -> disk::Result<Stat> {
         self.disk.stat_link(&self.path(name))

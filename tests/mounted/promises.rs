@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use crate::support::draft::{close, errno, event};
-use crate::support::mount::Mount;
+use crate::support::mount::{Mount, is_root};
 use crate::support::run::{bash, braidfs, run};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
@@ -243,6 +244,34 @@ fn a_store_on_a_disk_that_takes_no_writes_is_read_and_says_why_it_takes_nothing(
     assert_eq!(mount.count("feed.jsonl"), 1);
     mount.unmount();
     run("umount", [path.to_str().unwrap()]).ok();
+}
+
+/// Story: where the disk had given up writing, a refused draft could not be read either, and its receipt said that it could not.
+#[test]
+fn a_draft_that_nobody_may_write_any_more_can_be_read() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let staged = mount.join("staging/draft.jsonl");
+    let text = event("a", 1).replace("\"a\"", "7");
+    let mut writer = fs::File::create(&staged).unwrap();
+    writer.write_all(text.as_bytes()).unwrap_err();
+    close(writer).unwrap_err();
+    let kept = store.path().join("tmp/staging/draft.jsonl");
+    run("chattr", ["+i", kept.to_str().unwrap()]).ok();
+    let (read, write) = (fs::read_to_string(&staged), fs::OpenOptions::new().append(true).open(&staged));
+    // A touch asks for another attempt.
+    let again = fs::File::open(&staged).and_then(|file| file.set_modified(SystemTime::now()));
+    let receipt = mount.read_json("receipts/draft.jsonl.json");
+    run("chattr", ["-i", kept.to_str().unwrap()]).ok();
+    assert_eq!(read.unwrap(), text);
+    assert_eq!(errno(write), libc::EPERM);
+    drop(again);
+    let sha256 = run("sha256sum", [staged.to_str().unwrap()]).ok().out;
+    assert_eq!(receipt["sha256"].as_str(), sha256.split(' ').next());
+    mount.unmount();
 }
 
 #[test]

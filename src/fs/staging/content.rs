@@ -32,10 +32,7 @@ impl Staging {
                 let end = start.saturating_add(len).min(text.len());
                 Ok(text.get(start..end).unwrap_or_default().to_vec())
             }
-            Handle::Staged { file, .. } => {
-                let mut inner = locked(&file.inner);
-                self.ensure_open(&mut inner)?.read_at(offset, len).map_err(|error| error.errno())
-            }
+            Handle::Staged { file, .. } => self.read_at(&mut locked(&file.inner), offset, len),
         }
     }
 
@@ -81,7 +78,7 @@ impl Staging {
             return Ok(offset);
         };
         let len = usize::try_from(inner.size.saturating_sub(before)).unwrap_or(usize::MAX).min(bytes.len());
-        let there = self.ensure_open(inner)?.read_at(before, len).map_err(|error| error.errno())?;
+        let there = self.read_at(inner, before, len)?;
         Ok(if bytes.starts_with(&there) { before } else { inner.size })
     }
 
@@ -104,12 +101,11 @@ impl Staging {
     /// Whether the bytes of a file from here to there have this hash.
     pub(super) fn has(&self, inner: &mut Inner, place: Range<u64>, sha256: &str) -> Result<bool, Errno> {
         const PIECE: u64 = 1 << 20;
-        let file = self.ensure_open(inner)?;
         let mut hash = Sha256::new();
         let mut at = place.start;
         while at < place.end {
             let len = usize::try_from(PIECE.min(place.end - at)).unwrap_or(usize::MAX);
-            let piece = file.read_at(at, len).map_err(|error| error.errno())?;
+            let piece = self.read_at(inner, at, len)?;
             if piece.is_empty() {
                 return Ok(false);
             }
@@ -196,7 +192,7 @@ impl Staging {
         if size > DRAFT_LEN_MAX {
             return Err(Errno::EFBIG);
         }
-        self.ensure_open(inner)?.read_at(0, size).map_err(|error| error.errno())
+        self.read_at(inner, 0, size)
     }
 
     /// Cuts or extends a file.

@@ -79,7 +79,10 @@ impl Staging {
             if cuts {
                 self.cut(&mut inner, 0)?;
             }
-            self.ensure_open(&mut inner)?;
+            match self.ensure_open(&mut inner) {
+                Err(errno) if is_denied(errno) && !writes => {}
+                opened => drop(opened?),
+            }
             // From here on nothing fails, so that who is counted gets a handle, whose last close is told.
             inner.openers += 1;
             inner.writers += u32::from(writes);
@@ -116,6 +119,16 @@ impl Staging {
             inner.file = Some(self.files.open(name).map_err(|error| error.errno())?);
         }
         inner.file.as_mut().ok_or(Errno::ENOENT)
+    }
+
+    /// Reads bytes on disk, also where they cannot be opened for writing any more.
+    pub(super) fn read_at(&self, inner: &mut Inner, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        let read = match self.ensure_open(inner) {
+            Ok(file) => file.read_at(offset, len),
+            Err(errno) if is_denied(errno) => self.files.read_at(inner.name.as_ref().ok_or(Errno::ENOENT)?, offset, len),
+            Err(errno) => return Err(errno),
+        };
+        read.map_err(|error| error.errno())
     }
 
     /// The last close is still to come; this one may have been it, so that what is on its way is waited for.
@@ -185,4 +198,9 @@ impl Staging {
         self.dismiss(&of);
         Ok(())
     }
+}
+
+/// Whether writing alone is what is refused: by a disk that takes no writes any more, or by what somebody did to the file.
+fn is_denied(errno: Errno) -> bool {
+    matches!(errno, Errno::EROFS | Errno::EACCES | Errno::EPERM)
 }
