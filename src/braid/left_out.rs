@@ -1,4 +1,5 @@
-//! A store whose transactions git has and a sparse checkout leaves out: it looks empty, and what is appended to it would begin a second root.
+//! A store that has transactions of which none can be seen, since a sparse checkout leaves them out or all that is there is refused: it looks
+//! empty, and what is appended to it would begin a second root.
 
 use crate::braid::git::{GitError, Program};
 use crate::braid::keeper::Keeper;
@@ -42,7 +43,18 @@ impl Keeper {
                 Err(Rejection::whole(Errno::ESTALE, message, error.hint()))
             }
             Ok(Some(finding)) => Err(Rejection::whole(Errno::ESTALE, finding.message, finding.hint)),
-            Ok(None) => Ok(()),
+            Ok(None) => self.refuse_unread_heads(),
         }
+    }
+
+    /// The same where what is there is no transaction file, as in a clone that lacks its filter: what it was may be the heads.
+    fn refuse_unread_heads(&self) -> Result<(), Rejection> {
+        if self.index.transactions.valid_count() > 0 {
+            return Ok(());
+        }
+        let Some((files, first)) = self.roster.refused_transactions() else { return Ok(()) };
+        let files = counted_as(files, "file of \"events/\" is refused", "files of \"events/\" are refused");
+        let message = format!("{files} and no other is there; a transaction now would begin a second history beside theirs: {first}");
+        Err(Rejection::whole(Errno::ESTALE, message, "braidfs doctor   # has a cure for each; what is no transaction is to be moved away"))
     }
 }

@@ -30,6 +30,33 @@ fn follow(dir: &Path, hint: &str) {
     bash(dir, &format!("export PATH={}:$PATH GIT_CONFIG_GLOBAL=/dev/null; {names}; {hint}", bin.display())).ok();
 }
 
+/// Story: in a clone that lacked the filter nothing but pointers was there, and an append began a second root, exit 0.
+#[test]
+fn a_clone_that_lacks_the_filter_takes_nothing_until_it_has_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, lacking) = (home.path().join("store"), home.path().join("lacking"));
+    let copy = repository(&dir);
+    git(&dir, ["config", "filter.lfs.clean", "sed s/^/POINTER/"]);
+    git(&dir, ["config", "filter.lfs.smudge", "sed s/^POINTER//"]);
+    fs::write(dir.join(".gitattributes"), "*.jsonl filter=lfs -text\n").unwrap();
+    (1..=2).for_each(|n| drop(copy.commit("a", n)));
+    git(home.path(), ["clone", "-q", dir.to_str().unwrap(), lacking.to_str().unwrap()]);
+    let append = || run_with(braidfs_command().current_dir(&lacking).arg("append"), b"{\"stream\":\"a\",\"type\":\"T\",\"data\":3}\n");
+    let refused = append().code(1).err;
+    assert!(
+        refused.contains("2 files of \"events/\" are refused and no other is there") && refused.contains("braidfs doctor"),
+        "{refused}"
+    );
+    assert_eq!(fs::read_dir(lacking.join("events")).unwrap().count(), 2);
+    git(&lacking, ["config", "filter.lfs.smudge", "sed s/^POINTER//"]);
+    bash(&lacking, "rm events/* && git checkout -q -- events").ok();
+    append().ok();
+    let log = Copy::open(&lacking).text("log.jsonl");
+    let versions: Vec<u64> =
+        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["stream_version"].as_u64().unwrap()).collect();
+    assert_eq!(versions, [1, 2, 3]);
+}
+
 /// A filter stands for git LFS or one that encrypts: git has another form of each file, and what is read of git is read back through it.
 #[test]
 fn what_a_filter_of_git_made_is_read_back_through_it() {

@@ -240,6 +240,17 @@ impl Roster {
         all
     }
 
+    /// How many files with the names of transactions are refused, and why the first one is.
+    pub(in crate::braid) fn refused_transactions(&self) -> Option<(usize, &str)> {
+        let is_transaction = |name: &str| name.strip_suffix(".jsonl").is_some_and(|id| id.parse::<TransactionId>().is_ok());
+        let mut reasons = self.odd.iter().filter(|(name, _)| is_transaction(name)).filter_map(|(_, odd)| match &odd.kind {
+            OddKind::Refused(reason, _) => Some(reason.as_str()),
+            _ => None,
+        });
+        let first = reasons.next()?;
+        Some((reasons.count() + 1, first))
+    }
+
     /// The refused files that cannot be read: of them there are no facts, and they may be whole.
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &str> {
         self.odd.iter().filter(|(_, odd)| odd.is_unreadable()).map(|(name, _)| name.as_str())

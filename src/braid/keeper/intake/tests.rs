@@ -65,6 +65,7 @@ fn what_we_wrote_is_not_read_again() {
 fn what_takes_the_place_of_what_we_wrote_is_seen_however_soon_it_comes() {
     let (temp, dir) = store();
     let braid = open(&dir, true);
+    append(&braid, &event("first", 0));
     for n in 0..20 {
         let id = append(&braid, &event("s", n)).transaction_id;
         let other = temp.path().join("other");
