@@ -14,7 +14,7 @@ use crate::store::{SnapshotMeta, Store};
 #[derive(Clone, Debug)]
 pub struct SavedSnapshot {
     /// What was saved.
-    pub meta: SnapshotMeta,
+    pub meta: Arc<SnapshotMeta>,
     /// Whether the events that it covers are still these, so that the later ones may be put on top.
     pub valid: bool,
     /// Its bytes.

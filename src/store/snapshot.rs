@@ -1,5 +1,6 @@
 //! Saved states, under `.eventcore/braidfs/snapshots/<name>/<ordinal>`: one line about the state, then its bytes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -166,7 +167,9 @@ impl Store {
         self.layout().private().join("snapshots")
     }
 
-    fn snapshot_dir(&self, name: &str) -> PathBuf {
+    /// The directory that the states of a name lie in.
+    #[must_use]
+    pub fn snapshot_dir(&self, name: &str) -> PathBuf {
         let plain = name.len() <= PLAIN_NAME_BYTES_MAX;
         // A tilde is no hex digit: no plain name gives what a long one gives.
         self.snapshots_dir().join(if plain { hex_of(name.as_bytes()) } else { format!("~{}", name_digest(name)) })
@@ -253,14 +256,18 @@ impl Store {
     }
 
     /// What changes whenever a state is saved or forgotten, by whomever: each name's directory and its last change.
-    pub fn snapshots_mark(&self) -> disk::Result<Vec<(String, i128)>> {
-        let mut mark = Vec::new();
-        for entry in self.disk().list_if_present(&self.snapshots_dir())? {
-            let stat = self.disk().stat_if_present(&self.snapshots_dir().join(&entry.name))?;
-            mark.extend(stat.map(|stat| (entry.name, stat.mtime_ns)));
+    pub fn snapshots_mark(&self) -> disk::Result<BTreeMap<PathBuf, i128>> {
+        let mut mark = BTreeMap::new();
+        for entry in self.disk().list_if_present(&self.snapshots_dir())?.into_iter().filter(|entry| entry.kind == EntryKind::Dir) {
+            let dir = self.snapshots_dir().join(&entry.name);
+            mark.extend(self.snapshot_mark(&dir)?.map(|changed| (dir, changed)));
         }
-        mark.sort();
         Ok(mark)
+    }
+
+    /// That of one directory; none if it is not there.
+    pub fn snapshot_mark(&self, dir: &Path) -> disk::Result<Option<i128>> {
+        Ok(self.disk().stat_if_present(dir)?.map(|stat| stat.mtime_ns))
     }
 
     /// Every file of a state, by name and then in the order of saving; of a state only the first line is read.
@@ -268,16 +275,18 @@ impl Store {
         let mut found = Vec::new();
         for entry in self.disk().list_if_present(&self.snapshots_dir())? {
             if entry.kind == EntryKind::Dir {
-                self.find_states(&self.snapshots_dir().join(&entry.name), &entry.name, &mut found)?;
+                found.extend(self.found_states(&self.snapshots_dir().join(&entry.name))?);
             }
         }
         found.sort_by(|a, b| (&a.name, a.ordinal).cmp(&(&b.name, b.ordinal)));
         Ok(found)
     }
 
-    fn find_states(&self, dir: &Path, dir_name: &str, found: &mut Vec<FoundSnapshot>) -> disk::Result<()> {
-        let first = found.len();
-        let mut name = text_of_hex(dir_name);
+    /// Those in the directory of one name, in any order.
+    pub fn found_states(&self, dir: &Path) -> disk::Result<Vec<FoundSnapshot>> {
+        let mut found = Vec::new();
+        let dir_name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let mut name = text_of_hex(&dir_name);
         for entry in self.disk().list_if_present(dir)? {
             let Ok(ordinal) = entry.name.parse() else { continue };
             let path = dir.join(&entry.name);
@@ -290,9 +299,9 @@ impl Store {
             found.push(FoundSnapshot { name: String::new(), ordinal, path, stat, meta });
         }
         // Where no name is in the first lines, that of the directory tells at least which it is.
-        let name = name.unwrap_or_else(|| dir_name.to_owned());
-        found.iter_mut().skip(first).for_each(|state| state.name.clone_from(&name));
-        Ok(())
+        let name = name.unwrap_or_else(|| dir_name.into_owned());
+        found.iter_mut().for_each(|state| state.name.clone_from(&name));
+        Ok(found)
     }
 
     fn read_head(&self, path: &Path) -> disk::Result<Vec<u8>> {

@@ -5,7 +5,7 @@
 //! changed that was shown, so an append costs nothing here. Its own bytes are looked at once a file, by whoever asks for them first
 //! or when there is nothing else to do, and again where the file is another one or was rewritten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,14 +37,14 @@ pub(super) struct Shelf {
     /// Files of which the first line cannot be read.
     unreadable: Vec<FoundSnapshot>,
     shown: Arc<Vec<SavedSnapshot>>,
-    /// How the directory looked when it was read.
-    seen: Vec<(String, i128)>,
+    /// How the directory of each name looked when it was read.
+    seen: BTreeMap<PathBuf, i128>,
     /// Whether the log is another one than when `kept` was read.
     log_changed: bool,
 }
 
 struct Kept {
-    meta: SnapshotMeta,
+    meta: Arc<SnapshotMeta>,
     valid: bool,
     basis: Basis,
     path: PathBuf,
@@ -85,14 +85,17 @@ impl Shelf {
     }
 
     fn settle(&mut self) {
-        let shown = |kept: &Kept| SavedSnapshot { meta: kept.meta.clone(), valid: kept.valid, bytes: Arc::clone(&kept.bytes) };
+        let shown = |kept: &Kept| SavedSnapshot { meta: Arc::clone(&kept.meta), valid: kept.valid, bytes: Arc::clone(&kept.bytes) };
         self.shown = Arc::new(self.kept.iter().map(shown).collect());
     }
 
-    /// Whether the file of a state is another one, or says something else, than when it was looked at.
-    fn is_rewritten(&self, store: &Store) -> bool {
+    /// The directories in which the file of a state is another one, or says something else, than when it was looked at, among some.
+    fn rewritten(&self, store: &Store, is_asked: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
+        let kept = self.kept.iter().map(|kept| (&kept.path, kept.stat));
+        let all = kept.chain(self.unreadable.iter().map(|found| (&found.path, found.stat)));
+        let asked = all.filter_map(|(path, stat)| Some((path.parent().filter(|dir| is_asked(dir))?, path, stat)));
         let differs = |path: &Path, stat: Stat| store.disk().stat_if_present(path).ok().flatten() != Some(stat);
-        self.kept.iter().any(|kept| differs(&kept.path, kept.stat)) || self.unreadable.iter().any(|found| differs(&found.path, found.stat))
+        asked.filter(|(_, path, stat)| differs(path, *stat)).map(|(dir, ..)| dir.to_owned()).collect()
     }
 }
 
@@ -183,8 +186,42 @@ impl Keeper {
                 return;
             }
         };
-        if mark != self.shelf.seen || self.shelf.log_changed || self.shelf.is_rewritten(&self.store) {
-            self.read_snapshots(mark);
+        if std::mem::take(&mut self.shelf.log_changed) {
+            let all = mark.keys().chain(self.shelf.seen.keys()).cloned().collect();
+            return self.read_snapshots(all, mark);
+        }
+        let mut others = self.shelf.rewritten(&self.store, |_| true);
+        let seen = &self.shelf.seen;
+        others.extend(mark.iter().filter(|(dir, changed)| seen.get(*dir) != Some(changed)).map(|(dir, _)| dir.clone()));
+        others.extend(seen.keys().filter(|dir| !mark.contains_key(*dir)).cloned());
+        if !others.is_empty() {
+            self.read_snapshots(others, mark);
+        }
+    }
+
+    /// The same of one name alone: what it costs does not depend on how many others there are.
+    fn follow_snapshots_of(&mut self, name: &str, is_changed: bool) {
+        if self.shelf.log_changed {
+            return self.follow_snapshots();
+        }
+        let dir = self.store.snapshot_dir(name);
+        let changed = match self.store.snapshot_mark(&dir) {
+            Ok(changed) => changed,
+            Err(error) => {
+                tracing::warn!(%error, "the saved states of a name cannot be read");
+                return;
+            }
+        };
+        if is_changed
+            || self.shelf.seen.get(&dir) != changed.as_ref()
+            || !self.shelf.rewritten(&self.store, |asked| asked == dir).is_empty()
+        {
+            let mut mark = std::mem::take(&mut self.shelf.seen);
+            match changed {
+                Some(changed) => mark.insert(dir.clone(), changed),
+                None => mark.remove(&dir),
+            };
+            self.read_snapshots(BTreeSet::from([dir]), mark);
         }
     }
 
@@ -208,28 +245,36 @@ impl Keeper {
         }
     }
 
-    fn read_snapshots(&mut self, mark: Vec<(String, i128)>) {
-        (self.shelf.seen, self.shelf.log_changed) = (mark, false);
-        let mut found = self.store.found_snapshots().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the saved states cannot be read");
-            Vec::new()
-        });
-        self.shelf.unreadable = found.extract_if(.., |found| found.meta.is_none()).collect();
+    /// Reads what some directories have; what the others have stays.
+    fn read_snapshots(&mut self, dirs: BTreeSet<PathBuf>, mark: BTreeMap<PathBuf, i128>) {
+        self.shelf.seen = mark;
+        let is_read = |path: &Path| path.parent().is_some_and(|dir| dirs.contains(dir));
+        let before: Vec<Kept> = self.shelf.kept.extract_if(.., |kept| is_read(&kept.path)).collect();
+        self.shelf.unreadable.retain(|found| !is_read(&found.path));
+        let mut found = Vec::new();
+        for dir in dirs.iter().filter(|dir| self.shelf.seen.contains_key(*dir)) {
+            match self.store.found_states(dir) {
+                Ok(states) => found.extend(states),
+                Err(error) => tracing::warn!(%error, "the saved states of a name cannot be read"),
+            }
+        }
+        self.shelf.unreadable.extend(found.extract_if(.., |found| found.meta.is_none()));
         // By number, so that the log is gone through once.
         found.sort_by_key(|found| match found.meta.as_ref().map(|meta| &meta.coverage) {
             Some(Coverage::SeqNr(seq_nr)) => *seq_nr,
             _ => 0,
         });
-        let mut kept: Vec<Kept> = found.into_iter().filter_map(|found| self.judged(found)).collect();
-        kept.sort_by(|a, b| (&a.meta.name, a.meta.ordinal).cmp(&(&b.meta.name, b.meta.ordinal)));
-        self.shelf.kept = kept;
+        let before: HashMap<&Path, &Kept> = before.iter().map(|kept| (kept.path.as_path(), kept)).collect();
+        let kept: Vec<Kept> = found.into_iter().filter_map(|found| self.judged(found, &before)).collect();
+        self.shelf.kept.extend(kept);
+        self.shelf.kept.sort_by(|a, b| (&a.meta.name, a.meta.ordinal).cmp(&(&b.meta.name, b.meta.ordinal)));
         self.shelf.settle();
         self.mark_dirty();
     }
 
-    fn judged(&mut self, found: FoundSnapshot) -> Option<Kept> {
+    fn judged(&mut self, found: FoundSnapshot, before: &HashMap<&Path, &Kept>) -> Option<Kept> {
         let FoundSnapshot { path, stat, meta, .. } = found;
-        let meta = meta?;
+        let meta = Arc::new(meta?);
         let (valid, basis) = match &meta.coverage {
             Coverage::SeqNr(seq_nr) => {
                 let log = self.ingestion.log().digest_upto(*seq_nr).map(|digest| hex(&digest));
@@ -243,7 +288,7 @@ impl Keeper {
             }
         };
         // Bytes that were looked at are not looked at again.
-        let before = self.shelf.kept.iter().find(|kept| kept.path == path && kept.stat == stat && kept.meta == meta);
+        let before = before.get(path.as_path()).filter(|kept| kept.stat == stat && kept.meta == meta);
         let (bytes, is_damaged) = before.map_or_else(Default::default, |kept| (Arc::clone(&kept.bytes), kept.is_damaged));
         Some(Kept { meta, valid, basis, path, stat, bytes, is_damaged })
     }
@@ -254,8 +299,7 @@ impl Keeper {
             return;
         }
         if self.shelf.log_changed {
-            let mark = self.shelf.seen.clone();
-            return self.read_snapshots(mark);
+            return self.follow_snapshots();
         }
         let touched: Vec<&str> = self.touched.streams.iter().map(|&stream| self.index.streams.text(stream)).collect();
         let mut changed = false;
@@ -294,9 +338,10 @@ impl Keeper {
         let _entered = span.enter();
         let begun = Instant::now();
         let lock = self.enter_quietly(shared)?;
-        self.follow_snapshots();
+        self.follow_snapshots_of(&request.name, false);
         self.check_snapshots();
-        let first = self.shelf.kept.iter().find(|kept| only_first && kept.meta.name == request.name).map(|kept| kept.meta.clone());
+        let first =
+            self.shelf.kept.iter().find(|kept| only_first && kept.meta.name == request.name).map(|kept| SnapshotMeta::clone(&kept.meta));
         if let Some(first) = first {
             drop(lock);
             self.publish_if_dirty(shared);
@@ -307,14 +352,15 @@ impl Keeper {
             NewSnapshot { name: &request.name, coverage, digest, saved_at: created_at(SystemTime::now()), state: request.state.as_bytes() };
         // One that is stale or damaged holds nobody up.
         let holds = |meta: &SnapshotMeta| {
-            let kept = self.shelf.kept.iter().find(|kept| kept.meta == *meta);
+            let kept = self.shelf.kept.iter().find(|kept| *kept.meta == *meta);
             kept.is_some_and(|kept| kept.valid && kept.bytes.check(meta, &self.store))
         };
         let saved = self.store.save_snapshot(&lock, &new, self.shelf.kept_max, |meta| !holds(meta));
         drop(lock);
         self.counters.snapshot.add(begun.elapsed());
         span.record("duration_us", micros(begun));
-        self.follow_snapshots();
+        // One that follows at once may leave the directory's time as it is.
+        self.follow_snapshots_of(&request.name, saved.is_ok());
         self.publish_if_dirty(shared);
         saved.map_err(|error| match error {
             SnapshotError::Disk(error) => storage(&error),

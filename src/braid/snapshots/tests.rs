@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::braid::tests::{self, open, store};
-use crate::braid::{AppendError, Braid};
+use crate::braid::{AppendError, Braid, OpenOptions};
+use crate::disk::Disk;
 use crate::model::{Errno, FindingKind, Payload, SnapshotRequest};
 use crate::store::Coverage;
 use crate::view::{Node, counted};
@@ -301,6 +302,65 @@ fn what_comes_after_a_state_costs_the_same_whatever_lies_before() {
         // A place is found within one piece of the list, however long the list is.
         assert!(large.weighed <= small.weighed + 1_024, "{large:?} after {small:?}");
     }
+}
+
+/// Story: each save looked at every state of every name, four times.
+#[test]
+fn a_save_looks_at_the_states_of_its_name_alone() {
+    let looks = |names: u32| {
+        let (_temp, dir) = store();
+        let (disk, twin) = Disk::faulty(&dir).unwrap();
+        let root = dir.canonicalize().unwrap();
+        let braid = Braid::open(&root, &OpenOptions { disk, follow: false, ..OpenOptions::default() }).unwrap();
+        append(&braid, "a");
+        let save = |name: String, state: &str| {
+            let request = SnapshotRequest { name, seq_nr: Some(1), versions: Vec::new(), state: state.parse().unwrap() };
+            braid.save_snapshot(request).unwrap()
+        };
+        (0..names).for_each(|n| drop(save(n.to_string(), "0")));
+        twin.forget_ops();
+        for state in 1..=6 {
+            save("0".to_owned(), &state.to_string());
+        }
+        assert!(text(&braid, "snapshots/0/latest.json").unwrap().ends_with("\"state\":6}\n"));
+        assert_eq!(braid.snapshots().len(), names as usize + 4, "five are kept of one");
+        twin.looks().into_iter().filter(|(_, path)| path.starts_with(root.join(".eventcore/braidfs/snapshots"))).count()
+    };
+    assert_eq!(looks(2), looks(40));
+}
+
+/// What others do is seen by whoever looks, whichever name it is of.
+#[test]
+fn what_another_program_saves_rewrites_and_forgets_is_followed_name_by_name() {
+    let (_temp, dir) = store();
+    let (ours, theirs) = (open(&dir, false), open(&dir, false));
+    append(&ours, "a");
+    theirs.refresh().unwrap();
+    let save = |braid: &Braid, name: &str| {
+        let request = SnapshotRequest { name: name.to_owned(), seq_nr: Some(1), versions: Vec::new(), state: "1".parse().unwrap() };
+        braid.save_snapshot(request).unwrap()
+    };
+    let shown = |braid: &Braid| {
+        braid.refresh().unwrap();
+        let told = braid.snapshots().iter().map(|saved| format!("{}{}", saved.meta.name, saved.meta.ordinal)).collect::<Vec<_>>();
+        told.join(" ")
+    };
+    save(&theirs, "x");
+    save(&ours, "y");
+    save(&theirs, "z");
+    assert_eq!([shown(&ours), shown(&theirs)], ["x1 y1 z1"; 2]);
+    save(&theirs, "y");
+    assert_eq!(save(&ours, "y").ordinal, 3);
+    assert_eq!([shown(&ours), shown(&theirs)], ["x1 y1 y2 y3 z1"; 2]);
+    fs::write(dir.join(".eventcore/braidfs/snapshots/78/1"), "nonsense").unwrap();
+    theirs.forget_snapshots("z").unwrap();
+    assert_eq!([shown(&ours), shown(&theirs)], ["y1 y2 y3"; 2]);
+    let damaged = |braid: &Braid| braid.epoch().findings.iter().filter(|finding| finding.kind == FindingKind::StaleSnapshot).count();
+    assert_eq!([damaged(&ours), damaged(&theirs)], [1; 2]);
+    fs::remove_dir_all(dir.join(".eventcore/braidfs/snapshots/78")).unwrap();
+    save(&theirs, "z");
+    assert_eq!([shown(&ours), shown(&theirs)], ["y1 y2 y3 z1"; 2]);
+    assert_eq!([damaged(&ours), damaged(&theirs)], [0; 2]);
 }
 
 /// Story: a state of streams still held after another payload had been put into a file of the first version, which has no hash.
