@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::load::{Good, Loaded, load};
-use crate::disk;
+use crate::disk::{self, Stat};
 use crate::index::pack::Pack;
 use crate::store::Mode;
 
@@ -15,6 +15,10 @@ use crate::store::Mode;
 const COPYING: Duration = Duration::from_secs(1);
 /// The wait between two looks at it.
 const PAUSE: Duration = Duration::from_millis(2);
+
+fn is_fresh(stat: Stat) -> bool {
+    SystemTime::now().duration_since(stat.modified()).is_ok_and(|age| age < COPYING)
+}
 
 impl Keeper {
     /// Looks whether the packed lines are those that were written, as far as the end of their file tells.
@@ -71,7 +75,8 @@ impl Keeper {
             match self.store.load(name) {
                 Ok((bytes, stat)) => match load(&bytes, stat) {
                     Loaded::Good(good, _) => return Ok(Some(good)),
-                    _ if SystemTime::now().duration_since(stat.modified()).is_ok_and(|age| age < COPYING) => {}
+                    // It may have been cut while it was read.
+                    _ if self.store.stat(name).is_ok_and(is_fresh) => {}
                     _ => return Ok(None),
                 },
                 Err(error) if error.is_shortage() => return Err(error),
