@@ -62,7 +62,7 @@ impl From<braid::Failure> for Failure {
 /// Every reason is a cause, with the error number that a system call reports for it.
 impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
-        let mut failure = Self::new(Kind::Refused, "refused");
+        let mut failure = Self::new(Kind::Refused, "draft is refused");
         for reason in &rejection.reasons {
             // A name in it may end the line, and a cause is one.
             failure.causes.push(harmless(&format!("{reason} ({})", reason.errno)).into_owned());
@@ -93,6 +93,6 @@ mod tests {
     #[test]
     fn a_name_with_an_end_of_line_makes_no_cause_of_its_own() {
         let failure = Failure::from(Rejection::whole(Errno::ESTALE, "stream \"a\nb\" is forked", ""));
-        assert_eq!(failure.to_string(), "braidfs: refused\n  cause: stream \"a\\u{a}b\" is forked (ESTALE)");
+        assert_eq!(failure.to_string(), "braidfs: draft is refused\n  cause: stream \"a\\u{a}b\" is forked (ESTALE)");
     }
 }

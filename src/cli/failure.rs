@@ -82,9 +82,9 @@ impl Failure {
         self
     }
 
-    /// With its subject in front.
+    /// With its subject in front; what is refused is just that, and its causes say why.
     pub(crate) fn about(mut self, subject: &str) -> Self {
-        self.message = format!("{subject}: {}", self.message);
+        self.message = if self.rejection.is_some() { format!("{subject} is refused") } else { format!("{subject}: {}", self.message) };
         self
     }
 

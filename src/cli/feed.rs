@@ -8,7 +8,6 @@ use serde_json::json;
 use super::events::{Choice, keep_last, last_chosen, print_line};
 use super::failure::Result;
 use super::filter::Filter;
-use super::output::complain;
 use super::{Session, reader};
 use crate::view::{PAGE_EVENTS_DEFAULT, Tree};
 
@@ -41,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let tree = reader::numbered_tree_at(session, &arguments.moment)?;
     let latest = tree.latest_seq_nr();
     if arguments.after > latest {
-        complain(format!("braidfs: the feed ends at number {latest}, before {}", arguments.after));
+        session.out.note(&format!("the feed ends at number {latest}, before {}", arguments.after), &[]);
     }
     let limit = arguments.limit.unwrap_or(u64::MAX);
     let mut next = latest.max(arguments.after);

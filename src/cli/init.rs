@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::failure::Result;
 use super::harmless::harmless;
-use super::output::complain;
 use super::{Session, locate};
 use crate::braid::git::Program;
 use crate::disk::Disk;
@@ -33,10 +32,9 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let shown = store.dir().display().to_string();
     // Outside of a repository nothing is to be told yet.
     let lacks = Program::new(store.dir()).lacks().unwrap_or_default();
-    let mut lacking = lacks.sentences().peekable();
-    if lacking.peek().is_some() {
-        lacking.for_each(|sentence| complain(format!("braidfs: {sentence}")));
-        complain(format!("  hint: braidfs git setup --store {}", quoted_path(store.dir())));
+    let lacking: Vec<String> = lacks.sentences().collect();
+    if !lacking.is_empty() {
+        session.out.note(&lacking.join("\nbraidfs: "), &[format!("braidfs git setup --store {}", quoted_path(store.dir()))]);
     }
     session.out.either(&json!({"store": shown, "created": !existed}), |_| {
         let state = if existed { "was a store already" } else { "is a store now" };

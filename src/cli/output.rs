@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::failure::Result;
 use super::harmless::harmless_json;
@@ -37,6 +37,15 @@ impl Output {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         Self { writer: Box::new(BufWriter::with_capacity(1 << 16, stdout)), format, is_terminal }
+    }
+
+    /// Says on standard error what is worth knowing and is no failure: for programs one JSON object.
+    pub(crate) fn note(&self, message: &str, hints: &[String]) {
+        if self.is_json() {
+            return complain(json!({"note": {"message": message, "hints": hints}}));
+        }
+        complain(format!("braidfs: {message}"));
+        hints.iter().for_each(|hint| complain(format!("  hint: {hint}")));
     }
 
     /// True if programs read it.

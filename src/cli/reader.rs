@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::Args;
 
 use super::failure::Result;
-use super::output::complain;
 use super::progress::{advance, bar};
 use super::{Session, locate};
 use crate::braid::{Braid, OpenOptions};
@@ -51,7 +50,7 @@ pub(super) fn numbered_tree(session: &Session) -> Result<Tree> {
     let directory = locate::named_or_found(session, &Disk::real())?;
     let (_, epoch) = open(session, &directory, false).or_else(|_| open(session, &directory, true))?;
     if let Some(lacks) = epoch.index.feed_lacks(epoch.feed_shown, epoch.index.log.events.iter_from(0)) {
-        complain(format!("braidfs: {lacks}"));
+        session.out.note(&lacks.to_string(), &[]);
     }
     Ok(Tree::of(epoch))
 }

@@ -78,7 +78,8 @@ fn settle(arguments: &Arguments, braid: &Braid, chosen: Vec<String>, written: &m
     let answer = |conflict: &OpenConflict| {
         decided.remove(&conflict.conflict).unwrap_or_else(|| Resolution::Unresolvable("it has only just come up".to_owned()))
     };
-    Ok(braid.reconcile(answer, &ReconcileOptions { only: Some(chosen), force: arguments.force })?)
+    let pass = braid.reconcile(answer, &ReconcileOptions { only: Some(chosen), force: arguments.force });
+    pass.map_err(|error| Failure::from(error).about("the resolution"))
 }
 
 fn choose(arguments: &Arguments, braid: &Braid) -> Result<Vec<String>> {

@@ -102,8 +102,9 @@ fn read_state(file: Option<&Path>) -> Result<String> {
     }
     let text = String::from_utf8(bytes).map_err(|error| Failure::new(Kind::Refused, "state is not UTF-8").because(&error))?;
     let value: std::result::Result<&serde_json::value::RawValue, _> = serde_json::from_str(&text);
-    let value = value.map_err(|error| Failure::new(Kind::Refused, "state is not one JSON value").because(&error))?;
-    Ok(value.get().to_owned())
+    value.map_err(|error| Failure::new(Kind::Refused, "state is not one JSON value").because(&error))?;
+    // With the space around it, so that what is wrong with it stands where it was written.
+    Ok(text)
 }
 
 fn parse_kept(text: &str) -> std::result::Result<usize, String> {
@@ -117,11 +118,14 @@ fn save(name: &str, file: Option<&Path>, seq_nr: Option<u64>, covers: &[(String,
         Some(seq_nr) => snapshot.insert("seq_nr".to_owned(), json!(seq_nr)),
         None => snapshot.insert("versions".to_owned(), covers.iter().map(|(stream, version)| (stream.clone(), json!(version))).collect()),
     };
+    let refused = |failure: Failure| failure.about(&format!("state of snapshot '{name}'"));
     // The same way as through staging, so that the same is refused.
-    let draft = parse_draft(format!("{{\"snapshot\":{},\"state\":{state}}}", Value::from(snapshot)).as_bytes(), DraftKind::Document)?;
+    let before = format!("{{\"snapshot\":{},\"state\":", Value::from(snapshot));
+    let draft = parse_draft(format!("{before}{state}}}").as_bytes(), DraftKind::Document)
+        .map_err(|rejection| refused(rejection.without_inserted((1, 1), before.len() as u64).into()))?;
     let directory = locate::named_or_found(session, &Disk::real())?;
     let options = OpenOptions { snapshots_kept: keep, ..OpenOptions::default() };
-    let committed = reader::open_by(session, &directory, &options)?.0.append(draft)?;
+    let committed = reader::open_by(session, &directory, &options)?.0.append(draft).map_err(|error| refused(error.into()))?;
     let Some(meta) = committed.snapshot else { return Err(Failure::new(Kind::Failed, "no state was saved")) };
     let saved = json!({"name": name, "ordinal": meta.ordinal, "digest": meta.digest});
     session.out.either(&saved, |_| format!("saved state {} of snapshot {}", meta.ordinal, harmless(name)))

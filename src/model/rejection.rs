@@ -47,6 +47,20 @@ impl Rejection {
         Self::of(vec![Reason { errno, line: None, column: None, message: message.into(), hint: hint.into() }])
     }
 
+    /// The same, of a text that had `len` bytes of one line put in at a place: what is wrong with these is about the whole, and what lies behind
+    /// them stands where its author wrote it.
+    #[must_use]
+    pub fn without_inserted(mut self, (line, column): (u64, u64), len: u64) -> Self {
+        for reason in &mut self.reasons {
+            match reason.column.filter(|at| reason.line == Some(line) && *at >= column) {
+                Some(at) if at < column + len => (reason.line, reason.column) = (None, None),
+                Some(at) => reason.column = Some(at - len),
+                None => {}
+            }
+        }
+        self
+    }
+
     /// The errno that a system call reports: that of the first reason.
     #[must_use]
     pub fn errno(&self) -> Errno {

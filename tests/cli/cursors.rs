@@ -217,6 +217,16 @@ fn a_state_is_saved_shown_listed_and_forgotten() {
     );
     assert!(on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "9"], b"0").code(1).err.contains("beyond the latest number 3"));
     on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3"], b"{").code(1);
+    // Half a surrogate pair: where it is wrong is told as of the state that was handed in.
+    let refused = on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3", "--format", "json"], b"\n  \"\\ud800\"\n").code(1).err;
+    let refused: serde_json::Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!(refused["error"]["message"], "state of snapshot 'sum' is refused");
+    let reason = &refused["error"]["reasons"][0];
+    assert_eq!((&reason["line"], &reason["column"]), (&2.into(), &4.into()), "{refused}");
+    // What the command line said stands nowhere in the state.
+    let refused = on_with(&dir, &["snapshot", "save", "", "--seq-nr", "3", "--format", "json"], b"0").code(1).err;
+    let refused: serde_json::Value = serde_json::from_str(&refused).unwrap();
+    assert!(refused["error"]["reasons"][0]["line"].is_null(), "{refused}");
     let either = on_with(&dir, &["snapshot", "save", "sum"], b"0").code(2).err;
     assert!(either.contains("--seq-nr <N>|--covers <STREAM=VERSION>"), "{either}");
     on_with(&dir, &["snapshot", "save", "sum", "--seq-nr", "3", "--covers", "a=1"], b"0").code(2);

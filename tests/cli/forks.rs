@@ -182,13 +182,22 @@ fn a_program_that_fails_or_talks_nonsense_commits_nothing() {
     let files = || fs::read_dir(store.events_dir()).unwrap().count();
     let before = files();
     let id = forks(&store)[0]["conflict"].as_str().unwrap().to_owned();
-    let silent = ("echo '{\"unresolvable\":\"\"}'", 1);
-    for (text, code) in [("exit 3", 4), ("echo nonsense", 1), ("echo '{\"resolve\":\"0123456789ab\"}'", 1), ("true", 4), silent] {
+    let silent = "echo '{\"unresolvable\":\"\"}'";
+    for text in ["exit 3", "echo nonsense", "echo '{\"resolve\":\"0123456789ab\"}'", "true", silent] {
         let program = script(&store, text);
-        let failed = on(&store, &["reconcile", "--with", program.to_str().unwrap()]).code(code);
+        let failed = on(&store, &["reconcile", "--with", program.to_str().unwrap()]).code(1);
         assert!(failed.err.contains(&id), "{failed:?}");
     }
-    on(&store, &["reconcile", "--with", "/no/such/program"]).code(4);
+    // As with `watch --exec` and `checkpoint lead`.
+    on(&store, &["reconcile", "--with", "/no/such/program"]).code(1);
+    let error = |arguments: &[&str]| serde_json::from_str::<Value>(&on(&store, arguments).code(1).err).unwrap()["error"].clone();
+    let refused = error(&["reconcile", "--format", "json", "0123456789ab", "--accept"]);
+    assert_eq!((&refused["kind"], &refused["message"]), (&Value::from("refused"), &Value::from("the resolution is refused")));
+    let program = script(&store, "printf '[{\"stream\":\"s\",\"type\":\"\"}]'");
+    let refused = error(&["reconcile", "--format", "json", "--with", program.to_str().unwrap()]);
+    assert!(refused["message"].as_str().unwrap().ends_with("is refused"), "{refused}");
+    let places: Vec<_> = refused["reasons"].as_array().unwrap().iter().map(|reason| (&reason["line"], &reason["column"])).collect();
+    assert_eq!(places, [(&Value::from(1), &Value::from(2)), (&Value::from(1), &Value::from(23))]);
     on(&store, &["reconcile"]).code(2);
     assert_eq!(files(), before);
 }
@@ -203,9 +212,9 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
     };
     let emptied = edit(&script(&store, ": > \"$1\"")).code(1);
     assert!(emptied.out.contains("stays open"), "{emptied:?}");
-    let failed = edit(&script(&store, "exit 1")).code(4);
+    let failed = edit(&script(&store, "exit 1")).code(1);
     assert!(!failed.err.contains("is kept"), "nothing was written: {failed:?}");
-    let killed = edit(&script(&store, "echo half > \"$1\"; exit 1")).code(4);
+    let killed = edit(&script(&store, "echo half > \"$1\"; exit 1")).code(1);
     let kept = killed.err.split("what you wrote is kept in ").nth(1).unwrap().trim().to_owned();
     assert_eq!(fs::read_to_string(&kept).unwrap(), "half\n");
     fs::remove_file(kept).unwrap();
@@ -215,7 +224,7 @@ fn an_editor_settles_or_leaves_a_conflict_open() {
     assert_eq!(forks(&store).len(), 1);
     // What makes no sense is put before its author again, if that is wanted; without an answer it is kept.
     let rubbish = edit(&script(&store, "echo x >> \"$1\"")).code(1);
-    assert!(rubbish.err.contains("the resolution: ") && rubbish.err.matches("edit again? [Y/n]").count() == 1, "{rubbish:?}");
+    assert!(rubbish.err.contains("the resolution is refused") && rubbish.err.matches("edit again? [Y/n]").count() == 1, "{rubbish:?}");
     let kept = rubbish.out.trim().rsplit(' ').next().unwrap().to_owned();
     assert!(fs::read_to_string(&kept).unwrap().ends_with("\nx\n"), "{rubbish:?}");
     fs::remove_file(kept).unwrap();

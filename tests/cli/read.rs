@@ -103,6 +103,9 @@ fn the_feed_goes_on_where_one_stopped() {
     assert_eq!((none.out, none.err), (String::new(), String::new()));
     let beyond = on(&store, &["feed", "--after", "8"]).ok();
     assert_eq!((beyond.out.as_str(), beyond.err.as_str()), ("", "braidfs: the feed ends at number 7, before 8\n"));
+    let beyond = on(&store, &["feed", "--after", "8", "--format", "json"]).ok();
+    let note: Value = serde_json::from_str(&beyond.err).unwrap();
+    assert_eq!((beyond.out.as_str(), &note["note"]["message"]), ("", &json!("the feed ends at number 7, before 8")));
 }
 
 #[test]
@@ -317,7 +320,9 @@ fn a_feed_that_lacks_what_only_who_may_write_gives_says_so() {
     store.transaction().replica(9).event("a", "T", json!(2)).event("b", "T", json!(3)).write();
     let feed = |store: &TestStore| bash_as_nobody(store.home(), "./braidfs --store store feed --format json").ok();
     let ran = feed(&store);
-    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "braidfs: 3 events wait for a number, which only who may write gives\n"));
+    let note: Value = serde_json::from_str(&ran.err).unwrap();
+    let message = "3 events wait for a number, which only who may write gives";
+    assert_eq!((ran.out.as_str(), note), ("", json!({"note": {"message": message, "hints": []}})));
     let whole = braidfs_on(&store.path(), &["feed", "--format", "json"], "").ok();
     let ran = feed(&store);
     assert_eq!((ran.out, ran.err), (whole.out, String::new()));

@@ -16,13 +16,16 @@ use crate::model::{Errno, Rejection};
 pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolution> {
     let name = program.display().to_string();
     let id = &conflict.conflict;
-    let failed = |what: &str| Failure::new(Kind::Failed, format!("program '{name}', asked about conflict '{id}', {what}"));
+    let ended = |kind: Kind, what: &str| Failure::new(kind, format!("program '{name}', asked about conflict '{id}', {what}"));
+    let failed = |what: &str| ended(Kind::Failed, what);
+    // As with every program that the user names: it is no fault of the machine or the store.
+    let refused = |what: &str| ended(Kind::Refused, what);
     let question = serde_json::to_vec(conflict).map_err(|error| failed("cannot be asked").because(&error))?;
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| failed("cannot be started").because(&error))?;
+        .map_err(|error| refused("cannot be started").because(&error))?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     // It may answer before it has read everything, or nothing.
     let asked = std::thread::Builder::new().spawn(move || stdin.map(|mut stdin| stdin.write_all(&question)));
@@ -39,13 +42,13 @@ pub(super) fn program(program: &Path, conflict: &OpenConflict) -> Result<Resolut
         let read = stdout.take(DRAFT_LEN_MAX as u64 + 1).read_to_end(&mut answer);
         read.map_err(|error| failed("cannot be heard").because(&error))?;
     }
-    let ended = child.wait().map_err(|error| failed("cannot be waited for").because(&error))?;
+    let status = child.wait().map_err(|error| failed("cannot be waited for").because(&error))?;
     drop(asked.join());
-    if !ended.success() {
-        return Err(failed(&format!("ended with {ended}; nothing is committed")));
+    if !status.success() {
+        return Err(refused(&format!("ended with {status}; nothing is committed")));
     }
     if answer.trim_ascii().is_empty() {
-        return Err(failed("has not answered; nothing is committed").hint("answer {\"events\":[]} to let both sides stand"));
+        return Err(refused("has not answered; nothing is committed").hint("answer {\"events\":[]} to let both sides stand"));
     }
     parse_answer(id, &answer)
         .map_err(|rejection| Failure::from(rejection).about(&format!("the answer of program '{name}' on conflict '{id}'")))
@@ -71,15 +74,19 @@ pub(super) fn parse_answer(id: &str, answer: &[u8]) -> std::result::Result<Resol
         return Err(Rejection::whole(Errno::EINVAL, "the answer is an empty object".to_owned(), hint));
     }
     // The payloads must stay the bytes that they are, so the text is completed and not printed anew.
-    let text = String::from_utf8_lossy(answer);
-    let completed = match (&value, text.trim().strip_prefix('{')) {
-        (Some(Value::Array(_)), _) => format!("{{\"resolve\":\"{id}\",\"events\":{text}}}"),
-        (Some(Value::Object(object)), Some(rest)) if !object.contains_key("resolve") => {
-            format!("{{\"resolve\":\"{id}\",{rest}")
+    let (at, added, end) = match &value {
+        Some(Value::Array(_)) => (0, format!("{{\"resolve\":\"{id}\",\"events\":"), "}"),
+        Some(Value::Object(object)) if !object.contains_key("resolve") => {
+            (answer.iter().position(|byte| *byte == b'{').map_or(0, |brace| brace + 1), format!("\"resolve\":\"{id}\","), "")
         }
-        _ => text.into_owned(),
+        _ => (0, String::new(), ""),
     };
-    let draft = parse_draft(completed.as_bytes(), DraftKind::Document)?;
+    let (before, behind) = answer.split_at(at);
+    let completed = [before, added.as_bytes(), behind, end.as_bytes()].concat();
+    let mut lines = before.rsplit(|byte| *byte == b'\n');
+    let column = lines.next().map_or(0, <[u8]>::len) as u64 + 1;
+    let place = (lines.count() as u64 + 1, column);
+    let draft = parse_draft(&completed, DraftKind::Document).map_err(|rejection| rejection.without_inserted(place, added.len() as u64))?;
     // All that is settled in one pass is one transaction, for which a single answer cannot speak.
     if !draft.expect.is_empty() || draft.key.is_some() {
         let message = "the answer has \"expect\" or \"key\", which a resolution has no use for";
@@ -110,6 +117,27 @@ mod tests {
         for text in ["{\"events\":[]}", "[]"] {
             assert_eq!(parse_answer(ID, text.as_bytes()).unwrap(), Resolution::Events(Vec::new()), "{text}");
         }
+    }
+
+    /// Places are those of the answer, not of what it is completed to.
+    #[test]
+    fn what_is_wrong_with_an_answer_is_where_its_author_wrote_it() {
+        let cases: [(&str, &[(u64, u64)]); 7] = [
+            (r#"[{"stream":"s","type":""}]"#, &[(1, 2), (1, 23)]),
+            ("\n [{\"stream\":\"s\",\"data\":1,\n\"type\":\"\"}]", &[(3, 8)]),
+            (r#"{"events":[{"stream":"s","type":"","data":1}]}"#, &[(1, 33)]),
+            ("\n\n  {\"events\":[{\"stream\":\"s\",\"type\":\"\",\"data\":1}]}", &[(3, 35)]),
+            ("{\n\"events\":[{\"stream\":\"s\",\"type\":\"\",\"data\":1}]}", &[(2, 32)]),
+            (r#"{"resolve":"0123456789ab","events":[{"stream":"s","type":"","data":1}]}"#, &[(1, 58)]),
+            (r#"[{"stream":"s","type":"T","data":1},]"#, &[(1, 37)]),
+        ];
+        for (text, places) in cases {
+            let refused = parse_answer(ID, text.as_bytes()).unwrap_err();
+            let found: Vec<_> = refused.reasons.iter().map(|reason| (reason.line.unwrap(), reason.column.unwrap())).collect();
+            assert_eq!(found, places, "{text}: {refused}");
+        }
+        let refused = parse_answer(ID, b"{\"resolve\":\"0123456789ab\",\"events\":[{\"stream\":\"s\xff\",\"type\":\"T\",\"data\":1}]}");
+        assert!(refused.is_err(), "what is no UTF-8 is not put right");
     }
 
     /// They would be dropped without a word.

@@ -46,6 +46,7 @@ impl Written {
 /// written.
 pub(super) fn editor(conflict: &OpenConflict, written: &mut Written) -> Result<Resolution> {
     let failed = |what: &str| Failure::new(Kind::Failed, what.to_owned());
+    let refused = |what: &str| Failure::new(Kind::Refused, what.to_owned());
     let file = |ending: &str, text: String| {
         let mut file = tempfile::Builder::new().prefix("braidfs-").suffix(ending).tempfile()?;
         file.write_all(text.as_bytes()).map(|()| file.into_temp_path())
@@ -67,12 +68,12 @@ pub(super) fn editor(conflict: &OpenConflict, written: &mut Written) -> Result<R
             .arg("sh")
             .arg(&resolution)
             .status()
-            .map_err(|error| failed("the editor cannot be started").because(&error))?;
+            .map_err(|error| refused("the editor cannot be started").because(&error))?;
         if !ended.success() {
             if stat()? != offered {
                 written.0.push(resolution);
             }
-            return Err(failed("the editor failed; nothing is committed"));
+            return Err(refused(&format!("the editor ended with {ended}; nothing is committed")));
         }
         // Who leaves without saving has decided nothing, or has an editor that saves no text that was not changed.
         if stat()? == offered {
