@@ -30,7 +30,9 @@ impl Tree {
             "" => Some(self.directory()),
             "README.md" => self.text(&format!("forks/{path}"), || {
                 let told = |fork, branch| self.told(conflict, fork, branch);
-                words::readme(&ConflictReport::of(self.epoch().as_ref(), conflict), told)
+                // It is made anew for each state that is published while somebody has it at hand.
+                let report = ConflictReport::of_first(self.epoch().as_ref(), conflict, words::FORKS_TOLD_MAX);
+                words::readme(&report, conflict.forks.len(), told)
             }),
             "report.json" => self.text(&format!("forks/{path}"), || report_json(self.epoch(), conflict)),
             "resolution.json" => Some(self.bytes(resolution(id))),

@@ -224,12 +224,18 @@ pub(crate) mod counted {
         pub(crate) rendered: u64,
         /// Files that were made.
         pub(crate) made: u64,
+        /// Forks that were described.
+        pub(crate) described: u64,
     }
 
     thread_local!(static COST: Cell<Cost> = Cell::default());
 
     pub(super) fn weighed() {
         COST.set(Cost { weighed: COST.get().weighed + 1, ..COST.get() });
+    }
+
+    pub(in crate::view) fn described() {
+        COST.set(Cost { described: COST.get().described + 1, ..COST.get() });
     }
 
     pub(in crate::view) fn made() {

@@ -40,6 +40,11 @@ impl ConflictReport {
     /// The report of a conflict that is not over.
     #[must_use]
     pub fn of<'a>(context: impl Into<ReportContext<'a>>, conflict: &Conflict) -> Self {
+        Self::of_first(context, conflict, usize::MAX)
+    }
+
+    /// The same with its first streams alone.
+    pub(super) fn of_first<'a>(context: impl Into<ReportContext<'a>>, conflict: &Conflict, streams_max: usize) -> Self {
         let context = context.into();
         let index = context.index;
         Self {
@@ -47,7 +52,7 @@ impl ConflictReport {
             state: if conflict.is_provisional() { ConflictState::Provisional } else { ConflictState::Open },
             declined: context.declined.get(&conflict.id).cloned(),
             heads: index.transactions.heads().iter().map(ToString::to_string).collect(),
-            streams: conflict.forks.iter().map(|fork| fork_report(context, fork)).collect(),
+            streams: conflict.forks.iter().take(streams_max).map(|fork| fork_report(context, fork)).collect(),
         }
     }
 
@@ -72,6 +77,8 @@ impl ConflictReport {
 
 fn fork_report(context: ReportContext<'_>, fork: &Fork) -> ForkReport {
     let index = context.index;
+    #[cfg(test)]
+    crate::view::counted::described();
     let id = |tx: &u32| index.transactions.id(*tx).to_string();
     let names = branch_names(context, fork);
     let branch = |(branch, name): (&Branch, BranchName)| {

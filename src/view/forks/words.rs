@@ -6,7 +6,7 @@ use crate::format::text::{counted, harmless, quoted};
 use crate::model::{BranchReport, ConflictReport, ConflictState, ForkReport};
 
 /// So many forks of one conflict are told in words; `report.json` has them all.
-const FORKS_TOLD_MAX: usize = 20;
+pub(super) const FORKS_TOLD_MAX: usize = 20;
 
 /// So many events of one side are told; its file has them all.
 pub(super) const EVENTS_TOLD_MAX: usize = 5;
@@ -17,8 +17,8 @@ const TOOLS: [&str; 3] = ["diff", "git diff --no-index --word-diff-regex='[^][{}
 /// So many characters of a payload are told.
 const DATA_CHARS_MAX: usize = 100;
 
-/// The text of a conflict's `README.md`; `told` gives type and payload of the first events of a fork's branch.
-pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec<(String, String)>) -> String {
+/// The text of a conflict's `README.md`, of so many forks with a report of the first ones; `told` gives type and payload of the first events of a fork's branch.
+pub(super) fn readme(report: &ConflictReport, forks: usize, told: impl Fn(usize, usize) -> Vec<(String, String)>) -> String {
     let id = &report.conflict;
     let mut text = format!("# Conflict {id}\n\n");
     text += "Working copies that did not know of each other wrote the same streams. Nothing is lost: every event stands in every\n";
@@ -26,11 +26,11 @@ pub(super) fn readme(report: &ConflictReport, told: impl Fn(usize, usize) -> Vec
     if let Some(declined) = &report.declined {
         let _ = write!(text, "\nAsked here at {}, somebody declined to settle it: {}\n", declined.at, spoken(&declined.reason));
     }
-    for (place, fork) in report.streams.iter().take(FORKS_TOLD_MAX).enumerate() {
+    for (place, fork) in report.streams.iter().enumerate() {
         tell_fork(&mut text, fork, report.state, |branch| told(place, branch));
     }
-    if report.streams.len() > FORKS_TOLD_MAX {
-        let _ = write!(text, "\nAnd {}: see report.json.\n", counted(report.streams.len() - FORKS_TOLD_MAX, "more stream"));
+    if forks > report.streams.len() {
+        let _ = write!(text, "\nAnd {}: see report.json.\n", counted(forks - report.streams.len(), "more stream"));
     }
     text += "\n## To resolve it\n\n";
     if report.state == ConflictState::Provisional {
