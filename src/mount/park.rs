@@ -7,8 +7,9 @@ use std::thread;
 
 use crate::fs::Fs;
 
-/// As many commits may wait at once as are grouped into one sync.
-const THREADS_MAX: usize = 16;
+/// As many commits may wait at once as are grouped into one sync: whoever waits for a thread before that waits for `.lock` longer than is
+/// promised, and so does the end of the daemon.
+const THREADS_MAX: usize = 64;
 
 /// A request that was unpacked and is still to be answered.
 pub type Job = Box<dyn FnOnce() + Send>;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Instant;
 
 use crate::support::draft::{event, save};
 use crate::support::mount::Mount;
@@ -14,7 +15,9 @@ use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
 /// More than the daemon has threads for one kind of request.
-const MANY: usize = 40;
+const MANY: usize = 80;
+/// As many as are grouped into one sync.
+const TOGETHER: usize = 64;
 
 /// Another program that holds the store.
 fn hold(store: &Path) -> File {
@@ -56,7 +59,7 @@ fn drafts_are_saved_while_commits_wait_for_a_lock() {
             let path = staged(&format!("d{n}.jsonl"));
             scope.spawn(move || save(&path, event("a", n).as_bytes()).unwrap());
         }
-        eventually("as many commits wait as can", || states(&store.path()).len() >= 16);
+        eventually("as many commits wait as can", || states(&store.path()).len() >= TOGETHER);
         save(&staged(".draft"), b"x").unwrap();
         let draft = OpenOptions::new().append(true).open(staged(".draft")).unwrap();
         (&draft).write_all(b"y").unwrap();
@@ -72,6 +75,29 @@ fn drafts_are_saved_while_commits_wait_for_a_lock() {
     });
     eventually("all are committed", || mount.count("log.jsonl") == MANY);
     assert_eq!(mount.list("staging"), ["draft~"]);
+    mount.unmount();
+}
+
+/// Story: sixteen at a time waited for their five seconds each, so the last of 64 drops was refused after twenty.
+#[test]
+fn whoever_drops_at_once_is_refused_at_once_where_the_lock_stays_held() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let lock = hold(&store.path());
+    let begun = Instant::now();
+    let refused = || states(&store.path()).iter().filter(|state| *state == "refused").count();
+    let first = thread::scope(|scope| {
+        for n in 0..TOGETHER {
+            let path = mount.join("staging").join(format!("d{n}.jsonl"));
+            scope.spawn(move || save(&path, event("a", n).as_bytes()).unwrap());
+        }
+        eventually("the first is refused", || refused() > 0);
+        begun.elapsed()
+    });
+    eventually("all are", || refused() == TOGETHER);
+    assert!(begun.elapsed() < first * 2, "{first:?} and {:?}", begun.elapsed());
+    drop(lock);
+    assert_eq!(mount.count("log.jsonl"), 0);
     mount.unmount();
 }
 

@@ -287,13 +287,13 @@ impl Keeper {
         }
     }
 
-    /// Whether a new file that is refused may only be half there: then it is looked at again soon.
+    /// Whether a file that is refused may only be half there, a new one or one that is copied over: then it is looked at again soon.
     fn is_being_written(&self, name: &str, stat: Stat) -> bool {
         if self.verifies_first() {
             return false;
         }
         let age = SystemTime::now().duration_since(stat.modified()).unwrap_or_default();
-        self.options.follow && age < WRITING && !self.is_known(name)
+        self.options.follow && age < WRITING && !self.roster.is_refused(name)
     }
 
     /// Takes what a name stood for out of the views where it stands for something else now.
