@@ -7,7 +7,6 @@ use crate::dag::column::Column;
 use crate::format::binary::binary_fields;
 use crate::format::lines::GONE_TAIL_LEN;
 use crate::index::events::Events;
-use crate::index::pack::Pack;
 use crate::index::sequence::Sequence;
 use crate::model::EventId;
 
@@ -119,17 +118,17 @@ impl Feed {
     }
 
     /// Marks the numbers of events that went as gone; a line that was shown changes, so the file is a new one.
-    pub fn mark_gone(&mut self, seqs: &[u32], events: &mut Events, pack: &Pack) {
-        let Some(first) = seqs.iter().copied().filter(|&seq| seq > 0).min() else { return };
+    pub fn mark_gone(&mut self, gone: &[(u32, EventId)], events: &mut Events) {
+        let Some(first) = gone.iter().map(|(seq, _)| *seq).filter(|&seq| seq > 0).min() else { return };
         let keep = u64::from(first) - 1;
         let mut tail: Vec<u32> = self.items.iter_from(keep).collect();
-        for &seq in seqs.iter().filter(|&&seq| seq > 0) {
+        for &(seq, id) in gone.iter().filter(|(seq, _)| *seq > 0) {
             let at = (seq - first) as usize;
             let Some(&event) = tail.get(at) else { continue };
             if event & GONE != 0 {
                 continue;
             }
-            let item = self.item(seq, Slot::Gone(events.id(event, pack)));
+            let item = self.item(seq, Slot::Gone(id));
             events.set_seq_nr(event, 0);
             if let Some(slot) = tail.get_mut(at) {
                 *slot = item;

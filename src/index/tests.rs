@@ -282,10 +282,11 @@ fn the_feed_keeps_its_numbers_when_an_event_goes_and_comes_back() {
     let slots: Vec<Slot> = index.transactions.events(tx).map(Slot::Event).collect();
     let Index { feed, events, .. } = &mut index;
     feed.append(&slots, events);
-    let seqs: Vec<u32> = index.transactions.events(tx).map(|event| index.events.seq_nr(event)).collect();
-    assert_eq!(seqs, [1, 2]);
-    let Index { feed, events, pack, .. } = &mut index;
-    feed.mark_gone(&seqs, events, pack);
+    let gone: Vec<(u32, EventId)> =
+        index.transactions.events(tx).map(|event| (index.events.seq_nr(event), index.events.id(event, &index.pack))).collect();
+    assert_eq!(gone.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2]);
+    let Index { feed, events, .. } = &mut index;
+    feed.mark_gone(&gone, events);
     index.link(&[], &[tx]);
     assert_eq!(
         index.feed.items.iter_from(0).map(|item| index.feed.slot(item)).collect::<Vec<_>>(),

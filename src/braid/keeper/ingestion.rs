@@ -153,9 +153,9 @@ impl Ingestion {
             let shown = seq.checked_sub(1).and_then(|at| feed.items.get(at)).map(|item| feed.slot(item));
             matches!(shown, Some(Slot::Event(event)) if events.id(event, pack) == id)
         });
-        let back: Vec<u32> = back.filter_map(|(seq, _)| u32::try_from(seq).ok()).collect();
+        let back: Vec<(u32, EventId)> = back.filter_map(|(seq, id)| Some((u32::try_from(seq).ok()?, id))).collect();
         if !back.is_empty() {
-            feed.mark_gone(&back, events, pack);
+            feed.mark_gone(&back, events);
         }
     }
 
@@ -203,13 +203,18 @@ impl Ingestion {
     /// Transactions went out of the views: their numbers are gone from now on.
     pub(super) fn forget_hidden(&mut self, index: &mut Index, hidden: &[u32]) {
         let Index { feed, transactions, events, pack, .. } = index;
-        let seqs = hidden.iter().flat_map(|&tx| transactions.events(tx)).map(|event| events.seq_nr(event));
-        let seqs: Vec<u32> = seqs.filter(|&seq| seq > 0).collect();
+        let numbered = hidden.iter().flat_map(|&tx| transactions.events(tx)).filter(|&event| events.seq_nr(event) > 0);
+        // The log says whose number it was, whatever became of the packed lines.
+        let gone = numbered.map(|event| {
+            let seq = events.seq_nr(event);
+            (seq, id_in(self.log.ids(), seq.into()).unwrap_or_else(|| events.id(event, pack)))
+        });
+        let gone: Vec<(u32, EventId)> = gone.collect();
         for tx in hidden {
             self.unnumbered.remove(tx);
         }
-        if !seqs.is_empty() {
-            feed.mark_gone(&seqs, events, pack);
+        if !gone.is_empty() {
+            feed.mark_gone(&gone, events);
             self.is_changed = true;
         }
     }
@@ -242,12 +247,12 @@ impl Ingestion {
             let counts = last_line.get(&id) == Some(&at) && !self.gone.has(held + 1 + at as u64, id);
             let event = if counts { index.find_event(id) } else { None };
             if let Some(event) = event {
-                superseded.extend(Some(index.events.seq_nr(event)).filter(|&seq| seq > 0));
+                superseded.extend(Some((index.events.seq_nr(event), id)).filter(|(seq, _)| *seq > 0));
             }
             slots.push(event.map_or(Slot::Gone(id), Slot::Event));
         }
-        let Index { feed, events, pack, .. } = &mut *index;
-        feed.mark_gone(&superseded, events, pack);
+        let Index { feed, events, .. } = &mut *index;
+        feed.mark_gone(&superseded, events);
         feed.append(&slots, events);
         self.settle(index);
         self.show_certain(index)

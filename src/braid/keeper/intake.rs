@@ -2,7 +2,7 @@
 
 mod compare;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +13,7 @@ use crate::braid::keeper::beginning::git_is_busy;
 use crate::braid::keeper::hold::Seen;
 use crate::braid::keeper::load::{Good, Loaded, load};
 use crate::braid::keeper::roster::{Odd, claim_reason};
+use crate::braid::keeper::saving::Packed;
 use crate::braid::spans::{count, micros};
 use crate::braid::{Failure, Shared};
 use crate::disk::{EntryKind, Stat, mishap};
@@ -272,15 +273,24 @@ impl Keeper {
 
     fn arrive(&mut self, names: &[String], loaded: &[Loaded], round: &mut Round) {
         self.counters.came += loaded.iter().filter(|loaded| !matches!(loaded, Loaded::Nothing)).count() as u64;
-        self.hide_replaced(names, loaded, round);
-        for (name, loaded) in names.iter().zip(loaded) {
+        let (replaced, packed) = self.find_replaced(names, loaded);
+        let waits = |name: &String, loaded: &Loaded| match loaded {
+            _ if packed == Packed::Torn => replaced.contains(name.as_str()),
+            // Who copies over the lines copies over the files as well.
+            Loaded::Refused(_, Some(_)) if packed == Packed::Mended && replaced.contains(name.as_str()) => true,
+            Loaded::Refused(_, Some(stat)) => self.is_being_written(name, *stat),
+            _ => false,
+        };
+        let (waiting, rest): (Vec<_>, Vec<_>) = names.iter().zip(loaded).partition(|(name, loaded)| waits(name, loaded));
+        waiting.into_iter().for_each(|(name, _)| self.pending.add(name.clone()));
+        self.hide_replaced(&rest, &replaced, round);
+        for (name, loaded) in rest {
             match loaded {
                 Loaded::Nothing => round.again.extend(self.note_unless_gone(name)),
                 Loaded::Unread(error) => {
                     self.pending.add(name.clone());
                     round.unread = Some(error.into());
                 }
-                Loaded::Refused(_, Some(stat)) if self.is_being_written(name, *stat) => self.pending.add(name.clone()),
                 Loaded::Refused(reason, stat) => self.refuse(name, Odd::refused(reason.clone(), *stat, None), round),
                 Loaded::Good(good, stat) => self.enter_file(name, good, *stat, round),
             }
@@ -296,28 +306,50 @@ impl Keeper {
         self.options.follow && age < WRITING && !self.roster.is_refused(name)
     }
 
-    /// Takes what a name stood for out of the views where it stands for something else now.
-    fn hide_replaced(&mut self, names: &[String], loaded: &[Loaded], round: &mut Round) {
-        if names.iter().zip(loaded).any(|(name, loaded)| self.is_replaced(name, loaded)) {
-            // It may be the lines that it was compared with, not the file.
-            self.keep_pack_whole();
+    /// The names that stand for something else than the transaction that the index has under them, or for other lines.
+    ///
+    /// It may be the lines that they are compared with, and not the files: so those are looked at behind the comparison.
+    fn find_replaced<'a>(&mut self, names: &'a [String], loaded: &[Loaded]) -> (HashSet<&'a str>, Packed) {
+        let mut packed = Packed::Whole;
+        loop {
+            let files = names.iter().zip(loaded).filter(|(name, loaded)| self.is_replaced(name, loaded));
+            let replaced: HashSet<&str> = files.map(|(name, _)| name.as_str()).collect();
+            let found = if replaced.is_empty() { Packed::Whole } else { self.keep_pack_whole() };
+            packed = if found == Packed::Whole { packed } else { found };
+            if found != Packed::Mended {
+                return (replaced, packed);
+            }
         }
+    }
+
+    fn is_replaced(&self, name: &str, loaded: &Loaded) -> bool {
+        let Some(number) = self.roster.entered(&self.index, name) else { return false };
+        match loaded {
+            Loaded::Good(good, _) => !self.is_same(number, good),
+            Loaded::Refused(..) => true,
+            Loaded::Nothing | Loaded::Unread(_) => false,
+        }
+    }
+
+    /// Takes what a name stood for out of the views where it stands for something else now.
+    fn hide_replaced(&mut self, files: &[(&String, &Loaded)], replaced: &HashSet<&str>, round: &mut Round) {
         let mut gone = Vec::new();
-        for (name, loaded) in names.iter().zip(loaded) {
+        for (name, loaded) in files {
             let Some(number) = self.roster.entered(&self.index, name) else { continue };
-            let (now, same) = match loaded {
-                Loaded::Good(good, _) => (Some(&**good), self.is_same(number, good)),
-                Loaded::Refused(..) => (None, false),
+            let now = match loaded {
+                Loaded::Good(good, _) => Some(&**good),
+                Loaded::Refused(..) => None,
                 Loaded::Nothing | Loaded::Unread(_) => continue,
             };
+            let is_replaced = replaced.contains(name.as_str());
             // Of the first line nothing may change, also what no view shows.
-            if !same || now.is_some_and(|good| good.header_sum != self.index.transactions.header_sum(number)) {
+            if is_replaced || now.is_some_and(|good| good.header_sum != self.index.transactions.header_sum(number)) {
                 // What cannot be read may say the same as before.
                 if !matches!(loaded, Loaded::Refused(_, None)) {
                     self.note_edit(name, Some(number), now);
                 }
             }
-            if !same {
+            if is_replaced {
                 self.roster.leave(name);
                 // It was compared with what it said first: with what it said last it is not.
                 self.index.transactions.forget_header(number);
@@ -326,12 +358,6 @@ impl Keeper {
             }
         }
         self.hide(&gone);
-    }
-
-    /// Whether a name stands for another transaction than the index has under it, or for other lines.
-    fn is_replaced(&self, name: &str, loaded: &Loaded) -> bool {
-        let Loaded::Good(good, _) = loaded else { return false };
-        self.roster.entered(&self.index, name).is_some_and(|number| !self.is_same(number, good))
     }
 
     fn refuse(&mut self, name: &str, odd: Odd, round: &mut Round) {

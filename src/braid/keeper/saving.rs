@@ -21,6 +21,8 @@ use crate::index::{Arrival, ArrivalEvent};
 use crate::model::TransactionId;
 use crate::store::{Listed, Mode};
 
+pub(in crate::braid::keeper) use torn::Packed;
+
 /// How many files one step of the background pass compares.
 const VERIFY_STEP: usize = 512;
 

@@ -20,21 +20,35 @@ fn is_fresh(stat: Stat) -> bool {
     SystemTime::now().duration_since(stat.modified()).is_ok_and(|age| age < COPYING)
 }
 
+/// What was found of the packed lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::braid::keeper) enum Packed {
+    /// They are what was written.
+    Whole,
+    /// They were not; what was read of them before may be wrong.
+    Mended,
+    /// They are not, and cannot be read from the files now.
+    Torn,
+}
+
 impl Keeper {
     /// Looks whether the packed lines are those that were written, as far as the end of their file tells.
     ///
     /// Where they are not, reads all of them from the files again, into memory, and gives up the file that they were in; another one is
     /// made as where somebody deleted it. Every view is a new file, since what was read of the old ones may have been wrong. Where a file
     /// cannot be looked at now, nothing changes and it is tried again.
-    pub(in crate::braid::keeper) fn keep_pack_whole(&mut self) {
+    pub(in crate::braid::keeper) fn keep_pack_whole(&mut self) -> Packed {
         // At a start they were compared with their checksums a moment ago.
         if !self.progress.ready || self.index.pack.is_whole() {
-            return;
+            return Packed::Whole;
         }
         tracing::warn!("the packed lines of the saved index were changed by another program; they are read from the files again");
         let (lines, differing) = match self.lines_of_files() {
             Ok(read) => read,
-            Err(error) => return tracing::warn!(%error, "the files cannot be read now; it is tried again"),
+            Err(error) => {
+                tracing::warn!(%error, "the files cannot be read now; it is tried again");
+                return Packed::Torn;
+            }
         };
         self.end_base();
         self.saving.saved = None;
@@ -44,6 +58,7 @@ impl Keeper {
         self.touched.extend(touched);
         differing.into_iter().for_each(|name| self.pending.add(name));
         self.mark_dirty();
+        Packed::Mended
     }
 
     /// The lines of all files where the index has them, zeros for what is not here, and the names of files that say something else by now.
