@@ -48,6 +48,16 @@ pub struct Pack {
     end: Arc<[u8]>,
     pieces: Vec<(u64, Arc<Vec<u8>>)>,
     len: u64,
+    /// The checksum of all that was appended, whatever became of the file.
+    sum: u32,
+}
+
+/// The checksum of bytes of which those before these have the checksum `sum`; of none it is 0.
+#[must_use]
+pub fn sum_behind(sum: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(sum);
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 impl std::fmt::Debug for Pack {
@@ -57,19 +67,19 @@ impl std::fmt::Debug for Pack {
 }
 
 impl Pack {
-    /// A pack whose first `len` bytes are those of `backing`.
+    /// A pack whose first `len` bytes are those of `backing`, with the checksum `sum`.
     ///
     /// # Errors
     /// What mapping the file answered.
-    pub fn open(backing: Arc<dyn Backing>, len: u64) -> std::io::Result<Self> {
+    pub fn open(backing: Arc<dyn Backing>, len: u64, sum: u32) -> std::io::Result<Self> {
         let mapping = if len == 0 { None } else { Some(backing.map(len)?) };
-        Ok(Self { backing: Some(backing), mapping, file_len: len, len, ..Self::default() }.with_end())
+        Ok(Self { backing: Some(backing), mapping, file_len: len, len, sum, ..Self::default() }.with_end())
     }
 
-    /// A pack whose first `len` bytes are mapped from a file that somebody else owns; what is new stays in memory.
+    /// The same with bytes that are mapped from a file which somebody else owns; what is new stays in memory.
     #[must_use]
-    pub fn read_only(mapping: Arc<dyn Bytes>, len: u64) -> Self {
-        Self { mapping: Some(mapping), file_len: len, len, ..Self::default() }.with_end()
+    pub fn read_only(mapping: Arc<dyn Bytes>, len: u64, sum: u32) -> Self {
+        Self { mapping: Some(mapping), file_len: len, len, sum, ..Self::default() }.with_end()
     }
 
     /// A pack in memory.
@@ -165,7 +175,14 @@ impl Pack {
             _ => self.pieces.push((offset, Arc::new(bytes.to_vec()))),
         }
         self.len += bytes.len() as u64;
+        self.sum = sum_behind(self.sum, bytes);
         offset
+    }
+
+    /// The checksum of all that was appended.
+    #[must_use]
+    pub fn sum(&self) -> u32 {
+        self.sum
     }
 
     /// Moves what was appended to the file; once a write has failed it stays in memory, and so does everything later.
@@ -262,7 +279,7 @@ mod tests {
     #[test]
     fn a_full_disk_moves_what_is_new_into_memory_and_every_byte_stays() {
         let backing = Arc::new(Small { bytes: Mutex::default(), max: 100 });
-        let mut pack = Pack::open(backing, 0).unwrap();
+        let mut pack = Pack::open(backing, 0, 0).unwrap();
         let lines: Vec<Vec<u8>> = (0u8..40).map(|n| vec![n; 7]).collect();
         let offsets: Vec<u64> = lines
             .iter()

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::disk::{self, Disk, DiskFile, LockGuard, Mapping};
 use crate::format::binary::{Binary, Input};
 use crate::index::Index;
-use crate::index::pack::{Backing, Bytes, Pack};
+use crate::index::pack::{Backing, Bytes, Pack, sum_behind};
 use crate::store::Store;
 
 pub use base::{BaseWriter, Extra};
@@ -234,7 +234,7 @@ pub fn take_up(store: &Store, mark: Mark, pack: &mut Pack) -> disk::Result<Optio
 
 /// Begins anew, and gives up what was there.
 fn make_pack(disk: &Disk, paths: &Paths, mark: Mark) -> Option<Left> {
-    let pack = Pack::open(create_pack(disk, paths, mark).ok()?, 0).ok()?;
+    let pack = Pack::open(create_pack(disk, paths, mark).ok()?, 0, 0).ok()?;
     let pack_inode = disk.stat(&paths.pack).ok()?.inode;
     Some(Left { pack, pack_mark: mark, pack_inode, ..Left::default() })
 }
@@ -276,7 +276,8 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
     let lines = pack.map_beyond(PACK_HEAD as u64, lines_len)?;
     let base = base.ok().and_then(|bytes| base::decode(&bytes, pack_mark, &lines));
     let base_mark = base.as_ref().map_or(NO_BASE, |base| base.mark);
-    let mut pack_len = base.as_ref().map_or(0, |base| base.pack_len);
+    let (base_len, base_sum) = base.as_ref().map_or((0, 0), |base| (base.pack_len, base.lines_sum));
+    let mut pack_len = base_len;
     let (mut records, mut table_len) = (Vec::new(), None);
     if let Ok(table) = table
         && let Some((of_pack, of_base)) = table_head(&table)
@@ -292,11 +293,12 @@ fn left(disk: &Disk, paths: &Paths, read_only: bool) -> disk::Result<Left> {
             records.retain(is_number);
         }
     }
+    let sum = sum_behind(base_sum, lines.get(base_len as usize..pack_len as usize).unwrap_or_default());
     let pack = PackFile::new(pack);
     let pack = if read_only {
-        Pack::read_only(Arc::new(pack.mapped(pack_len)?), pack_len)
+        Pack::read_only(Arc::new(pack.mapped(pack_len)?), pack_len, sum)
     } else {
-        Pack::open(Arc::new(pack), pack_len).unwrap_or_default()
+        Pack::open(Arc::new(pack), pack_len, sum).unwrap_or_default()
     };
     if pack.len() != pack_len {
         return Ok(Left::default());

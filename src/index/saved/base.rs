@@ -7,7 +7,7 @@ use crate::disk::{self, Disk};
 use crate::format::binary::{Binary, Input, binary_fields};
 use crate::index::Index;
 use crate::index::history::History;
-use crate::index::saved::{MAGIC, Mark, PACK_HEAD, checksum};
+use crate::index::saved::{MAGIC, Mark, checksum};
 
 /// What the index's owner keeps beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,7 @@ binary_fields!(Extra { log, read_again, delivered_twice, edited, history });
 pub(super) struct Base {
     pub(super) mark: Mark,
     pub(super) pack_len: u64,
+    pub(super) lines_sum: u32,
     pub(super) index: Index,
     pub(super) extra: Extra,
 }
@@ -50,7 +51,7 @@ pub(super) fn decode(bytes: &[u8], pack_mark: Mark, lines: &[u8]) -> Option<Base
     }
     let extra = Extra::take(&mut from)?;
     let index = Index::take(&mut from)?;
-    from.is_empty().then_some(Base { mark, pack_len, index, extra })
+    from.is_empty().then_some(Base { mark, pack_len, lines_sum, index, extra })
 }
 
 /// Writes a base, on any thread.
@@ -74,12 +75,9 @@ impl BaseWriter {
     /// What the disk answered; the base before is whole then.
     pub fn write(self, index: &Index, extra: &Extra) -> disk::Result<Mark> {
         // Lines that a loss of power takes must not be spoken of.
-        let pack = self.disk.open_file(&self.pack)?;
-        pack.sync_data()?;
-        let pack_len = index.pack.len();
-        let lines_sum = checksum(&pack.map_beyond(PACK_HEAD as u64, pack_len)?);
+        self.disk.open_file(&self.pack)?.sync_data()?;
         let mut body = Vec::new();
-        (pack_len, lines_sum).put(&mut body);
+        (index.pack.len(), index.pack.sum()).put(&mut body);
         extra.put(&mut body);
         index.put(&mut body);
         let mut head = Vec::new();

@@ -183,6 +183,25 @@ fn a_bent_line_of_the_pack_is_never_shown() {
     }
 }
 
+/// Story: a base that was written while a line was bent said that this line was right.
+#[test]
+fn a_base_vouches_for_lines_as_they_were_written() {
+    let (_temp, dir) = based();
+    let expected = log_of(open(&dir).epoch());
+    let braid = open(&dir);
+    let mut bytes = fs::read(saved(&dir, "braidfs.pack")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(saved(&dir, "braidfs.pack"), bytes).unwrap();
+    let base = fs::metadata(saved(&dir, "braidfs.base")).unwrap().modified().unwrap();
+    for n in 0..50 {
+        append(&braid, &event("later", n));
+    }
+    drop(braid);
+    assert_ne!(fs::metadata(saved(&dir, "braidfs.base")).unwrap().modified().unwrap(), base);
+    assert!(log_of(open(&dir).epoch()).starts_with(&expected));
+}
+
 /// Story: where the disk knows whole seconds only (ext2, FAT, small inodes of ext4), a file that was edited in the second of its write, of the
 /// same size, went on as what it had said, and `doctor` said that nothing was wrong.
 #[test]
