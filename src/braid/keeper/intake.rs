@@ -225,7 +225,7 @@ impl Keeper {
             if let Some(number) = self.roster.entered(&self.index, &name) {
                 self.roster.leave(&name);
                 // A second name of the same bytes stands in.
-                round.again.extend(self.roster.take_twin(self.index.transactions.id(number)));
+                round.again.extend(self.roster.take_twins(self.index.transactions.id(number)));
                 gone.push(number);
             }
         }
@@ -353,7 +353,7 @@ impl Keeper {
                 self.roster.leave(name);
                 // It was compared with what it said first: with what it said last it is not.
                 self.index.transactions.forget_header(number);
-                round.again.extend(self.roster.take_twin(self.index.transactions.id(number)));
+                round.again.extend(self.roster.take_twins(self.index.transactions.id(number)));
                 gone.push(number);
             }
         }

@@ -181,11 +181,14 @@ impl Roster {
         self.findings.remove(name);
     }
 
-    /// Takes out a second name of the bytes of a transaction, which may stand in for the one that went.
-    pub(super) fn take_twin(&mut self, of: TransactionId) -> Option<String> {
-        let twin = self.odd.iter().find(|(_, odd)| odd.kind == OddKind::Duplicate(of)).map(|(name, _)| name.clone())?;
-        self.odd.remove(&twin);
-        Some(twin)
+    /// Takes out the other names of the bytes of a transaction, of which one may stand in for the one that went: not each may still be there.
+    pub(super) fn take_twins(&mut self, of: TransactionId) -> Vec<String> {
+        let twins = self.odd.iter().filter(|(_, odd)| odd.kind == OddKind::Duplicate(of)).map(|(name, _)| name.clone());
+        let twins: Vec<String> = twins.collect();
+        for twin in &twins {
+            self.odd.remove(twin);
+        }
+        twins
     }
 
     /// The files that claim an id with different bytes, if any do.
@@ -194,10 +197,11 @@ impl Roster {
     }
 
     fn unclaim(&mut self, id: TransactionId, name: &str) -> BTreeSet<String> {
-        let Some(files) = self.claims.get_mut(&id) else { return BTreeSet::new() };
-        files.remove(name);
-        // Whoever is left alone is looked at with new eyes.
-        if files.len() <= 1 { self.unclaim_all(id) } else { BTreeSet::new() }
+        // Those that are left may say the same, or there is but one: they are looked at with new eyes.
+        if let Some(files) = self.claims.get_mut(&id) {
+            files.remove(name);
+        }
+        self.unclaim_all(id)
     }
 
     /// Nobody claims an id any more; gives who did, to be looked at with new eyes.

@@ -207,3 +207,45 @@ fn a_second_name_stands_in_for_a_file_that_is_replaced_until_it_is_mended() {
         assert_eq!((found(&braid), lines()), (edited_twin_copy.into(), 2));
     }
 }
+
+/// Story: of three names of one transaction two went, or were damaged, together: the third one was taken for a duplicate of nothing.
+#[test]
+fn the_last_of_several_names_stands_in_where_the_others_go_together() {
+    for (follow, is_damaged) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (_temp, dir) = store();
+        let braid = open(&dir, follow);
+        append(&braid, &event("first", 0));
+        let id = append(&braid, &event("s", 1)).transaction_id;
+        let [path, second, third] = [id.to_string(), "a".to_owned(), "b".to_owned()].map(|name| dir.join(format!("events/{name}.jsonl")));
+        fs::copy(&path, &second).unwrap();
+        fs::copy(&path, &third).unwrap();
+        assert_eq!(found(&braid).len(), 2);
+        for path in [&path, &second] {
+            if is_damaged { fs::write(path, "damaged\n") } else { fs::remove_file(path) }.unwrap();
+        }
+        let is_told = || found(&braid).iter().any(|found| *found == (FindingKind::Misnamed, "b.jsonl".to_owned()));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_told() {
+            assert!(Instant::now() < deadline, "{follow} {is_damaged} {:?}", found(&braid));
+        }
+        assert_eq!(text(&braid.tree(), "log.jsonl").lines().count(), 2, "{follow} {is_damaged}");
+    }
+}
+
+/// Story: three files claimed one id and two of them said the same; once the third was gone these stayed refused.
+#[test]
+fn claimants_that_say_the_same_count_once_the_other_one_is_gone() {
+    for follow in [true, false] {
+        let (_temp, dir) = store();
+        let braid = open(&dir, follow);
+        let id = append(&braid, &event("s", 1)).transaction_id;
+        let [path, other, same] = [id.to_string(), "a".to_owned(), "b".to_owned()].map(|name| dir.join(format!("events/{name}.jsonl")));
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&other, whole.replacen("\"stream_bases\"", "\"note\":1,\"stream_bases\"", 1)).unwrap();
+        fs::copy(&path, &same).unwrap();
+        assert_eq!(found(&braid).iter().filter(|(kind, _)| *kind == FindingKind::Quarantined).count(), 3, "{:?}", found(&braid));
+        fs::remove_file(&other).unwrap();
+        assert_eq!(found(&braid), [(FindingKind::Duplicate, "b.jsonl".to_owned())]);
+        assert_eq!(text(&braid.tree(), "log.jsonl").lines().count(), 1);
+    }
+}
