@@ -19,8 +19,9 @@ pub(super) struct Made {
 }
 
 impl Default for Made {
+    /// Takes next to nothing: each publication has a tree of its own.
     fn default() -> Self {
-        Self { files: Mutex::new(LruCache::new(FILES_MAX)) }
+        Self { files: Mutex::new(LruCache::sparse(FILES_MAX)) }
     }
 }
 
