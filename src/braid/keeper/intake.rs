@@ -297,13 +297,17 @@ impl Keeper {
         }
     }
 
-    /// Whether a file that is refused may only be half there, a new one or one that is copied over: then it is looked at again soon.
+    /// Whether a file that is refused, and had these facts before it was read, may only be half there: then it is looked at again soon. That
+    /// is a new one, or one that is copied over, which is cut first and has other facts by now.
     fn is_being_written(&self, name: &str, stat: Stat) -> bool {
-        if self.verifies_first() {
+        if self.verifies_first() || !self.options.follow {
             return false;
         }
-        let age = SystemTime::now().duration_since(stat.modified()).unwrap_or_default();
-        self.options.follow && age < WRITING && !self.roster.is_refused(name)
+        let is_fresh = |stat: Stat| SystemTime::now().duration_since(stat.modified()).unwrap_or_default() < WRITING;
+        if !self.is_known(name) {
+            return is_fresh(stat);
+        }
+        !self.roster.is_refused(name) && self.store.stat(name).is_ok_and(|now| is_fresh(now) && (now.size == 0 || now != stat))
     }
 
     /// The names that stand for something else than the transaction that the index has under them, or for other lines.
