@@ -135,10 +135,8 @@ impl Keeper {
         if waiting.is_empty() {
             return;
         }
-        if !former.is_empty() {
-            let forgotten = self.ingestion.forget_gone(&self.index, &self.store);
-            self.locking.stop_if_failed(forgotten);
-        }
+        let forgotten = self.ingestion.forget_gone(&self.index, &self.store);
+        self.locking.stop_if_failed(forgotten);
         if self.append_numbers(lock, &former, &waiting) {
             let shown = self.ingestion.end_turn(&self.index);
             self.locking.stop_if_failed(shown);

@@ -192,3 +192,24 @@ fn a_lost_log_takes_nothing_out_of_the_feed_and_is_written_again_as_soon_as_it_c
         }
     }
 }
+
+/// Story: a number of a log that was deleted stayed on record as gone, and the event that had it in the next log lost it at the next start.
+#[test]
+fn what_was_gone_in_a_log_that_was_deleted_is_not_gone_in_the_next() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, true);
+    let ids = [1, 2].map(|n| append(&braid, &event("s", n)).transaction_id);
+    let path = dir.join(format!("events/{}.jsonl", ids[1]));
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    braid.refresh().unwrap();
+    fs::write(&path, bytes).unwrap();
+    braid.refresh().unwrap();
+    assert_eq!(braid.epoch().feed_shown, 3, "2 is gone");
+    drop(braid);
+    fs::remove_file(dir.join("index/ingestion.log")).unwrap();
+    let feed = || text(&open(&dir, false).tree(), "feed.jsonl");
+    let first = feed();
+    assert_eq!((first.lines().count(), first.contains("gone")), (2, false), "{first}");
+    assert_eq!(feed(), first);
+}
