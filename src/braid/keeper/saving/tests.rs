@@ -5,9 +5,11 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::braid::keeper::intake::Look;
+use crate::braid::keeper::saving::Packed;
 use crate::braid::tests::{append, event, everything, store, text};
 use crate::braid::{Braid, OpenOptions};
 use crate::disk::{Disk, Op};
@@ -633,4 +635,27 @@ fn a_file_that_is_copied_over_is_waited_for_where_its_lines_are_wanted() {
     });
     braid.refresh().unwrap();
     assert_eq!(everything(&braid.tree()), before);
+}
+
+/// Story: as long as a refused file went on being written, the store stood still.
+#[test]
+fn a_file_that_is_written_without_end_is_not_waited_for_without_end() {
+    let (_temp, dir) = store();
+    let braid = Braid::open(&dir, &OpenOptions::default()).unwrap();
+    (0..3).for_each(|n| drop(append(&braid, &event("s", n))));
+    let (pack, file) = (saved(&dir, "braidfs.pack"), events(&dir).swap_remove(1));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                fs::write(&file, "x").unwrap();
+            }
+        });
+        let kept = braid.at_keeper(move |keeper, _| {
+            fs::File::options().write(true).open(pack).unwrap().set_len(0).unwrap();
+            keeper.keep_pack_whole()
+        });
+        is_over.store(true, Ordering::SeqCst);
+        assert_eq!(kept.unwrap(), Packed::Mended);
+    });
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::load::{Good, Loaded, load};
@@ -11,7 +11,8 @@ use crate::disk::{self, Stat};
 use crate::index::pack::Pack;
 use crate::store::Mode;
 
-/// A file that does not count and was changed less than this ago may be one that is being copied over.
+/// A file that does not count and was changed less than this ago may be one that is being copied over. All of them together are waited for as
+/// long.
 const COPYING: Duration = Duration::from_secs(1);
 /// The wait between two looks at it.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -66,6 +67,7 @@ impl Keeper {
         let (transactions, events) = (&self.index.transactions, &self.index.events);
         let mut lines = vec![0; usize::try_from(self.index.pack.len()).unwrap_or(usize::MAX)];
         let mut differing = Vec::new();
+        let deadline = Instant::now() + COPYING;
         for number in (0..transactions.len()).filter(|&number| transactions.is_present(number)) {
             let place = |event| {
                 let (start, len) = events.place(event);
@@ -74,7 +76,7 @@ impl Keeper {
             let places: Vec<Range<usize>> = transactions.events(number).map(place).collect();
             let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
             let name = transactions.file_name(number);
-            let good = self.read_once_written(&name)?;
+            let good = self.read_once_written(&name, deadline)?;
             let room = lines.get_mut(first.start..last.end);
             match good.zip(room).filter(|(good, room)| good.lines.len() == room.len()) {
                 Some((good, room)) => room.copy_from_slice(&good.lines),
@@ -85,13 +87,13 @@ impl Keeper {
     }
 
     /// What a file says, if it counts. Who copies over the lines copies over the files too: one that was just cut is waited for.
-    fn read_once_written(&self, name: &str) -> disk::Result<Option<Box<Good>>> {
+    fn read_once_written(&self, name: &str, deadline: Instant) -> disk::Result<Option<Box<Good>>> {
         loop {
             match self.store.load(name) {
                 Ok((bytes, stat)) => match load(&bytes, stat) {
                     Loaded::Good(good, _) => return Ok(Some(good)),
                     // It may have been cut while it was read.
-                    _ if self.store.stat(name).is_ok_and(is_fresh) => {}
+                    _ if Instant::now() < deadline && self.store.stat(name).is_ok_and(is_fresh) => {}
                     _ => return Ok(None),
                 },
                 Err(error) if error.is_shortage() => return Err(error),
