@@ -52,7 +52,7 @@ impl Keeper {
         if self.index.transactions.valid_count() > 0 {
             return Ok(());
         }
-        let Some((files, first)) = self.roster.refused_transactions() else { return Ok(()) };
+        let Some((files, first)) = self.roster.refused_transactions(&self.index) else { return Ok(()) };
         let files = counted_as(files, "file of \"events/\" is refused", "files of \"events/\" are refused");
         let message = format!("{files} and no other is there; a transaction now would begin a second history beside theirs: {first}");
         Err(Rejection::whole(Errno::ESTALE, message, "braidfs doctor   # has a cure for each; what is no transaction is to be moved away"))

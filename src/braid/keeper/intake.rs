@@ -408,6 +408,10 @@ impl Keeper {
             let other = self.index.transactions.file_name(number);
             if other == name {
                 if self.is_same(number, good) {
+                    if !self.is_unchanged(number, good) {
+                        // What had the same bytes claims the id with others now.
+                        round.again.extend(self.roster.take_twins(id));
+                    }
                     self.move_file(number, stat, good.header_sum, !good.findings(name).is_empty());
                     self.set_findings(name, good);
                 }
@@ -463,6 +467,8 @@ impl Keeper {
             self.save_gone(&[number]);
             self.index.transactions.set_flag(number, Flags::PRESENT, false);
         }
+        // They are duplicates of nothing now.
+        round.again.extend(self.roster.take_twins(id));
         self.refuse(other, Odd::refused(claim_reason(id), other_stat, Some(id)), round);
         self.refuse(name, Odd::refused(claim_reason(id), Some(stat), Some(id)), round);
     }

@@ -245,12 +245,10 @@ impl Roster {
     }
 
     /// How many files with the names of transactions are refused, and why the first one is.
-    pub(in crate::braid) fn refused_transactions(&self) -> Option<(usize, &str)> {
+    pub(in crate::braid) fn refused_transactions(&self, index: &Index) -> Option<(usize, String)> {
         let is_transaction = |name: &str| name.strip_suffix(".jsonl").is_some_and(|id| id.parse::<TransactionId>().is_ok());
-        let mut reasons = self.odd.iter().filter(|(name, _)| is_transaction(name)).filter_map(|(_, odd)| match &odd.kind {
-            OddKind::Refused(reason, _) => Some(reason.as_str()),
-            _ => None,
-        });
+        let refused = self.quarantined(index).into_iter().filter(|refused| is_transaction(&refused.file));
+        let mut reasons = refused.map(|refused| refused.reason);
         let first = reasons.next()?;
         Some((reasons.count() + 1, first))
     }

@@ -232,6 +232,27 @@ fn the_last_of_several_names_stands_in_where_the_others_go_together() {
     }
 }
 
+/// Story: a second name of a transaction stayed a duplicate of it while its file was given another first line, or another file claimed its id.
+#[test]
+fn a_second_name_of_what_is_claimed_claims_it_too() {
+    for (follow, is_edited) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (_temp, dir) = store();
+        let braid = open(&dir, follow);
+        append(&braid, &event("first", 0));
+        let id = append(&braid, &event("s", 1)).transaction_id;
+        let path = |name: &str| dir.join(format!("events/{name}.jsonl"));
+        let own = path(&id.to_string());
+        let changed = fs::read_to_string(&own).unwrap().replacen("\"stream_bases\"", "\"note\":1,\"stream_bases\"", 1);
+        fs::copy(&own, path("twin")).unwrap();
+        assert_eq!(found(&braid), [(FindingKind::Duplicate, "twin.jsonl".to_owned())]);
+        fs::write(if is_edited { own } else { path("other") }, changed).unwrap();
+        let refused = |found: Vec<(FindingKind, String)>| found.iter().filter(|(kind, _)| *kind == FindingKind::Quarantined).count();
+        let expected = if is_edited { 2 } else { 3 };
+        assert_eq!(refused(found(&braid)), expected, "{follow} {is_edited} {:?}", found(&braid));
+        assert_eq!(refused(found(&open(&dir, false))), expected);
+    }
+}
+
 /// Story: three files claimed one id and two of them said the same; once the third was gone these stayed refused.
 #[test]
 fn claimants_that_say_the_same_count_once_the_other_one_is_gone() {
