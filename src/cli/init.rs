@@ -32,9 +32,11 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let shown = store.dir().display().to_string();
     // Outside of a repository nothing is to be told yet.
     let lacks = Program::new(store.dir()).lacks().unwrap_or_default();
-    let lacking: Vec<String> = lacks.sentences().collect();
-    if !lacking.is_empty() {
-        session.out.note(&lacking.join("\nbraidfs: "), &[format!("braidfs git setup --store {}", quoted_path(store.dir()))]);
+    let mut lacking = lacks.sentences().peekable();
+    while let Some(sentence) = lacking.next() {
+        let is_last = lacking.peek().is_none();
+        let cure = is_last.then(|| format!("braidfs git setup --store {}", quoted_path(store.dir())));
+        session.out.note(&sentence, cure.as_slice());
     }
     session.out.either(&json!({"store": shown, "created": !existed}), |_| {
         let state = if existed { "was a store already" } else { "is a store now" };

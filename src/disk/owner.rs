@@ -69,7 +69,8 @@ impl Disk {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT | libc::EINVAL)) => {
                 self.is_full(dir).then(|| Error::new(Op::Write, dir, Errno::ENOSPC))
             }
-            Err(error) => Some(Error::new(Op::Write, dir, error)),
+            // What this process is short of says nothing of the file system.
+            Err(error) => Some(Error::new(Op::Write, dir, error)).filter(|error| !error.is_shortage()),
         }
     }
 
