@@ -2,6 +2,7 @@
 
 use crate::format::binary::{Binary, Input, binary_fields};
 use crate::index::history::Change;
+use crate::index::pack::sum_behind;
 use crate::model::{EventId, Header, TransactionId};
 
 /// One thing that happened to the index.
@@ -63,7 +64,7 @@ binary_fields!(Header { format_version, transaction_id, replica_id, parents, cre
 /// The checksum of some bytes.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> u32 {
-    crc32fast::hash(bytes)
+    sum_behind(0, bytes)
 }
 
 /// Appends a record: its length, its checksum, its bytes.
