@@ -144,7 +144,7 @@ impl Epoch {
     #[must_use]
     pub fn shows_file(&self, name: &str) -> bool {
         let transactions = &self.index.transactions;
-        let id = name.strip_suffix(".jsonl").and_then(|id| id.parse::<TransactionId>().ok());
+        let id = TransactionId::of_file_name(name);
         let number = id.filter(|id| id.is_file_name(name)).and_then(|id| transactions.find_valid(id));
         number.is_some_and(|number| transactions.has_name(number, name))
     }

@@ -69,6 +69,6 @@ fn read(git: &Program, files: Vec<(String, Said)>, mut take: impl FnMut(String, 
 
 /// Whether a transaction has that name, or the name is that of none.
 fn is_of_name(good: &Good, name: &str) -> bool {
-    let names_another = name.strip_suffix(".jsonl").is_some_and(|id| id.parse::<TransactionId>().is_ok());
+    let names_another = TransactionId::of_file_name(name).is_some();
     good.header.transaction_id.is_file_name(name) || !names_another
 }

@@ -52,4 +52,10 @@ impl TransactionId {
     pub fn is_file_name(self, name: &str) -> bool {
         name.strip_suffix(".jsonl") == Some(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
+
+    /// The transaction whose id a file's name is, in whatever way that is written.
+    #[must_use]
+    pub fn of_file_name(name: &str) -> Option<Self> {
+        name.strip_suffix(".jsonl")?.parse().ok()
+    }
 }

@@ -123,7 +123,7 @@ impl Keeper {
             .map(|refused| Finding {
                 kind: FindingKind::Quarantined,
                 severity: Severity::Error,
-                transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+                transaction_id: TransactionId::of_file_name(&refused.file),
                 message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
                 hint: self.cure_of_refused(&refused.file, is_versioned),
                 file: Some(refused.file.clone()),

@@ -69,7 +69,7 @@ pub(in crate::braid) fn edited(name: &str) -> Finding {
         kind: FindingKind::Edited,
         severity: Severity::Warning,
         file: Some(name.to_owned()),
-        transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+        transaction_id: TransactionId::of_file_name(name),
         message: format!("file \"{name}\" was changed since it was taken in; transactions never change"),
         hint: format!("git checkout HEAD -- events/{}   # if git does not know it: braidfs doctor", quoted_name(name)),
     }
@@ -197,7 +197,7 @@ fn digest(header_sum: u32, lines: &[u8]) -> FirstSaid {
 pub(in crate::braid) fn changed_since(index: &Index, first_said: &BTreeMap<String, FirstSaid>) -> Vec<(String, FirstSaid)> {
     let transactions = &index.transactions;
     let changed = first_said.iter().filter_map(|(name, &first)| {
-        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
+        let id = TransactionId::of_file_name(name)?;
         let number = transactions.find(id).filter(|&number| transactions.is_present(number) && transactions.has_name(number, name))?;
         (held_digest(index, number) != first).then(|| (name.clone(), first))
     });

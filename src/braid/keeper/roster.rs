@@ -103,7 +103,7 @@ impl Roster {
         if let Some(&number) = self.misnamed.get(name) {
             return Some(number);
         }
-        let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
+        let id = TransactionId::of_file_name(name)?;
         let number = index.transactions.find(id)?;
         (index.transactions.is_present(number) && index.transactions.has_name(number, name)).then_some(number)
     }
@@ -246,8 +246,7 @@ impl Roster {
 
     /// How many files with the names of transactions are refused, and why the first one is.
     pub(in crate::braid) fn refused_transactions(&self, index: &Index) -> Option<(usize, String)> {
-        let is_transaction = |name: &str| name.strip_suffix(".jsonl").is_some_and(|id| id.parse::<TransactionId>().is_ok());
-        let refused = self.quarantined(index).into_iter().filter(|refused| is_transaction(&refused.file));
+        let refused = self.quarantined(index).into_iter().filter(|refused| TransactionId::of_file_name(&refused.file).is_some());
         let mut reasons = refused.map(|refused| refused.reason);
         let first = reasons.next()?;
         Some((reasons.count() + 1, first))

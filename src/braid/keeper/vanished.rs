@@ -352,7 +352,7 @@ fn findings(
             continue;
         }
         let file = file_of(index, id).map(|(file, transaction)| (file, Some(transaction)));
-        match file.or_else(|| in_git.files.get(&id).map(|file| (file.clone(), id_of_name(file)))) {
+        match file.or_else(|| in_git.files.get(&id).map(|file| (file.clone(), TransactionId::of_file_name(file)))) {
             Some((file, transaction)) => by_file.entry(file).or_insert((transaction, 0)).1 += 1,
             None => nameless += 1,
         }
@@ -387,10 +387,6 @@ fn findings(
     findings
 }
 
-fn id_of_name(file: &str) -> Option<TransactionId> {
-    file.strip_suffix(".jsonl")?.parse().ok()
-}
-
 /// What another branch has is not lost, and it is no fault to have that branch not checked out.
 fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize, unfinished: Option<Unfinished>) -> Finding {
     let merge = format!("git merge {}", quoted(branch));
@@ -409,7 +405,7 @@ fn of_branch(branch: &str, files: &BTreeSet<&str>, events: usize, unfinished: Op
     match (files_of.next(), files_of.next()) {
         (Some(file), None) => Finding {
             file: Some((*file).to_owned()),
-            transaction_id: id_of_name(file),
+            transaction_id: TransactionId::of_file_name(file),
             ..finding(
                 Severity::Info,
                 format!("file \"{file}\" was here and is {now}"),

@@ -12,7 +12,7 @@ use crate::braid::parents::ParentsInGit;
 use crate::disk::quoted_name;
 use crate::epoch::Epoch;
 use crate::format::text::counted_as;
-use crate::model::{Finding, FindingKind, Severity};
+use crate::model::{Finding, FindingKind, Severity, TransactionId};
 use crate::store::Store;
 
 /// Those of these files that have the bytes again that their writers wrote, where the last commit has the same with line ends changed: the
@@ -183,7 +183,7 @@ fn brought_back(name: &str, git_is_at_it: bool) -> Finding {
         kind: FindingKind::Uncommitted,
         severity: Severity::Info,
         file: Some(name.to_owned()),
-        transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+        transaction_id: TransactionId::of_file_name(name),
         message: format!("file \"{name}\" has its first bytes again, and that is not committed to git yet"),
         hint: if git_is_at_it {
             format!("git add {path}   # and finish what git has begun")
@@ -198,7 +198,7 @@ fn deleted_finding(name: &str) -> Finding {
         kind: FindingKind::Vanished,
         severity: Severity::Warning,
         file: Some(name.to_owned()),
-        transaction_id: name.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+        transaction_id: TransactionId::of_file_name(name),
         message: format!("file \"{name}\" is committed to git and gone from events/"),
         hint: format!("braidfs restore {}", quoted_name(name)),
     }

@@ -83,7 +83,7 @@ fn refused(refused: &Quarantined) -> Finding {
     Finding {
         kind: FindingKind::Quarantined,
         severity: Severity::Error,
-        transaction_id: refused.file.strip_suffix(".jsonl").and_then(|id| id.parse().ok()),
+        transaction_id: TransactionId::of_file_name(&refused.file),
         message: format!("file \"{}\" is refused: {}", refused.file, refused.reason),
         hint: format!("git log --all --oneline -- events/{}   # what it said in other commits", quoted_name(&refused.file)),
         file: Some(refused.file.clone()),

@@ -113,7 +113,7 @@ impl Revision {
 
 /// The transaction in the views whose file has this name, which is that of its id.
 fn transaction_of(index: &Index, name: &str) -> Option<u32> {
-    let id: TransactionId = name.strip_suffix(".jsonl")?.parse().ok()?;
+    let id = TransactionId::of_file_name(name)?;
     index.transactions.find_valid(id).filter(|&number| index.transactions.file_name(number) == name)
 }
 

@@ -114,7 +114,7 @@ impl Keeper {
             }
         }
         // Ids of version 7 sort by time, so the pack comes to lie nearly in canonical order.
-        came.sort_by_cached_key(|name| match name.strip_suffix(".jsonl").and_then(|id| id.parse::<TransactionId>().ok()) {
+        came.sort_by_cached_key(|name| match TransactionId::of_file_name(name) {
             Some(id) => (Some(id), None),
             None => (None, Some(name.clone())),
         });
