@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -83,7 +84,7 @@ impl Report {
             .collect();
         let curves: BTreeMap<_, _> =
             self.curves.iter().map(|(name, points)| (name, json!({"points": points, "grows": growth(points).1}))).collect();
-        let json = json!({"machine": machine(), "quick": plan.quick, "rows": rows, "curves": curves});
+        let json = json!({"machine": machine(), "disk": disk_of(&plan.scratch), "quick": plan.quick, "rows": rows, "curves": curves});
         if partial {
             println!("{json:#}");
             return;
@@ -103,8 +104,9 @@ impl Report {
         );
         let _ = writeln!(
             page,
-            "Machine: {}.{}\n",
+            "Machine: {}, {}.{}\n",
             machine(),
+            disk_of(&plan.scratch),
             if plan.quick { " Quick run (`--quick`): 3 runs a figure, smaller sizes." } else { "" }
         );
         page.push_str("| what | figure | goal | met |\n| --- | --- | --- | --- |\n");
@@ -164,6 +166,21 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} cores, {model}, Linux {}", kernel.trim())
+}
+
+/// The file system of a directory, and whether its syncs write a journal, on which the price of a commit depends.
+fn disk_of(dir: &Path) -> String {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let nearest = fields.filter(|fields| fields.len() > 2 && dir.starts_with(fields[1])).max_by_key(|fields| fields[1].len());
+    let Some([device, _, kind, ..]) = nearest.as_deref() else { return "an unknown file system".to_owned() };
+    if *kind != "ext4" {
+        return format!("data on {kind}");
+    }
+    let name = device.rsplit('/').next().unwrap_or_default();
+    let mut journals = fs::read_dir("/proc/fs/jbd2").into_iter().flatten().flatten();
+    let has_journal = journals.any(|entry| entry.file_name().to_string_lossy().rsplit_once('-').is_some_and(|(device, _)| device == name));
+    format!("data on ext4 with{} a journal", if has_journal { "" } else { "out" })
 }
 
 /// A plot with both axes logarithmic.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use braidfs::braid::{Braid, OpenOptions};
 use braidfs::format::draft::{DraftKind, parse_draft};
@@ -61,9 +62,9 @@ struct Place {
 }
 
 impl Place {
-    fn new(plan: &Plan, transactions: usize) -> Self {
-        let dir = chain(&plan.scratch.join(format!("commit-{transactions}")), Shape { transactions, streams: 1_000 });
-        let bare = plan.scratch.join(format!("bare-{transactions}"));
+    fn new(scratch: &Path, transactions: usize) -> Self {
+        let dir = chain(&scratch.join(format!("commit-{transactions}")), Shape { transactions, streams: 1_000 });
+        let bare = scratch.join(format!("bare-{transactions}"));
         make_bare(&bare);
         // A rename into a large directory costs the file system more.
         for n in 0..transactions {
@@ -87,7 +88,16 @@ impl Place {
 }
 
 pub fn measure(plan: &Plan, report: &mut Report) {
-    let mut places = [1_000, 100_000].map(|transactions| Place::new(plan, transactions));
+    commits(plan, &plan.scratch, "", report);
+    // What most people have, where a sync costs more than on this machine's disk.
+    if let Some(journaled) = Journaled::new(&plan.scratch.join("journaled")) {
+        commits(plan, &journaled.0, ", ext4 with a journal", report);
+    }
+}
+
+/// One writer at two sizes, and sixteen; `on` says where, if it is not the machine's own disk.
+fn commits(plan: &Plan, scratch: &Path, on: &str, report: &mut Report) {
+    let mut places = [1_000, 100_000].map(|transactions| Place::new(scratch, transactions));
     write_everything();
     let mut run = 0;
     for _ in 0..plan.runs * ROUNDS {
@@ -96,19 +106,22 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     let mut by_size = Vec::new();
     for Place { transactions, braid, limits, commits, .. } in &mut places {
         let (limit, ours) = (middle(limits), middle(commits));
-        let what = format!("one durable commit, one writer, {transactions} transactions");
+        let what = format!("one durable commit, one writer, {transactions} transactions{on}");
         report.add(Row::ratio(&what, "write, fsync, rename, fsync of the directory", ours / limit, Some(1.15), ours));
-        report.point("one commit", *transactions, ours);
+        if on.is_empty() {
+            report.point("one commit", *transactions, ours);
+        }
         by_size.push(ours);
         if *transactions == 1_000 {
-            group(plan, report, braid);
+            group(plan, on, report, braid);
         }
     }
-    report.add(Row::ratio("one commit at 100000 transactions", "the same at 1000", by_size[1] / by_size[0], Some(1.1), by_size[1]));
+    let what = format!("one commit at 100000 transactions{on}");
+    report.add(Row::ratio(&what, "the same at 1000", by_size[1] / by_size[0], Some(1.1), by_size[1]));
 }
 
 /// Sixteen writers beside one, in turn.
-fn group(plan: &Plan, report: &mut Report, braid: &Braid) {
+fn group(plan: &Plan, on: &str, report: &mut Report, braid: &Braid) {
     let commit = |n| drop(braid.append(draft(n)).expect("a commit"));
     let (one, each) = paired(
         plan.runs,
@@ -124,5 +137,30 @@ fn group(plan: &Plan, report: &mut Report, braid: &Braid) {
             time / (16 * EACH) as f64
         },
     );
-    report.add(Row::faster("commits a second of 16 writers (library)", "one writer", one / each, Some(3.0), each));
+    report.add(Row::faster(&format!("commits a second of 16 writers (library){on}"), "one writer", one / each, Some(3.0), each));
+}
+
+/// An ext4 with a journal in a file of the scratch directory, mounted there until it is dropped.
+struct Journaled(PathBuf);
+
+impl Journaled {
+    /// None for others than root, and where no loop device can be had.
+    fn new(at: &Path) -> Option<Self> {
+        let image = at.with_extension("img");
+        File::create(&image).and_then(|file| file.set_len(3 << 30)).expect("an image");
+        fs::create_dir_all(at).expect("a directory");
+        // Nothing is left to be written in the background, and there are inodes for all the files.
+        let make = "-q -F -O has_journal -N 700000 -E lazy_itable_init=0,lazy_journal_init=0";
+        let works =
+            |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        let is_made = works(Command::new("mkfs.ext4").args(make.split(' ')).arg(&image))
+            && works(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(at));
+        is_made.then(|| Self(at.to_path_buf()))
+    }
+}
+
+impl Drop for Journaled {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }
