@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::reading::{lines, open};
 use super::support::git::git;
+use super::turns::append_by_peer;
 
 const HISTORIES: u32 = 40;
 const BRANCHES: usize = 3;
@@ -24,6 +25,10 @@ const STREAMS: [&str; 3] = ["account-0", "account-1", "order/2026/7"];
 enum Step {
     /// Appends an event to each of these streams and commits it to git.
     Append(BTreeSet<usize>),
+    /// eventcore-fs does, unseen by us. Only stories have it: on a branch without the last transaction it contradicts itself.
+    Theirs(usize),
+    /// Somebody reads the feed, and whatever is gone is recorded as that.
+    Read,
     /// Checks a branch out, made of the present one if it is not there yet.
     Switch(usize),
     /// Merges a branch, if there is one.
@@ -105,6 +110,8 @@ fn play(steps: &[Step]) -> usize {
                 git(&dir, ["merge", "-q", "--no-edit", &format!("branch-{branch}")]);
             }
             Step::Merge(_) => {}
+            Step::Theirs(stream) => append_by_peer(&dir, &[*stream], "theirs"),
+            Step::Read => drop(lines(&open(&dir).tree(), "feed.jsonl")),
             Step::Reconcile(with_events) => reconcile(&open(&dir), *with_events),
         }
         save();
@@ -134,4 +141,17 @@ fn a_branch_without_our_last_transaction_is_written_under_a_new_id_and_eventcore
     assert_eq!(play(&on_both), 1, "every branch had what was written before");
     let apart = [Step::Switch(0), append(0), Step::Switch(1), append(0), Step::Switch(0), append(0), Step::Merge(1), append(1)];
     assert_eq!(play(&apart), 2);
+}
+
+/// Story: what eventcore-fs had written under our id on another branch, unseen by us, was no reason for a new id, and from the merge on
+/// its status answered nothing but a conflict of replica ids.
+#[test]
+fn a_branch_without_what_eventcore_fs_wrote_last_is_written_under_a_new_id() {
+    let append = |stream: usize| Step::Append([stream].into());
+    let on = |back: &[Step]| {
+        let begun = [Step::Switch(0), append(0), Step::Switch(1), Step::Theirs(2), Step::Switch(0)];
+        let rest = [append(0), append(1), Step::Merge(1), append(1)];
+        play(&[&begun[..], back, &rest[..]].concat())
+    };
+    assert_eq!((on(&[]), on(&[Step::Read])), (2, 2));
 }

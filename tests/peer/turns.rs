@@ -71,7 +71,7 @@ fn texts_by_peer(peer: &FileEventStore, stream: &str) -> Vec<String> {
     events.into_iter().map(|event| event.text).collect()
 }
 
-fn append_by_peer(dir: &Path, streams: &[usize], text: &str) {
+pub(super) fn append_by_peer(dir: &Path, streams: &[usize], text: &str) {
     let peer = FileEventStore::open(dir).unwrap();
     let mut writes = StreamWrites::new();
     for &stream in streams {

@@ -146,7 +146,8 @@ impl Keeper {
     /// Makes sure that our last transaction is in the past of the next one, or mints a new replica id.
     pub(super) fn ensure_identity(&mut self, lock: &CommitLock) -> Result<(), AppendError> {
         let taken_away = self.follow_identity().then_some(MintReason::First);
-        let Some(reason) = taken_away.or_else(|| self.chain.must_mint(&self.index)) else { return Ok(()) };
+        let missed = || self.may_have_missed_last().then_some(MintReason::LastTransactionGone);
+        let Some(reason) = taken_away.or_else(|| self.chain.must_mint(&self.index)).or_else(missed) else { return Ok(()) };
         self.ingestion.log().sync().map_err(|error| self.unsynced(&error))?;
         let id = ReplicaId(Uuid::new_v4());
         tracing::info!(%id, ?reason, "a new replica id is minted");
@@ -155,6 +156,13 @@ impl Keeper {
         }
         self.mark_dirty();
         Ok(())
+    }
+
+    /// Whether our last transaction may be another than the one that is known: of an event that was numbered after that and is gone nobody here
+    /// knows who wrote it. A program of another kind, which shares our replica id, may have, before git took its file away.
+    fn may_have_missed_last(&self) -> bool {
+        let last = self.chain.identity.last_transaction.and_then(|id| self.index.transactions.find_valid(id));
+        last.is_some_and(|tx| self.ingestion.has_unknown_behind(&self.index, tx))
     }
 
     /// What was not made durable: writing stops only where a sync failed, and not what comes before it.
