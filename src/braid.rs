@@ -62,7 +62,6 @@ use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
-use keeper::commit::LOCK_WAIT;
 use keeper::desk::Desk;
 use keeper::forked::Proposal;
 use keeper::{Keeper, Request};
@@ -344,7 +343,7 @@ impl Braid {
                     }
                     break answer;
                 }
-                Err((_, busy)) if begun.elapsed() >= LOCK_WAIT => return Err(busy),
+                Err((_, busy)) if keeper.gives_up(begun) => return Err(busy),
                 // Meanwhile others may ask.
                 Err((back, _)) => {
                     drop(keeper);

@@ -483,6 +483,30 @@ fn everything_else_answers_while_a_request_cannot() {
     mount.unmount();
 }
 
+/// Story: the kernel lets one at a time write to `append` or rename in a directory, and the fourth was refused after 20 s.
+#[test]
+fn who_queues_behind_one_who_is_refused_is_refused_with_him() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let renames: Vec<_> = (0..4).map(|n| (mount.join(&format!("staging/.{n}")), mount.join(&format!("staging/{n}.jsonl")))).collect();
+    renames.iter().for_each(|(from, _)| fs::write(from, EVENT).unwrap());
+    let lock = fs::File::create(store.path().join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for (from, to) in &renames {
+            scope.spawn(|| assert_eq!(mount.append(EVENT).unwrap_err().raw_os_error(), Some(libc::EBUSY)));
+            scope.spawn(move || assert_eq!(fs::rename(from, to).unwrap_err().raw_os_error(), Some(libc::EBUSY)));
+        }
+    });
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_secs(11)).contains(&took), "{took:?}");
+    drop(lock);
+    assert!(renames.iter().all(|(from, _)| from.exists()), "what was refused lies where it lay");
+    mount.append(EVENT).unwrap();
+    mount.unmount();
+}
+
 #[test]
 fn one_who_waits_for_a_lock_can_be_killed() {
     let store = TestStore::new();

@@ -73,7 +73,7 @@ impl Keeper {
         let Some((drafts, busy)) = self.try_commit(std::mem::take(&mut held.drafts), shared, WAIT_STEP) else { return };
         let mut refused = Vec::new();
         for (since, draft) in since.into_iter().zip(drafts) {
-            if since.elapsed() >= LOCK_WAIT {
+            if self.gives_up(since) {
                 refused.push(draft);
             } else {
                 held.since.push(since);
@@ -84,6 +84,11 @@ impl Keeper {
             self.refuse_all(refused, &busy, shared);
         }
         self.publish_if_dirty(shared);
+    }
+
+    /// Whether somebody who asked then is not to wait any longer for whoever is in the way.
+    pub(in crate::braid) fn gives_up(&mut self, asked: Instant) -> bool {
+        self.locking.gives_up(asked, LOCK_WAIT)
     }
 
     /// Commits drafts that wait together, or refuses them after a while; each is answered on its own.
@@ -265,6 +270,7 @@ impl Keeper {
         }
         self.take_in_all(shared, None, begun, patience)?;
         self.number_under(&lock);
+        self.locking.entered();
         Ok(lock)
     }
 

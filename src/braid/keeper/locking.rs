@@ -1,12 +1,16 @@
 //! Whether we may write: who holds the store's lock while we do not, and since when, and whether writing has stopped.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::braid::keeper::trouble::Trouble;
 use crate::disk::{self, Holder};
 use crate::epoch::WriterState;
 use crate::format::time::created_at;
 use crate::store::{LockError, Mode, Store};
+
+/// Who asks so soon after somebody was refused has queued behind him: the kernel lets one in at a time at `append`, or renames in one
+/// directory, and each would wait as long again.
+const QUEUED: Duration = Duration::from_secs(1);
 
 /// What is known of who may write.
 pub(super) struct Locking {
@@ -21,12 +25,14 @@ pub(super) struct Locking {
     since: Option<(Option<Holder>, SystemTime)>,
     /// Why it could not be asked for.
     trouble: Trouble,
+    /// When somebody was last refused who had waited as long as anybody does, if nobody has entered since.
+    gave_up: Option<Instant>,
 }
 
 impl Locking {
     pub(super) fn new(store: &Store) -> Self {
         let writer = if store.mode() == Mode::ReadOnly { WriterState::ReadOnly } else { WriterState::Ready };
-        Self { writer, is_changed: false, holder: None, was_ours: false, since: None, trouble: Trouble::default() }
+        Self { writer, is_changed: false, holder: None, was_ours: false, since: None, trouble: Trouble::default(), gave_up: None }
     }
 
     /// Whether anything can be written, and why not.
@@ -99,6 +105,21 @@ impl Locking {
         }
     }
 
+    /// Whether somebody for whom another program is in the way, since he asked, is to be refused: he has waited for `patience`, or has come
+    /// right behind one who had.
+    pub(super) fn gives_up(&mut self, asked: Instant, patience: Duration) -> bool {
+        if asked.elapsed() >= patience {
+            self.gave_up = Some(Instant::now());
+            return true;
+        }
+        self.gave_up.is_some_and(|last| asked.checked_duration_since(last).is_some_and(|after| after < QUEUED))
+    }
+
+    /// Nobody is in the way any more.
+    pub(super) fn entered(&mut self) {
+        self.gave_up = None;
+    }
+
     /// Writing stops for good: what was to be durable may not be.
     pub(super) fn stop(&mut self, why: &impl ToString) {
         self.set(WriterState::Failed(why.to_string()));
@@ -136,6 +157,23 @@ mod tests {
     use super::*;
     use crate::braid::tests::{append, event, open, store};
     use crate::disk::Disk;
+
+    #[test]
+    fn who_comes_right_behind_one_who_gave_up_has_waited_with_him() {
+        let (_temp, dir) = store();
+        let mut locking = Locking::new(&Store::open(&dir, &Disk::real(), Mode::Writable).unwrap());
+        let patience = Duration::from_secs(5);
+        let long_ago = Instant::now().checked_sub(patience).unwrap();
+        let before = Instant::now();
+        assert!(!locking.gives_up(before, patience), "nobody has waited yet");
+        assert!(locking.gives_up(long_ago, patience));
+        assert!(!locking.gives_up(before, patience), "he waited beside, and waits on");
+        let behind = Instant::now();
+        assert!(locking.gives_up(behind, patience));
+        assert!(!locking.gives_up(behind + QUEUED, patience), "a later one begins anew");
+        locking.entered();
+        assert!(!locking.gives_up(behind, patience), "somebody else may be in the way now");
+    }
 
     /// Story: the time of the empty file was told, which had been made months ago.
     #[test]
