@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod attention;
 mod clock;
 mod committable;
 mod cursors;

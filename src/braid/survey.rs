@@ -10,6 +10,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::braid::attention::Attention;
 use crate::braid::git::{GitError, GitStamp, Oid, Program};
 use crate::braid::keeper::load;
 use crate::braid::keeper::memory::{FirstSaid, good_digest};
@@ -32,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
 /// The same where git has done something, which may have cured what is told: a person waits for that.
 const SHARE_OF_GIT: u32 = 4;
-/// How often it is looked whether git has done something or the store was closed.
+/// How often it is looked at first whether git has done something or the store was closed.
 const WAKE_UP: Duration = Duration::from_millis(250);
 /// How long git may look through its history for files that were changed.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(60);
@@ -173,12 +174,17 @@ fn tips(index: &Index) -> BTreeSet<TransactionId> {
 pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Request>) {
     let mut surveyed: Option<(u64, GitStamp)> = None;
     let mut asked = Asked::default();
+    let (mut attention, mut seen) = (Attention::new(WAKE_UP), None);
     let (mut next, mut next_of_git) = (Instant::now(), Instant::now());
     while let (Some(shared), Some(store)) = (shared.upgrade(), store.upgrade()) {
         let epoch = shared.epoch();
         drop(shared);
         // What git does meanwhile is looked at the next time.
         let now = (epoch.number, GitStamp::of(&store, asked.vanished.is_some()));
+        if seen.as_ref() != Some(&now) {
+            attention.noticed();
+            seen = Some(now.clone());
+        }
         let due = if surveyed.as_ref().is_some_and(|(_, stamp)| *stamp != now.1) { next_of_git } else { next };
         if epoch.progress.ready && Instant::now() >= due && surveyed.as_ref() != Some(&now) {
             let start = Instant::now();
@@ -205,7 +211,7 @@ pub(super) fn follow(shared: Weak<Shared>, store: Weak<Store>, keeper: Sender<Re
             (next, next_of_git) = (end + PAUSE.max(took * SHARE), end + took * SHARE_OF_GIT);
         }
         drop((epoch, store));
-        std::thread::sleep(WAKE_UP);
+        attention.rest();
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use super::error::Context as _;
@@ -33,7 +33,8 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Watch {
     inotify: Inotify,
-    drains: Arc<AtomicUsize>,
+    drains: AtomicUsize,
+    end: EventFd,
 }
 
 impl Disk {
@@ -42,7 +43,8 @@ impl Disk {
         let path = Path::new("inotify");
         self.admit(Op::Watch, path)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context(Op::Watch, path)?;
-        Ok(Watch { inotify, drains: Arc::default() })
+        let end = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).context(Op::Watch, path)?;
+        Ok(Watch { inotify, drains: AtomicUsize::new(0), end })
     }
 }
 
@@ -61,23 +63,31 @@ impl Watch {
         self.inotify.add_watch(dir, flags).map(WatchedDir).context(Op::Watch, dir)
     }
 
-    /// Waits until there are hints, at most `timeout`, and leaves them there; false when the time is over.
+    /// Waits until there are hints, and leaves them there; false once [`Watch::end`] was called.
     ///
     /// # Errors
     /// What poll(2) answered.
-    pub fn has_hints(&self, timeout: Duration) -> Result<bool> {
-        let timeout = PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) | Err(nix::Error::EINTR) => Ok(false),
-            Ok(_) => Ok(true),
-            Err(errno) => Err(Error::new(Op::Watch, Path::new("inotify"), errno)),
+    pub fn has_hints(&self) -> Result<bool> {
+        let mut fds = [&self.inotify.as_fd(), &self.end.as_fd()].map(|fd| PollFd::new(*fd, PollFlags::POLLIN));
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(nix::Error::EINTR) => {}
+                Ok(_) => return Ok(!fds.iter().skip(1).any(|end| end.any() == Some(true))),
+                Err(errno) => return Err(Error::new(Op::Watch, Path::new("inotify"), errno)),
+            }
         }
+    }
+
+    /// Wakes whoever waits for hints, for good.
+    pub fn end(&self) {
+        // Only a counter that is full takes nothing, and that wakes as well.
+        let _ = self.end.write(1);
     }
 
     /// Counts how often hints are taken: who sees it grow knows that somebody else is at it.
     #[must_use]
-    pub fn drains(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.drains)
+    pub fn drains(&self) -> usize {
+        self.drains.load(Ordering::Relaxed)
     }
 
     /// Waits until something changes, at most `timeout` (none: for ever), and answers all hints that are there.

@@ -488,7 +488,7 @@ fn everything_else_answers_while_a_request_cannot() {
 fn who_queues_behind_one_who_is_refused_is_refused_with_him() {
     let store = TestStore::new();
     let mount = Mount::start(&store.path());
-    let renames: Vec<_> = (0..4).map(|n| (mount.join(&format!("staging/.{n}")), mount.join(&format!("staging/{n}.jsonl")))).collect();
+    let renames: Vec<_> = (0..4).map(|n| (mount.join(format!("staging/.{n}")), mount.join(format!("staging/{n}.jsonl")))).collect();
     renames.iter().for_each(|(from, _)| fs::write(from, EVENT).unwrap());
     let lock = fs::File::create(store.path().join(".lock")).unwrap();
     lock.lock().unwrap();

@@ -229,9 +229,8 @@ impl Ingestion {
         let last = index.transactions.events(tx).map(|event| u64::from(index.events.seq_nr(event))).max();
         let Some(last) = last.filter(|&last| last > 0) else { return false };
         let feed = &index.feed;
-        let is_unknown = |seq: u64| {
-            self.id_of(seq).is_some_and(|id| !id.0.is_nil() && !self.known_gone.contains(&id) && index.find_event(id).is_none())
-        };
+        let is_unknown =
+            |seq: u64| self.id_of(seq).is_some_and(|id| !id.0.is_nil() && !self.known_gone.contains(&id) && index.find_event(id).is_none());
         feed.gone_upto(feed.latest()).skip_while(|&seq| seq <= last).any(is_unknown)
     }
 

@@ -1,13 +1,12 @@
 //! Hints of the disk that something in `events/` has changed, and who passes them on to the keeper.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::braid::keeper::arrival::Hinted;
-use crate::braid::keeper::{Keeper, Request, SOON};
+use crate::braid::keeper::{Keeper, Request};
 use crate::disk::{Change, Stat, Watch, WatchedDir, is_remote};
 use crate::store::Store;
 
@@ -27,7 +26,20 @@ pub(super) struct Watching {
     written: HashMap<String, Stat>,
 }
 
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Watching {
+    /// Watches nothing any more.
+    fn end(&mut self) {
+        if let Some((watch, _)) = self.watch.take() {
+            watch.end();
+        }
+    }
+
     /// Whether changes are noticed without a listing.
     pub(super) fn is_on(&self) -> bool {
         self.watch.is_some()
@@ -55,7 +67,7 @@ impl Watching {
         let Some((watch, dir)) = self.watch.clone() else { return Vec::new() };
         let mut changes = watch.drain().unwrap_or_else(|error| {
             tracing::warn!(%error, "changes can no longer be watched; the directory is listed instead");
-            self.watch = None;
+            self.end();
             Vec::new()
         });
         changes.retain(|change| match change {
@@ -106,8 +118,8 @@ impl Watching {
                 return;
             }
         };
-        let (weak, drains) = (Arc::downgrade(&watch), watch.drains());
-        let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || forward_hints(&weak, &drains, &to_self));
+        let watched = Arc::clone(&watch);
+        let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || forward_hints(&watched, &to_self));
         match started {
             Ok(_) => self.watch = Some((watch, dir)),
             Err(error) => tracing::warn!(%error, "no thread to watch with; the directory is listed instead"),
@@ -145,36 +157,29 @@ impl Keeper {
     }
 }
 
-/// Tells the keeper of hints until the keeper is gone.
+/// Tells the keeper of hints until the watch ends or the keeper is gone.
 ///
 /// Each commit takes the hints that are there, the one of the commit before among them. As long as that goes on the keeper is not told:
 /// it would be at the desk when the next writer comes, who then has to queue.
-fn forward_hints(watch: &Weak<Watch>, drains: &AtomicUsize, keeper: &Sender<Request>) {
-    // A keeper that is gone is noticed at the next wake-up.
-    const WAKE_UP: Duration = Duration::from_millis(250);
-    let drained = || drains.load(Ordering::Relaxed);
+fn forward_hints(watch: &Watch, keeper: &Sender<Request>) {
     let mut others_take = false;
     loop {
-        let Some(watch) = watch.upgrade() else { return };
-        let (start, before) = (Instant::now(), drained());
-        match watch.has_hints(WAKE_UP) {
+        let before = watch.drains();
+        match watch.has_hints() {
             Ok(true) if others_take => {
                 std::thread::sleep(STEP);
-                others_take = drained() != before;
+                others_take = watch.drains() != before;
             }
             Ok(true) => {
-                drop(watch);
                 let (taken, wait) = channel();
                 if keeper.send(Request::Look { taken }).is_err() || wait.recv().is_err() {
                     return;
                 }
-                let before = drained();
+                let before = watch.drains();
                 std::thread::sleep(PACE);
-                others_take = drained() != before;
+                others_take = watch.drains() != before;
             }
-            Ok(false) if start.elapsed() < Duration::from_millis(1) => std::thread::sleep(SOON),
-            Ok(false) => {}
-            Err(_) => return,
+            Ok(false) | Err(_) => return,
         }
     }
 }
@@ -182,12 +187,15 @@ fn forward_hints(watch: &Weak<Watch>, drains: &AtomicUsize, keeper: &Sender<Requ
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::sync::mpsc::Receiver;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Receiver, RecvTimeoutError};
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
+    use crate::braid::tests::store;
     use crate::disk::Disk;
+    use crate::store::Mode;
 
     /// Story: each commit's own hint brought the keeper's thread to the desk, and every fiftieth writer had to queue behind it.
     #[test]
@@ -195,9 +203,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let watch = Arc::new(Disk::real().watch().unwrap());
         watch.add(dir.path()).unwrap();
-        let (weak, drains) = (Arc::downgrade(&watch), watch.drains());
+        let watched = Arc::clone(&watch);
         let (keeper, inbox) = channel();
-        let forwarder = thread::spawn(move || forward_hints(&weak, &drains, &keeper));
+        let forwarder = thread::spawn(move || forward_hints(&watched, &keeper));
         let touch = || std::fs::write(dir.path().join("x"), "").unwrap();
         let answer = |inbox: &Receiver<Request>, patience: Duration| match inbox.recv_timeout(patience) {
             Ok(Request::Look { taken }) => {
@@ -229,7 +237,18 @@ mod tests {
         assert!(told < 10, "told {told} times in 20 of its paces");
         touch();
         assert!(answer(&inbox, Duration::from_secs(10)), "and what nobody takes");
-        drop((watch, inbox));
+        watch.end();
         forwarder.join().unwrap();
+    }
+
+    #[test]
+    fn a_watch_that_is_over_leaves_no_thread() {
+        let (_temp, dir) = store();
+        let store = Store::open(&dir, &Disk::real(), Mode::Writable).unwrap();
+        let (keeper, inbox) = channel();
+        let mut watching = Watching::default();
+        watching.begin(&store, keeper);
+        drop(watching);
+        assert!(matches!(inbox.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected)), "the thread had the other end");
     }
 }

@@ -6,23 +6,26 @@ use std::time::Duration;
 
 use super::definitions::Read;
 use super::{Projections, digest_of, locked};
+use crate::braid::attention::Attention;
 use crate::fold::{Definition, FoldError};
 
-/// How often the definitions are looked at.
+/// How often the definitions are looked at while they change.
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// Looks at the definitions until the store is closed.
 pub(in crate::braid) fn follow(projections: &Weak<Projections>) {
     let mut tried = HashMap::new();
+    let mut attention = Attention::new(PAUSE);
     let Some(mut shown) = projections.upgrade().map(|projections| projections.texts()) else { return };
     loop {
-        std::thread::sleep(PAUSE);
+        attention.rest();
         let Some(projections) = projections.upgrade() else { return };
         projections.look(&mut tried);
         // Whoever keeps the names in `views/` is told of others.
         let texts = projections.texts();
         if texts != shown {
             shown = texts;
+            attention.noticed();
             (projections.ask)();
         }
     }
