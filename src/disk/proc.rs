@@ -1,6 +1,7 @@
 //! What the kernel says about processes, locks and the machine.
 
 use std::ffi::CString;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -71,6 +72,22 @@ pub struct Holder {
     pub command: Option<String>,
 }
 
+impl Holder {
+    /// A process, by its name.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        Self { pid: Some(pid), command: process_command(pid) }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(pid) = self.pid else { return f.write_str("another program") };
+        write!(f, "process {pid}")?;
+        self.command.as_ref().map_or(Ok(()), |command| write!(f, " (\"{}\")", command.escape_debug()))
+    }
+}
+
 impl Disk {
     /// Who holds the `flock` on a file, as `/proc/locks` tells; none if nobody does.
     #[must_use]
@@ -80,7 +97,7 @@ impl Disk {
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
         // The kernel names who took it. That one may have handed it on and ended.
         let pid = pid.map(|pid| if holds(pid, &stat).unwrap_or(true) { pid } else { process_that_holds(&stat).unwrap_or(pid) });
-        Some(Holder { pid, command: pid.and_then(process_command) })
+        Some(pid.map_or(Holder { pid: None, command: None }, Holder::of))
     }
 }
 
@@ -189,8 +206,7 @@ fn process_that_holds(stat: &Stat) -> Option<u32> {
 }
 
 /// The name of a process's command.
-#[must_use]
-pub fn process_command(pid: u32) -> Option<String> {
+fn process_command(pid: u32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(name.trim_end_matches('\n').to_owned())
 }

@@ -111,8 +111,8 @@ fn has_no_locks(error: &disk::Error) -> bool {
 /// What is told of a store that another daemon has: where it is mounted and by which process, and how that is ended.
 fn taken(disk: &Disk, store: &Path, lock: &Path) -> Error {
     let store_shown = store.display();
-    let holder = disk.lock_holder(lock).and_then(|holder| Some((holder.pid?, holder.command)));
-    let Some((pid, command)) = holder else {
+    let holder = disk.lock_holder(lock).and_then(|holder| Some((holder.pid?, holder)));
+    let Some((pid, holder)) = holder else {
         let message = format!("store '{store_shown}' is mounted writable by another daemon");
         return Error::busy(message, "unmount that one, or add --read-only");
     };
@@ -120,12 +120,11 @@ fn taken(disk: &Disk, store: &Path, lock: &Path) -> Error {
     let point = writable_point(&disk.read(Path::new(&format!("/proc/{pid}/mountinfo"))).unwrap_or_default(), store);
     let is_seen = point.is_some() && point == writable_point(&table::read_or_none(disk), store);
     let at = point.as_ref().map_or_else(String::new, |point| format!(" at '{}'", point.display()));
-    let name = command.map_or_else(String::new, |command| format!(" (\"{}\")", command.escape_debug()));
     let hint = match point.filter(|_| is_seen) {
         Some(point) => format!("braidfs umount {}   # or add --read-only", quoted_path(&point)),
         None => format!("kill {pid}   # it ends cleanly, a stopped one after kill -CONT {pid}; or add --read-only"),
     };
-    Error::busy(format!("store '{store_shown}' is mounted writable{at} by process {pid}{name}"), hint)
+    Error::busy(format!("store '{store_shown}' is mounted writable{at} by {holder}"), hint)
 }
 
 /// The process of a store's writable daemon, if there is one.

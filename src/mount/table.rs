@@ -40,6 +40,18 @@ pub fn find(table: &[u8], point: &Path) -> Option<Mounted> {
     parse(table).into_iter().rfind(|mounted| mounted.point == point)
 }
 
+/// Where a connection of ours is mounted, and a process that sees it there: this one, or one with mounts of its own.
+pub fn where_else(disk: &Disk, minor: u32) -> Option<(u32, PathBuf)> {
+    let mut processes = vec![std::process::id()];
+    // Whose table cannot be read is passed over: another user's, or one that has ended.
+    let _ = disk.list_each(Path::new("/proc"), |entry| processes.extend(entry.name.parse::<u32>()));
+    processes.into_iter().find_map(|process| {
+        let table = disk.read(&PathBuf::from(format!("/proc/{process}/mountinfo"))).ok()?;
+        let mut ours = parse(&table).into_iter().filter(|mounted| mounted.file_system == FILE_SYSTEM);
+        ours.find(|mounted| mounted.minor == minor).map(|mounted| (process, mounted.point))
+    })
+}
+
 /// The store of the mount of ours that a path lies in; the innermost mount around it counts, of whatever type.
 #[must_use]
 pub fn store_around(table: &[u8], here: &Path) -> Option<PathBuf> {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Holder};
+use crate::format::text::quoted;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::checks::absolute;
 use crate::mount::cut::cut;
@@ -53,15 +54,26 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
     match ended.map(|ended| ended.recv_timeout(left)) {
         // Without another thread nobody looks.
         None | Some(Ok(true) | Err(RecvTimeoutError::Disconnected)) => Ok(()),
-        Some(Ok(false)) => Err(Error::busy(
-            format!("mount '{shown}' is unmounted, but its daemon has not ended yet"),
-            "it ends when it is done, one that was stopped when it may go on: pgrep -af 'braidfs mount', kill -CONT PID",
-        )),
+        Some(Ok(false)) => {
+            Err(Error::busy(format!("mount '{shown}' is unmounted, but its daemon has not ended yet"), who_keeps(&disk, mounted.minor)))
+        }
         Some(Err(RecvTimeoutError::Timeout)) => Err(Error::busy(
             format!("mount '{shown}' is unmounted, but the store's disk does not answer"),
             "its daemon ends as soon as the disk does: pgrep -af 'braidfs mount'",
         )),
     }
+}
+
+/// What helps where a daemon has not ended: a mount that was copied lives on.
+fn who_keeps(disk: &Disk, minor: u32) -> String {
+    let Some((process, point)) = table::where_else(disk, minor) else {
+        return "it ends when it is done, one that was stopped when it may go on: pgrep -af 'braidfs mount', kill -CONT PID".to_owned();
+    };
+    let umount = format!("umount {}", quoted(&point.to_string_lossy()));
+    if process == std::process::id() {
+        return format!("{umount}   # it is mounted there as well");
+    }
+    format!("nsenter -t {process} -m {umount}   # {} has mounts of its own, and this one among them", Holder::of(process))
 }
 
 /// Tells whether the daemon has ended, which holds a lock until the last commit is done; not at all while the store's disk hangs.

@@ -31,11 +31,7 @@ pub enum LockError {
 }
 
 fn shown(holder: Option<&Holder>) -> String {
-    match holder {
-        Some(Holder { pid: Some(pid), command: Some(command) }) => format!("process {pid} (\"{}\")", command.escape_debug()),
-        Some(Holder { pid: Some(pid), command: None }) => format!("process {pid}"),
-        _ => "another program".to_owned(),
-    }
+    holder.map_or_else(|| "another program".to_owned(), Holder::to_string)
 }
 
 impl Store {

@@ -613,6 +613,37 @@ fn a_store_that_was_moved_away_is_not_made_anew() {
     assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "{}", bash(&path, "find .").out);
 }
 
+/// Story: a container that was started meanwhile had a copy of the mount, and the daemon that lived on was said to be stopped.
+#[test]
+fn whoever_has_a_copy_of_a_mount_that_was_ended_is_named() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    let mut mount = Mount::start(&store.path());
+    let point = mount.path().to_owned();
+    let second = store.home().join("second");
+    fs::create_dir(&second).unwrap();
+    run("mount", ["--bind", text(&point), text(&second)]).ok();
+    let told = braidfs(["umount", text(&point)]).code(3).err;
+    let cure = format!("umount {}", text(&second));
+    assert!(told.contains(&format!("hint: {cure}   # it is mounted there as well")), "{told}");
+    bash(store.home(), &cure).ok();
+    mount.wait_for_end();
+
+    let mut mount = Mount::start(&store.path());
+    let mut container = Command::new("unshare").args(["-m", "sleep", "600"]).spawn().unwrap();
+    let proc = Path::new("/proc").join(container.id().to_string());
+    eventually("it has mounts of its own", || fs::read_to_string(proc.join("comm")).is_ok_and(|name| name == "sleep\n"));
+    let told = braidfs(["umount", text(&point)]).code(3).err;
+    let cure = format!("nsenter -t {} -m umount {}", container.id(), text(&point));
+    assert!(told.contains(&format!("hint: {cure}   # process {} (\"sleep\") has mounts", container.id())), "{told}");
+    bash(store.home(), &cure).ok();
+    mount.wait_for_end();
+    container.kill().unwrap();
+    container.wait().unwrap();
+}
+
 /// A chroot may have neither: what was wrong there was told without a path, or not truly.
 #[test]
 fn what_a_chroot_lacks_is_named() {
