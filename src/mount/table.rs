@@ -40,15 +40,17 @@ pub fn find(table: &[u8], point: &Path) -> Option<Mounted> {
     parse(table).into_iter().rfind(|mounted| mounted.point == point)
 }
 
-/// Where a connection of ours is mounted, and a process that sees it there: this one, or one with mounts of its own.
-pub fn where_else(disk: &Disk, minor: u32) -> Option<(u32, PathBuf)> {
+/// Where the same as this is mounted, and a process that sees it there: this one, or one with mounts of its own.
+pub fn where_else(disk: &Disk, gone: &Mounted) -> Option<(u32, PathBuf)> {
+    // The kernel gives the number of an ended connection to the next one.
+    let is_same = |mounted: &Mounted| (mounted.minor, &mounted.source) == (gone.minor, &gone.source);
     let mut processes = vec![std::process::id()];
     // Whose table cannot be read is passed over: another user's, or one that has ended.
     let _ = disk.list_each(Path::new("/proc"), |entry| processes.extend(entry.name.parse::<u32>()));
     processes.into_iter().find_map(|process| {
         let table = disk.read(&PathBuf::from(format!("/proc/{process}/mountinfo"))).ok()?;
         let mut ours = parse(&table).into_iter().filter(|mounted| mounted.file_system == FILE_SYSTEM);
-        ours.find(|mounted| mounted.minor == minor).map(|mounted| (process, mounted.point))
+        ours.find(is_same).map(|mounted| (process, mounted.point))
     })
 }
 

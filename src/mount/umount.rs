@@ -12,7 +12,7 @@ use crate::format::text::quoted;
 use crate::mount::attach::{FILE_SYSTEM, detach};
 use crate::mount::checks::absolute;
 use crate::mount::cut::cut;
-use crate::mount::table;
+use crate::mount::table::{self, Mounted};
 use crate::mount::{Error, alone};
 
 /// Those who still use a mount that is ended by force have so long; then their connection is cut.
@@ -55,7 +55,7 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
         // Without another thread nobody looks.
         None | Some(Ok(true) | Err(RecvTimeoutError::Disconnected)) => Ok(()),
         Some(Ok(false)) => {
-            Err(Error::busy(format!("mount '{shown}' is unmounted, but its daemon has not ended yet"), who_keeps(&disk, mounted.minor)))
+            Err(Error::busy(format!("mount '{shown}' is unmounted, but its daemon has not ended yet"), who_keeps(&disk, &mounted)))
         }
         Some(Err(RecvTimeoutError::Timeout)) => Err(Error::busy(
             format!("mount '{shown}' is unmounted, but the store's disk does not answer"),
@@ -65,8 +65,8 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
 }
 
 /// What helps where a daemon has not ended: a mount that was copied lives on.
-fn who_keeps(disk: &Disk, minor: u32) -> String {
-    let Some((process, point)) = table::where_else(disk, minor) else {
+fn who_keeps(disk: &Disk, gone: &Mounted) -> String {
+    let Some((process, point)) = table::where_else(disk, gone) else {
         return "it ends when it is done, one that was stopped when it may go on: pgrep -af 'braidfs mount', kill -CONT PID".to_owned();
     };
     let umount = format!("umount {}", quoted(&point.to_string_lossy()));
