@@ -130,6 +130,7 @@ struct Session {
 #[must_use]
 pub fn run() -> ExitCode {
     signals::outlive_large_writes();
+    signals::wait_for_children();
     // Before anything is parsed or set up: the worker of a fold has little memory and one reader, its parent.
     if std::env::args_os().nth(1).is_some_and(|command| command == "fold") {
         return fold::run();

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM as a wish to end, for commands that follow; SIGXFSZ as an error.
+//! SIGINT and SIGTERM as a wish to end, for commands that follow; SIGXFSZ as an error; SIGCHLD as ever.
 
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +28,16 @@ pub(super) fn outlive_large_writes() {
     #[allow(unsafe_code)]
     // There is such a signal, and it may be caught.
     let _ = unsafe { sigaction(Signal::SIGXFSZ, &action) };
+}
+
+/// Lets children be waited for, whoever started us: where SIGCHLD is ignored, as by a parent that wants to hear of none, the kernel forgets
+/// how they ended.
+pub(super) fn wait_for_children() {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is set.
+    #[allow(unsafe_code)]
+    // There is such a signal, and it may be set so.
+    let _ = unsafe { sigaction(Signal::SIGCHLD, &action) };
 }
 
 /// Proof that the two signals no longer end the process by themselves; children get them as ever.

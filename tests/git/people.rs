@@ -47,6 +47,18 @@ fn two_people_meet_by_sync_and_are_told_of_the_fork() {
     assert_eq!((&nothing["committed"], &nothing["brought"]), (&0.into(), &0.into()), "{nothing}");
 }
 
+/// Story: a supervisor that ignores SIGCHLD hands that on, and git "cannot be run: No child processes".
+#[test]
+fn who_was_started_by_one_that_ignores_its_children_runs_git_all_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, ada) = remote_of_ada(home.path());
+    ada.append("a", 1);
+    let braidfs = env!("CARGO_BIN_EXE_braidfs");
+    let script = format!("trap '' CHLD; {braidfs} --format json sync --offline && {braidfs} doctor && {braidfs} log --at git:HEAD");
+    let said = bash(&ada.dir, &script).ok();
+    assert!(said.out.contains("\"committed\":1") || said.out.contains("\"committed\": 1"), "{}", said.out);
+}
+
 /// What others hold the lock for needs no join to be pushed: it is told, and the next sync joins.
 #[test]
 fn sync_says_that_it_could_not_join() {
