@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, User, faccessat, geteuid};
+use nix::unistd::{AccessFlags, User, faccessat, getegid, geteuid, getgroups};
 
 use crate::format::text::quoted_path;
 
@@ -37,4 +37,16 @@ pub(super) fn closed_directory(path: &Path) -> Option<&Path> {
         |directory: &&Path| faccessat(AT_FDCWD, *directory, AccessFlags::X_OK, AtFlags::AT_EACCESS) == Err(nix::errno::Errno::EACCES);
     // What lies behind a closed directory is closed too, so the last one found is the first on the way.
     path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()).filter(closed).last()
+}
+
+/// By which of its permissions this user has to do with a path: the owner's `u`, the group's `g` or the others' `o`; the owner's where the
+/// path cannot be looked at.
+pub(super) fn class_of_this_user(path: &Path) -> char {
+    let Ok(facts) = nix::sys::stat::stat(path) else { return 'u' };
+    let is_in = |group: u32| getegid().as_raw() == group || getgroups().is_ok_and(|groups| groups.iter().any(|one| one.as_raw() == group));
+    match facts.st_uid == geteuid().as_raw() {
+        true => 'u',
+        false if is_in(facts.st_gid) => 'g',
+        false => 'o',
+    }
 }

@@ -146,19 +146,22 @@ impl Error {
     /// What lets this user do it: a name is written to its directory.
     fn cure_of_denied(&self) -> String {
         let (path, mode) = match self.op {
-            Op::Create | Op::Rename | Op::Remove | Op::CreateDir => (self.path.parent().unwrap_or(&self.path), "u+wx"),
-            Op::ChangeDir => (&*self.path, "u+wx"),
-            Op::List | Op::Watch => (&*self.path, "u+rx"),
-            Op::Read | Op::Map => (&*self.path, "u+r"),
-            _ => (&*self.path, "u+rw"),
+            Op::Create | Op::Rename | Op::Remove | Op::CreateDir => (self.path.parent().unwrap_or(&self.path), "wx"),
+            Op::ChangeDir => (&*self.path, "wx"),
+            Op::List | Op::Watch => (&*self.path, "rx"),
+            Op::Read | Op::Map => (&*self.path, "r"),
+            _ => (&*self.path, "rw"),
         };
         if let Some(cure) = cure::of_roots(path) {
             return cure;
         }
         // Whoever may not even go there gets no answer about it.
-        let (path, mode) = cure::closed_directory(path).map_or((path, mode), |closed| (closed, "u+x"));
-        let path = quoted_path(path);
-        format!("chmod {mode} {path}   # or run it as the user whom it belongs to: ls -ld {path}")
+        let (path, mode) = cure::closed_directory(path).map_or((path, mode), |closed| (closed, "x"));
+        let (shown, class) = (quoted_path(path), cure::class_of_this_user(path));
+        if class == 'u' {
+            return format!("chmod u+{mode} {shown}   # or run it as the user whom it belongs to: ls -ld {shown}");
+        }
+        format!("ls -ld {shown}   # run it as the user whom it belongs to, or let that one run: chmod {class}+{mode} {shown}")
     }
 
     /// Whether it was the process or the system that lacked something for a moment, which tells nothing of what lies at the path.

@@ -40,14 +40,14 @@ fn an_append_to_the_store_of_another_user_says_what_is_denied() {
     fs::set_permissions(store.home(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_braidfs"), store.home().join("braidfs")).unwrap();
     let refused = bash_as_nobody(store.home(), &format!("echo '{draft}' | ./braidfs --store store append")).code(4);
-    for part in [".lock\" cannot be locked: Permission denied", "chmod u+rw "] {
+    for part in [".lock\" cannot be locked: Permission denied", "let that one run: chmod o+rw "] {
         assert!(refused.err.contains(part), "{part}: {}", refused.err);
     }
     assert!(!refused.err.contains("sync"), "{}", refused.err);
     // All but the log is theirs, and a new replica id syncs it first: that it cannot be opened is no failed sync either.
     bash(&store.path(), "chmod -R a+rwX . && chmod 644 index/ingestion.log && rm .eventcore/replica_id").ok();
     let refused = bash_as_nobody(store.home(), &format!("echo '{draft}' | ./braidfs --store store append")).code(4);
-    for part in ["ingestion.log\" cannot be written: Permission denied", "chmod u+rw "] {
+    for part in ["ingestion.log\" cannot be written: Permission denied", "let that one run: chmod o+rw "] {
         assert!(refused.err.contains(part), "{part}: {}", refused.err);
     }
 }
@@ -266,7 +266,7 @@ fn what_is_denied_on_the_way_is_told_of_the_way() {
     bash(store.home(), "mkdir closed && mv store closed && chmod 700 closed").ok();
     let closed = store.home().canonicalize().unwrap().join("closed");
     let refused = bash_as_nobody(store.home(), &format!("./braidfs --store {}/store log", closed.display())).code(4);
-    let hint = format!("hint: chmod u+x {0}   # or run it as the user whom it belongs to: ls -ld {0}", closed.display());
+    let hint = format!("hint: ls -ld {0}   # run it as the user whom it belongs to, or let that one run: chmod o+x {0}", closed.display());
     assert!(refused.err.contains(&hint), "{}", refused.err);
 }
 
