@@ -1,4 +1,4 @@
-//! Cutting the connection of a mount whose daemon no longer answers, by the kernel's control of FUSE connections.
+//! Cutting the connection of a mount whose daemon no longer answers, and telling whether one was cut, by the kernel's control of FUSE connections.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,6 +30,17 @@ pub fn cut(disk: &Disk, minor: u32, grace: Duration) {
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the connection cannot be cut"),
     }
+}
+
+/// Whether the kernel still has a connection, for it is mounted or something of it is open; none where that cannot be told.
+pub fn is_there(disk: &Disk, minor: u32) -> Option<bool> {
+    let connection = Path::new(CONTROL).join(minor.to_string());
+    if is_mounted() {
+        return Some(disk.exists(&connection));
+    }
+    let disk = disk.clone();
+    let look = move || mount_privately().is_ok().then(|| disk.exists(&connection));
+    std::thread::Builder::new().name("braidfs-cut".to_owned()).spawn(look).ok()?.join().ok()?
 }
 
 fn is_mounted() -> bool {

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::{Config, SessionACL};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::disk::{NO_FILES_CURE, NO_THREAD_CURE, ask_by_child};
+use crate::disk::{Disk, NO_FILES_CURE, NO_THREAD_CURE, ask_by_child};
 use crate::fs::{Fs, Unfinished};
-use crate::mount::Error;
 use crate::mount::alone::Alone;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, detach};
+use crate::mount::cut::is_there;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
 use crate::mount::shell::{Shell, settle};
@@ -23,17 +23,22 @@ use crate::mount::signals::Signals;
 use crate::mount::tend::Tending;
 use crate::mount::verdicts::Verdicts;
 use crate::mount::waits::Waits;
+use crate::mount::{Error, table};
 
 /// Threads that take requests from the kernel.
 const THREADS: usize = 4;
 /// How long those who still use a mount are waited for after a signal, before their connection is cut.
 const GRACE: Duration = Duration::from_secs(5);
+/// An unmount takes the kernel no longer from the last request to its end.
+const UNMOUNT_MAX: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 /// The kernel's first question is answered within so long, or it comes when it comes.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// A file system that the kernel knows.
 pub struct Session {
     point: PathBuf,
+    source: PathBuf,
     fs: Arc<Fs>,
     queue: Arc<Queue>,
     parking: Arc<Parking>,
@@ -44,6 +49,8 @@ pub struct Session {
     travelling: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
+    /// The number of the connection.
+    minor: Option<u32>,
     /// What lets each of them begin; without it, it ends.
     gates: Vec<Sender<()>>,
     /// Hangs up when the last request has been served.
@@ -81,6 +88,7 @@ impl Session {
         };
         let mut session = Self {
             point: attachment.point.to_path_buf(),
+            source: attachment.source.to_path_buf(),
             fs: Arc::clone(fs),
             queue: Arc::clone(queue),
             parking,
@@ -91,6 +99,7 @@ impl Session {
             travelling,
             tending: Arc::default(),
             threads: Vec::new(),
+            minor: None,
             gates: Vec::new(),
             alive,
         };
@@ -103,6 +112,7 @@ impl Session {
             let _ = detach(attachment.point, true);
             return Err(Error::new(format!("the kernel cannot be served: {error}"), hint_of(&error)));
         }
+        session.minor = table::find(&table::read_or_none(&Disk::real()), &session.point).map(|mounted| mounted.minor);
         // Whoever does not wait has ended.
         session.gates.drain(..).for_each(|gate| gate.send(()).unwrap_or_default());
         // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.
@@ -167,7 +177,7 @@ impl Session {
     /// Waits until the mount has ended: by an unmount, or by a signal, after which it is detached. False if somebody still uses it.
     pub fn wait(&self, signals: &Signals) -> bool {
         if self.ends_within(None, Some(signals)) {
-            return true;
+            return !self.was_cut();
         }
         tracing::info!("ending on a signal");
         self.drain();
@@ -176,7 +186,28 @@ impl Session {
         if !ended {
             tracing::warn!("still in use: the connection is cut");
         }
-        ended
+        ended && !self.was_cut()
+    }
+
+    /// Whether the connection has ended before its last user: then the kernel still has the mount, or what is open in it. After an unmount it
+    /// has neither, within a moment.
+    fn was_cut(&self) -> bool {
+        let Some(minor) = self.minor else { return false };
+        let (disk, begun) = (Disk::real(), Instant::now());
+        loop {
+            let mounts = table::parse(&table::read_or_none(&disk));
+            let of_number: Vec<_> = mounts.iter().filter(|mounted| mounted.minor == minor).collect();
+            let is_here = of_number.iter().any(|mounted| mounted.source == self.source);
+            // The number of one that has gone is given to the next one.
+            if !is_here && (!of_number.is_empty() || is_there(&disk, minor) != Some(true)) {
+                return false;
+            }
+            if begun.elapsed() > UNMOUNT_MAX {
+                tracing::warn!("the connection was cut while it was in use");
+                return true;
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Waits until every close and every commit that has come in is done.

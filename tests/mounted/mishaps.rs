@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::draft::{close, errno, event};
@@ -546,4 +547,32 @@ fn a_mount_outlives_a_backup_that_is_copied_over_its_store() {
     });
     assert!(mount.unmount().success());
     braidfs(["verify", store.path().to_str().unwrap()]).ok();
+}
+
+/// Story: a shell that lets children write flushes at the end of each, and a mount that was cut meanwhile had committed the first half of its
+/// transaction, as one that was unmounted commits what was closed.
+#[test]
+fn what_is_open_while_the_connection_is_cut_is_not_committed() {
+    let half = event("a", 1);
+    let cuts = ["timeout 60 $BRAIDFS umount --force mnt", "umount -f mnt", "umount -f -l mnt"];
+    for cut in cuts.into_iter().filter(|cut| is_root() || cut.contains("BRAIDFS")) {
+        let store = TestStore::new();
+        let mut mount = Mount::start(&store.path());
+        let draft = mount.join("staging/two.jsonl");
+        let script = format!("exec > {}; /bin/echo '{}'; exec sleep 600", draft.display(), half.trim_end());
+        let mut writer = Command::new("bash").args(["-c", &script]).spawn().unwrap();
+        eventually("the first half is written and flushed", || fs::read_to_string(&draft).is_ok_and(|draft| draft == half));
+        eventually("its child has ended", || fs::read_to_string(format!("/proc/{}/comm", writer.id())).unwrap() == "sleep\n");
+        bash(store.home(), &cut.replace("$BRAIDFS", env!("CARGO_BIN_EXE_braidfs")));
+        mount.wait_for_end();
+        assert_eq!(fs::read_dir(store.events_dir()).unwrap().count(), 0, "{cut}: the writer still has it open");
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        drop(mount);
+        let mount = Mount::start(&store.path());
+        let receipt = mount.read_json("receipts/two.jsonl.json");
+        assert_eq!(receipt["state"], "refused", "{cut}: {receipt}");
+        assert_eq!(mount.read("staging/two.jsonl"), half, "{cut}");
+        mount.unmount();
+    }
 }
