@@ -24,6 +24,7 @@ mod umount;
 mod verdicts;
 mod waits;
 
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,6 +42,9 @@ use checks::Place;
 use notify::Queue;
 use session::Session;
 use signals::Signals;
+
+/// The last of the descriptors that a daemon has of its own.
+const STDERR: RawFd = 2;
 
 /// What to mount, where and how.
 #[derive(Clone, Debug, Default)]
@@ -73,12 +77,14 @@ pub struct Options {
 /// Why the store cannot be mounted there, with what helps.
 pub fn start(options: &Options) -> Result<(), Error> {
     let place = Place::find(&options.store, &options.mount_point)?;
-    let log_file = options.log_file.as_deref().map(checks::absolute);
+    // What a descriptor stands for may have no path, and is there as long as the descriptor is.
+    let descriptor = options.log_file.as_deref().and_then(log::descriptor).filter(|&fd| options.foreground || fd > STDERR);
+    let log_file = options.log_file.as_deref().map(|path| if descriptor.is_some() { path.to_path_buf() } else { checks::absolute(path) });
     let options = Options { log_file, ..options.clone() };
     if options.foreground {
         return run(&options, &place, Readiness::unheard());
     }
-    match background::split()? {
+    match background::split(descriptor)? {
         Side::Caller(result) => result,
         Side::Daemon(readiness) => {
             let ended = run(&options, &place, readiness);

@@ -1,7 +1,7 @@
 //! Going to the background: the command returns once the mount answers, or says why it does not.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -46,8 +46,9 @@ impl Readiness {
     }
 }
 
-/// Splits off a daemon: of its own session, without a terminal, at the root. To be called before any thread is started.
-pub fn split() -> Result<Side, Error> {
+/// Splits off a daemon: of its own session, without a terminal, at the root, and with no descriptor of its caller but one that is to be
+/// `kept`. To be called before any thread is started and anything is opened.
+pub fn split(kept: Option<RawFd>) -> Result<Side, Error> {
     let (answer, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
     match fork_once()? {
         ForkResult::Parent { child } => {
@@ -58,6 +59,7 @@ pub fn split() -> Result<Side, Error> {
         }
         ForkResult::Child => {
             drop(answer);
+            close_all_but([Some(tell.as_raw_fd()), kept]);
             let readiness = Readiness(Some(tell));
             match leave() {
                 Ok(()) => Ok(Side::Daemon(readiness)),
@@ -67,6 +69,23 @@ pub fn split() -> Result<Side, Error> {
                 }
             }
         }
+    }
+}
+
+/// Closes what the caller had open: it would stay so as long as the daemon lives, a lock held or a pipe without its end.
+fn close_all_but(kept: [Option<RawFd>; 2]) {
+    let mut kept: Vec<libc::c_uint> = kept.into_iter().flatten().filter_map(|fd| fd.try_into().ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for last in kept.into_iter().chain([libc::c_uint::MAX]) {
+        if first < last {
+            // SAFETY: nothing of ours is open yet but what is kept. Kernels before 5.9 do not know it, and close nothing.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::syscall(libc::SYS_close_range, first, if last == libc::c_uint::MAX { last } else { last - 1 }, 0);
+            }
+        }
+        first = first.max(last.saturating_add(1));
     }
 }
 

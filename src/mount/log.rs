@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,16 +42,28 @@ pub fn begin(options: &Options, store: &Path) -> Result<Option<Exporter>, Error>
     Ok(exporter)
 }
 
+/// The descriptor of this process that a path of a log file names, as the shell's `>(command)` and `/dev/stderr` do.
+pub fn descriptor(path: &Path) -> Option<RawFd> {
+    let number = path.strip_prefix("/dev/fd").or_else(|_| path.strip_prefix("/proc/self/fd"));
+    match (path.to_str()?, number) {
+        ("/dev/stdout", _) => Some(1),
+        ("/dev/stderr", _) => Some(2),
+        (_, number) => number.ok()?.to_str()?.parse().ok(),
+    }
+}
+
 /// A log file; each line is one write at its end.
 #[derive(Clone)]
 struct File(Arc<OwnedFd>);
 
 impl File {
     fn append(path: &Path) -> Result<Self, Error> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC;
+        // A pipe that nobody reads is not waited for, neither now nor when it is full.
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let opened = nix::fcntl::open(path, flags, Mode::from_bits_truncate(0o644));
         let failed = |errno: nix::errno::Errno| {
-            Error::new(format!("log file '{}' cannot be written: {}", path.display(), errno.desc()), "name another with --log-file")
+            let why = if errno == nix::errno::Errno::ENXIO { "it is a pipe that nobody reads" } else { errno.desc() };
+            Error::new(format!("log file '{}' cannot be written: {why}", path.display()), "name another with --log-file")
         };
         opened.map(|fd| Self(Arc::new(fd))).map_err(failed)
     }

@@ -46,6 +46,34 @@ fn the_command_returns_once_the_mount_answers() {
     assert!(braidfs(["umount", text(&point)]).code(1).err.contains("nothing of braidfs"));
 }
 
+/// Story: `( flock 9; braidfs mount ) 9>lock` held that lock as long as the mount was there, and a pipe of the caller never ended.
+#[test]
+fn the_daemon_keeps_nothing_that_its_caller_had_open() {
+    let store = TestStore::new();
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let _end = Background(&point);
+    let mount = format!("{} mount store mnt", env!("CARGO_BIN_EXE_braidfs"));
+    bash(store.home(), &format!("( flock 9; {mount} ) 9>lock && flock -n lock true")).ok();
+    braidfs(["umount", text(&point)]).ok();
+    // A command in the place of a file is opened in time.
+    bash(store.home(), &format!("{{ timeout 60 {mount} --log-file >(cat >log 2>&1 3>&-); }} 3>&1 >/dev/null | cat")).ok();
+    assert!(is_mounted(&point));
+    braidfs(["umount", text(&point)]).ok();
+    eventually("the log has it", || fs::read_to_string(store.home().join("log")).is_ok_and(|log| log.contains("unmounted")));
+}
+
+#[test]
+fn a_log_that_nobody_reads_is_not_waited_for() {
+    let store = TestStore::new();
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let told =
+        bash(store.home(), &format!("mkfifo log; timeout 60 {} mount store mnt --log-file log", env!("CARGO_BIN_EXE_braidfs"))).code(4);
+    assert!(told.err.contains("log' cannot be written: it is a pipe that nobody reads"), "{}", told.err);
+    assert!(!is_mounted(&point));
+}
+
 /// Also where nothing waits to be written.
 #[test]
 fn who_holds_the_lock_is_told_while_it_is_held() {
