@@ -324,6 +324,21 @@ impl Braid {
     }
 
     fn commit(&self, proposal: Proposal) -> Result<Committed, AppendError> {
+        self.decide(proposal).inspect_err(|error| {
+            if matches!(error, AppendError::Rejected(_)) {
+                self.count_refused(1);
+            }
+        })
+    }
+
+    /// Counts a draft that was refused before it was handed in, or takes back one that was handed in twice by one call.
+    pub(crate) fn count_refused(&self, more: i8) {
+        let job = Box::new(move |keeper: &mut Keeper, _: &Shared| keeper.count_refused(more));
+        // A store that is closed counts nothing more.
+        let _ = self.inner.requests.send(Request::Job(job));
+    }
+
+    fn decide(&self, proposal: Proposal) -> Result<Committed, AppendError> {
         // Every door leads through here, and no draft has to have been a file.
         check_draft(&proposal.draft)?;
         let begun = Instant::now();

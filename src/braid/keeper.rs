@@ -124,6 +124,8 @@ pub(super) struct Keeper {
     pub(super) touched: Touched,
     progress: Progress,
     pub(super) counters: Counters,
+    /// How many drafts were refused and could not be decided when that was last published.
+    shown_refused: (u64, u64),
     number: u64,
     dirty: bool,
     /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
@@ -180,6 +182,7 @@ impl Keeper {
             touched: Touched::default(),
             progress: Progress::default(),
             counters: Counters::default(),
+            shown_refused: (0, 0),
             number: 0,
             dirty: false,
             told: RefCell::default(),
@@ -423,7 +426,9 @@ impl Keeper {
             }
         }
         self.verify_some();
-        if self.ingestion.owes_gone() {
+        // No commit comes with what was refused.
+        let refused = (self.counters.refused, self.counters.failed);
+        if self.ingestion.owes_gone() || std::mem::replace(&mut self.shown_refused, refused) != refused {
             self.mark_dirty();
         }
         // No hint tells that a disk has come to itself.
@@ -432,6 +437,10 @@ impl Keeper {
         self.leave_lost_saved();
         self.take_up_saved();
         self.keep_base();
+    }
+
+    pub(super) fn count_refused(&mut self, more: i8) {
+        self.counters.refused = self.counters.refused.saturating_add_signed(more.into());
     }
 
     /// Whether everything is to be known of the files before the store is ready, also of one that has just been written.

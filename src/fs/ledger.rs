@@ -17,6 +17,9 @@ pub trait Ledger: Send + Sync {
     /// Every reason that would refuse it now.
     fn check(&self, draft: &Draft) -> Result<(), Rejection>;
 
+    /// Counts a draft that was refused before it was handed in, or takes back one that was handed in twice by one call.
+    fn count_refused(&self, more: i8);
+
     /// Publishes what is worth a report about drafts from now on, in place of what was before; does not wait for it.
     fn report(&self, findings: Vec<Finding>);
 }

@@ -111,6 +111,10 @@ impl Ledger for Braid {
         Braid::check(self, draft)
     }
 
+    fn count_refused(&self, more: i8) {
+        Braid::count_refused(self, more);
+    }
+
     fn report(&self, findings: Vec<Finding>) {
         Braid::report_drafts(self, findings);
     }

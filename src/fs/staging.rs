@@ -44,6 +44,8 @@ pub struct Staging {
     writing: RwLock<()>,
     /// The drafts that are told of, by name; never taken while the state is held.
     told: Mutex<Vec<(String, Finding)>>,
+    /// The name, the hash and the time of the last rename that was refused with `ESTALE`.
+    stale_rename: Mutex<Option<(String, String, Instant)>>,
     /// Signalled whenever a verdict is out.
     verdict: Condvar,
 }
@@ -226,6 +228,7 @@ impl Staging {
             kept,
             ledger,
             grace: GRACE,
+            stale_rename: Mutex::default(),
             state: Mutex::default(),
             writing: RwLock::default(),
             told: Mutex::default(),

@@ -59,6 +59,8 @@ impl Ledger for Arc<Book> {
         Ok(Committed { transaction_id: TransactionId(uuid::Uuid::nil()), events: events.collect(), repeated: known, snapshot: None })
     }
 
+    fn count_refused(&self, _: i8) {}
+
     fn report(&self, findings: Vec<Finding>) {
         *self.findings.lock().unwrap() = findings;
     }

@@ -210,7 +210,8 @@ impl Fs {
     /// Why it is refused.
     pub fn append(&self, line: &[u8]) -> Result<(), Errno> {
         let ledger = self.staging()?.ledger();
-        let appended = parse_draft(line, DraftKind::AppendWrite).map_err(Failure::Rejected).and_then(|draft| ledger.append(draft));
+        let parsed = parse_draft(line, DraftKind::AppendWrite).inspect_err(|_| ledger.count_refused(1));
+        let appended = parsed.map_err(Failure::Rejected).and_then(|draft| ledger.append(draft));
         match appended {
             Ok(_) => Ok(()),
             Err(failure) => {

@@ -373,3 +373,35 @@ fn what_programs_read_has_its_fields() {
     assert_eq!(mount.read_json(&format!("forks/{conflict}/resolution.json")), json!({"resolve": conflict, "events": []}));
     mount.unmount();
 }
+
+/// Story: what was wrong with a draft by itself was never counted, a rename twice, and nothing of it before the next commit.
+#[test]
+fn every_refusal_is_counted_once_and_shown_without_a_commit() {
+    const WRONG: &str = "{\"stream\":\"z\",\"type\":\"T\"}\n";
+    const LATE: &str = "{\"expect\":{\"z\":5}}\n{\"stream\":\"z\",\"type\":\"T\",\"data\":1}\n";
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let counted = || {
+        let metrics = mount.read("metrics");
+        let line = metrics.lines().find(|line| line.starts_with("braidfs_refused_drafts_total ")).unwrap();
+        line.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let rename = |text: &str, n: u64| {
+        let draft = mount.join("staging/.draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(&draft, mount.join(format!("staging/renamed-{n}.jsonl"))).unwrap_err();
+    };
+    let drop_file = |text: &str, n: u64| drop(fs::write(mount.join(format!("staging/dropped-{n}.jsonl")), text));
+    for n in 0..3 {
+        drop(mount.append(WRONG).unwrap_err());
+        drop(mount.append("{\"expect\":{\"z\":5},\"events\":[{\"stream\":\"z\",\"type\":\"T\",\"data\":1}]}").unwrap_err());
+        rename(WRONG, 2 * n);
+        rename(LATE, 2 * n + 1);
+        drop_file(WRONG, 2 * n);
+        drop_file(LATE, 2 * n + 1);
+    }
+    eventually("all are counted", || counted() == 18);
+    mount.append("{\"stream\":\"z\",\"type\":\"T\",\"data\":1}\n").unwrap();
+    assert_eq!(counted(), 18);
+    mount.unmount();
+}

@@ -202,7 +202,6 @@ impl Keeper {
             self.suspect_disk();
         }
         self.counters.committed += committed;
-        self.counters.refused += refused;
         self.counters.append.add(begun.elapsed());
         span.record("committed", count(committed));
         span.record("refused", count(refused));

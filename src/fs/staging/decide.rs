@@ -157,14 +157,36 @@ impl Staging {
                 let again = try_again(from.as_str(), &pending.name);
                 // The next attempt has the same event ids where this one, or one before, may be a transaction all the same.
                 let attempt = pending.attempt.filter(|_| may_count || !tried.is_empty());
-                self.refuse(Receipt { attempt, ..pending }, &failure.into_rejection(again))
+                self.write_down(Receipt { attempt, ..pending }, &failure.into_rejection(again))
             }
-            Err(Failure::Rejected(rejection)) => self.refuse(Receipt { attempt: None, ..pending }, &rejection),
+            Err(Failure::Rejected(rejection)) => {
+                let is_by_rename = from.as_str() != pending.name;
+                if is_by_rename && rejection.errno() == Errno::ESTALE && self.is_asked_again(&pending) {
+                    self.ledger.count_refused(-1);
+                }
+                self.write_down(Receipt { attempt: None, ..pending }, &rejection)
+            }
         }
     }
 
-    /// Writes down why a file was refused.
+    /// Whether a rename was refused like this a moment ago: the kernel asks for one that is refused with `ESTALE` at once again.
+    fn is_asked_again(&self, receipt: &Receipt) -> bool {
+        const AT_ONCE: Duration = Duration::from_millis(250);
+        let mut last = locked(&self.stale_rename);
+        let is_same = |name: &str, sha256: &str| name == receipt.name && sha256 == receipt.sha256;
+        let again = last.take().is_some_and(|(name, sha256, at)| is_same(&name, &sha256) && at.elapsed() < AT_ONCE);
+        *last = (!again).then(|| (receipt.name.clone(), receipt.sha256.clone(), Instant::now()));
+        again
+    }
+
+    /// Refuses a file that was not handed in.
     pub(super) fn refuse(&self, receipt: Receipt, rejection: &Rejection) -> Outcome {
+        self.ledger.count_refused(1);
+        self.write_down(receipt, rejection)
+    }
+
+    /// Writes down why a file was refused.
+    fn write_down(&self, receipt: Receipt, rejection: &Rejection) -> Outcome {
         let receipt = receipt.refused(rejection);
         tracing::info!(name = receipt.name, errno = %rejection.errno(), reason = %rejection, "refused");
         if let Err(errno) = self.save(&receipt) {
