@@ -219,7 +219,8 @@ fn dispatch(command: Command, session: &mut Session) -> Result {
 
 /// With the way to the store that was named, where hints name commands that must be run in it.
 fn with_way(mut failure: Failure, session: &Session) -> Failure {
-    let is_of_store = |hint: &String| (hint.contains("braidfs ") || hint.contains("git ")) && !hint.contains("braidfs init ");
+    let is_of_none = |hint: &str| hint.contains("braidfs init ") || hint.contains("braidfs umount ");
+    let is_of_store = |hint: &String| (hint.contains("braidfs ") || hint.contains("git ")) && !is_of_none(hint);
     if session.store.is_some()
         && failure.hints.iter().any(is_of_store)
         && let Ok(store) = locate::named_or_found(session, &Disk::real())

@@ -4,6 +4,7 @@
 //! nothing: it works on a real directory too, but counts what changes it, fails or crashes where it is told, and knows what a loss of
 //! power would leave.
 
+mod child;
 mod cure;
 mod error;
 mod file;
@@ -24,12 +25,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use child::{Said, ask_by_child, ask_ioctl_by_child};
 pub use error::{Error, NO_FILES_CURE, NO_THREAD_CURE, Op, READ_ONLY_CURE, Result};
 pub use file::DiskFile;
 pub use lock::LockGuard;
 pub use map::Mapping;
 pub use name::{os_name, quoted_name, shown_name};
-pub use proc::{Holder, ask_by_child, cpu_time, has_signal, ignores_hangup, is_dying, is_remote, machine_id};
+pub use proc::{Holder, cpu_time, has_signal, ignores_hangup, is_dying, is_remote, machine_id};
 pub use read::{Entry, EntryKind, OpenDir, Stat};
 pub use watch::{Change, Watch, WatchedDir};
 pub use write::Filesystem;

@@ -10,6 +10,7 @@ mod cut;
 mod error;
 mod fuse;
 mod heap;
+pub mod home;
 mod listing;
 mod log;
 mod notify;

@@ -6,19 +6,20 @@ use super::Session;
 use super::failure::{Failure, Kind, Result};
 use crate::disk::Disk;
 use crate::format::text::quoted_path;
-use crate::mount::table;
+use crate::mount::home;
+use crate::mount::table::{self, Mounted};
 use crate::store::is_fresh_clone;
 
 /// The store that the session names, else the one that the current directory lies in, or whose mount it lies in.
 pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> {
     if let Some(directory) = &session.store {
-        return Ok(named(directory, disk));
+        return named(directory, disk);
     }
     let here =
         std::env::current_dir().map_err(|error| Failure::new(Kind::Failed, "the current directory cannot be found").because(&error))?;
     let mounts = table::read_or_none(disk);
-    if let Some(store) = table::store_around(&mounts, &here) {
-        return Ok(store);
+    if let Some(mounted) = table::find_around(&mounts, &here) {
+        return shown_by(mounted, disk);
     }
     here.ancestors().find(|directory| is_store(disk, directory)).map(Path::to_path_buf).ok_or_else(|| {
         Failure::new(Kind::Usage, format!("no store is named, and '{}' lies in none", here.display()))
@@ -46,10 +47,19 @@ pub(super) fn argument_or_option(argument: Option<&Path>, session: &Session) -> 
 }
 
 /// The store that a directory is, or whose mount it lies in.
-pub(super) fn named(directory: &Path, disk: &Disk) -> PathBuf {
+pub(super) fn named(directory: &Path, disk: &Disk) -> Result<PathBuf> {
     let mounts = table::read_or_none(disk);
     let real = disk.canonical(directory).unwrap_or_else(|_| directory.to_path_buf());
-    table::store_around(&mounts, &real).unwrap_or_else(|| directory.to_path_buf())
+    table::find_around(&mounts, &real).map_or_else(|| Ok(directory.to_path_buf()), |mounted| shown_by(mounted, disk))
+}
+
+/// The store that a mount shows.
+///
+/// # Errors
+/// Another one lies at its path now, or none, or that cannot be known.
+fn shown_by(mounted: Mounted, disk: &Disk) -> Result<PathBuf> {
+    home::check(&mounted, disk).map_err(super::mount::failure)?;
+    Ok(mounted.source)
 }
 
 /// What leads to the store's directory, whose commands hints are; none for who is there.
@@ -64,7 +74,7 @@ pub(super) fn way(store: &Path) -> Option<String> {
 /// Leaves a mount that the current directory lies in for its store, so that the mount may go while this process runs.
 pub(super) fn leave_mount(disk: &Disk, store: &Path) {
     let mounts = table::read_or_none(disk);
-    let lies_in = |here: PathBuf| table::store_around(&mounts, &here).is_some();
+    let lies_in = |here: PathBuf| table::find_around(&mounts, &here).is_some();
     if std::env::current_dir().is_ok_and(lies_in) {
         // Where that is not allowed, the mount is in use by us, and says so.
         let _ = std::env::set_current_dir(store);

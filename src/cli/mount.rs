@@ -104,7 +104,7 @@ pub(super) fn run_umount(arguments: &UmountArguments, session: &mut Session) -> 
     tell(session, "unmounted", &arguments.mount_point)
 }
 
-fn failure(error: mount::Error) -> Failure {
+pub(super) fn failure(error: mount::Error) -> Failure {
     let kind = match error.kind {
         mount::ErrorKind::Refused => Kind::Refused,
         mount::ErrorKind::Busy => Kind::Busy,

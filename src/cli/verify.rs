@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
     let directory = match locate::argument_or_option(arguments.directory.as_deref(), session)? {
-        Some(directory) => locate::named(&directory, &Disk::real()),
+        Some(directory) => locate::named(&directory, &Disk::real())?,
         None => locate::named_or_found(session, &Disk::real())?,
     };
     let options = OpenOptions { read_only: true, from_scratch: true, ..OpenOptions::default() };

@@ -1,67 +1,14 @@
 //! What the kernel says about processes, locks and the machine.
 
-use std::ffi::CString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{ForkResult, fork, pipe2};
 
 use super::{Disk, Stat};
-
-/// Has a child process ask a path's file system what it is like, for `patience` at most; none if no answer came.
-///
-/// It asks for everything that statx(2) tells, which may come from a cache, and then for what comes from none. Who serves a file system must
-/// not ask it anything: killed meanwhile, it would wait for its own answer and never end. Nor must who cannot know that it is served.
-pub fn ask_by_child(path: &Path, patience: Duration) -> io::Result<Option<Result<(), Errno>>> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let (answer, told) = pipe2(OFlag::O_CLOEXEC)?;
-    // SAFETY: between fork and its end the child makes system calls alone, and allocates nothing.
-    #[allow(unsafe_code)]
-    let child = match unsafe { fork() }? {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            // SAFETY: as above; the structures are plain data that the kernel fills.
-            #[allow(unsafe_code)]
-            unsafe {
-                // With the descriptor of the connection it would keep that alive itself.
-                libc::dup2(told.as_raw_fd(), 0);
-                libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0);
-                let mut facts: libc::statx = std::mem::zeroed();
-                let all = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-                let mut room: libc::statfs = std::mem::zeroed();
-                let is_told = libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, all, &raw mut facts) == 0
-                    && libc::statfs(path.as_ptr(), &raw mut room) == 0;
-                let errno = if is_told { 0 } else { *libc::__errno_location() };
-                libc::write(0, (&raw const errno).cast(), size_of_val(&errno));
-                libc::_exit(0)
-            }
-        }
-    };
-    drop(told);
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    let mut bytes = [0; size_of::<i32>()];
-    let is_answered =
-        poll(&mut [PollFd::new(answer.as_fd(), PollFlags::POLLIN)], timeout)? > 0 && File::from(answer).read_exact(&mut bytes).is_ok();
-    if !is_answered {
-        // It goes when it can: what it has asked may hold it until the connection is cut.
-        let _ = kill(child, Signal::SIGKILL);
-    }
-    // Where nobody wants to know of children the kernel has taken it away already.
-    let _ = waitpid(child, if is_answered { None } else { Some(WaitPidFlag::WNOHANG) });
-    let errno = i32::from_ne_bytes(bytes);
-    Ok(is_answered.then_some(if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno)) }))
-}
 
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,23 +212,6 @@ mod tests {
         assert_eq!(waiting_bytes("MemTotal: 9 kB\nDirty:              12 kB\nWriteback:             3 kB\n"), 15 * 1024);
         assert_eq!(waiting_bytes("Dirty: 12 kB\n"), u64::MAX);
         assert!(waiting_bytes(&fs::read_to_string("/proc/meminfo").unwrap()) < u64::MAX);
-    }
-
-    #[test]
-    fn what_a_child_is_told_is_known_also_where_nobody_waits_for_children() {
-        let dir = tempfile::tempdir().unwrap();
-        let ask = |path: &Path| ask_by_child(path, Duration::from_secs(20)).unwrap();
-        let answers = || {
-            assert_eq!(ask(dir.path()), Some(Ok(())));
-            assert_eq!(ask(&dir.path().join("nothing")), Some(Err(Errno::ENOENT)));
-        };
-        answers();
-        // SAFETY: sets what happens on a signal that this test's process alone may get.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-        }
-        answers();
     }
 
     #[test]

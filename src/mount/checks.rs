@@ -104,9 +104,10 @@ impl Place {
 /// Refuses a place in a mount of ours, which shows a store and is none.
 fn check_is_no_mount(named: &Path, point: &Path, disk: &Disk) -> Result<(), Error> {
     let Ok(place) = disk.canonical(named) else { return Ok(()) };
-    let Some(store) = table::store_around(&table::read_or_none(disk), &place) else { return Ok(()) };
+    let Some(mounted) = table::find_around(&table::read_or_none(disk), &place) else { return Ok(()) };
+    let store = &mounted.source;
     let message = format!("'{}' is no store: it lies in a mount of the store '{}'", named.display(), store.display());
-    let hint = format!("braidfs mount {} {}   # beside a writable mount: --read-only", quoted_path(&store), quoted_path(point));
+    let hint = format!("braidfs mount {} {}   # beside a writable mount: --read-only", quoted_path(store), quoted_path(point));
     Err(Error::refused(message, hint))
 }
 

@@ -16,6 +16,7 @@ use fuser::{
 use crate::fs::{Caller, Changes, Found, Fs, Lock, Opened, Release, Slow, commit_kind};
 use crate::model::Errno;
 use crate::mount::convert::{attr, caller, errno, lock_kind, lock_type, name, ttl};
+use crate::mount::home;
 use crate::mount::listing;
 use crate::mount::notify::Queue;
 use crate::mount::shell::{SETTLE_LIMIT, Shell, TOLD_SOON, guarded, look_up, settle};
@@ -531,12 +532,15 @@ impl Filesystem for Shell {
         _ino: INodeNo,
         _handle: FileHandle,
         _flags: IoctlFlags,
-        _command: u32,
+        command: u32,
         _data: &[u8],
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
         self.begin(request);
+        if command == home::COMMAND {
+            return reply.ioctl(0, &self.home.answer());
+        }
         reply.error(FuseErrno::ENOTTY);
     }
 

@@ -16,6 +16,7 @@ use crate::mount::alone::Alone;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, detach};
 use crate::mount::cut::is_there;
+use crate::mount::home::Home;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
 use crate::mount::shell::{Shell, settle};
@@ -83,6 +84,7 @@ impl Session {
             folding: Arc::clone(&folding),
             travelling: Arc::clone(&travelling),
             store: attachment.source.to_path_buf(),
+            home: Home::of(attachment.source).map_err(|error| Error::new(error.to_string(), error.hint()))?,
             arrivals: Arrivals::default(),
             _alive: held,
         };

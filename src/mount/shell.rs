@@ -12,6 +12,7 @@ use crate::disk::mishap;
 use crate::fs::{Found, Fs, Slow};
 use crate::model::Errno;
 use crate::mount::arrivals::Arrivals;
+use crate::mount::home::Home;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
 use crate::mount::verdicts::Verdicts;
@@ -35,6 +36,7 @@ pub struct Shell {
     pub(super) folding: Arc<Parking>,
     pub(super) travelling: Arc<Parking>,
     pub(super) store: PathBuf,
+    pub(super) home: Home,
     pub(super) arrivals: Arrivals,
     /// Closed with the shell, when the last request has been served.
     pub(super) _alive: OwnedFd,

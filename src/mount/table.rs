@@ -54,16 +54,16 @@ pub fn where_else(disk: &Disk, gone: &Mounted) -> Option<(u32, PathBuf)> {
     })
 }
 
-/// The store of the mount of ours that a path lies in; the innermost mount around it counts, of whatever type.
+/// The mount of ours that a path lies in; the innermost mount around it counts, of whatever type.
 #[must_use]
-pub fn store_around(table: &[u8], here: &Path) -> Option<PathBuf> {
+pub fn find_around(table: &[u8], here: &Path) -> Option<Mounted> {
     let mut around: Option<Mounted> = None;
     for mounted in parse(table).into_iter().filter(|mounted| here.starts_with(&mounted.point)) {
         if around.as_ref().is_none_or(|best| mounted.point.starts_with(&best.point)) {
             around = Some(mounted);
         }
     }
-    around.filter(|mounted| mounted.file_system == FILE_SYSTEM && mounted.source.is_absolute()).map(|mounted| mounted.source)
+    around.filter(|mounted| mounted.file_system == FILE_SYSTEM && mounted.source.is_absolute())
 }
 
 /// Every line of the table that can be read.
@@ -131,7 +131,7 @@ nonsense
 40 22 0:30 / /home/a/mnt rw,nosuid - fuse.braidfs /home/a/my\\040store\xff rw,user_id=0
 41 40 0:31 / /home/a/mnt/inner rw shared:1 - tmpfs tmpfs rw
 ";
-        let store = |here: &str| store_around(TABLE, Path::new(here));
+        let store = |here: &str| find_around(TABLE, Path::new(here)).map(|mounted| mounted.source);
         assert_eq!(store("/home/a/mnt/streams"), Some(OsString::from_vec(b"/home/a/my store\xff".to_vec()).into()));
         assert_eq!(store("/home/a/mnt/inner/x"), None);
         assert_eq!(store("/home/a/mnt2"), None);

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::mount::{Mount, PointGuard, is_mounted};
-use crate::support::run::{braidfs, braidfs_command, braidfs_on, run_with};
+use crate::support::mount::{Mount, PointGuard, is_mounted, is_root};
+use crate::support::run::{Ran, bash, braidfs, braidfs_command, braidfs_on, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::{eventually, eventually_eq};
 
@@ -114,6 +114,85 @@ fn a_directory_in_a_mount_lies_in_its_store() {
     // Story: the one command that takes it as an argument made nothing of it.
     let verified = braidfs([Path::new("verify"), mount.path()]).ok();
     assert_eq!(verified.out, braidfs_on(&store.path(), &["verify"], "").ok().out);
+}
+
+const BRAIDFS: &str = env!("CARGO_BIN_EXE_braidfs");
+const DRAFT: &str = "{\"stream\":\"mine\",\"type\":\"T\",\"data\":1}\n";
+
+/// Each command that a mount's directories are given, as it ended.
+fn commands_in(mount: &Mount) -> Vec<Ran> {
+    let inside = ["", "streams", "at/position:1/streams"].map(|inside| mount.join(inside));
+    let commands = [&["log"][..], &["append"], &["status"]];
+    let run = |inside, arguments| run_with(braidfs_command().args(arguments).current_dir(inside), DRAFT.as_bytes());
+    let mut ran: Vec<Ran> = inside.iter().flat_map(|inside| commands.map(|arguments| run(inside, arguments))).collect();
+    ran.extend(commands.map(|arguments| braidfs_on(&inside[1], arguments, DRAFT)));
+    ran.push(braidfs([Path::new("verify"), mount.path()]));
+    ran
+}
+
+/// Story: a command in a mount read, and wrote to, whatever lay at the path of its store: another one that was put there.
+#[test]
+fn a_command_in_a_mount_works_on_no_other_store() {
+    for options in [&[][..], &["--read-only"]] {
+        let ((store, _), other) = (TestStore::forked(), TestStore::new());
+        let (path, moved) = (store.path(), store.home().join("moved"));
+        let mount = options.iter().fold(Mount::options(&path), |mount, option| mount.arg(option)).start();
+        // What git takes away and makes again is of the same store.
+        bash(&path, "mv events ../events && cp -a ../events events").ok();
+        commands_in(&mount).into_iter().for_each(|ran| assert_eq!(ran.code, 0, "{}", ran.err));
+
+        fs::rename(&path, &moved).unwrap();
+        let refuse = || {
+            for ran in commands_in(&mount) {
+                let told = ran.code(1).err;
+                let (point, path) = (mount.path().display(), path.display());
+                let expected = format!("braidfs: mount '{point}' shows a store that does not lie at '{path}'\n  hint: name the directory");
+                assert!(told.starts_with(&expected), "{told}");
+            }
+        };
+        refuse();
+        run("cp", [Path::new("-a"), &other.path(), &path]).ok();
+        refuse();
+        assert_eq!(braidfs_on(&path, &["log"], "").ok().out, "");
+    }
+}
+
+/// Story: in a container whose own store has the same path, it was that one.
+#[test]
+fn a_command_in_a_mount_works_on_no_store_of_a_container() {
+    if !is_root() {
+        return;
+    }
+    let ((store, _), other) = (TestStore::forked(), TestStore::new());
+    let mount = Mount::start(&store.path());
+    let ([store, other], point) = ([&store, &other].map(TestStore::path), mount.path());
+    let in_container = |seen: &Path| {
+        let [seen, path, point] = [seen, &store, point].map(Path::display);
+        let script = format!("mount --bind '{seen}' '{path}' && cd '{point}/streams' && echo '{}' | {BRAIDFS} append", DRAFT.trim_end());
+        run("unshare", ["-m", "bash", "-c", &script])
+    };
+    in_container(&store).ok();
+    let told = in_container(&other).code(1).err;
+    assert!(told.contains(&format!("shows a store that does not lie at '{}'", store.display())), "{told}");
+    assert_eq!(braidfs_on(&other, &["log"], "").ok().out, "");
+}
+
+/// Story: whoever is asked which store a mount shows may not answer.
+#[test]
+fn a_command_in_a_mount_whose_daemon_does_not_answer_says_so_and_ends() {
+    let (store, _) = TestStore::forked();
+    let mut mount = Mount::start(&store.path());
+    let (point, pid) = (mount.path().display().to_string(), mount.pid());
+    let after = |what: &str, code: i32, expected: &str| {
+        let told = bash(store.home(), &format!("cd '{point}/streams' && {what}; {BRAIDFS} log")).code(code).err;
+        assert!([expected, "--store DIR", "braidfs umount"].iter().all(|part| told.contains(part)), "{told}");
+    };
+    after(&format!("kill -STOP {pid}"), 3, &format!("mount '{point}' does not answer"));
+    mount.signal("CONT");
+    run_with(braidfs_command().arg("log").current_dir(mount.path()), b"").ok();
+    let is_dead = format!("while stat '{point}/README.md'; do :; done >/dev/null 2>&1");
+    after(&format!("kill -9 {pid} && {is_dead}"), 4, &format!("mount '{point}' is dead"));
+    mount.crash();
 }
 
 /// Story: what nothing is understood of silenced the log without a word.

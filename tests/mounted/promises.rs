@@ -43,6 +43,23 @@ fn the_facts_of_a_view_are_plausible() {
 }
 
 #[test]
+fn whatever_is_in_a_mount_tells_which_directory_it_is_over() {
+    let (store, _) = TestStore::forked();
+    let facts = fs::metadata(store.path()).unwrap();
+    for options in [&[][..], &["--read-only"], &["--no-cache"]] {
+        let mount = options.iter().fold(Mount::options(&store.path()), |mount, option| mount.arg(option)).start();
+        for name in [".", "streams", "streams/audit.jsonl", "at/position:1", "status.json"] {
+            let ask = |command: &str| format!("fcntl.ioctl(os.open(\"{name}\", 0), {command}, bytes(16))");
+            let told = format!("python3 -c 'import fcntl, os, struct; print(*struct.unpack(\"QQ\", {}))'", ask("0x80106201"));
+            assert_eq!(bash(mount.path(), &told).ok().out, format!("{} {}\n", facts.dev(), facts.ino()), "{name} {options:?}");
+            let other = format!("python3 -c 'import fcntl, os; {}'", ask("0x80106202"));
+            assert!(bash(mount.path(), &other).code(1).err.contains("[Errno 25]"), "{name} {options:?}");
+        }
+        mount.unmount();
+    }
+}
+
+#[test]
 fn what_is_no_list_of_lines_is_replaced_whenever_it_changes() {
     let store = TestStore::new();
     let mount = Mount::start(&store.path());

@@ -1,0 +1,78 @@
+//! Which directory a mount is over. The path that the kernel shows of it may lead to another one: where the store was moved away and
+//! another put in its place, or where other mounts are seen than the daemon sees.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::disk::{self, Disk, NO_THREAD_CURE, OpenDir, Said, ask_ioctl_by_child};
+use crate::format::text::quoted_path;
+use crate::mount::Error;
+use crate::mount::table::Mounted;
+
+/// The number of the ioctl(2) to which a mount answers with the device and the inode of the directory that it is over, 64 bits each.
+pub const COMMAND: u32 = libc::_IOR::<Said>(b'b' as u32, 1) as u32;
+
+/// A daemon answers at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The directory that a mount is over.
+#[derive(Debug)]
+pub struct Home {
+    device: u64,
+    inode: u64,
+    /// Held, so that its number stays its own, also on a file system that numbers what is in use.
+    _held: OpenDir,
+}
+
+impl Home {
+    /// What lies there now.
+    pub fn of(store: &Path) -> disk::Result<Self> {
+        let disk = Disk::real();
+        let held = disk.open_dir(store)?;
+        let found = disk.stat(store)?;
+        Ok(Self { device: found.device, inode: found.inode, _held: held })
+    }
+
+    /// What is answered to [`COMMAND`].
+    pub fn answer(&self) -> [u8; size_of::<Said>()] {
+        let mut bytes = [0; size_of::<Said>()];
+        bytes.as_chunks_mut().0.copy_from_slice(&[self.device, self.inode].map(u64::to_ne_bytes));
+        bytes
+    }
+}
+
+/// Asks a mount whether what lies at its store's path is the directory that it is over. A daemon of a version before it could say so is
+/// taken at the path's word.
+///
+/// # Errors
+/// It is another one or none, or that cannot be known.
+pub fn check(mounted: &Mounted, disk: &Disk) -> Result<(), Error> {
+    let (point, store) = (mounted.point.display(), mounted.source.display());
+    let another = "name the directory of the store: --store DIR";
+    let asked = ask_ioctl_by_child(&mounted.point, COMMAND, PATIENCE);
+    match asked.map_err(|error| Error::new(format!("no process can be started: {error}"), NO_THREAD_CURE))? {
+        Some(Ok(said)) => match disk.stat(&mounted.source) {
+            Ok(found) if [found.device, found.inode] == said => Ok(()),
+            // Whoever opens it says why that cannot be.
+            Err(error) if !error.is_not_found() => Ok(()),
+            _ => Err(Error::refused(
+                format!("mount '{point}' shows a store that does not lie at '{store}'"),
+                format!("{another}; where it was moved away, mount it anew: braidfs umount {}", quoted_path(&mounted.point)),
+            )),
+        },
+        Some(Err(Errno::ENOTTY)) => Ok(()),
+        Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => Err(Error::new(
+            format!("mount '{point}' is dead: its daemon has ended, and whether its store is the one at '{store}' cannot be known"),
+            format!("{another}; or take it away: braidfs umount {}", quoted_path(&mounted.point)),
+        )),
+        Some(Err(errno)) => {
+            Err(Error::new(format!("mount '{point}' cannot be asked whether its store is the one at '{store}': {}", errno.desc()), another))
+        }
+        None => Err(Error::busy(
+            format!("mount '{point}' does not answer, and whether its store is the one at '{store}' cannot be known"),
+            format!("{another}; or end it: braidfs umount --force {}", quoted_path(&mounted.point)),
+        )),
+    }
+}
