@@ -164,7 +164,7 @@ impl Braid {
     }
 
     /// Joins the heads to one where several working copies settled conflicts at once and nothing is open: by one more transaction,
-    /// without events, which names the streams that they do. Gives none, and does nothing, for any other heads.
+    /// without events, which names the streams that they name. Gives none, and does nothing, for any other heads.
     ///
     /// The next transaction would join them as well. For who is certain that nobody else does the same now: of two that join at
     /// once, both are heads again.

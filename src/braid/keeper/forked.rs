@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::dag::Conflict;
 use crate::format::draft::{CONFLICT_LEN, is_conflict_id};
 use crate::index::Index;
+use crate::index::forks::ClosedConflicts;
 use crate::model::{ConflictReport, Draft, Errno, Expectation, Reason, TransactionId};
 use crate::view::ReportContext;
 
@@ -64,13 +65,19 @@ pub(super) fn resolved(index: &Index, proposal: &Proposal) -> (Vec<String>, Vec<
 }
 
 /// The heads, if there are several, each of which settles conflicts, and nothing is open: several working copies settled at once.
+///
+/// Costs O(transactions) where there are several.
 pub(in crate::braid) fn resolutions_that_met(index: &Index) -> Option<Vec<TransactionId>> {
     let heads = index.transactions.heads();
-    let settles = |&head: &TransactionId| resolves(index, head).next().is_some();
-    (heads.len() > 1 && index.forks().conflicts().is_empty() && heads.iter().all(settles)).then_some(heads)
+    if heads.len() < 2 || !index.forks().conflicts().is_empty() {
+        return None;
+    }
+    let mut closed = ClosedConflicts::of(index);
+    let mut settles = |head| index.transactions.find(head).is_some_and(|head| closed.is_settled_by(head));
+    heads.iter().all(|&head| settles(head)).then_some(heads)
 }
 
-/// The streams whose forks a transaction closes.
+/// The streams whose forks a transaction says to close.
 fn resolves(index: &Index, id: TransactionId) -> impl Iterator<Item = &str> {
     let details = index.transactions.find(id).and_then(|tx| index.transactions.details(tx));
     details.into_iter().flat_map(|details| &details.resolves).map(|&stream| index.streams.text(stream))

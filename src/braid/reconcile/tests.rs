@@ -72,6 +72,22 @@ impl Clones {
         self.open(clone).reconcile(resolver, &ReconcileOptions::default()).unwrap()
     }
 
+    /// Settles as eventcore-fs does: a merge of the heads that says nothing of what it resolves.
+    fn write_merge(&self, clone: usize, has_event: bool) {
+        let braid = self.open(clone);
+        let parents: Vec<String> = braid.epoch().index.transactions.heads().iter().map(ToString::to_string).collect();
+        let (id, replica, event) = (uuid::Uuid::now_v7(), uuid::Uuid::new_v4(), uuid::Uuid::now_v7());
+        let bases = if has_event { r#"{"s":4}"# } else { "{}" };
+        let header = format!(
+            r#"{{"record":"header","format_version":1,"transaction_id":"{id}","replica_id":"{replica}","parent_transaction_ids":{parents:?},"created_at":"2026-11-28T10:00:00+00:00","stream_bases":{bases}}}"#
+        );
+        let line = format!(
+            r#"{{"record":"event","event_id":"{event}","stream_id":"s","stream_version":5,"event_type":"Counted","event_data":{{"n":9}},"metadata":{{}}}}"#
+        );
+        let text = format!("{header}\n{}\n", if has_event { &line } else { "" });
+        fs::write(self.dirs[clone].join(format!("events/{id}.jsonl")), text).unwrap();
+    }
+
     /// One stream with one event here and two there, met in both clones.
     fn forked() -> Self {
         let clones = Self::new(2);
@@ -400,6 +416,34 @@ fn resolutions_that_met_are_joined_by_a_transaction_that_names_their_streams() {
     drop(braid);
     clones.meet(0, 1);
     clones.are_one();
+}
+
+/// Story: what eventcore-fs's own `reconcile` writes was taken for no resolution, and two heads stayed in every clone.
+#[test]
+fn resolutions_of_eventcore_fs_are_joined_too() {
+    type Settle = fn(&Clones, usize);
+    let theirs: [Settle; 2] = [|clones, clone| clones.write_merge(clone, false), |clones, clone| clones.write_merge(clone, true)];
+    let ours: [Settle; 2] =
+        [|clones, clone| drop(clones.reconcile(clone, settle)), |clones, clone| drop(clones.reconcile(clone, settle_with(10)))];
+    for their in theirs {
+        for other in theirs.into_iter().chain(ours) {
+            let clones = Clones::forked();
+            their(&clones, 0);
+            other(&clones, 1);
+            clones.meet(0, 1);
+            let braid = clones.open(0);
+            if !braid.forks().is_empty() {
+                // Both have an event.
+                assert_eq!(braid.join_resolutions().unwrap(), None, "a fork is open");
+                continue;
+            }
+            assert_eq!(braid.epoch().index.transactions.heads().len(), 2);
+            braid.join_resolutions().unwrap().expect("two heads are joined");
+            drop(braid);
+            clones.meet(0, 1);
+            clones.are_one();
+        }
+    }
 }
 
 #[test]

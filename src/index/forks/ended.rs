@@ -82,6 +82,12 @@ impl<'a> ClosedConflicts<'a> {
         self.resolvers.get(&stream).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a transaction settles conflicts: by its `resolves`, by carrying nothing, or, as eventcore-fs's own do, by an event of a stream
+    /// that was forked before it.
+    pub fn is_settled_by(&mut self, tx: u32) -> bool {
+        may_close(self.index, tx) || streams_of(self.index, tx).any(|stream| self.id(stream, tx).is_some())
+    }
+
     /// The id of the conflict that the fork of a stream belonged to in the past of the transaction that closed it.
     ///
     /// All forks of a conflict are found at once.
