@@ -4,6 +4,7 @@
 //! unmount what lies beneath.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -85,15 +86,7 @@ impl Attachment<'_> {
         let mut command = Command::new("fusermount3");
         command.arg("-o").arg(OsStr::from_bytes(&options)).arg("--").arg(self.point).env("_FUSE_COMMFD", theirs.as_raw_fd().to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let helper = command.spawn().map_err(|error| {
-            let hint = match error.kind() {
-                io::ErrorKind::WouldBlock => NO_THREAD_CURE,
-                _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => NO_FILES_CURE,
-                io::ErrorKind::NotFound => "install the package fuse3, or mount as root",
-                _ => "see what it is: type -a fusermount3; of the package fuse3 it is a program that belongs to root, with the mode 4755",
-            };
-            Error::new(format!("'fusermount3' cannot be run: {error}"), hint)
-        })?;
+        let helper = command.spawn().map_err(|error| no_helper(&error, "mount"))?;
         drop(theirs);
         let device = receive(&ours);
         let output = helper.wait_with_output().map_err(|error| Error::new(format!("'fusermount3' was lost: {error}"), ""))?;
@@ -134,32 +127,59 @@ fn failed(errno: Errno) -> Error {
     Error::new(format!("the mount cannot be prepared: {}", errno.desc()), "")
 }
 
-/// Takes a mount off its place; a lazy one stays for those who use it until they are done.
-///
-/// # Errors
-/// `EBUSY` when somebody uses it and it is not lazy, `EINVAL` when nothing is mounted there, `EPERM` when it is another user's.
-pub fn detach(point: &Path, lazy: bool) -> Result<(), Errno> {
-    let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::UMOUNT_NOFOLLOW };
-    match nix::mount::umount2(point, flags) {
-        Err(Errno::EPERM) => by_helper(point, lazy),
-        other => other,
+/// Why the helper cannot be run, and what helps who wants it to do something that root can do without.
+fn no_helper(error: &io::Error, what: &str) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::WouldBlock => NO_THREAD_CURE,
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => NO_FILES_CURE,
+        io::ErrorKind::NotFound => &format!("install the package fuse3, or {what} as root"),
+        _ => "see what it is: type -a fusermount3; of the package fuse3 it is a program that belongs to root, with the mode 4755",
+    };
+    Error::new(format!("'fusermount3' cannot be run: {error}"), hint)
+}
+
+/// Why a mount stays where it is.
+#[derive(Debug)]
+pub enum Undetached {
+    /// The kernel, or the helper, says so: `EBUSY` when somebody uses it, `EINVAL` when nothing is mounted there or it must stay, `EPERM`
+    /// when it is another user's.
+    Errno(Errno),
+    /// A user needs the helper, and it cannot be run.
+    NoHelper(Error),
+}
+
+impl fmt::Display for Undetached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno(errno) => f.write_str(errno.desc()),
+            Self::NoHelper(error) => write!(f, "{error}"),
+        }
     }
 }
 
-fn by_helper(point: &Path, lazy: bool) -> Result<(), Errno> {
+/// Takes a mount off its place; a lazy one stays for those who use it until they are done.
+pub fn detach(point: &Path, lazy: bool) -> Result<(), Undetached> {
+    let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::UMOUNT_NOFOLLOW };
+    match nix::mount::umount2(point, flags) {
+        Err(Errno::EPERM) => by_helper(point, lazy),
+        other => other.map_err(Undetached::Errno),
+    }
+}
+
+fn by_helper(point: &Path, lazy: bool) -> Result<(), Undetached> {
     let mut command = Command::new("fusermount3");
     command.arg(if lazy { "-uz" } else { "-u" }).arg("--").arg(point);
-    let output = command.stdin(Stdio::null()).output().map_err(|_| Errno::EPERM)?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| Undetached::NoHelper(no_helper(&error, "unmount it")))?;
     if output.status.success() {
         return Ok(());
     }
     let told = String::from_utf8_lossy(&output.stderr);
     let busy = told.contains("busy");
-    Err(if busy {
+    Err(Undetached::Errno(if busy {
         Errno::EBUSY
     } else if told.contains("not found") {
         Errno::EINVAL
     } else {
         Errno::EPERM
-    })
+    }))
 }

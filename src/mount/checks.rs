@@ -151,9 +151,9 @@ fn recover(point: &Path, disk: &Disk) -> Result<(), Error> {
             }
         }
         tracing::info!(point = %shown, "the mount point was left dead by a crash: detaching it");
-        detach(&absolute, true).map_err(|errno| {
+        detach(&absolute, true).map_err(|why| {
             Error::new(
-                format!("dead mount '{shown}' cannot be detached: {}", errno.desc()),
+                format!("dead mount '{shown}' cannot be detached: {why}"),
                 format!("as its owner, or as root: umount -l {}", quoted_path(&absolute)),
             )
         })?;

@@ -8,13 +8,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use fuser::{Config, SessionACL};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::disk::{Disk, NO_FILES_CURE, NO_THREAD_CURE, ask_by_child};
 use crate::fs::{Fs, Unfinished};
 use crate::mount::alone::Alone;
 use crate::mount::arrivals::Arrivals;
-use crate::mount::attach::{Attachment, detach};
+use crate::mount::attach::{Attachment, Undetached, detach};
 use crate::mount::cut::is_there;
 use crate::mount::home::Home;
 use crate::mount::notify::Queue;
@@ -219,10 +220,10 @@ impl Session {
     }
 
     fn let_go(&self) {
-        if let Err(errno) = detach(&self.point, true)
-            && errno != nix::errno::Errno::EINVAL
+        if let Err(why) = detach(&self.point, true)
+            && !matches!(why, Undetached::Errno(Errno::EINVAL))
         {
-            tracing::error!(point = %self.point.display(), errno = errno.desc(), "the mount point cannot be detached");
+            tracing::error!(point = %self.point.display(), %why, "the mount point cannot be detached");
         }
     }
 

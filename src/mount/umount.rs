@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use crate::disk::{Disk, Holder};
 use crate::format::text::quoted;
-use crate::mount::attach::{FILE_SYSTEM, detach};
+use crate::mount::attach::{FILE_SYSTEM, Undetached, detach};
 use crate::mount::checks::absolute;
 use crate::mount::cut::cut;
 use crate::mount::table::{self, Mounted};
@@ -36,13 +36,19 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
             format!("findmnt -t {FILE_SYSTEM}   # the mounts that there are"),
         ));
     };
-    detach_patiently(&point, force).map_err(|errno| match errno {
-        Errno::EBUSY => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
+    detach_patiently(&point, force).map_err(|why| match why {
+        Undetached::NoHelper(error) => error,
+        Undetached::Errno(Errno::EBUSY) => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
         // For others than root, the kernel says the one or the other of a mount that another user made.
-        Errno::EPERM | Errno::EINVAL if !geteuid().is_root() => {
+        Undetached::Errno(Errno::EPERM | Errno::EINVAL) if !geteuid().is_root() => {
             Error::refused(format!("mount '{shown}' is another user's"), "ask that user, or root")
         }
-        _ => Error::new(format!("mount '{shown}' cannot be unmounted: {}", errno.desc()), ""),
+        // The kernel keeps what a namespace of another user was made with.
+        Undetached::Errno(Errno::EINVAL) => Error::refused(
+            format!("mount '{shown}' cannot be unmounted from within this user namespace"),
+            "unmount it outside, where it was made",
+        ),
+        Undetached::Errno(_) => Error::new(format!("mount '{shown}' cannot be unmounted: {why}"), ""),
     })?;
     let (start, patience) = (Instant::now(), GRACE * if force { 2 } else { 1 });
     let ended = (!mounted.read_only).then(|| watch_end(&disk, &mounted.source, force, patience));
@@ -94,11 +100,11 @@ fn watch_end(disk: &Disk, store: &Path, force: bool, patience: Duration) -> Rece
 }
 
 /// Detaches what nobody uses but for a moment, as who looks at every mount does, or who dies with a daemon.
-fn detach_patiently(point: &Path, force: bool) -> Result<(), Errno> {
+fn detach_patiently(point: &Path, force: bool) -> Result<(), Undetached> {
     let start = Instant::now();
     loop {
         match detach(point, force) {
-            Err(Errno::EBUSY) if start.elapsed() < BRIEFLY => std::thread::sleep(PAUSE),
+            Err(Undetached::Errno(Errno::EBUSY)) if start.elapsed() < BRIEFLY => std::thread::sleep(PAUSE),
             other => return other,
         }
     }

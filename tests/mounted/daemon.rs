@@ -672,6 +672,28 @@ fn whoever_has_a_copy_of_a_mount_that_was_ended_is_named() {
     container.wait().unwrap();
 }
 
+/// Story: where `fusermount3` was missing an own mount was said to be another user's, and where the kernel keeps a mount nothing helped.
+#[test]
+fn what_keeps_a_mount_from_being_ended_is_named() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    let mount = Mount::options(&store.path()).user(User::Nobody).start();
+    let umount = |what: &str| bash_as_nobody(store.home(), &format!("{what} '{}'", mount.path().display()));
+    let told = umount("PATH=/nonexistent ./braidfs umount").code(4).err;
+    assert!(
+        told.contains("'fusermount3' cannot be run: ") && told.contains("hint: install the package fuse3, or unmount it as root"),
+        "{told}"
+    );
+    for force in ["", "--force"] {
+        let told = umount(&format!("unshare -Urm ./braidfs umount {force}")).code(1).err;
+        assert!(told.contains("from within this user namespace\n  hint: unmount it outside"), "{told}");
+    }
+    umount("./braidfs umount").ok();
+    mount.unmount();
+}
+
 /// A chroot may have neither: what was wrong there was told without a path, or not truly.
 #[test]
 fn what_a_chroot_lacks_is_named() {
