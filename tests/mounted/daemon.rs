@@ -111,6 +111,8 @@ fn a_mount_that_does_not_answer_is_told_of_by_the_next_one() {
 fn an_unmount_says_that_the_daemon_has_not_ended() {
     let store = TestStore::new();
     let mut mount = Mount::start(&store.path());
+    // Before that a child of the daemon looks at it, which would wait for the daemon.
+    eventually("it has begun", || mount.log().contains(" mounted "));
     mount.signal("STOP");
     // Who has looked at it just now may use it for a moment more.
     let told = eventually_some("it is unmounted", || {
