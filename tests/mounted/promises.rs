@@ -422,3 +422,22 @@ fn every_refusal_is_counted_once_and_shown_without_a_commit() {
     assert_eq!(counted(), 18);
     mount.unmount();
 }
+
+/// Story: truncate(2) by its path made a refused draft of a name that had just been committed, and of its receipt a refusal.
+#[test]
+fn a_name_that_was_committed_is_not_cut_by_its_path() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    for n in 0..20 {
+        let path = mount.join(format!("staging/{n}.jsonl"));
+        fs::write(&path, event("a", n)).unwrap();
+        // At once it waits for the verdict.
+        for size in [n as i64 % 2 * 5, 0] {
+            assert_eq!(nix::unistd::truncate(&path, size), Err(nix::errno::Errno::EEXIST), "{n} to {size}");
+        }
+        assert_eq!(mount.read_json(&format!("receipts/{n}.jsonl.json"))["state"], "committed");
+        assert!(mount.list("staging").is_empty());
+    }
+    assert_eq!(mount.count("log.jsonl"), 20);
+    mount.unmount();
+}

@@ -198,9 +198,14 @@ impl Staging {
     /// Cuts or extends a file.
     ///
     /// # Errors
-    /// `EBUSY` while it is being committed, what the disk answers otherwise.
+    /// `EEXIST` for a name that was committed and that nobody has open, what the disk answers otherwise.
     pub fn truncate(&self, file: &Staged, size: u64) -> Result<(), Errno> {
-        self.cut(&mut locked(&file.inner), size)
+        let mut inner = self.lock_decided(file);
+        // It is no draft any more, and the cut alone begins no other.
+        if matches!(inner.phase, Phase::Committed { .. }) && inner.openers == 0 {
+            return Err(Errno::EEXIST);
+        }
+        self.cut(&mut inner, size)
     }
 
     pub(super) fn cut(&self, inner: &mut Inner, size: u64) -> Result<(), Errno> {
