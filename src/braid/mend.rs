@@ -17,7 +17,7 @@ const LOST_SHOWN_MAX: usize = 5;
 
 impl Braid {
     /// Mends what is safe: files whose line ends were changed get the bytes back that their hash is of, what a killed program
-    /// left in `tmp/` goes, a damaged ingestion log is written anew, a lost index is made again, `.gitattributes` and `.gitignore` get the lines they lack,
+    /// left of temporary files goes, a damaged ingestion log is written anew, a lost index is made again, `.gitattributes` and `.gitignore` get the lines they lack,
     /// and git looks anew at files that are as it has them.
     ///
     /// Gives a sentence for each thing that was done.
@@ -35,7 +35,7 @@ impl Braid {
         let lock = store.lock(LOCK_WAIT).map_err(|error| failure_of_lock(&error))?;
         match store.remove_stale_temporaries(&lock, SystemTime::now())? {
             0 => {}
-            count => done.push(format!("removed {} that a killed program left in tmp/", counted(count, "file"))),
+            count => done.push(format!("removed {} that a killed program left", counted(count, "temporary file"))),
         }
         if let Some(lacks) = store.git()?.and_then(|_| Program::new(store.dir()).lacks().ok()) {
             let amended = store.amend_git_files(lacks.lines)?;

@@ -335,7 +335,7 @@ fn stale_temporaries(store: &Store) -> Option<Finding> {
         transaction_id: None,
         message: format!(
             "{} left by a killed program, the oldest {} h ago",
-            counted_as(stale.len(), "file in tmp/ was", "files in tmp/ were"),
+            counted_as(stale.len(), "temporary file was", "temporary files were"),
             oldest.as_secs() / 3600
         ),
         hint: "braidfs doctor --fix".to_owned(),

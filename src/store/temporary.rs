@@ -1,10 +1,10 @@
-//! `tmp/`: names for what is being written, and what a killed program left there.
+//! Temporary files: names for what is being written, in `tmp/`, and what a killed program left, there or beside what it was to replace.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::disk::{self, Disk, EntryKind};
+use crate::disk::{self, Disk, Entry, EntryKind};
 use crate::store::{CommitLock, Store};
 
 /// The age from which a temporary file is of no use to anyone.
@@ -15,8 +15,8 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 /// A temporary file that nobody finished; harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stale {
-    /// Its name in `tmp/`.
-    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
     /// How long ago it was last written.
     pub age: Duration,
 }
@@ -30,19 +30,21 @@ impl Store {
         Ok(tmp.join(format!("{what}-{}-{n}.tmp", std::process::id())))
     }
 
-    /// The files in `tmp/` that were last written [`STALE_AGE`] or longer before `now`.
+    /// The temporary files that were last written [`STALE_AGE`] or longer before `now`: whatever lies in `tmp/`, and, where eventcore-fs
+    /// writes checkpoints and saved states, what it names so.
     pub fn stale_temporaries(&self, now: SystemTime) -> disk::Result<Vec<Stale>> {
-        let tmp = self.layout().tmp();
+        let (tmp, snapshots) = (self.layout().tmp(), self.layout().eventcore().join("snapshots"));
         let mut stale = Vec::new();
-        for entry in self.disk().list_if_present(&tmp)? {
-            // The directories there are ours and lasting.
-            if entry.kind != EntryKind::File {
-                continue;
-            }
-            let Some(stat) = self.disk().stat_if_present(&Disk::entry_path(&tmp, &entry.name))? else { continue };
-            let age = now.duration_since(stat.modified()).unwrap_or_default();
-            if age >= STALE_AGE {
-                stale.push(Stale { name: entry.name, age });
+        for dir in [&tmp, &self.layout().checkpoints(), &snapshots] {
+            // The directories in `tmp/` are ours and lasting.
+            let is_temporary = |entry: &Entry| entry.kind == EntryKind::File && (*dir == tmp || entry.name.ends_with(".tmp"));
+            for entry in self.disk().list_if_present(dir)?.into_iter().filter(is_temporary) {
+                let path = Disk::entry_path(dir, &entry.name);
+                let Some(stat) = self.disk().stat_if_present(&path)? else { continue };
+                let age = now.duration_since(stat.modified()).unwrap_or_default();
+                if age >= STALE_AGE {
+                    stale.push(Stale { path, age });
+                }
             }
         }
         Ok(stale)
@@ -52,7 +54,7 @@ impl Store {
     pub fn remove_stale_temporaries(&self, _lock: &CommitLock, now: SystemTime) -> disk::Result<usize> {
         let stale = self.stale_temporaries(now)?;
         for file in &stale {
-            self.disk().remove_if_present(&Disk::entry_path(&self.layout().tmp(), &file.name))?;
+            self.disk().remove_if_present(&file.path)?;
         }
         Ok(stale.len())
     }
@@ -82,5 +84,25 @@ mod tests {
         let lock = store.lock(Duration::from_secs(30)).unwrap();
         assert_eq!(store.remove_stale_temporaries(&lock, written + STALE_AGE).unwrap(), 1);
         assert!(!path.exists() && dir.path().join("tmp/staging").exists());
+    }
+
+    /// Story: what a killed eventcore-fs leaves of a checkpoint or a saved state was neither told nor removed.
+    #[test]
+    fn what_lies_beside_what_it_was_to_replace_is_stale_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path(), &Disk::real()).unwrap();
+        let paths = ["checkpoints/77.json", "checkpoints/77.json.tmp", ".eventcore/snapshots/00.json", ".eventcore/snapshots/00.json.tmp"];
+        let paths = paths.map(|path| store.dir().join(path));
+        for path in &paths {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "half").unwrap();
+        }
+        let now = SystemTime::now();
+        assert_eq!(store.stale_temporaries(now).unwrap(), []);
+        let stale: Vec<PathBuf> = store.stale_temporaries(now + STALE_AGE).unwrap().into_iter().map(|stale| stale.path).collect();
+        assert_eq!(stale, [paths[1].clone(), paths[3].clone()]);
+        let lock = store.lock(Duration::from_secs(30)).unwrap();
+        assert_eq!(store.remove_stale_temporaries(&lock, now + STALE_AGE).unwrap(), 2);
+        assert_eq!(paths.map(|path| path.exists()), [true, false, true, false]);
     }
 }
