@@ -34,6 +34,8 @@ pub struct Opened {
     pub handle: u64,
     /// Whether reads and writes pass the kernel's cache by.
     pub direct: bool,
+    /// Whether each close is to be told, not only the last one: a draft that was written is checked then.
+    pub flushes: bool,
 }
 
 /// What answers while the index catches up, and all that is below it.
@@ -70,9 +72,10 @@ impl Fs {
         let Some(own) = own else {
             self.known(&self.held(ino)?.identity.path)?;
             self.keep_state(ino)?;
-            return Ok(Opened { handle: 0, direct: false });
+            return Ok(Opened { handle: 0, direct: false, flushes: false });
         };
         let staging = self.staging()?;
+        let flushes = writes && matches!(own, Own::Staged(_));
         let handle = match own {
             Own::Append => staging.open_append(),
             // Where the name went while its verdict was waited for, as after a second save of the same, the kernel looks it up anew.
@@ -82,7 +85,7 @@ impl Fs {
             Own::Checkpoint(of) => self.checkpoints()?.open(&of, flags, false)?,
             Own::Staging | Own::Receipts | Own::Checkpoints => return Err(Errno::EISDIR),
         };
-        Ok(Opened { handle, direct: true })
+        Ok(Opened { handle, direct: true, flushes })
     }
 
     /// For how long at most opening an inode is to wait for a verdict that is on its way; none if it can be opened at once. Who waits by
@@ -129,7 +132,7 @@ impl Fs {
             }
             let handle = checkpoints.open(name, flags, true)?;
             let looked = self.look_up_own(&Own::Checkpoint(name.to_owned())).inspect_err(|_| checkpoints.release(handle))?;
-            return Ok((looked.0, Opened { handle, direct: true }));
+            return Ok((looked.0, Opened { handle, direct: true, flushes: false }));
         }
         let staging = self.staging_at(parent, caller)?;
         let file = match staging.create(name) {
@@ -139,7 +142,7 @@ impl Fs {
         };
         let handle = staging.open(&file, flags)?;
         let (found, _) = self.look_up_own(&Own::Staged(file.id()))?;
-        Ok((found, Opened { handle, direct: true }))
+        Ok((found, Opened { handle, direct: true, flushes: changes(flags) }))
     }
 
     /// Creates a regular file without opening it.

@@ -64,12 +64,8 @@ fn opened(fs: &Fs, reply: ReplyOpen, opened: Opened) {
 }
 
 fn open_flags(fs: &Fs, opened: Opened) -> FopenFlags {
-    match opened.direct {
-        true => FopenFlags::FOPEN_DIRECT_IO,
-        // Nothing depends on when a view is closed.
-        false if fs.manner().uncached => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH,
-        false => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-    }
+    let kept = if opened.direct || fs.manner().uncached { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::FOPEN_KEEP_CACHE };
+    if opened.flushes { kept } else { kept | FopenFlags::FOPEN_NOFLUSH }
 }
 
 impl Filesystem for Shell {

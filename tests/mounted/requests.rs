@@ -326,3 +326,27 @@ fn with_every_cache_switched_off_everything_is_asked_for_again() {
         mount.unmount();
     }
 }
+
+/// A draft that was written is checked at each close of it; all else that is opened asks for nothing then.
+#[test]
+fn only_a_draft_that_was_written_is_told_of_each_close() {
+    let mut store = TestStore::new();
+    store.transaction().event("s", "T", json!(1)).write();
+    let mount = counting(Mount::options(&store.path()));
+    let line = r#"{"stream":"a","type":"T","data":1}"#;
+    for (command, is_told) in [
+        (format!("echo '{line}' > staging/x.jsonl"), true),
+        ("cat receipts/x.jsonl.json".to_owned(), false),
+        (format!("echo '{line}' > append"), false),
+        (format!("echo '{line}' > staging/.draft"), true),
+        ("cat staging/.draft".to_owned(), false),
+        ("echo 1 > checkpoints/reader".to_owned(), false),
+        ("cat checkpoints/reader".to_owned(), false),
+    ] {
+        let requests = asked(&mount, &command);
+        // A shell closes more than once.
+        assert_eq!(of(&requests, "flush") > 0, is_told, "{command}: {requests:?}");
+    }
+    assert_eq!(mount.count("log.jsonl"), 3);
+    mount.unmount();
+}
