@@ -5,6 +5,7 @@ use super::harmless::harmless;
 use crate::braid::git::GitError;
 use crate::braid::{self, AppendError, TravelError};
 use crate::model::{Errno, Rejection};
+use crate::mount;
 use crate::store::{LockError, OpenError, WriteError};
 
 impl From<OpenError> for Failure {
@@ -55,6 +56,17 @@ impl From<WriteError> for Failure {
 impl From<braid::Failure> for Failure {
     fn from(error: braid::Failure) -> Self {
         let kind = if error.errno == Errno::EBUSY { Kind::Busy } else { Kind::Failed };
+        Self::new(kind, error.message).hint(error.hint)
+    }
+}
+
+impl From<mount::Error> for Failure {
+    fn from(error: mount::Error) -> Self {
+        let kind = match error.kind {
+            mount::ErrorKind::Refused => Kind::Refused,
+            mount::ErrorKind::Busy => Kind::Busy,
+            mount::ErrorKind::Failed => Kind::Failed,
+        };
         Self::new(kind, error.message).hint(error.hint)
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn named(directory: &Path, disk: &Disk) -> Result<PathBuf> {
 /// # Errors
 /// Another one lies at its path now, or none, or that cannot be known.
 fn shown_by(mounted: Mounted, disk: &Disk) -> Result<PathBuf> {
-    home::check(&mounted, disk).map_err(super::mount::failure)?;
+    home::check(&mounted, disk)?;
     Ok(mounted.source)
 }
 

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, session: &mut Session) -> Result {
         log_file: arguments.log_file.clone(),
         collector: arguments.otlp.as_deref().map(mount::Collector::parse).transpose().map_err(unusable)?,
     };
-    mount::start(&options).map_err(failure)?;
+    mount::start(&options)?;
     // In the foreground it has ended by then.
     let state = if arguments.foreground { "unmounted" } else { "mounted" };
     tell(session, state, &arguments.mount_point)
@@ -100,15 +100,6 @@ pub(super) struct UmountArguments {
 }
 
 pub(super) fn run_umount(arguments: &UmountArguments, session: &mut Session) -> Result {
-    mount::umount(&arguments.mount_point, arguments.force).map_err(failure)?;
+    mount::umount(&arguments.mount_point, arguments.force)?;
     tell(session, "unmounted", &arguments.mount_point)
-}
-
-pub(super) fn failure(error: mount::Error) -> Failure {
-    let kind = match error.kind {
-        mount::ErrorKind::Refused => Kind::Refused,
-        mount::ErrorKind::Busy => Kind::Busy,
-        mount::ErrorKind::Failed => Kind::Failed,
-    };
-    Failure::new(kind, error.message).hint(error.hint)
 }
