@@ -63,6 +63,7 @@ use crate::model::{Draft, Errno, Finding, Rejection, TransactionId};
 use crate::store::{Mode, Store};
 use crate::view::{Past, Tree};
 
+use keeper::commit::Waiting;
 use keeper::desk::Desk;
 use keeper::forked::Proposal;
 use keeper::{Keeper, Request};
@@ -341,33 +342,32 @@ impl Braid {
     fn decide(&self, proposal: Proposal) -> Result<Committed, AppendError> {
         // Every door leads through here, and no draft has to have been a file.
         check_draft(&proposal.draft)?;
-        let begun = Instant::now();
         let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned(), hint: String::new() };
-        let mut proposal = Box::new(proposal);
-        let answer = loop {
-            let (reply, answer) = channel();
+        let (reply, answer) = channel();
+        let mut draft = Waiting { proposal: Box::new(proposal), since: Instant::now(), reply };
+        loop {
             let Some(mut keeper) = self.inner.desk.alone() else {
-                let sent = self.inner.requests.send(Request::Append { proposal, reply });
+                let sent = self.inner.requests.send(Request::Append(draft));
                 sent.map_err(|_| failed("the store was closed"))?;
-                break answer;
+                break;
             };
-            match keeper.commit_here(proposal, reply, &self.inner.shared) {
+            match keeper.commit_here(draft, &self.inner.shared) {
                 Ok(is_to_look) => {
                     if is_to_look {
                         // A keeper's thread that ended has nothing to look for.
                         let _ = self.inner.requests.send(Request::Job(Box::new(|_, _| {})));
                     }
-                    break answer;
+                    break;
                 }
-                Err((_, busy)) if keeper.gives_up(begun) => return Err(busy),
+                Err((draft, busy)) if keeper.gives_up(draft.since) => return Err(busy),
                 // Meanwhile others may ask.
                 Err((back, _)) => {
                     drop(keeper);
-                    proposal = back;
+                    draft = back;
                     std::thread::sleep(PAUSE);
                 }
             }
-        };
+        }
         answer.recv().map_err(|_| AppendError::Uncertain {
             errno: Errno::EIO,
             message: "a bug in braidfs ended the commit, and it is not known whether it was made; the log says where".to_owned(),

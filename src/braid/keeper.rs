@@ -39,10 +39,9 @@ use std::time::{Duration, Instant};
 
 use crate::braid::keeper::arrival::Hinted;
 use crate::braid::keeper::checkpoints::Checkpoints;
-use crate::braid::keeper::commit::{Held, LOCK_WAIT};
+use crate::braid::keeper::commit::{LOCK_WAIT, Waiting};
 use crate::braid::keeper::delivered::DeliveredTwice;
 use crate::braid::keeper::desk::{Desk, Rest};
-use crate::braid::keeper::forked::Proposal;
 use crate::braid::keeper::hold::Hold;
 use crate::braid::keeper::identity::Chain;
 use crate::braid::keeper::ingestion::Ingestion;
@@ -59,7 +58,7 @@ use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::keeper::vanished::Vanished;
 use crate::braid::keeper::watching::Watching;
 use crate::braid::projections::Projections;
-use crate::braid::{AppendError, Committed, Failure, OpenOptions, PAUSE, Shared};
+use crate::braid::{AppendError, Failure, OpenOptions, PAUSE, Shared};
 use crate::epoch::{Counters, Epoch, Progress};
 use crate::index::{Index, Touched};
 use crate::store::Store;
@@ -77,10 +76,7 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// What the keeper is asked.
 pub(super) enum Request {
-    Append {
-        proposal: Box<Proposal>,
-        reply: Sender<Result<Committed, AppendError>>,
-    },
+    Append(Waiting),
     Refresh {
         reply: Sender<Result<(), Failure>>,
     },
@@ -95,13 +91,13 @@ pub(super) enum Request {
 
 impl Request {
     fn is_append(&self) -> bool {
-        matches!(self, Self::Append { .. })
+        matches!(self, Self::Append(_))
     }
 
     /// Answers a commit that it is not made; whoever else asks is not answered.
     fn refuse(self, error: &AppendError) {
-        if let Self::Append { reply, .. } = self {
-            let _ = reply.send(Err(error.clone()));
+        if let Self::Append(draft) = self {
+            let _ = draft.reply.send(Err(error.clone()));
         }
     }
 }
@@ -286,7 +282,7 @@ impl Keeper {
         early.into_iter().for_each(|request| desk.turn().survive(shared, |keeper| keeper.serve(request, shared)));
         desk.set_queues(false);
         let mut expected = 1;
-        let mut held = Held::default();
+        let mut held = Vec::new();
         loop {
             let rest = {
                 let mut keeper = desk.turn();
@@ -298,13 +294,13 @@ impl Keeper {
             let mut keeper = desk.turn();
             match request {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Request::Append { proposal, reply }) => {
+                Ok(Request::Append(draft)) => {
                     let group_max = if keeper.options.one_by_one { 1 } else { GROUP_MAX };
-                    let (group, others) = gather((proposal, reply), inbox, expected, group_max);
+                    let (group, others) = gather(draft, inbox, expected, group_max);
                     // One writer alone waits for nobody, and next time not for this thread either.
                     expected = group.len();
                     desk.set_queues(expected > 1);
-                    held.add(group);
+                    held.extend(group);
                     keeper.survive(shared, |keeper| keeper.commit_held(&mut held, shared));
                     let stops = others.iter().any(|request| matches!(request, Request::Stop));
                     others.into_iter().for_each(|request| keeper.survive(shared, |keeper| keeper.serve(request, shared)));
@@ -325,7 +321,7 @@ impl Keeper {
             }
         }
         let mut keeper = desk.turn();
-        keeper.survive(shared, |keeper| keeper.commit_group(held.take(), shared));
+        keeper.survive(shared, |keeper| keeper.commit_group(std::mem::take(&mut held), shared));
         keeper.keep_base();
         keeper.end_base();
         keeper.end_numbers();
@@ -333,14 +329,9 @@ impl Keeper {
 
     /// Commits on the thread of the one who asks; gives whether the keeper's thread must be told that it has something to look for, or the
     /// draft back where another program is in the way.
-    pub(super) fn commit_here(
-        &mut self,
-        proposal: Box<Proposal>,
-        reply: Sender<Result<Committed, AppendError>>,
-        shared: &Shared,
-    ) -> Result<bool, (Box<Proposal>, AppendError)> {
+    pub(super) fn commit_here(&mut self, draft: Waiting, shared: &Shared) -> Result<bool, (Waiting, AppendError)> {
         let mut back = None;
-        self.survive(shared, |keeper| back = keeper.commit_at_once(proposal, reply, shared));
+        self.survive(shared, |keeper| back = keeper.commit_at_once(draft, shared));
         let patience = self.patience();
         back.map_or_else(|| Ok(self.rest.is_too_long(patience)), Err)
     }
@@ -362,7 +353,7 @@ impl Keeper {
                 let _ = taken.send(());
                 self.look_and_log(shared);
             }
-            Request::Append { proposal, reply } => self.commit_group(vec![(proposal, reply)], shared),
+            Request::Append(draft) => self.commit_group(vec![draft], shared),
             Request::Job(job) => {
                 job(self, shared);
                 // It may have taken hints, of which nobody else is told then.
@@ -492,20 +483,14 @@ impl Keeper {
 /// The drafts that wait together, and the other requests among them.
 ///
 /// After a group of several its writers are about to ask again: `expected` of them are waited for, a moment at most.
-#[allow(clippy::type_complexity)]
-fn gather(
-    first: (Box<Proposal>, Sender<Result<Committed, AppendError>>),
-    inbox: &Receiver<Request>,
-    expected: usize,
-    group_max: usize,
-) -> (Vec<(Box<Proposal>, Sender<Result<Committed, AppendError>>)>, Vec<Request>) {
+fn gather(first: Waiting, inbox: &Receiver<Request>, expected: usize, group_max: usize) -> (Vec<Waiting>, Vec<Request>) {
     let start = Instant::now();
     let mut group = vec![first];
     let mut others = Vec::new();
     while group.len() < group_max {
         let patience = if group.len() < expected { GATHER.saturating_sub(start.elapsed()) } else { Duration::ZERO };
         match inbox.recv_timeout(patience) {
-            Ok(Request::Append { proposal, reply }) => group.push((proposal, reply)),
+            Ok(Request::Append(draft)) => group.push(draft),
             Ok(Request::Stop) => {
                 others.push(Request::Stop);
                 break;

@@ -27,29 +27,13 @@ pub(in crate::braid) const LOCK_WAIT: Duration = Duration::from_secs(5);
 const WAIT_STEP: Duration = Duration::from_millis(20);
 
 type Reply = Sender<Result<Committed, AppendError>>;
-pub(super) type Waiting = Vec<(Box<Proposal>, Reply)>;
 
-/// Drafts that wait for another program, each since when.
-#[derive(Default)]
-pub(super) struct Held {
-    since: Vec<Instant>,
-    drafts: Waiting,
-}
-
-impl Held {
-    pub(super) fn is_empty(&self) -> bool {
-        self.drafts.is_empty()
-    }
-
-    pub(super) fn add(&mut self, drafts: Waiting) {
-        self.since.resize(self.since.len() + drafts.len(), Instant::now());
-        self.drafts.extend(drafts);
-    }
-
-    pub(super) fn take(&mut self) -> Waiting {
-        self.since.clear();
-        std::mem::take(&mut self.drafts)
-    }
+/// A draft that somebody waits for.
+pub(in crate::braid) struct Waiting {
+    pub(in crate::braid) proposal: Box<Proposal>,
+    /// When it was handed in: through whatever hands it goes, the wait is one.
+    pub(in crate::braid) since: Instant,
+    pub(in crate::braid) reply: Reply,
 }
 
 /// A transaction that is on its way.
@@ -65,21 +49,13 @@ struct Prepared {
 impl Keeper {
     /// Commits what is held, unless somebody is in the way for longer than a moment: then it stays, and who has waited long enough is
     /// refused. Others who ask have their turn in between.
-    pub(super) fn commit_held(&mut self, held: &mut Held, shared: &Shared) {
+    pub(super) fn commit_held(&mut self, held: &mut Vec<Waiting>, shared: &Shared) {
         if held.is_empty() {
             return;
         }
-        let since = std::mem::take(&mut held.since);
-        let Some((drafts, busy)) = self.try_commit(std::mem::take(&mut held.drafts), shared, WAIT_STEP) else { return };
-        let mut refused = Vec::new();
-        for (since, draft) in since.into_iter().zip(drafts) {
-            if self.gives_up(since) {
-                refused.push(draft);
-            } else {
-                held.since.push(since);
-                held.drafts.push(draft);
-            }
-        }
+        let Some((drafts, busy)) = self.try_commit(std::mem::take(held), shared, WAIT_STEP) else { return };
+        let refused;
+        (refused, *held) = drafts.into_iter().partition(|draft| self.gives_up(draft.since));
         if !refused.is_empty() {
             self.refuse_all(refused, &busy, shared);
         }
@@ -92,7 +68,7 @@ impl Keeper {
     }
 
     /// Commits drafts that wait together, or refuses them after a while; each is answered on its own.
-    pub(super) fn commit_group(&mut self, group: Waiting, shared: &Shared) {
+    pub(super) fn commit_group(&mut self, group: Vec<Waiting>, shared: &Shared) {
         if group.is_empty() {
             return;
         }
@@ -103,23 +79,18 @@ impl Keeper {
 
     /// Commits a draft unless somebody is in the way for longer than a moment: then it is given back, with the answer to who has waited
     /// long enough.
-    pub(super) fn commit_at_once(
-        &mut self,
-        proposal: Box<Proposal>,
-        reply: Reply,
-        shared: &Shared,
-    ) -> Option<(Box<Proposal>, AppendError)> {
-        let (group, busy) = self.try_commit(vec![(proposal, reply)], shared, WAIT_STEP)?;
+    pub(super) fn commit_at_once(&mut self, draft: Waiting, shared: &Shared) -> Option<(Waiting, AppendError)> {
+        let (group, busy) = self.try_commit(vec![draft], shared, WAIT_STEP)?;
         self.publish_if_dirty(shared);
-        group.into_iter().next().map(|(proposal, _)| (proposal, busy))
+        group.into_iter().next().map(|draft| (draft, busy))
     }
 
     /// Commits drafts, or gives all of them back where another program is in the way for so long.
-    fn try_commit(&mut self, group: Waiting, shared: &Shared, patience: Duration) -> Option<(Waiting, AppendError)> {
+    fn try_commit(&mut self, group: Vec<Waiting>, shared: &Shared, patience: Duration) -> Option<(Vec<Waiting>, AppendError)> {
         let span = tracing::info_span!(
             "append",
             drafts = count(group.len()),
-            events = count(group.iter().map(|(proposal, _)| proposal.draft.events.len()).sum::<usize>()),
+            events = count(group.iter().map(|draft| draft.proposal.draft.events.len()).sum::<usize>()),
             committed = Empty,
             refused = Empty,
             duration_us = Empty
@@ -147,7 +118,7 @@ impl Keeper {
         let mut next = self.index.clone();
         let mut prepared: Vec<Prepared> = Vec::with_capacity(group.len());
         let mut done = Vec::new();
-        for (mut proposal, reply) in group {
+        for Waiting { mut proposal, reply, .. } in group {
             match self.record(&next, &mut proposal).and_then(|()| check(self.memory.context(&next), &proposal)) {
                 Err(rejection) => done.push((reply, Err(rejection.into()))),
                 Ok(Verdict::Repeated(committed)) => done.push((reply, Ok(committed))),
@@ -171,14 +142,14 @@ impl Keeper {
     }
 
     /// Answers all of a group with what kept it from being looked at.
-    fn refuse_all(&mut self, group: Waiting, error: &AppendError, shared: &Shared) {
+    fn refuse_all(&mut self, group: Vec<Waiting>, error: &AppendError, shared: &Shared) {
         self.counters.failed += group.len() as u64;
         if matches!(error, AppendError::Storage { .. }) {
             self.suspect_disk();
         }
-        for (_, reply) in group {
+        for draft in group {
             // Whoever asked may have gone; the same elsewhere.
-            let _ = reply.send(Err(error.clone()));
+            let _ = draft.reply.send(Err(error.clone()));
         }
         self.publish_if_dirty(shared);
     }

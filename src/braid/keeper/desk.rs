@@ -20,7 +20,7 @@ impl<Keeper> Desk<Keeper> {
     }
 
     /// Waits for the keeper.
-    pub(super) fn turn(&self) -> MutexGuard<'_, Keeper> {
+    pub(in crate::braid) fn turn(&self) -> MutexGuard<'_, Keeper> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_sub(1, Ordering::SeqCst);

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::braid::PAUSE;
+use crate::braid::keeper::commit::LOCK_WAIT;
 use crate::disk::{Disk, Op};
 use crate::model::{Payload, SnapshotRequest};
 
@@ -135,6 +137,28 @@ fn writers_who_came_together_queue_until_one_comes_alone() {
     assert!(queued);
     append(&braid, &event("s", 1000));
     assert!((0..100).any(|_| goes_first()));
+}
+
+/// Story: who waited alone for `.lock` and then had to queue, since somebody else asked for something, began to wait anew: 9 s instead of 5.
+#[test]
+fn who_waits_for_another_program_waits_once_through_whatever_hands_the_draft_goes() {
+    let (_temp, dir) = store();
+    let braid = open(&dir, false);
+    append(&braid, &event("s", 0));
+    let _lock = braid.store().lock(Duration::from_secs(5)).unwrap();
+    let (asks, begun) = (braid.clone(), Instant::now());
+    let asked = std::thread::spawn(move || {
+        std::thread::sleep(LOCK_WAIT * 3 / 4);
+        // For longer than the writer leaves it alone.
+        let keeper = asks.inner.desk.turn();
+        std::thread::sleep(PAUSE * 50);
+        drop(keeper);
+    });
+    let busy = braid.append(draft(&event("s", 1))).unwrap_err();
+    let took = begun.elapsed();
+    asked.join().unwrap();
+    assert_eq!(busy.errno(), Errno::EBUSY, "{busy}");
+    assert!((LOCK_WAIT..LOCK_WAIT * 3 / 2).contains(&took), "{took:?}");
 }
 
 /// As where another user owns the store, or git was run by root: the system says no, and whoever appends is told which directory that is about.
