@@ -39,6 +39,8 @@ pub struct Staging {
     ledger: Arc<dyn Ledger>,
     /// How long a committed name still resolves.
     grace: Duration,
+    /// When the daemon began, by the clock that nobody sets, and by the one that is set.
+    begun: (Instant, SystemTime),
     state: Mutex<State>,
     /// Taken before the state: shared while a receipt is written, alone while those are that could not be.
     writing: RwLock<()>,
@@ -86,8 +88,8 @@ struct Inner {
     file: Option<crate::disk::DiskFile>,
     size: u64,
     mtime_ns: i64,
-    /// When it was last closed or renamed.
-    used_ns: i64,
+    /// When it was last written, touched, closed or renamed, or taken up by this daemon.
+    used: Instant,
     openers: u32,
     writers: u32,
     phase: Phase,
@@ -178,6 +180,7 @@ impl Inner {
 
     fn touch(&mut self) {
         self.mtime_ns = now_ns();
+        self.used = Instant::now();
     }
 }
 
@@ -229,6 +232,7 @@ impl Staging {
             ledger,
             grace: GRACE,
             stale_rename: Mutex::default(),
+            begun: (Instant::now(), SystemTime::now()),
             state: Mutex::default(),
             writing: RwLock::default(),
             told: Mutex::default(),
@@ -240,6 +244,12 @@ impl Staging {
     #[cfg(test)]
     pub(super) fn with_grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
+    }
+
+    /// The same as if the clock had said this when it began.
+    #[cfg(test)]
+    pub(super) fn begin_at(&mut self, clock: SystemTime) {
+        self.begun.1 = clock;
     }
 
     /// What commits drafts.
@@ -300,14 +310,17 @@ impl Staging {
     }
 
     /// Removes what time has made useless: committed names, unused drafts, old receipts. Returns when to come again.
-    pub fn tend(&self, now: SystemTime) -> Duration {
+    ///
+    /// A clock may be set ahead by days, and by years where a machine begins without the time. So a draft is unused for as long as this daemon
+    /// has seen it unused, and receipts grow no older while it runs than it runs; in its first day none is too old.
+    pub fn tend(&self, now: Instant) -> Duration {
         const IDLE: Duration = Duration::from_secs(600);
         self.drop_committed();
         self.drop_vanished();
-        let deadline = now.checked_sub(DRAFT_AGE_MAX).unwrap_or(SystemTime::UNIX_EPOCH);
-        self.drop_unused(deadline);
+        self.drop_unused(now);
         self.save_unsaved();
-        self.drop_receipts(now);
+        let ran = now.saturating_duration_since(self.begun.0);
+        self.drop_receipts((ran >= DRAFT_AGE_MAX).then(|| SystemTime::now().min(self.begun.1 + ran)));
         let next = self.tell_idle(now).min(IDLE);
         let state = locked(&self.state);
         let graced = state.names.values().any(|file| matches!(locked(&file.inner).phase, Phase::Committed { .. }));
@@ -346,11 +359,10 @@ impl Staging {
         }
     }
 
-    fn drop_unused(&self, deadline: SystemTime) {
+    fn drop_unused(&self, now: Instant) {
         let unused = |file: &Staged| {
             let inner = locked(&file.inner);
-            let age = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-            inner.openers == 0 && matches!(inner.phase, Phase::Open) && i128::from(inner.mtime_ns) < i128::try_from(age).unwrap_or(0)
+            inner.openers == 0 && inner.phase == Phase::Open && now.saturating_duration_since(inner.used) >= DRAFT_AGE_MAX
         };
         let files: Vec<(String, Arc<Staged>)> =
             locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -176,7 +176,7 @@ impl Desk {
 
     /// The hints of what is told of drafts, once it has been looked.
     pub fn told(&self, after: Duration) -> Vec<String> {
-        self.fs.staging.as_ref().unwrap().tend(SystemTime::now() + after);
+        self.fs.staging.as_ref().unwrap().tend(Instant::now() + after);
         self.told_by_itself()
     }
 
@@ -340,7 +340,7 @@ fn what_was_refused_is_not_committed_by_the_next_daemon_where_its_receipt_found_
         assert_eq!(desk.receipt("x.jsonl")["reasons"][0]["errno"], "ENOSPC");
         twin.heal();
         if has_room_again {
-            desk.fs.staging.as_ref().unwrap().tend(SystemTime::now());
+            desk.fs.staging.as_ref().unwrap().tend(Instant::now());
         }
         *desk.book.failure.lock().unwrap() = None;
         desk.restart();
@@ -603,16 +603,41 @@ fn time_removes_committed_names_unused_drafts_and_nothing_else() {
     desk.drop_file(".draft", b"x").unwrap();
     assert!(desk.drop_file("bad.jsonl", b"{}\n").is_err());
     let staging = desk.fs.staging.as_ref().unwrap();
-    assert!(staging.tend(SystemTime::now()) > Duration::from_secs(60), "nothing is to go soon");
+    assert!(staging.tend(Instant::now()) > Duration::from_secs(60), "nothing is to go soon");
     assert_eq!(desk.list("staging"), [".draft", "bad.jsonl", "bad.jsonl.error"]);
     desk.drop_file("x.jsonl", LINE).unwrap();
     assert_eq!(desk.text("staging", "x.jsonl"), Err(Errno::ENOENT), "its time is over");
     let on_disk = desk.home.path().join("tmp/staging/x.jsonl");
     assert!(on_disk.exists());
-    staging.tend(SystemTime::now());
+    staging.tend(Instant::now());
     assert!(!on_disk.exists());
-    staging.tend(SystemTime::now() + Duration::from_secs(25 * 3600));
+    staging.tend(Instant::now() + Duration::from_secs(25 * 3600));
     assert_eq!(desk.list("staging"), ["bad.jsonl", "bad.jsonl.error"]);
+}
+
+/// Story: a machine without a clock of its own began in 1970. Once it had the time, what was written before that went at once: drafts, and the
+/// receipts that tell a second save.
+#[test]
+fn a_clock_that_is_set_ahead_removes_nothing() {
+    let mut desk = Desk::new();
+    desk.drop_file(".draft", b"x").unwrap();
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    for file in ["receipts/x.jsonl", "staging/.draft"] {
+        let file = std::fs::File::options().write(true).open(desk.home.path().join("tmp").join(file)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(100)).unwrap();
+    }
+    desk.restart();
+    let listed = |desk: &Desk| ["staging", "receipts"].map(|directory| desk.list(directory).join(" "));
+    let hours = |hours: u64| Instant::now() + Duration::from_secs(hours * 3600);
+    let tend = |desk: &Desk, at: Instant| desk.fs.staging.as_ref().unwrap().tend(at);
+    tend(&desk, hours(23));
+    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"]);
+    desk.fs.staging.as_mut().unwrap().begin_at(SystemTime::UNIX_EPOCH + Duration::from_secs(200));
+    tend(&desk, hours(25));
+    assert_eq!(listed(&desk), ["", "x.jsonl.json"], "the clock was set while this daemon ran");
+    desk.restart();
+    tend(&desk, hours(25));
+    assert_eq!(listed(&desk), ["", ""]);
 }
 
 /// Story: a receipt had a name that is longer than any file's may be, so `cp -r receipts` failed.

@@ -1,7 +1,7 @@
 //! Files that are opened, written, closed, renamed and removed: decided by place. Views refuse every change.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::format::draft::{DraftKind, parse_draft};
 use crate::fs::attr::{Attr, Found, Ttl};
@@ -299,7 +299,7 @@ impl Fs {
 
     /// Removes what time has made useless; returns when to come again.
     #[must_use]
-    pub fn tend(&self, now: SystemTime) -> Duration {
+    pub fn tend(&self, now: Instant) -> Duration {
         self.staging().map_or(Duration::MAX, |staging| staging.tend(now))
     }
 

@@ -1,7 +1,7 @@
 //! The thread that removes what time has made useless.
 
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::fs::Fs;
 use crate::mount::shell::guarded;
@@ -27,7 +27,7 @@ impl Tending {
             guarded("tend", &also);
             if due <= Instant::now() {
                 let mut pause = PAUSE_MAX;
-                guarded("tend", || pause = fs.tend(SystemTime::now()).min(PAUSE_MAX));
+                guarded("tend", || pause = fs.tend(Instant::now()).min(PAUSE_MAX));
                 due = Instant::now() + pause;
             }
             let pause = due.saturating_duration_since(Instant::now()).min(ALSO_PAUSE);

@@ -73,15 +73,15 @@ impl Receipts {
         Ok(receipts)
     }
 
-    /// Forgets those that are older than [`RECEIPT_AGE_MAX`] at `now`, and the oldest beyond [`RECEIPTS_MAX`].
-    pub fn forget_old(&self, now: SystemTime) -> disk::Result<Vec<StagedName>> {
+    /// Forgets those that are older than [`RECEIPT_AGE_MAX`] at `now`, if that is known, and the oldest beyond [`RECEIPTS_MAX`].
+    pub fn forget_old(&self, now: Option<SystemTime>) -> disk::Result<Vec<StagedName>> {
         self.forget_beyond(now, RECEIPTS_MAX)
     }
 
-    fn forget_beyond(&self, now: SystemTime, keep: usize) -> disk::Result<Vec<StagedName>> {
+    fn forget_beyond(&self, now: Option<SystemTime>, keep: usize) -> disk::Result<Vec<StagedName>> {
         let receipts = self.list()?;
         let beyond = receipts.len().saturating_sub(keep);
-        let is_old = |stat: &Stat| now.duration_since(stat.modified()).is_ok_and(|age| age > RECEIPT_AGE_MAX);
+        let is_old = |stat: &Stat| now.is_some_and(|now| now.duration_since(stat.modified()).is_ok_and(|age| age > RECEIPT_AGE_MAX));
         let mut forgotten = Vec::new();
         for (n, (name, stat)) in receipts.into_iter().enumerate() {
             if n < beyond || is_old(&stat) {
@@ -128,9 +128,10 @@ mod tests {
             fs::write(dir.path().join(format!("tmp/receipts/{n}")), "").unwrap();
             Disk::real().set_modified(&dir.path().join(format!("tmp/receipts/{n}")), now - age).unwrap();
         }
-        assert_eq!(receipts.forget_old(now).unwrap(), [name("1")]);
-        assert_eq!(receipts.forget_beyond(now, 4).unwrap(), []);
-        assert_eq!(receipts.forget_beyond(now, 2).unwrap(), [name("2"), name("3")]);
+        assert_eq!(receipts.forget_old(None).unwrap(), []);
+        assert_eq!(receipts.forget_old(Some(now)).unwrap(), [name("1")]);
+        assert_eq!(receipts.forget_beyond(None, 4).unwrap(), []);
+        assert_eq!(receipts.forget_beyond(None, 2).unwrap(), [name("2"), name("3")]);
         assert_eq!(receipts.list().unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>(), [name("4"), name("5")]);
     }
 }

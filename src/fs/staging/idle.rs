@@ -1,6 +1,6 @@
 //! Drafts that look finished under names that are never committed: whoever saved them is told how to rename them.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::format::text::quoted;
 use crate::fs::locked;
@@ -21,14 +21,13 @@ const STEM_BYTES_MAX: usize = 200;
 
 impl Staging {
     /// Tells of drafts at rest, and of those no more that went, were renamed or are open. Returns when the next one may come to rest.
-    pub(super) fn tell_idle(&self, now: SystemTime) -> Duration {
-        let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+    pub(super) fn tell_idle(&self, now: Instant) -> Duration {
         let mut next = Duration::MAX;
         let mut told = locked(&self.told);
         let names: Vec<String> = {
             let state = locked(&self.state);
             let drafts = state.names.iter().filter(|(name, _)| looks_finished(name));
-            let idle = drafts.filter(|(_, file)| match rest_left(&locked(&file.inner), now_ns) {
+            let idle = drafts.filter(|(_, file)| match rest_left(&locked(&file.inner), now) {
                 Some(left) => {
                     next = if left.is_zero() { next } else { next.min(left) };
                     left.is_zero()
@@ -54,7 +53,7 @@ impl Staging {
     /// Looks again at the drafts that are told of: one of them may have gone.
     pub(super) fn tell_idle_again(&self) {
         if !locked(&self.told).is_empty() {
-            self.tell_idle(SystemTime::now());
+            self.tell_idle(Instant::now());
         }
     }
 
@@ -79,10 +78,9 @@ impl Staging {
 }
 
 /// How long a draft has still to rest; none if it is open, empty or none.
-fn rest_left(inner: &Inner, now_ns: i64) -> Option<Duration> {
+fn rest_left(inner: &Inner, now: Instant) -> Option<Duration> {
     let rests = inner.openers == 0 && inner.size > 0 && inner.phase == Phase::Open;
-    let since = Duration::from_nanos(u64::try_from(now_ns.saturating_sub(inner.used_ns.max(inner.mtime_ns))).unwrap_or(0));
-    rests.then(|| REST.saturating_sub(since))
+    rests.then(|| REST.saturating_sub(now.saturating_duration_since(inner.used)))
 }
 
 /// Whether a name is neither one that is committed nor one that editors and their like give to what is not finished.

@@ -1,6 +1,7 @@
 //! Opening, creating and closing staged files.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use crate::disk::DiskFile;
 use crate::fs::locked;
@@ -54,7 +55,7 @@ impl Staging {
             file: None,
             size,
             mtime_ns,
-            used_ns: mtime_ns,
+            used: Instant::now(),
             openers: 0,
             writers: 0,
             phase,
@@ -151,7 +152,7 @@ impl Staging {
             let mut inner = locked(&file.inner);
             inner.openers = inner.openers.saturating_sub(1);
             inner.writers = inner.writers.saturating_sub(u32::from(writes));
-            inner.used_ns = now_ns();
+            inner.used = Instant::now();
             if inner.openers == 0 {
                 inner.file = None;
             }

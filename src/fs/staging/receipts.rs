@@ -174,8 +174,8 @@ impl Staging {
         Ok(())
     }
 
-    /// Forgets old receipts, and the oldest of too many.
-    pub(super) fn drop_receipts(&self, now: SystemTime) {
+    /// Forgets receipts that are old now, if it is known when that is, and the oldest of too many.
+    pub(super) fn drop_receipts(&self, now: Option<SystemTime>) {
         match self.kept.forget_old(now) {
             Ok(names) => {
                 let mut state = locked(&self.state);

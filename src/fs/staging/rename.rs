@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::fs::locked;
 use crate::fs::staging::decide::{Outcome, unreadable};
-use crate::fs::staging::{Phase, Staged, Staging, commit_kind, now_ns};
+use crate::fs::staging::{Phase, Staged, Staging, commit_kind};
 use crate::model::Errno;
 use crate::store::StagedName;
 
@@ -128,7 +128,7 @@ impl Staging {
         self.files.rename(&before, target).map_err(|error| error.errno())?;
         inner.name = Some(target.clone());
         inner.phase = phase;
-        inner.used_ns = now_ns();
+        inner.used = Instant::now();
         inner.checking.begin_anew();
         Ok(before)
     }
