@@ -21,7 +21,7 @@ pub struct Quarantined {
     /// Its size in bytes when it was read.
     pub size: u64,
     /// When it was last changed, in nanoseconds since 1970.
-    pub mtime_ns: i64,
+    pub mtime_ns: i128,
     /// Why it is refused.
     pub reason: String,
 }

@@ -25,6 +25,7 @@ mod writes;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
 
 pub use attr::{Attr, Found, Ttl};
 pub use checkpoints::Checkpoints;
@@ -44,6 +45,7 @@ use listing::Listings;
 use locks::Locks;
 use nodes::Nodes;
 
+use crate::format::time::nanos;
 use crate::model::Errno;
 
 /// How a file system is shown.
@@ -63,7 +65,7 @@ pub struct Manner {
 pub struct Fs {
     manner: Manner,
     staging: Option<Staging>,
-    begun_ns: i64,
+    begun_ns: i128,
     shown: RwLock<Shown>,
     nodes: Mutex<Nodes>,
     listings: Mutex<Listings>,
@@ -88,11 +90,10 @@ impl Fs {
     /// A file system that shows a tree; a read-only one is given no staging area.
     #[must_use]
     pub fn new(manner: Manner, tree: Arc<dyn Tree>, staging: Option<Staging>) -> Self {
-        let begun = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
             manner,
             staging,
-            begun_ns: i64::try_from(begun.as_nanos()).unwrap_or(i64::MAX),
+            begun_ns: nanos(SystemTime::now()),
             shown: RwLock::new(Shown { serial: 1, sizes: Arc::clone(&tree), bytes: tree }),
             nodes: Mutex::default(),
             listings: Mutex::default(),

@@ -7,12 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{AccessFlags, eaccess};
+
+use crate::format::time::at_nanos;
 
 use super::error::Context as _;
 use super::{Disk, Error, Op, Result};
@@ -88,11 +90,7 @@ impl Stat {
     /// The last change of the content.
     #[must_use]
     pub fn modified(&self) -> SystemTime {
-        let ns = |n: i128| Duration::from_nanos(u64::try_from(n).unwrap_or(u64::MAX));
-        match self.mtime_ns {
-            n if n >= 0 => UNIX_EPOCH + ns(n),
-            n => UNIX_EPOCH - ns(-n),
-        }
+        at_nanos(self.mtime_ns)
     }
 }
 

@@ -14,9 +14,7 @@ use uuid::{NoContext, Uuid};
 /// A time outside the years 0 to 9999 becomes the nearest one inside.
 #[must_use]
 pub fn created_at(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH);
-    let nanos = since.map_or_else(|before| -nanos(before.duration()), nanos);
-    format_nanos(nanos)
+    format_nanos(nanos(time))
 }
 
 /// Makes an id of version 7, by the machine's clock.
@@ -46,10 +44,6 @@ pub fn format_nanos(nanos: i128) -> String {
         f if f % 1_000 == 0 => format!("{whole}.{:06}+00:00", f / 1_000),
         f => format!("{whole}.{f:09}+00:00"),
     }
-}
-
-fn nanos(duration: Duration) -> i128 {
-    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// Tells whether a `created_at` has exactly the form that headers are written in.
@@ -111,10 +105,21 @@ fn on_scale(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Reads a time of RFC 3339 with its zone as nanoseconds since the epoch that a file's time can have.
+/// A time as nanoseconds since 1970, below 0 before.
 #[must_use]
-pub fn parse_nanos(text: &str) -> Option<i64> {
-    i64::try_from(parse_rfc3339(text)?).ok()
+pub fn nanos(time: SystemTime) -> i128 {
+    let signed = |distance: Duration| i128::try_from(distance.as_nanos()).unwrap_or(i128::MAX);
+    time.duration_since(UNIX_EPOCH).map_or_else(|before| -signed(before.duration()), signed)
+}
+
+/// The time that is so many nanoseconds after 1970, or before it; 1970 for one that no time can be.
+#[must_use]
+pub fn at_nanos(nanos: i128) -> SystemTime {
+    const SECOND_NS: u128 = 1_000_000_000;
+    let (seconds, rest) = (nanos.unsigned_abs() / SECOND_NS, nanos.unsigned_abs() % SECOND_NS);
+    let distance = Duration::new(u64::try_from(seconds).unwrap_or(u64::MAX), u32::try_from(rest).unwrap_or(0));
+    let time = if nanos < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    time.unwrap_or(UNIX_EPOCH)
 }
 
 fn parse_outside_timestamps(text: &str) -> Option<i128> {
@@ -134,6 +139,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_time_of_any_year_is_the_same_as_nanoseconds() {
+        for text in [
+            "0000-01-01T00:00:00+00:00",
+            "1969-12-31T23:59:59.999999999+00:00",
+            "2300-01-01T00:00:00.000000001+00:00",
+            "9999-12-30T00:00:00+00:00",
+        ] {
+            let parsed = parse_rfc3339(text).unwrap();
+            assert_eq!((created_at(at_nanos(parsed)).as_str(), nanos(at_nanos(parsed))), (text, parsed));
+        }
+        assert_eq!((at_nanos(i128::MAX), at_nanos(i128::MIN)), (UNIX_EPOCH, UNIX_EPOCH));
+    }
 
     #[test]
     fn has_as_many_digits_as_it_needs() {

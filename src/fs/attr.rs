@@ -10,7 +10,7 @@ pub struct Attr {
     /// Exact size in bytes; 0 for a directory.
     pub size: u64,
     /// Nanoseconds since 1970.
-    pub mtime_ns: i64,
+    pub mtime_ns: i128,
     /// Whether it is a directory.
     pub directory: bool,
     /// The permission bits.

@@ -33,8 +33,8 @@ impl Content for File {
         true
     }
 
-    fn mtime_ns(&self) -> i64 {
-        self.bytes.len() as i64
+    fn mtime_ns(&self) -> i128 {
+        self.bytes.len() as i128
     }
 
     fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
@@ -74,7 +74,7 @@ impl Tree for Memory {
         if let Some(file) = self.files.get(path) {
             return Some(Node::File(Arc::clone(file) as Arc<dyn Content>));
         }
-        self.list(path).map(|names| Node::Directory { mtime_ns: names.len() as i64 })
+        self.list(path).map(|names| Node::Directory { mtime_ns: names.len() as i128 })
     }
 
     fn list(&self, path: &str) -> Option<Vec<Entry>> {

@@ -126,7 +126,7 @@ impl Fs {
     /// What stat(2) shows of something of ours.
     pub(super) fn own_attributes(&self, ino: u64, own: &Own) -> Result<Attr, Errno> {
         let staging = self.staging()?;
-        let file = |(size, mtime_ns): (u64, i64), mode| Attr { ino, size, mtime_ns, directory: false, mode };
+        let file = |(size, mtime_ns): (u64, i128), mode| Attr { ino, size, mtime_ns, directory: false, mode };
         let directory = |mode| Attr { ino, size: 0, mtime_ns: self.begun_ns, directory: true, mode };
         match own {
             Own::Append => Ok(file((0, self.begun_ns), 0o644)),

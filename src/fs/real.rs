@@ -73,7 +73,7 @@ impl Content for view::File {
         view::File::grows(self)
     }
 
-    fn mtime_ns(&self) -> i64 {
+    fn mtime_ns(&self) -> i128 {
         view::File::mtime_ns(self)
     }
 

@@ -46,7 +46,7 @@ pub enum Node {
     /// A directory.
     Directory {
         /// Nanoseconds since 1970 of its newest event.
-        mtime_ns: i64,
+        mtime_ns: i128,
     },
     /// A file.
     File(Arc<dyn Content>),
@@ -73,7 +73,7 @@ pub trait Content: Send + Sync {
     fn grows(&self) -> bool;
 
     /// Nanoseconds since 1970 of its newest event.
-    fn mtime_ns(&self) -> i64;
+    fn mtime_ns(&self) -> i128;
 
     /// Reads at most `len` bytes from `offset`; fewer only at the end.
     ///

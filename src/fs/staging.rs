@@ -19,6 +19,7 @@ pub use open::Release;
 pub use recover::Unfinished;
 
 use crate::format::draft::LineChecker;
+use crate::format::time::nanos;
 use crate::fs::concerned::Concerned;
 use crate::fs::ledger::Ledger;
 use crate::fs::locked;
@@ -87,7 +88,7 @@ struct Inner {
     /// Open while somebody has it open.
     file: Option<crate::disk::DiskFile>,
     size: u64,
-    mtime_ns: i64,
+    mtime_ns: i128,
     /// When it was last written, touched, closed or renamed, or taken up by this daemon.
     used: Instant,
     openers: u32,
@@ -291,7 +292,7 @@ impl Staging {
 
     /// Size and time of a file.
     #[must_use]
-    pub fn facts(&self, file: &Staged) -> (u64, i64) {
+    pub fn facts(&self, file: &Staged) -> (u64, i128) {
         let inner = locked(&file.inner);
         (inner.size, inner.mtime_ns)
     }
@@ -394,7 +395,6 @@ impl Staging {
 }
 
 /// Now, in nanoseconds since 1970.
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+fn now_ns() -> i128 {
+    nanos(SystemTime::now())
 }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use fuser::{FileAttr, FileType, INodeNo, Request};
 
 use crate::disk;
+use crate::format::time::at_nanos;
 use crate::fs::{Attr, Caller, LockKind, Manner, Ttl};
 use crate::model::Errno;
 
@@ -28,7 +29,7 @@ pub fn errno(errno: Errno) -> fuser::Errno {
 
 /// The attributes as `fuser` takes them.
 pub fn attr(attr: &Attr, manner: Manner) -> FileAttr {
-    let time = time(attr.mtime_ns);
+    let time = at_nanos(attr.mtime_ns);
     FileAttr {
         ino: INodeNo(attr.ino),
         size: attr.size,
@@ -51,12 +52,6 @@ pub fn attr(attr: &Attr, manner: Manner) -> FileAttr {
 /// The kind of an inode.
 pub fn kind(directory: bool) -> FileType {
     if directory { FileType::Directory } else { FileType::RegularFile }
-}
-
-fn time(ns: i64) -> SystemTime {
-    let distance = Duration::from_nanos(ns.unsigned_abs());
-    let time = if ns < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
-    time.unwrap_or(UNIX_EPOCH)
 }
 
 /// A name as text ([`disk::shown_name`]): drafts have any.

@@ -82,17 +82,13 @@ fn is_something_else(disk: &Disk, path: &Path) -> bool {
     disk.stat_link(path).is_ok() && !disk.stat(path).is_ok_and(|found| found.kind == disk::EntryKind::Dir)
 }
 
-fn ns_of(stat: &disk::Stat) -> i64 {
-    i64::try_from(stat.mtime_ns).unwrap_or_default()
-}
-
 /// A store's directory.
 #[derive(Clone, Debug)]
 pub struct Store {
     layout: Layout,
     disk: Disk,
     mode: Mode,
-    opened_ns: i64,
+    opened_ns: i128,
 }
 
 impl Store {
@@ -122,7 +118,7 @@ impl Store {
             }
         }
         disk.sync_dir(layout.root())?;
-        let opened_ns = ns_of(&disk.stat(layout.root())?);
+        let opened_ns = disk.stat(layout.root())?.mtime_ns;
         Ok(Self { disk, layout, mode: Mode::Writable, opened_ns })
     }
 
@@ -150,7 +146,7 @@ impl Store {
         if mode == Mode::Writable && is_lost {
             disk.create_dir(&layout.events())?;
         }
-        Ok(Self { disk, layout, mode, opened_ns: ns_of(&found) })
+        Ok(Self { disk, layout, mode, opened_ns: found.mtime_ns })
     }
 
     /// Adds to `.gitattributes` and `.gitignore` the lines that they lack; answers which file got which line.
@@ -207,7 +203,7 @@ impl Store {
 
     /// When its directory was last changed before it was opened, in nanoseconds since 1970: a time for what has none.
     #[must_use]
-    pub fn opened_ns(&self) -> i64 {
+    pub fn opened_ns(&self) -> i128 {
         self.opened_ns
     }
 

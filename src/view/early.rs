@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::Stat;
 use crate::format::names::ENDING;
-use crate::format::time::parse_nanos;
+use crate::format::time::parse_rfc3339;
 use crate::format::transaction::{normalize, parse_events};
 use crate::model::TransactionId;
 use crate::store::{ListedKind, Store};
@@ -19,7 +19,7 @@ pub(super) struct Early {
 }
 
 /// When a file that counts says that it was written, in nanoseconds since 1970; none where its time is odd.
-type Written = Option<i64>;
+type Written = Option<i128>;
 
 impl Early {
     /// The facts of the file that has a transaction's own name and holds it, and when it says that it was written; none if there is no
@@ -60,5 +60,5 @@ fn written(store: &Store, name: &str, id: TransactionId) -> Option<Written> {
     let (bytes, _) = store.load(name).ok()?;
     let normal = normalize(&bytes).ok().filter(|normal| normal.header.transaction_id == id)?;
     parse_events(normal.payload()).ok()?;
-    Some(parse_nanos(&normal.header.created_at))
+    Some(parse_rfc3339(&normal.header.created_at))
 }

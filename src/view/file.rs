@@ -14,7 +14,7 @@ use crate::view::lines::Lines;
 pub struct File {
     content: Content,
     incarnation: u64,
-    mtime_ns: i64,
+    mtime_ns: i128,
     xattrs: Arc<Vec<(String, Vec<u8>)>>,
 }
 
@@ -37,7 +37,7 @@ enum Content {
 impl File {
     /// A view of JSON Lines; `incarnation` tells which file the name stands for.
     #[must_use]
-    pub fn of_lines(lines: Lines, incarnation: u64, mtime_ns: i64, xattrs: Vec<(String, Vec<u8>)>) -> Self {
+    pub fn of_lines(lines: Lines, incarnation: u64, mtime_ns: i128, xattrs: Vec<(String, Vec<u8>)>) -> Self {
         Self { content: Content::Lines(lines), incarnation, mtime_ns, xattrs: Arc::new(xattrs) }
     }
 
@@ -50,7 +50,7 @@ impl File {
 
     /// A file of some bytes, replaced whenever they change.
     #[must_use]
-    pub fn of_bytes(bytes: impl Into<Arc<[u8]>>, mtime_ns: i64) -> Self {
+    pub fn of_bytes(bytes: impl Into<Arc<[u8]>>, mtime_ns: i128) -> Self {
         let bytes = bytes.into();
         let digest = Sha256::digest(&bytes);
         let incarnation = digest.iter().take(8).fold(0, |sum, &byte| sum << 8 | u64::from(byte));
@@ -59,19 +59,14 @@ impl File {
 
     /// A file of pieces that lie elsewhere as well, and of lines behind them; `incarnation` tells it from others.
     #[must_use]
-    pub(super) fn of_pieces(pieces: Vec<Arc<[u8]>>, lines: Option<Lines>, incarnation: u64, mtime_ns: i64) -> Self {
+    pub(super) fn of_pieces(pieces: Vec<Arc<[u8]>>, lines: Option<Lines>, incarnation: u64, mtime_ns: i128) -> Self {
         Self { content: Content::Pieces { pieces: pieces.into(), lines }, incarnation, mtime_ns, xattrs: Arc::default() }
     }
 
     /// A file of `events/`, byte for byte.
     #[must_use]
-    pub fn of_stored(store: Arc<Store>, name: String, size: u64, mtime_ns: i64) -> Self {
-        Self {
-            content: Content::Stored { store, name, size },
-            incarnation: size ^ mtime_ns.unsigned_abs(),
-            mtime_ns,
-            xattrs: Arc::default(),
-        }
+    pub fn of_stored(store: Arc<Store>, name: String, size: u64, mtime_ns: i128) -> Self {
+        Self { content: Content::Stored { store, name, size }, incarnation: size ^ mtime_ns as u64, mtime_ns, xattrs: Arc::default() }
     }
 
     /// The same file with one more extended attribute.
@@ -83,7 +78,7 @@ impl File {
 
     /// The same file, written at another time than the disk says.
     #[must_use]
-    pub(super) fn written_at(self, mtime_ns: i64) -> Self {
+    pub(super) fn written_at(self, mtime_ns: i128) -> Self {
         Self { mtime_ns, ..self }
     }
 
@@ -137,7 +132,7 @@ impl File {
 
     /// When its last event was written, in nanoseconds since 1970.
     #[must_use]
-    pub fn mtime_ns(&self) -> i64 {
+    pub fn mtime_ns(&self) -> i128 {
         self.mtime_ns
     }
 

@@ -8,7 +8,7 @@ use crate::disk::{os_name, quoted_name};
 use crate::epoch::{Place, Quarantined};
 use crate::format::names::{COMPONENT_LEN_MAX, ENDING, cut_name};
 use crate::view::file::File;
-use crate::view::tree::{Entry, Node, Tree, clamp};
+use crate::view::tree::{Entry, Node, Tree};
 
 /// What is behind a file's name in that of its reason.
 const REASON: &str = ".reason";
@@ -51,7 +51,7 @@ impl Tree {
         if size == 0
             && let Ok(stat) = self.epoch.store.stat(&found.file)
         {
-            (size, mtime_ns) = (stat.size, clamp(stat.mtime_ns));
+            (size, mtime_ns) = (stat.size, stat.mtime_ns);
         }
         File::of_stored(Arc::clone(&self.epoch.store), found.file.clone(), size, mtime_ns)
     }

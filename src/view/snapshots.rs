@@ -33,7 +33,7 @@ fn file_name_of(saved: &SavedSnapshot) -> String {
 struct Document {
     pieces: Vec<Arc<[u8]>>,
     incarnation: u64,
-    mtime_ns: i64,
+    mtime_ns: i128,
 }
 
 impl Document {
@@ -167,6 +167,6 @@ impl Tree {
     }
 }
 
-fn saved_at_ns(saved: &SavedSnapshot) -> i64 {
-    parse_rfc3339(&saved.meta.saved_at).and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or(0)
+fn saved_at_ns(saved: &SavedSnapshot) -> i128 {
+    parse_rfc3339(&saved.meta.saved_at).unwrap_or(0)
 }

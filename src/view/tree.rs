@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::disk::Stat;
 use crate::epoch::{Epoch, Place};
 use crate::format::names::{Decoded, ENDING, SEPARATORS, decode_file_name, decode_stream_path, file_name, find_prefix, stream_path};
-use crate::format::time::parse_nanos;
+use crate::format::time::parse_rfc3339;
 use crate::index::List;
 use crate::index::names::Names;
 use crate::index::sequence::Sequence;
@@ -23,7 +23,7 @@ pub enum Node {
     /// A directory.
     Directory {
         /// When its newest event was written, in nanoseconds since 1970.
-        mtime_ns: i64,
+        mtime_ns: i128,
     },
     /// A file.
     File(File),
@@ -227,19 +227,19 @@ impl Tree {
 
     /// When an event was written, in nanoseconds since 1970; without one, when the last of all was. Where there is none either, or its
     /// time is odd, it is the store's own time: some programs take no time of 1970.
-    pub(super) fn mtime_of(&self, event: Option<u32>) -> i64 {
+    pub(super) fn mtime_of(&self, event: Option<u32>) -> i128 {
         let log = &self.epoch.index.log.events;
         let last = || log.get(log.len().checked_sub(1)?);
         self.dated(event.or_else(last).and_then(|event| self.written(self.epoch.index.events.transaction(event))))
     }
 
     /// When a transaction was written, as its header says.
-    fn written(&self, transaction: u32) -> Option<i64> {
-        parse_nanos(&self.epoch.index.transactions.created_at(transaction))
+    fn written(&self, transaction: u32) -> Option<i128> {
+        parse_rfc3339(&self.epoch.index.transactions.created_at(transaction))
     }
 
     /// What has no time of its own has the store's.
-    fn dated(&self, written: Option<i64>) -> i64 {
+    fn dated(&self, written: Option<i128>) -> i128 {
         written.unwrap_or_else(|| self.epoch.store.opened_ns())
     }
 
@@ -423,8 +423,8 @@ impl Tree {
     }
 
     /// A transaction's file. What the disk says of it tells which one it is; when it was written its header does, on every clone alike.
-    fn stored(&self, name: &str, stat: Stat, mtime_ns: i64) -> File {
-        let file = File::of_stored(Arc::clone(&self.epoch.store), name.to_owned(), stat.size, clamp(stat.mtime_ns));
+    fn stored(&self, name: &str, stat: Stat, mtime_ns: i128) -> File {
+        let file = File::of_stored(Arc::clone(&self.epoch.store), name.to_owned(), stat.size, stat.mtime_ns);
         file.written_at(mtime_ns)
     }
 
@@ -439,11 +439,6 @@ impl Tree {
 
 fn category_xattrs(raw: &str) -> Vec<(String, Vec<u8>)> {
     vec![("user.braidfs.category".to_owned(), raw.as_bytes().to_vec())]
-}
-
-/// Nanoseconds since 1970 as the tree counts them; times beyond the year 2262 are shown as that.
-pub(super) fn clamp(mtime_ns: i128) -> i64 {
-    i64::try_from(mtime_ns).unwrap_or(i64::MAX)
 }
 
 /// For `at` nothing, for a path below it the moment's name and the rest.

@@ -42,6 +42,25 @@ fn the_facts_of_a_view_are_plausible() {
     mount.unmount();
 }
 
+/// Story: behind the year 2262, where 64 bits of nanoseconds end, a view had the time of the store.
+#[test]
+fn a_view_has_the_time_of_its_last_event_whatever_the_clock_of_who_wrote_it_said() {
+    let mut store = TestStore::new();
+    let times = [
+        ("1969-12-31T23:59:59.000000001+00:00", -1),
+        ("2300-01-01T00:00:00+00:00", 10_413_792_000),
+        ("9000-01-01T00:00:00+00:00", 221_845_392_000),
+    ];
+    let ids = times.map(|(time, _)| store.transaction().created_at(time).event(&time[..4], "T", json!(1)).write());
+    let mount = Mount::start(&store.path());
+    for (id, (time, seconds)) in ids.into_iter().zip(times) {
+        for name in [format!("transactions/{id}.jsonl"), format!("streams/{}.jsonl", &time[..4])] {
+            assert_eq!(fs::metadata(mount.join(&name)).unwrap().mtime(), seconds, "{name}");
+        }
+    }
+    mount.unmount();
+}
+
 #[test]
 fn whatever_is_in_a_mount_tells_which_directory_it_is_over() {
     let (store, _) = TestStore::forked();

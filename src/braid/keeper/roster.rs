@@ -17,7 +17,7 @@ use crate::model::{Errno, Finding, FindingKind, Severity, TransactionId};
 pub(super) struct Odd {
     inode: u64,
     size: u64,
-    mtime_ns: i64,
+    mtime_ns: i128,
     kind: OddKind,
 }
 
@@ -34,13 +34,13 @@ enum OddKind {
 impl Odd {
     /// A file that is refused, with its facts as far as they are known; `claims` is the id that another file of other bytes claims too.
     pub(super) fn refused(reason: String, stat: Option<Stat>, claims: Option<TransactionId>) -> Self {
-        let (inode, size, mtime_ns) = stat.map_or((0, 0, 0), |stat| (stat.inode, stat.size, mtime_ns(stat)));
+        let (inode, size, mtime_ns) = stat.map_or((0, 0, 0), |stat| (stat.inode, stat.size, stat.mtime_ns));
         Self { inode, size, mtime_ns, kind: OddKind::Refused(reason, claims) }
     }
 
     /// A file of the same bytes as that of a transaction, which has this inode.
     pub(super) fn duplicate(of: TransactionId, inode: u64, stat: Stat) -> Self {
-        Self { inode, size: stat.size, mtime_ns: mtime_ns(stat), kind: OddKind::Duplicate(of) }
+        Self { inode, size: stat.size, mtime_ns: stat.mtime_ns, kind: OddKind::Duplicate(of) }
     }
 
     /// What is no file.
@@ -322,10 +322,6 @@ impl Roster {
     }
 }
 
-fn mtime_ns(stat: Stat) -> i64 {
-    i64::try_from(stat.mtime_ns).unwrap_or(0)
-}
-
 const CLAIMED: &str = "is claimed by files of different bytes";
 
 pub(in crate::braid) fn claim_reason(id: TransactionId) -> String {
@@ -342,7 +338,7 @@ pub(in crate::braid) fn cyclic(index: &Index) -> impl Iterator<Item = Quarantine
     index.cyclic().iter().map(|&tx| Quarantined {
         file: index.transactions.file_name(tx),
         size: 0,
-        mtime_ns: parse_rfc3339(&index.transactions.created_at(tx)).and_then(|nanos| i64::try_from(nanos).ok()).unwrap_or(0),
+        mtime_ns: parse_rfc3339(&index.transactions.created_at(tx)).unwrap_or(0),
         reason: format!("transaction \"{}\" stands in or behind a cycle of parents", index.transactions.id(tx)),
     })
 }

@@ -45,7 +45,7 @@ impl Staging {
     }
 
     /// Takes up a file that is on disk.
-    pub(super) fn insert(&self, name: StagedName, size: u64, mtime_ns: i64, phase: Phase) -> Arc<Staged> {
+    pub(super) fn insert(&self, name: StagedName, size: u64, mtime_ns: i128, phase: Phase) -> Arc<Staged> {
         let mut state = locked(&self.state);
         state.last += 1;
         let id = state.last;

@@ -18,7 +18,7 @@ pub(super) struct Brief {
     /// Where a draft was refused when it was renamed: its name.
     draft: Option<String>,
     size: u64,
-    mtime_ns: i64,
+    mtime_ns: i128,
 }
 
 impl Staging {
@@ -69,7 +69,7 @@ impl Staging {
         unsaved.or_else(|| self.kept.load(name).ok().flatten())
     }
 
-    fn brief_of(&self, receipt: &Receipt, size: u64, mtime_ns: i64) -> Brief {
+    fn brief_of(&self, receipt: &Receipt, size: u64, mtime_ns: i128) -> Brief {
         Brief { state: receipt.state, bytes: receipt.bytes, sha256: receipt.sha256.clone(), draft: receipt.draft.clone(), size, mtime_ns }
     }
 
@@ -81,7 +81,7 @@ impl Staging {
         }
         let staged = StagedName::new(name)?;
         let text = self.text(&staged)?;
-        let mtime_ns = self.kept.stat(&staged).ok().flatten().map_or(0, |stat| i64::try_from(stat.mtime_ns).unwrap_or(0));
+        let mtime_ns = self.kept.stat(&staged).ok().flatten().map_or(0, |stat| stat.mtime_ns);
         let brief = self.brief_of(&Receipt::parse(&text)?, text.len() as u64, mtime_ns);
         locked(&self.state).receipts.insert(name.to_owned(), Some(brief.clone()));
         Some(brief)
@@ -127,7 +127,7 @@ impl Staging {
 
     /// Size and time of a receipt.
     #[must_use]
-    pub fn receipt_facts(&self, name: &str) -> Option<(u64, i64)> {
+    pub fn receipt_facts(&self, name: &str) -> Option<(u64, i128)> {
         let file = locked(&self.state).names.get(name).cloned();
         if let Some(file) = file.filter(|file| is_pending(name, file)) {
             // All sums are of one length, so who asks for the size need not wait until the bytes are read.
@@ -203,7 +203,7 @@ impl Staging {
 
     /// A refusal in plain words, and when it was decided.
     #[must_use]
-    pub fn words(&self, of: &str) -> Option<(String, i64)> {
+    pub fn words(&self, of: &str) -> Option<(String, i128)> {
         let brief = self.brief(of).filter(|brief| brief.state == Verdict::Refused)?;
         Some((self.receipt_on_disk(&StagedName::new(of)?)?.words(), brief.mtime_ns))
     }

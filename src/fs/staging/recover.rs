@@ -38,7 +38,7 @@ impl Staging {
             let Ok(stat) = self.files.stat(&name) else { continue };
             let phase = if unfinished.contains_key(name.as_str()) { Some(Phase::Deciding) } else { self.phase_left(&name, stat.size) };
             match phase {
-                Some(phase) => drop(self.insert(name, stat.size, i64::try_from(stat.mtime_ns).unwrap_or(0), phase)),
+                Some(phase) => drop(self.insert(name, stat.size, stat.mtime_ns, phase)),
                 None => drop(self.files.remove(&name)),
             }
         }
