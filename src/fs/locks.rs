@@ -1,4 +1,4 @@
-//! flock(2) on what is mounted: shared and exclusive locks by owner, with those who wait for them.
+//! flock(2) on what is mounted, on a read-only mount fcntl(2) too: shared and exclusive locks by owner, with those who wait for them.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -81,7 +81,10 @@ impl Filesystem for Shell {
         ];
         // What the kernel keeps nothing of can be mapped all the same.
         let mapped = self.fs.manner().uncached.then_some(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
-        for capability in wanted.into_iter().chain(mapped) {
+        // Where nothing is written the locks of fcntl(2) are shared ones, so none but those on a checkpoint are refused. Elsewhere the kernel
+        // alone sees to them, with what they need of ranges and of who waits for whom.
+        let ranges = self.fs.manner().read_only.then_some(InitFlags::FUSE_POSIX_LOCKS);
+        for capability in wanted.into_iter().chain(mapped).chain(ranges) {
             if config.add_capabilities(capability).is_err() {
                 tracing::info!(?capability, "the kernel does not offer a capability");
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::mount::Mount;
-use crate::support::run::{bash, braidfs, run};
+use crate::support::run::{bash, braidfs, run, run_with};
 use crate::support::store::TestStore;
 use crate::support::wait::eventually;
 
@@ -123,6 +123,13 @@ fn a_read_only_mount_shows_checkpoints_and_refuses_locks() {
     let ran = bash(mount.path(), "flock -n checkpoints/mail true");
     assert!(ran.code != 0 && ran.err.contains("No locks available"), "{ran:?}");
     bash(mount.path(), "flock -n log.jsonl true").ok();
+    // Story: of fcntl(2) the kernel granted any.
+    let script = "import errno, fcntl, struct\nfor name in 'checkpoints/mail', 'log.jsonl':\n  with open(name) as file:\n    \
+                  for command in fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_OFD_SETLK:\n      for kind in fcntl.F_RDLCK, fcntl.F_UNLCK:\n        \
+                  try:\n          fcntl.fcntl(file, command, struct.pack('hhqqi4x', kind, 0, 0, 0, 0))\n          print('ok')\n        \
+                  except OSError as error:\n          print(errno.errorcode[error.errno])\n";
+    let ran = run_with(Command::new("python3").args(["-c", script]).current_dir(mount.path()), b"").ok();
+    assert_eq!(ran.out.split_whitespace().collect::<Vec<_>>(), [["ENOLCK", "ok"].repeat(3), ["ok", "ok"].repeat(3)].concat());
     bash(mount.path(), "echo 3 > checkpoints/mail").code(1);
     mount.unmount();
 }
