@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::disk;
+use crate::format::names::COMPONENT_LEN_MAX;
 use crate::fs::attr::{Attr, Found, Ttl, is_past, view_ttl};
+use crate::fs::names::RECEIPTS;
 use crate::fs::nodes::{Held, Identity};
 use crate::fs::own::Own;
 use crate::fs::source::{Content, Entry, Node, Slow, is_folded};
@@ -18,14 +21,21 @@ impl Fs {
     /// Finds a name in a directory and counts the lookup; the number tells which tree the answer is from ([`Fs::overtaken`]).
     ///
     /// # Errors
-    /// `ENOENT` if there is none, `ENOTDIR` if the parent is a file.
+    /// `ENOENT` if there is none, `ENAMETOOLONG` if there cannot be one, `ENOTDIR` if the parent is a file.
     pub fn look_up(&self, parent: u64, name: &str) -> Result<(Found, u64), Errno> {
         let directory = self.directory_path(parent)?;
-        if let Some(own) = self.find_own(&directory, name) {
+        // A receipt's name may be a whole name and an ending.
+        let is_too_long = || &*directory != RECEIPTS && disk::os_name(name).len() > COMPONENT_LEN_MAX;
+        let found = self.look_up_in(parent, &directory, name);
+        found.map_err(|errno| if errno == Errno::ENOENT && is_too_long() { Errno::ENAMETOOLONG } else { errno })
+    }
+
+    fn look_up_in(&self, parent: u64, directory: &str, name: &str) -> Result<(Found, u64), Errno> {
+        if let Some(own) = self.find_own(directory, name) {
             return self.look_up_own(&own?);
         }
-        let path = child_path(&directory, name).ok_or(Errno::ENOENT)?;
-        if &*directory == MOMENTS {
+        let path = child_path(directory, name).ok_or(Errno::ENOENT)?;
+        if directory == MOMENTS {
             return self.look_up_moment(&path);
         }
         loop {

@@ -356,7 +356,14 @@ fn a_draft_may_have_any_name() {
     assert_eq!(listed, std::slice::from_ref(&draft));
     let longest = mount.join("staging").join(OsStr::from_bytes(&[0xff; 255]));
     fs::rename(&draft, &longest).unwrap();
-    assert_eq!(errno(fs::rename(&longest, mount.join("staging").join(OsStr::from_bytes(&[0xff; 256])))), libc::ENAMETOOLONG);
+    let too_long = OsStr::from_bytes(&[0xff; 256]);
+    assert_eq!(errno(fs::rename(&longest, mount.join("staging").join(too_long))), libc::ENAMETOOLONG);
+    for directory in ["", "staging", "streams", "checkpoints", "transactions", "at", "forks"] {
+        let path = mount.join(directory).join(too_long);
+        assert_eq!(errno(fs::metadata(&path)), libc::ENAMETOOLONG, "{directory}");
+        assert_eq!(errno(fs::File::open(path)), libc::ENAMETOOLONG, "{directory}");
+    }
+    assert_eq!(errno(fs::metadata(mount.join("receipts").join(too_long))), libc::ENOENT, "of a longer name there may be a receipt");
     fs::rename(&longest, mount.join("staging/x.jsonl")).unwrap();
     assert_eq!((mount.count("log.jsonl"), mount.list("staging").len()), (1, 0));
     assert_eq!(errno(fs::write(mount.join("streams").join(OsStr::from_bytes(b"a\xff")), "x")), libc::EROFS);
