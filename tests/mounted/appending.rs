@@ -343,6 +343,24 @@ fn nothing_is_left_of_a_draft_that_was_refused_and_removed() {
     mount.unmount();
 }
 
+/// Story: it answered that a handle which is open for writing is not.
+#[test]
+fn room_for_what_is_appended_is_always_there() {
+    use nix::fcntl::{FallocateFlags, fallocate, posix_fallocate};
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let mut append = fs::File::options().append(true).open(mount.join("append")).unwrap();
+    for mode in [FallocateFlags::empty(), FallocateFlags::FALLOC_FL_KEEP_SIZE] {
+        fallocate(&append, mode, 0, 10).unwrap();
+    }
+    posix_fallocate(&append, 4096, 4096).unwrap();
+    assert_eq!(append.metadata().unwrap().len(), 0);
+    append.write_all(event("a", 1).as_bytes()).unwrap();
+    drop(append);
+    assert_eq!(mount.count("log.jsonl"), 1);
+    mount.unmount();
+}
+
 #[test]
 fn a_draft_may_have_any_name() {
     use std::ffi::OsStr;

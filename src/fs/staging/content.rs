@@ -235,12 +235,16 @@ impl Staging {
         self.ensure_open(&mut inner)?.sync().map_err(|error| error.errno())
     }
 
-    /// Extends an open file so that it has at least so many bytes.
+    /// Extends an open file so that it has at least so many bytes; `append` has none whatever its size is to be.
     ///
     /// # Errors
     /// `EBADF` for a handle that does not write, what the disk answers otherwise.
     pub fn extend(&self, handle: u64, size: u64) -> Result<(), Errno> {
-        let Handle::Staged { file, writes: true, .. } = self.handle(handle)? else { return Err(Errno::EBADF) };
+        let file = match self.handle(handle)? {
+            Handle::Staged { file, writes: true, .. } => file,
+            Handle::Append => return Ok(()),
+            _ => return Err(Errno::EBADF),
+        };
         let present = locked(&file.inner).size;
         if size > present { self.truncate(&file, size) } else { Ok(()) }
     }
