@@ -47,7 +47,8 @@ To write, drop a file of events, or one line to `append`; each becomes one trans
     echo '{{\"stream_id\":\"todo-1\",\"event_type\":\"Closed\",\"event_data\":{{}}}}' > append
 
 Only names of `A-Z a-z 0-9 . _ -` that begin with a letter or a digit and end in `.json` or `.jsonl` are committed: anything else in `staging/` is a draft,
-until it is renamed, and is removed after 24 hours without use. A name is committed once (`File exists`). A refused line to `append` says only `Invalid argument`; dropped into `staging/` it says why
+until it is renamed, and is removed after 24 hours without use. A name is committed once (`File exists`). Of a refused line to `append`
+bash says only `Invalid argument`, and dash `I/O error` of any error; dropped into `staging/` it says why
 (`mv` calls a refused draft a `subdirectory of itself`: read its `.error`). A read-only mount has none of these.
 `at/` of a git revision needs a git repository, which `git init` in the store makes. Also here: `checkpoints/` (a number a reader),
 `snapshots/` (saved states; `recovery.jsonl` is the newest and what came after it), `views/` (folds of your own), `quarantine/` (files that do not count).

@@ -343,6 +343,21 @@ fn nothing_is_left_of_a_draft_that_was_refused_and_removed() {
     mount.unmount();
 }
 
+/// Story: it said `Invalid argument`, and the `sh` of Debian says something else.
+#[test]
+fn the_readme_tells_what_a_shell_says_of_a_refused_line() {
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let readme = mount.read("README.md");
+    for shell in ["bash", "dash"] {
+        let refused = bash(mount.path(), &format!("LC_ALL=C {shell} -c 'echo nonsense > append'"));
+        let said = refused.err.trim_end().rsplit(": ").next().unwrap();
+        let told = [format!("{shell} says only `{said}`"), format!("{shell} `{said}`")];
+        assert!(refused.code != 0 && told.iter().any(|told| readme.contains(told)), "{refused:?}");
+    }
+    mount.unmount();
+}
+
 /// Story: it answered that a handle which is open for writing is not.
 #[test]
 fn room_for_what_is_appended_is_always_there() {
