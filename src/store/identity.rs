@@ -238,6 +238,14 @@ impl Store {
         }
     }
 
+    /// Whether eventcore-fs may have opened the store since a transaction was remembered last: it changes the time of `.lock` then, as we
+    /// never do.
+    #[must_use]
+    pub fn was_opened_by_eventcore_fs(&self) -> bool {
+        let remembered = self.disk().stat(&self.layout().last_transaction()).map(|stat| stat.modified());
+        self.lock_changed().zip(remembered.ok()).is_some_and(|(opened, remembered)| opened >= remembered)
+    }
+
     /// Makes durable which transaction was remembered last.
     ///
     /// # Errors

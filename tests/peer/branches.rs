@@ -155,3 +155,33 @@ fn a_branch_without_what_eventcore_fs_wrote_last_is_written_under_a_new_id() {
     };
     assert_eq!((on(&[]), on(&[Step::Read])), (2, 2));
 }
+
+/// Story: with that, every look at a colleague's branch cost a new id, one a round.
+#[test]
+fn a_look_at_a_colleagues_branch_is_no_reason_for_a_new_id() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, other) = (home.path().join("ours"), home.path().join("theirs"));
+    Braid::init(&dir).unwrap();
+    git(&dir, ["init", "-q", "-b", "main"]);
+    let commit = |dir: &Path, stream: usize| {
+        append(&open(dir), &[stream].into());
+        git(dir, ["add", "-A"]);
+        git(dir, ["commit", "-q", "-m", "work"]);
+    };
+    commit(&dir, 0);
+    git(home.path(), ["clone", "-q", "ours", "theirs"]);
+    git(&other, ["switch", "-q", "-c", "side"]);
+    for _ in 0..3 {
+        git(&other, ["pull", "-q", "--no-rebase", "--no-edit", "origin", "main"]);
+        commit(&other, 1);
+        git(&dir, ["fetch", "-q", "-f", "../theirs", "side:side"]);
+        git(&dir, ["switch", "-q", "side"]);
+        let seen = lines(&open(&dir).tree(), "feed.jsonl").len();
+        git(&dir, ["switch", "-q", "main"]);
+        commit(&dir, 0);
+        assert!(lines(&open(&dir).tree(), "feed.jsonl").len() > seen, "the colleague's events have their numbers still");
+    }
+    let log = lines(&open(&dir).tree(), "log.jsonl");
+    let replicas: BTreeSet<&str> = log.iter().map(|line| line["replica_id"].as_str().unwrap()).collect();
+    assert_eq!(replicas.len(), 1);
+}

@@ -158,11 +158,11 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether our last transaction may be another than the one that is known: of an event that was numbered after that and is gone nobody here
-    /// knows who wrote it. A program of another kind, which shares our replica id, may have, before git took its file away.
+    /// Whether our last transaction may be another than the one that is known: eventcore-fs, which shares our replica id, has opened the store
+    /// since, and an event that was numbered after it is gone. Its line does not say whose it was.
     fn may_have_missed_last(&self) -> bool {
         let last = self.chain.identity.last_transaction.and_then(|id| self.index.transactions.find_valid(id));
-        last.is_some_and(|tx| self.ingestion.has_unknown_behind(&self.index, tx))
+        last.is_some_and(|tx| self.ingestion.has_gone_behind(&self.index, tx)) && self.store.was_opened_by_eventcore_fs()
     }
 
     /// What was not made durable: writing stops only where a sync failed, and not what comes before it.

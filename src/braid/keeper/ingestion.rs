@@ -8,7 +8,7 @@ mod fresh;
 mod gone;
 mod waiting;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::braid::keeper::ingestion::gone::Gone;
 use crate::braid::keeper::ingestion::waiting::Waiting;
@@ -37,8 +37,6 @@ pub(in crate::braid) struct Ingestion {
     /// Up to which number the feed is shown.
     shown: u64,
     gone: Gone,
-    /// Events that went while their transactions were known here.
-    known_gone: HashSet<EventId>,
     waiting: Waiting,
     /// What is odd about the log.
     problems: Vec<Finding>,
@@ -64,7 +62,6 @@ impl Ingestion {
             former: Vec::new(),
             shown: 0,
             gone: Gone::read(store)?,
-            known_gone: HashSet::new(),
             waiting: Waiting::default(),
             problems: Vec::new(),
             is_changed: false,
@@ -217,21 +214,18 @@ impl Ingestion {
             self.unnumbered.remove(tx);
         }
         if !gone.is_empty() {
-            self.known_gone.extend(gone.iter().map(|(_, id)| *id));
             feed.mark_gone(&gone, events);
             self.is_changed = true;
         }
     }
 
-    /// Whether an event is gone that got its number after those of a transaction, and of which nothing else is known here: another program
-    /// wrote it, nobody here saw it, and whose it was cannot be told.
-    pub(super) fn has_unknown_behind(&self, index: &Index, tx: u32) -> bool {
+    /// Whether an event is gone that got its number after those of a transaction.
+    pub(super) fn has_gone_behind(&self, index: &Index, tx: u32) -> bool {
         let last = index.transactions.events(tx).map(|event| u64::from(index.events.seq_nr(event))).max();
         let Some(last) = last.filter(|&last| last > 0) else { return false };
-        let feed = &index.feed;
-        let is_unknown =
-            |seq: u64| self.id_of(seq).is_some_and(|id| !id.0.is_nil() && !self.known_gone.contains(&id) && index.find_event(id).is_none());
-        feed.gone_upto(feed.latest()).skip_while(|&seq| seq <= last).any(is_unknown)
+        // One that is back has a fresh number.
+        let is_gone = |seq: u64| self.id_of(seq).is_some_and(|id| !id.0.is_nil() && index.find_event(id).is_none());
+        index.feed.gone_upto(index.feed.latest()).skip_while(|&seq| seq <= last).any(is_gone)
     }
 
     /// Whether the log has lines that the feed does not hold.
