@@ -80,7 +80,9 @@ impl Keeper {
     /// Commits a draft unless somebody is in the way for longer than a moment: then it is given back, with the answer to who has waited
     /// long enough.
     pub(super) fn commit_at_once(&mut self, draft: Waiting, shared: &Shared) -> Option<(Waiting, AppendError)> {
-        let (group, busy) = self.try_commit(vec![draft], shared, WAIT_STEP)?;
+        // Many may have queued, and the next one is let in when this one has his answer.
+        let patience = if self.locking.has_queued(draft.since) { Duration::ZERO } else { WAIT_STEP };
+        let (group, busy) = self.try_commit(vec![draft], shared, patience)?;
         self.publish_if_dirty(shared);
         group.into_iter().next().map(|draft| (draft, busy))
     }
@@ -210,7 +212,7 @@ impl Keeper {
         }
         let begun = Instant::now();
         let lock = loop {
-            match self.store.lock(WAIT_STEP) {
+            match self.store.lock(WAIT_STEP.min(patience)) {
                 Ok(lock) => break lock,
                 Err(error @ LockError::Busy { .. }) => {
                     self.locking.refused(&self.store, &error);

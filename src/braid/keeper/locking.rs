@@ -10,7 +10,9 @@ use crate::store::{LockError, Mode, Store};
 
 /// Who asks so soon after somebody was refused has queued behind him: the kernel lets one in at a time at `append`, or renames in one
 /// directory, and each would wait as long again.
-const QUEUED: Duration = Duration::from_secs(1);
+const RIGHT_BEHIND: Duration = Duration::from_millis(50);
+/// How long those who queued behind one who waited go on being refused: whoever tries again and again is to wait as well.
+const QUEUE_MAX: Duration = Duration::from_secs(1);
 
 /// What is known of who may write.
 pub(super) struct Locking {
@@ -25,8 +27,8 @@ pub(super) struct Locking {
     since: Option<(Option<Holder>, SystemTime)>,
     /// Why it could not be asked for.
     trouble: Trouble,
-    /// When somebody was last refused who had waited as long as anybody does, if nobody has entered since.
-    gave_up: Option<Instant>,
+    /// When somebody was last refused who had waited as long as anybody does, and when anybody was, if nobody has entered since.
+    gave_up: Option<(Instant, Instant)>,
 }
 
 impl Locking {
@@ -106,13 +108,24 @@ impl Locking {
     }
 
     /// Whether somebody for whom another program is in the way, since he asked, is to be refused: he has waited for `patience`, or has come
-    /// right behind one who had.
+    /// right behind one who was refused.
     pub(super) fn gives_up(&mut self, asked: Instant, patience: Duration) -> bool {
+        let now = Instant::now();
         if asked.elapsed() >= patience {
-            self.gave_up = Some(Instant::now());
+            self.gave_up = Some((now, now));
             return true;
         }
-        self.gave_up.is_some_and(|last| asked.checked_duration_since(last).is_some_and(|after| after < QUEUED))
+        let has_queued = self.has_queued(asked);
+        if has_queued && let Some((_, last)) = &mut self.gave_up {
+            *last = now;
+        }
+        has_queued
+    }
+
+    /// Whether somebody who asked then has waited with one who was refused.
+    pub(super) fn has_queued(&self, asked: Instant) -> bool {
+        let is_soon = |after: Instant, limit| asked.checked_duration_since(after).is_some_and(|time| time < limit);
+        self.gave_up.is_some_and(|(waited, last)| is_soon(waited, QUEUE_MAX) && is_soon(last, RIGHT_BEHIND))
     }
 
     /// Nobody is in the way any more.
@@ -170,9 +183,14 @@ mod tests {
         assert!(!locking.gives_up(before, patience), "he waited beside, and waits on");
         let behind = Instant::now();
         assert!(locking.gives_up(behind, patience));
-        assert!(!locking.gives_up(behind + QUEUED, patience), "a later one begins anew");
+        assert!(!locking.gives_up(behind, patience), "the one before was refused later than that");
+        assert!(locking.gives_up(Instant::now(), patience), "he was right behind that one");
+        assert!(!locking.gives_up(Instant::now() + RIGHT_BEHIND, patience), "a later one begins anew");
+        locking.gave_up = locking.gave_up.map(|(waited, last)| (waited.checked_sub(QUEUE_MAX).unwrap(), last));
+        assert!(!locking.gives_up(Instant::now(), patience), "whoever tries again and again is no queue");
+        assert!(locking.gives_up(long_ago, patience));
         locking.entered();
-        assert!(!locking.gives_up(behind, patience), "somebody else may be in the way now");
+        assert!(!locking.gives_up(Instant::now(), patience), "somebody else may be in the way now");
     }
 
     /// Story: the time of the empty file was told, which had been made months ago.
