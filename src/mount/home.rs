@@ -43,6 +43,19 @@ impl Home {
     }
 }
 
+/// Whether a mount says that it is over another directory than what lies at its store's path.
+pub fn lies_elsewhere(mounted: &Mounted, disk: &Disk) -> bool {
+    matches!(ask_ioctl_by_child(&mounted.point, COMMAND, PATIENCE), Ok(Some(Ok(said))) if !is_at(mounted, disk, said))
+}
+
+/// Whether a directory lies at the path of a mount's store; whoever opens what cannot be looked at says why that cannot be.
+fn is_at(mounted: &Mounted, disk: &Disk, said: Said) -> bool {
+    match disk.stat(&mounted.source) {
+        Ok(found) => [found.device, found.inode] == said,
+        Err(error) => !error.is_not_found(),
+    }
+}
+
 /// Asks a mount whether what lies at its store's path is the directory that it is over. A daemon of a version before it could say so is
 /// taken at the path's word.
 ///
@@ -53,15 +66,11 @@ pub fn check(mounted: &Mounted, disk: &Disk) -> Result<(), Error> {
     let another = "name the directory of the store: --store DIR";
     let asked = ask_ioctl_by_child(&mounted.point, COMMAND, PATIENCE);
     match asked.map_err(|error| Error::new(format!("no process can be started: {error}"), NO_THREAD_CURE))? {
-        Some(Ok(said)) => match disk.stat(&mounted.source) {
-            Ok(found) if [found.device, found.inode] == said => Ok(()),
-            // Whoever opens it says why that cannot be.
-            Err(error) if !error.is_not_found() => Ok(()),
-            _ => Err(Error::refused(
-                format!("mount '{point}' shows a store that does not lie at '{store}'"),
-                format!("{another}; where it was moved away, mount it anew: braidfs umount {}", quoted_path(&mounted.point)),
-            )),
-        },
+        Some(Ok(said)) if is_at(mounted, disk, said) => Ok(()),
+        Some(Ok(_)) => Err(Error::refused(
+            format!("mount '{point}' shows a store that does not lie at '{store}'"),
+            format!("{another}; where it was moved away, mount it anew: braidfs umount {}", quoted_path(&mounted.point)),
+        )),
         Some(Err(Errno::ENOTTY)) => Ok(()),
         Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => Err(Error::new(
             format!("mount '{point}' is dead: its daemon has ended, and whether its store is the one at '{store}' cannot be known"),

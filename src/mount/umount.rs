@@ -12,6 +12,7 @@ use crate::format::text::quoted;
 use crate::mount::attach::{FILE_SYSTEM, Undetached, detach};
 use crate::mount::checks::absolute;
 use crate::mount::cut::cut;
+use crate::mount::home;
 use crate::mount::table::{self, Mounted};
 use crate::mount::{Error, alone};
 
@@ -36,6 +37,8 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
             format!("findmnt -t {FILE_SYSTEM}   # the mounts that there are"),
         ));
     };
+    // What lies at its store's path then has a daemon of its own, which nobody wants to end.
+    let is_elsewhere = force && home::lies_elsewhere(&mounted, &disk);
     detach_patiently(&point, force).map_err(|why| match why {
         Undetached::NoHelper(error) => error,
         Undetached::Errno(Errno::EBUSY) => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
@@ -51,7 +54,7 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
         Undetached::Errno(_) => Error::new(format!("mount '{shown}' cannot be unmounted: {why}"), ""),
     })?;
     let (start, patience) = (Instant::now(), GRACE * if force { 2 } else { 1 });
-    let ended = (!mounted.read_only).then(|| watch_end(&disk, &mounted.source, force, patience));
+    let ended = (!mounted.read_only && !is_elsewhere).then(|| watch_end(&disk, &mounted.source, force, patience));
     if force {
         cut(&disk, mounted.minor, GRACE);
     }

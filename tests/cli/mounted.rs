@@ -157,6 +157,21 @@ fn a_command_in_a_mount_works_on_no_other_store() {
     }
 }
 
+/// Story: it ended the daemon of the store that had come to lie where its own had lain.
+#[test]
+fn an_unmount_by_force_ends_no_mount_of_another_store() {
+    let (store, other) = (TestStore::new(), TestStore::new());
+    let path = store.path();
+    let mount = Mount::start(&path);
+    fs::rename(&path, store.home().join("moved")).unwrap();
+    run("cp", [Path::new("-a"), &other.path(), &path]).ok();
+    let second = Mount::options(&path).at(&store.home().join("second")).start();
+    braidfs([Path::new("umount"), Path::new("--force"), mount.path()]).ok();
+    eventually("it is unmounted", || !is_mounted(mount.path()));
+    second.append(DRAFT).unwrap();
+    assert_eq!(second.unmount().code(), Some(0));
+}
+
 /// Story: in a container whose own store has the same path, it was that one.
 #[test]
 fn a_command_in_a_mount_works_on_no_store_of_a_container() {
