@@ -1,11 +1,15 @@
 //! Cutting the connection of a mount whose daemon no longer answers, and telling whether one was cut, by the kernel's control of FUSE connections.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::disk::Disk;
 
@@ -32,15 +36,27 @@ pub fn cut(disk: &Disk, minor: u32, grace: Duration) {
     }
 }
 
-/// Whether the kernel still has a connection, for it is mounted or something of it is open; none where that cannot be told.
-pub fn is_there(disk: &Disk, minor: u32) -> Option<bool> {
-    let connection = Path::new(CONTROL).join(minor.to_string());
-    if is_mounted() {
-        return Some(disk.exists(&connection));
+/// The kernel's control of one connection, held from its beginning: the number of one that has ended is given to the next.
+pub struct Control(OwnedFd);
+
+impl Control {
+    /// That of a connection; none where it cannot be had: for others than root, where nobody has mounted it.
+    pub fn of(minor: u32) -> Option<Self> {
+        let open = move || {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            nix::fcntl::open(&Path::new(CONTROL).join(minor.to_string()), flags, Mode::empty()).ok().map(Self)
+        };
+        if is_mounted() {
+            return open();
+        }
+        let private = move || mount_privately().ok().and_then(|()| open());
+        std::thread::Builder::new().name("braidfs-cut".to_owned()).spawn(private).ok()?.join().ok()?
     }
-    let disk = disk.clone();
-    let look = move || mount_privately().is_ok().then(|| disk.exists(&connection));
-    std::thread::Builder::new().name("braidfs-cut".to_owned()).spawn(look).ok()?.join().ok()?
+
+    /// Whether the kernel still has the connection, for it is mounted or something of it is open.
+    pub fn is_there(&self) -> bool {
+        faccessat(&self.0, "abort", AccessFlags::F_OK, AtFlags::empty()).is_ok()
+    }
 }
 
 fn is_mounted() -> bool {

@@ -16,7 +16,7 @@ use crate::fs::{Fs, Unfinished};
 use crate::mount::alone::Alone;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, Undetached, detach};
-use crate::mount::cut::is_there;
+use crate::mount::cut::Control;
 use crate::mount::home::Home;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
@@ -51,8 +51,8 @@ pub struct Session {
     travelling: Arc<Parking>,
     tending: Arc<Tending>,
     threads: Vec<JoinHandle<()>>,
-    /// The number of the connection.
-    minor: Option<u32>,
+    /// What tells whether the kernel still has the connection.
+    control: Option<Control>,
     /// What lets each of them begin; without it, it ends.
     gates: Vec<Sender<()>>,
     /// Hangs up when the last request has been served.
@@ -102,7 +102,7 @@ impl Session {
             travelling,
             tending: Arc::default(),
             threads: Vec::new(),
-            minor: None,
+            control: None,
             gates: Vec::new(),
             alive,
         };
@@ -115,7 +115,8 @@ impl Session {
             let _ = detach(attachment.point, true);
             return Err(Error::new(format!("the kernel cannot be served: {error}"), hint_of(&error)));
         }
-        session.minor = table::find(&table::read_or_none(&Disk::real()), &session.point).map(|mounted| mounted.minor);
+        let mounted = table::find(&table::read_or_none(&Disk::real()), &session.point);
+        session.control = mounted.and_then(|mounted| Control::of(mounted.minor));
         // Whoever does not wait has ended.
         session.gates.drain(..).for_each(|gate| gate.send(()).unwrap_or_default());
         // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.
@@ -192,25 +193,19 @@ impl Session {
         ended && !self.was_cut()
     }
 
-    /// Whether the connection has ended before its last user: then the kernel still has the mount, or what is open in it. After an unmount it
-    /// has neither, within a moment.
+    /// Whether the connection has ended before its last user: then the kernel still has it. After an unmount it has not, within a moment. Where
+    /// its control cannot be had, a mount that is still there tells.
     fn was_cut(&self) -> bool {
-        let Some(minor) = self.minor else { return false };
         let (disk, begun) = (Disk::real(), Instant::now());
-        loop {
-            let mounts = table::parse(&table::read_or_none(&disk));
-            let of_number: Vec<_> = mounts.iter().filter(|mounted| mounted.minor == minor).collect();
-            let is_here = of_number.iter().any(|mounted| mounted.source == self.source);
-            // The number of one that has gone is given to the next one.
-            if !is_here && (!of_number.is_empty() || is_there(&disk, minor) != Some(true)) {
-                return false;
-            }
+        let is_mounted = || table::find(&table::read_or_none(&disk), &self.point).is_some_and(|mounted| mounted.source == self.source);
+        while self.control.as_ref().map_or_else(is_mounted, Control::is_there) {
             if begun.elapsed() > UNMOUNT_MAX {
                 tracing::warn!("the connection was cut while it was in use");
                 return true;
             }
             thread::sleep(PAUSE);
         }
+        false
     }
 
     /// Waits until every close and every commit that has come in is done.
