@@ -79,6 +79,12 @@ impl Feed {
         self.gone_seqs.iter().map(|&seq| u64::from(seq)).take_while(move |&seq| seq <= seq_nr)
     }
 
+    /// The numbers behind one whose events are gone, ascending.
+    pub fn gone_behind(&self, seq_nr: u64) -> impl Iterator<Item = u64> {
+        let from = u32::try_from(seq_nr).ok().and_then(|seq| seq.checked_add(1));
+        from.into_iter().flat_map(|from| self.gone_seqs.range(from..).map(|&seq| u64::from(seq)))
+    }
+
     fn item(&mut self, seq: u32, slot: Slot) -> u32 {
         match slot {
             Slot::Event(event) => event,

@@ -225,7 +225,7 @@ impl Ingestion {
         let Some(last) = last.filter(|&last| last > 0) else { return false };
         // One that is back has a fresh number.
         let is_gone = |seq: u64| self.id_of(seq).is_some_and(|id| !id.0.is_nil() && index.find_event(id).is_none());
-        index.feed.gone_upto(index.feed.latest()).skip_while(|&seq| seq <= last).any(is_gone)
+        index.feed.gone_behind(last).any(is_gone)
     }
 
     /// Whether the log has lines that the feed does not hold.
