@@ -47,8 +47,8 @@ pub struct Staging {
     writing: RwLock<()>,
     /// The drafts that are told of, by name; never taken while the state is held.
     told: Mutex<Vec<(String, Finding)>>,
-    /// The name, the hash and the time of the last rename that was refused with `ESTALE`.
-    stale_rename: Mutex<Option<(String, String, Instant)>>,
+    /// The names, the hashes and the times of renames that were just refused with `ESTALE`.
+    stale_renames: Mutex<Vec<(String, String, Instant)>>,
     /// Signalled whenever a verdict is out.
     verdict: Condvar,
 }
@@ -232,7 +232,7 @@ impl Staging {
             kept,
             ledger,
             grace: GRACE,
-            stale_rename: Mutex::default(),
+            stale_renames: Mutex::default(),
             begun: (Instant::now(), SystemTime::now()),
             state: Mutex::default(),
             writing: RwLock::default(),

@@ -172,11 +172,14 @@ impl Staging {
     /// Whether a rename was refused like this a moment ago: the kernel asks for one that is refused with `ESTALE` at once again.
     fn is_asked_again(&self, receipt: &Receipt) -> bool {
         const AT_ONCE: Duration = Duration::from_millis(250);
-        let mut last = locked(&self.stale_rename);
-        let is_same = |name: &str, sha256: &str| name == receipt.name && sha256 == receipt.sha256;
-        let again = last.take().is_some_and(|(name, sha256, at)| is_same(&name, &sha256) && at.elapsed() < AT_ONCE);
-        *last = (!again).then(|| (receipt.name.clone(), receipt.sha256.clone(), Instant::now()));
-        again
+        let mut just = locked(&self.stale_renames);
+        just.retain(|(_, _, at)| at.elapsed() < AT_ONCE);
+        let same = just.iter().position(|(name, sha256, _)| *name == receipt.name && *sha256 == receipt.sha256);
+        match same {
+            Some(at) => drop(just.swap_remove(at)),
+            None => just.push((receipt.name.clone(), receipt.sha256.clone(), Instant::now())),
+        }
+        same.is_some()
     }
 
     /// Refuses a file that was not handed in.
