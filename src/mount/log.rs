@@ -2,10 +2,11 @@
 
 use std::ffi::CString;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use tracing_subscriber::fmt::MakeWriter;
@@ -52,20 +53,34 @@ pub fn descriptor(path: &Path) -> Option<RawFd> {
     }
 }
 
+/// Another descriptor of what one is of, as a socket cannot be opened by a path.
+fn duplicate(descriptor: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: a number that is no descriptor is an error, and what is given belongs to nobody else.
+    #[allow(unsafe_code)]
+    unsafe {
+        let fd = Errno::result(libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
 /// A log file; each line is one write at its end.
 #[derive(Clone)]
 struct File(Arc<OwnedFd>);
 
 impl File {
     fn append(path: &Path) -> Result<Self, Error> {
-        // A pipe that nobody reads is not waited for, neither now nor when it is full.
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let opened = nix::fcntl::open(path, flags, Mode::from_bits_truncate(0o644));
-        let failed = |errno: nix::errno::Errno| {
-            let why = if errno == nix::errno::Errno::ENXIO { "it is a pipe that nobody reads" } else { errno.desc() };
+        let opened = descriptor(path).map_or_else(|| Self::open(path), duplicate);
+        let failed = |errno: Errno| {
+            let why = if errno == Errno::ENXIO { "it is a pipe that nobody reads" } else { errno.desc() };
             Error::new(format!("log file '{}' cannot be written: {why}", path.display()), "name another with --log-file")
         };
         opened.map(|fd| Self(Arc::new(fd))).map_err(failed)
+    }
+
+    fn open(path: &Path) -> nix::Result<OwnedFd> {
+        // A pipe that nobody reads is not waited for, neither now nor when it is full.
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        nix::fcntl::open(path, flags, Mode::from_bits_truncate(0o644))
     }
 }
 

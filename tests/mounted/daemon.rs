@@ -63,6 +63,24 @@ fn the_daemon_keeps_nothing_that_its_caller_had_open() {
     eventually("the log has it", || fs::read_to_string(store.home().join("log")).is_ok_and(|log| log.contains("unmounted")));
 }
 
+/// As where systemd has the standard error of a service go to the journal.
+#[test]
+fn a_log_may_be_a_socket_that_the_daemon_was_given() {
+    let store = TestStore::new();
+    let point = store.home().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let _end = Background(&point);
+    let (told, log) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut command = braidfs_command();
+    command.args(["mount", "--foreground", "--log-file", "/dev/stderr"]).args([store.path(), point.clone()]);
+    let mut daemon = command.stderr(std::os::fd::OwnedFd::from(log)).spawn().unwrap();
+    drop(command);
+    eventually("it is mounted", || is_mounted(&point));
+    braidfs(["umount", text(&point)]).ok();
+    assert!(daemon.wait().unwrap().success());
+    assert!(std::io::read_to_string(told).unwrap().contains("unmounted"));
+}
+
 #[test]
 fn a_log_that_nobody_reads_is_not_waited_for() {
     let store = TestStore::new();
