@@ -325,7 +325,7 @@ impl Braid {
     }
 
     fn commit(&self, proposal: Proposal) -> Result<Committed, AppendError> {
-        self.decide(proposal).inspect_err(|error| {
+        self.hand_in(proposal).inspect_err(|error| {
             if matches!(error, AppendError::Rejected(_)) {
                 self.count_refused(1);
             }
@@ -339,7 +339,7 @@ impl Braid {
         let _ = self.inner.requests.send(Request::Job(job));
     }
 
-    fn decide(&self, proposal: Proposal) -> Result<Committed, AppendError> {
+    fn hand_in(&self, proposal: Proposal) -> Result<Committed, AppendError> {
         // Every door leads through here, and no draft has to have been a file.
         check_draft(&proposal.draft)?;
         let failed = |message: &str| AppendError::Storage { errno: Errno::EIO, message: message.to_owned(), hint: String::new() };

@@ -53,12 +53,15 @@ pub fn descriptor(path: &Path) -> Option<RawFd> {
     }
 }
 
-/// Another descriptor of what one is of, as a socket cannot be opened by a path.
+/// Another descriptor of what one is of, as a socket cannot be opened by a path; no child has either.
 fn duplicate(descriptor: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: a number that is no descriptor is an error, and what is given belongs to nobody else.
     #[allow(unsafe_code)]
     unsafe {
         let fd = Errno::result(libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3))?;
+        if descriptor > libc::STDERR_FILENO {
+            libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
         Ok(OwnedFd::from_raw_fd(fd))
     }
 }

@@ -248,6 +248,7 @@ mod tests {
         let (keeper, inbox) = channel();
         let mut watching = Watching::default();
         watching.begin(&store, keeper);
+        assert!(watching.is_on());
         drop(watching);
         assert!(matches!(inbox.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected)), "the thread had the other end");
     }
