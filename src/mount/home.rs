@@ -43,9 +43,13 @@ impl Home {
     }
 }
 
-/// Whether a mount says that it is over another directory than what lies at its store's path.
-pub fn lies_elsewhere(mounted: &Mounted, disk: &Disk) -> bool {
-    matches!(ask_ioctl_by_child(&mounted.point, COMMAND, PATIENCE), Ok(Some(Ok(said))) if !is_at(mounted, disk, said))
+/// Whether the daemon of what lies at a mount's store's path is surely not the mount's own: that is over another directory, or dead.
+pub fn is_without(mounted: &Mounted, disk: &Disk) -> bool {
+    match ask_ioctl_by_child(&mounted.point, COMMAND, PATIENCE) {
+        Ok(Some(Ok(said))) => !is_at(mounted, disk, said),
+        Ok(Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED))) => true,
+        _ => false,
+    }
 }
 
 /// Whether a directory lies at the path of a mount's store; whoever opens what cannot be looked at says why that cannot be.

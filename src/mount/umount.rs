@@ -37,8 +37,8 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
             format!("findmnt -t {FILE_SYSTEM}   # the mounts that there are"),
         ));
     };
-    // What lies at its store's path then has a daemon of its own, which nobody wants to end.
-    let is_elsewhere = force && home::lies_elsewhere(&mounted, &disk);
+    // What lies at its store's path may have a daemon all the same, which nobody wants to end.
+    let is_without = force && home::is_without(&mounted, &disk);
     detach_patiently(&point, force).map_err(|why| match why {
         Undetached::NoHelper(error) => error,
         Undetached::Errno(Errno::EBUSY) => Error::busy(format!("mount '{shown}' is in use"), "close what uses it, or add --force"),
@@ -54,7 +54,7 @@ pub fn umount(mount_point: &Path, force: bool) -> Result<(), Error> {
         Undetached::Errno(_) => Error::new(format!("mount '{shown}' cannot be unmounted: {why}"), ""),
     })?;
     let (start, patience) = (Instant::now(), GRACE * if force { 2 } else { 1 });
-    let ended = (!mounted.read_only && !is_elsewhere).then(|| watch_end(&disk, &mounted.source, force, patience));
+    let ended = (!mounted.read_only && !is_without).then(|| watch_end(&disk, &mounted.source, force, patience));
     if force {
         cut(&disk, mounted.minor, GRACE);
     }

@@ -172,6 +172,19 @@ fn an_unmount_by_force_ends_no_mount_of_another_store() {
     assert_eq!(second.unmount().code(), Some(0));
 }
 
+/// Story: whoever took away a mount point that a crash had left dead ended the mount of the same store that he had made since.
+#[test]
+fn an_unmount_by_force_of_a_dead_mount_ends_no_living_one() {
+    let store = TestStore::new();
+    let mut dead = Mount::start(&store.path());
+    dead.crash();
+    let living = Mount::options(&store.path()).at(&store.home().join("living")).start();
+    braidfs([Path::new("umount"), Path::new("--force"), dead.path()]).ok();
+    assert!(!is_mounted(dead.path()));
+    living.append(DRAFT).unwrap();
+    assert_eq!(living.unmount().code(), Some(0));
+}
+
 /// Story: in a container whose own store has the same path, it was that one.
 #[test]
 fn a_command_in_a_mount_works_on_no_store_of_a_container() {
