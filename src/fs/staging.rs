@@ -30,6 +30,8 @@ use crate::store::{self, StagedName};
 pub const GRACE: Duration = Duration::from_secs(2);
 /// Drafts that nobody used for so long are removed.
 pub const DRAFT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a daemon has seen at rest whatever it removes for its age.
+const REST_MIN: Duration = Duration::from_secs(3600);
 /// Opening a receipt waits so long at most for a verdict that is on its way.
 pub const VERDICT_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -312,8 +314,8 @@ impl Staging {
 
     /// Removes what time has made useless: committed names, unused drafts, old receipts. Returns when to come again.
     ///
-    /// A clock may be set ahead by days, and by years where a machine begins without the time. So a draft is unused for as long as this daemon
-    /// has seen it unused, and receipts grow no older while it runs than it runs; in its first day none is too old.
+    /// A clock may be set ahead by days, and by years where a machine begins without the time. So nothing grows older while a daemon runs than
+    /// that runs, and nothing goes for its age that it has not seen at rest for an hour: what was set before it began is not known.
     pub fn tend(&self, now: Instant) -> Duration {
         const IDLE: Duration = Duration::from_secs(600);
         self.drop_committed();
@@ -321,7 +323,7 @@ impl Staging {
         self.drop_unused(now);
         self.save_unsaved();
         let ran = now.saturating_duration_since(self.begun.0);
-        self.drop_receipts((ran >= DRAFT_AGE_MAX).then(|| SystemTime::now().min(self.begun.1 + ran)));
+        self.drop_receipts((ran >= REST_MIN).then(|| SystemTime::now().min(self.begun.1 + ran)));
         let next = self.tell_idle(now).min(IDLE);
         let state = locked(&self.state);
         let graced = state.names.values().any(|file| matches!(locked(&file.inner).phase, Phase::Committed { .. }));
@@ -361,9 +363,15 @@ impl Staging {
     }
 
     fn drop_unused(&self, now: Instant) {
+        let clock = self.begun.1 + now.saturating_duration_since(self.begun.0);
+        let is_old = |file: &Inner| {
+            let written = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(file.mtime_ns).unwrap_or(0));
+            clock.duration_since(written).is_ok_and(|age| age >= DRAFT_AGE_MAX)
+        };
         let unused = |file: &Staged| {
             let inner = locked(&file.inner);
-            inner.openers == 0 && inner.phase == Phase::Open && now.saturating_duration_since(inner.used) >= DRAFT_AGE_MAX
+            let rest = now.saturating_duration_since(inner.used);
+            inner.openers == 0 && inner.phase == Phase::Open && (rest >= DRAFT_AGE_MAX || (rest >= REST_MIN && is_old(&inner)))
         };
         let files: Vec<(String, Arc<Staged>)> =
             locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();

@@ -628,16 +628,31 @@ fn a_clock_that_is_set_ahead_removes_nothing() {
     }
     desk.restart();
     let listed = |desk: &Desk| ["staging", "receipts"].map(|directory| desk.list(directory).join(" "));
-    let hours = |hours: u64| Instant::now() + Duration::from_secs(hours * 3600);
+    let minutes = |minutes: u64| Instant::now() + Duration::from_secs(minutes * 60);
     let tend = |desk: &Desk, at: Instant| desk.fs.staging.as_ref().unwrap().tend(at);
-    tend(&desk, hours(23));
-    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"]);
+    tend(&desk, minutes(59));
+    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"], "a daemon that has just begun does not know when it was set");
     desk.fs.staging.as_mut().unwrap().begin_at(SystemTime::UNIX_EPOCH + Duration::from_secs(200));
-    tend(&desk, hours(25));
-    assert_eq!(listed(&desk), ["", "x.jsonl.json"], "the clock was set while this daemon ran");
+    tend(&desk, minutes(23 * 60));
+    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"], "it was set while this daemon ran");
+    tend(&desk, minutes(25 * 60));
+    assert_eq!(listed(&desk), ["", "x.jsonl.json"]);
+}
+
+/// Story: a daemon that is started anew each day never saw a day without use, and all drafts and receipts lived for ever.
+#[test]
+fn what_is_old_goes_also_where_no_daemon_runs_for_a_day() {
+    let mut desk = Desk::new();
+    desk.drop_file(".draft", b"x").unwrap();
+    desk.drop_file(".young", b"x").unwrap();
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    for (file, hours) in [("receipts/x.jsonl", 31 * 24), ("staging/.draft", 25), ("staging/.young", 20)] {
+        let file = std::fs::File::options().write(true).open(desk.home.path().join("tmp").join(file)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3600)).unwrap();
+    }
     desk.restart();
-    tend(&desk, hours(25));
-    assert_eq!(listed(&desk), ["", ""]);
+    desk.fs.staging.as_ref().unwrap().tend(Instant::now() + Duration::from_secs(3601));
+    assert_eq!((desk.list("staging"), desk.list("receipts")), (vec![".young".to_owned()], Vec::new()));
 }
 
 /// Story: a receipt had a name that is longer than any file's may be, so `cp -r receipts` failed.

@@ -181,16 +181,17 @@ mod tests {
         assert!(!locking.gives_up(before, patience), "nobody has waited yet");
         assert!(locking.gives_up(long_ago, patience));
         assert!(!locking.gives_up(before, patience), "he waited beside, and waits on");
-        let behind = Instant::now();
-        assert!(locking.gives_up(behind, patience));
-        assert!(!locking.gives_up(behind, patience), "the one before was refused later than that");
-        assert!(locking.gives_up(Instant::now(), patience), "he was right behind that one");
-        assert!(!locking.gives_up(Instant::now() + RIGHT_BEHIND, patience), "a later one begins anew");
+        let last = |locking: &Locking| locking.gave_up.unwrap().1;
+        for _ in 0..3 {
+            assert!(locking.gives_up(last(&locking), patience), "he was right behind the one before");
+        }
+        assert!(!locking.has_queued(last(&locking) + RIGHT_BEHIND), "a later one begins anew");
         locking.gave_up = locking.gave_up.map(|(waited, last)| (waited.checked_sub(QUEUE_MAX).unwrap(), last));
-        assert!(!locking.gives_up(Instant::now(), patience), "whoever tries again and again is no queue");
+        assert!(!locking.gives_up(last(&locking), patience), "whoever tries again and again is no queue");
         assert!(locking.gives_up(long_ago, patience));
+        let behind = last(&locking);
         locking.entered();
-        assert!(!locking.gives_up(Instant::now(), patience), "somebody else may be in the way now");
+        assert!(!locking.gives_up(behind, patience), "somebody else may be in the way now");
     }
 
     /// Story: the time of the empty file was told, which had been made months ago.
