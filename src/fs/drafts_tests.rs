@@ -1,7 +1,7 @@
 //! What is told of drafts, and for how long.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Release;
 use super::model_tests::table::LINE;
@@ -135,4 +135,44 @@ fn what_is_decided_while_the_kernel_is_told_of_a_commit_stays_decided() {
     desk.fs.decide(handle, &file, || (), || ());
     assert_eq!(desk.receipt("y.jsonl")["state"], "refused");
     assert_eq!(desk.list("staging").len(), 4);
+}
+
+/// Story: a machine without a clock of its own began in 1970. Once it had the time, what was written before that went at once: drafts, and the
+/// receipts that tell a second save.
+#[test]
+fn a_clock_that_is_set_ahead_removes_nothing() {
+    let mut desk = Desk::new();
+    desk.drop_file(".draft", b"x").unwrap();
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    for file in ["receipts/x.jsonl", "staging/.draft"] {
+        let file = std::fs::File::options().write(true).open(desk.home.path().join("tmp").join(file)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(100)).unwrap();
+    }
+    desk.restart();
+    let listed = |desk: &Desk| ["staging", "receipts"].map(|directory| desk.list(directory).join(" "));
+    let minutes = |minutes: u64| Instant::now() + Duration::from_secs(minutes * 60);
+    let tend = |desk: &Desk, at: Instant| desk.fs.staging.as_ref().unwrap().tend(at);
+    tend(&desk, minutes(59));
+    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"], "a daemon that has just begun does not know when it was set");
+    desk.fs.staging.as_mut().unwrap().begin_at(SystemTime::UNIX_EPOCH + Duration::from_secs(200));
+    tend(&desk, minutes(23 * 60));
+    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"], "it was set while this daemon ran");
+    tend(&desk, minutes(25 * 60));
+    assert_eq!(listed(&desk), ["", "x.jsonl.json"]);
+}
+
+/// Story: a daemon that is started anew each day never saw a day without use, and all drafts and receipts lived for ever.
+#[test]
+fn what_is_old_goes_also_where_no_daemon_runs_for_a_day() {
+    let mut desk = Desk::new();
+    desk.drop_file(".draft", b"x").unwrap();
+    desk.drop_file(".young", b"x").unwrap();
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    for (file, hours) in [("receipts/x.jsonl", 31 * 24), ("staging/.draft", 25), ("staging/.young", 20)] {
+        let file = std::fs::File::options().write(true).open(desk.home.path().join("tmp").join(file)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3600)).unwrap();
+    }
+    desk.restart();
+    desk.fs.staging.as_ref().unwrap().tend(Instant::now() + Duration::from_secs(3601));
+    assert_eq!((desk.list("staging"), desk.list("receipts")), (vec![".young".to_owned()], Vec::new()));
 }

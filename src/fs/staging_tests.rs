@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ pub struct Desk {
     pub fs: Fs,
     grace: Duration,
     book: Arc<Book>,
-    home: TempDir,
+    pub home: TempDir,
 }
 
 fn open_desk(home: &Path, disk: &Disk, book: &Arc<Book>, grace: Duration) -> Fs {
@@ -613,46 +613,6 @@ fn time_removes_committed_names_unused_drafts_and_nothing_else() {
     assert!(!on_disk.exists());
     staging.tend(Instant::now() + Duration::from_secs(25 * 3600));
     assert_eq!(desk.list("staging"), ["bad.jsonl", "bad.jsonl.error"]);
-}
-
-/// Story: a machine without a clock of its own began in 1970. Once it had the time, what was written before that went at once: drafts, and the
-/// receipts that tell a second save.
-#[test]
-fn a_clock_that_is_set_ahead_removes_nothing() {
-    let mut desk = Desk::new();
-    desk.drop_file(".draft", b"x").unwrap();
-    desk.drop_file("x.jsonl", LINE).unwrap();
-    for file in ["receipts/x.jsonl", "staging/.draft"] {
-        let file = std::fs::File::options().write(true).open(desk.home.path().join("tmp").join(file)).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(100)).unwrap();
-    }
-    desk.restart();
-    let listed = |desk: &Desk| ["staging", "receipts"].map(|directory| desk.list(directory).join(" "));
-    let minutes = |minutes: u64| Instant::now() + Duration::from_secs(minutes * 60);
-    let tend = |desk: &Desk, at: Instant| desk.fs.staging.as_ref().unwrap().tend(at);
-    tend(&desk, minutes(59));
-    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"], "a daemon that has just begun does not know when it was set");
-    desk.fs.staging.as_mut().unwrap().begin_at(SystemTime::UNIX_EPOCH + Duration::from_secs(200));
-    tend(&desk, minutes(23 * 60));
-    assert_eq!(listed(&desk), [".draft", "x.jsonl.json"], "it was set while this daemon ran");
-    tend(&desk, minutes(25 * 60));
-    assert_eq!(listed(&desk), ["", "x.jsonl.json"]);
-}
-
-/// Story: a daemon that is started anew each day never saw a day without use, and all drafts and receipts lived for ever.
-#[test]
-fn what_is_old_goes_also_where_no_daemon_runs_for_a_day() {
-    let mut desk = Desk::new();
-    desk.drop_file(".draft", b"x").unwrap();
-    desk.drop_file(".young", b"x").unwrap();
-    desk.drop_file("x.jsonl", LINE).unwrap();
-    for (file, hours) in [("receipts/x.jsonl", 31 * 24), ("staging/.draft", 25), ("staging/.young", 20)] {
-        let file = std::fs::File::options().write(true).open(desk.home.path().join("tmp").join(file)).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3600)).unwrap();
-    }
-    desk.restart();
-    desk.fs.staging.as_ref().unwrap().tend(Instant::now() + Duration::from_secs(3601));
-    assert_eq!((desk.list("staging"), desk.list("receipts")), (vec![".young".to_owned()], Vec::new()));
 }
 
 /// Story: a receipt had a name that is longer than any file's may be, so `cp -r receipts` failed.
