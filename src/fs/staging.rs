@@ -19,7 +19,7 @@ pub use open::Release;
 pub use recover::Unfinished;
 
 use crate::format::draft::LineChecker;
-use crate::format::time::nanos;
+use crate::format::time::{at_nanos, nanos};
 use crate::fs::concerned::Concerned;
 use crate::fs::ledger::Ledger;
 use crate::fs::locked;
@@ -364,10 +364,7 @@ impl Staging {
 
     fn drop_unused(&self, now: Instant) {
         let clock = self.begun.1 + now.saturating_duration_since(self.begun.0);
-        let is_old = |file: &Inner| {
-            let written = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(file.mtime_ns).unwrap_or(0));
-            clock.duration_since(written).is_ok_and(|age| age >= DRAFT_AGE_MAX)
-        };
+        let is_old = |file: &Inner| clock.duration_since(at_nanos(file.mtime_ns)).is_ok_and(|age| age >= DRAFT_AGE_MAX);
         let unused = |file: &Staged| {
             let inner = locked(&file.inner);
             let rest = now.saturating_duration_since(inner.used);

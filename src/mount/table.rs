@@ -43,8 +43,7 @@ pub fn find(table: &[u8], point: &Path) -> Option<Mounted> {
 /// Where the same as this is mounted, and a process that sees it there: this one, or one with mounts of its own.
 pub fn where_else(disk: &Disk, gone: &Mounted) -> Option<(u32, PathBuf)> {
     // The kernel gives the number of an ended connection to the next one, but no store has two writable mounts.
-    let identity = |mounted: &Mounted| (mounted.minor, mounted.read_only, mounted.source.clone());
-    let is_same = |mounted: &Mounted| identity(mounted) == identity(gone);
+    let is_same = |mounted: &Mounted| (mounted.minor, mounted.read_only, &mounted.source) == (gone.minor, gone.read_only, &gone.source);
     let mut processes = vec![std::process::id()];
     // Whose table cannot be read is passed over: another user's, or one that has ended.
     let _ = disk.list_each(Path::new("/proc"), |entry| processes.extend(entry.name.parse::<u32>()));
