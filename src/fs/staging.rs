@@ -45,7 +45,7 @@ pub struct Staging {
     /// When the daemon began, by the clock that nobody sets, and by the one that is set.
     begun: (Instant, SystemTime),
     state: Mutex<State>,
-    /// Taken before the state: shared while a receipt is written, alone while those are that could not be.
+    /// Taken before the state: shared while a receipt is written or forgotten, alone while one is that is shown already.
     writing: RwLock<()>,
     /// The drafts that are told of, by name; never taken while the state is held.
     told: Mutex<Vec<(String, Finding)>>,
@@ -62,7 +62,7 @@ struct State {
     files: HashMap<u64, Arc<Staged>>,
     handles: HashMap<u64, Handle>,
     receipts: BTreeMap<String, Option<receipts::Brief>>,
-    /// The texts of receipts that could not be written.
+    /// The texts of receipts that are shown and not written: not yet, or they could not be.
     unsaved: HashMap<String, Vec<u8>>,
     /// Refusals whose plain words somebody has removed.
     dismissed: HashSet<String>,

@@ -33,13 +33,13 @@ impl Staging {
         // From then on the file is whoever's opens it: the next save of it may even be decided before the kernel is told of this one.
         let is_out = Cell::new(false);
         let decided = catch_unwind(AssertUnwindSafe(|| {
-            self.decide_content(file, || {
+            let out = || {
                 // The name leaves the listing before anybody who waited looks.
                 locked(&file.inner).decided(Phase::Committed { until: Instant::now() + self.grace });
                 is_out.set(true);
                 self.announce();
-                settle();
-            })
+            };
+            self.decide_content(file, out, settle)
         }));
         if is_out.get() {
             return decided.map_or_else(|panic| resume_unwind(panic), drop);
@@ -75,7 +75,7 @@ impl Staging {
         self.refuse(receipt, &Rejection::whole(Errno::EIO, "a bug in braidfs ended the attempt", again))
     }
 
-    fn decide_content(&self, file: &Staged, settle: impl FnOnce()) -> Outcome {
+    fn decide_content(&self, file: &Staged, out: impl FnOnce(), settle: impl FnOnce()) -> Outcome {
         let (name, bytes, told) = {
             let mut inner = locked(&file.inner);
             let Some(name) = inner.name.clone() else { return Outcome::Nothing };
@@ -95,7 +95,7 @@ impl Staging {
             (name, bytes.map_err(|errno| (errno, inner.size)), told)
         };
         match bytes {
-            Ok(bytes) => self.attempt(&name, &name, &bytes, told, settle),
+            Ok(bytes) => self.attempt(&name, &name, &bytes, told, out, settle),
             Err((errno, size)) => self.refuse_unread(&name, &name, size, told.unwrap_or_else(|| unreadable(errno, size))),
         }
     }
@@ -105,13 +105,14 @@ impl Staging {
         self.refuse(Receipt::pending(name.as_str(), size, sha256_hex(b""), None).of_draft(from.as_str()), &rejection)
     }
 
-    /// Tries to commit bytes under a name; the receipt says what became of it.
+    /// Tries to commit bytes under a name; the receipt says what became of it. `out` and `settle` are as [`Staging::commit`] has them.
     pub(super) fn attempt(
         &self,
         name: &StagedName,
         from: &StagedName,
         bytes: &[u8],
         told: Option<Rejection>,
+        out: impl FnOnce(),
         settle: impl FnOnce(),
     ) -> Outcome {
         let Some(kind) = commit_kind(name.as_str()) else { return Outcome::Nothing };
@@ -127,11 +128,12 @@ impl Staging {
             (Err(rejection), None) => return self.refuse(receipt, &rejection),
             (_, Some(told)) => return self.refuse(receipt, &with_reasons_of(told, bytes, kind)),
         };
-        self.commit(receipt, from, draft, settle)
+        self.commit(receipt, from, draft, out, settle)
     }
 
-    /// Commits a draft so that a daemon that finds it unfinished can finish it exactly once.
-    pub(super) fn commit(&self, receipt: Receipt, from: &StagedName, mut draft: Draft, settle: impl FnOnce()) -> Outcome {
+    /// Commits a draft so that a daemon that finds it unfinished can finish it exactly once. `out` tells those who wait that it is committed, as
+    /// soon as the receipt can be read; `settle` returns once the kernel knows the views.
+    fn commit(&self, receipt: Receipt, from: &StagedName, mut draft: Draft, out: impl FnOnce(), settle: impl FnOnce()) -> Outcome {
         let before = StagedName::new(&receipt.name).and_then(|name| self.receipt_on_disk(&name));
         let tried = before.map(|before| before.tried(&receipt.sha256)).unwrap_or_default();
         let event_ids = name_events(&mut draft, &tried);
@@ -146,8 +148,11 @@ impl Staging {
         }
         match self.ledger.append(draft) {
             Ok(committed) => {
+                // Written once it is told: what is on disk until then is pending, and has the ids of what is durable.
                 let receipt = pending.committed(&committed);
-                if let Err(errno) = self.save(&receipt) {
+                self.hold(&receipt);
+                out();
+                if let Err(errno) = self.save_held(&receipt.name) {
                     tracing::error!(%errno, name = receipt.name, "the receipt of a commit cannot be written");
                 }
                 settle();

@@ -51,16 +51,34 @@ impl Staging {
         saved
     }
 
+    /// Shows the receipt of a commit that is still to be written.
+    pub(super) fn hold(&self, receipt: &Receipt) {
+        let text = receipt.to_bytes();
+        let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
+        let mut state = locked(&self.state);
+        state.dismissed.remove(&receipt.name);
+        state.receipts.insert(receipt.name.clone(), Some(brief));
+        state.unsaved.insert(receipt.name.clone(), text);
+    }
+
     /// Writes the receipts that could not be written, now that this may be possible.
     pub(super) fn save_unsaved(&self) {
+        let unsaved: Vec<String> = locked(&self.state).unsaved.keys().cloned().collect();
+        for name in unsaved {
+            // It is tried again.
+            let _ = self.save_held(&name);
+        }
+    }
+
+    /// Writes a receipt that is shown and not written, unless the next one of its name was begun or it was forgotten.
+    pub(super) fn save_held(&self, name: &str) -> Result<(), Errno> {
         // Nothing newer is written meanwhile.
         let _writing = self.writing.write().unwrap_or_else(PoisonError::into_inner);
-        let unsaved = locked(&self.state).unsaved.clone();
-        for (name, text) in unsaved {
-            if StagedName::new(&name).is_some_and(|staged| self.kept.save(&staged, &text).is_ok()) {
-                locked(&self.state).unsaved.remove(&name);
-            }
-        }
+        let text = locked(&self.state).unsaved.get(name).cloned();
+        let Some((staged, text)) = StagedName::new(name).zip(text) else { return Ok(()) };
+        self.kept.save(&staged, &text).map_err(|error| error.errno())?;
+        locked(&self.state).unsaved.remove(name);
+        Ok(())
     }
 
     /// The text of a receipt that was decided, or of one that was begun: what could not be written is remembered.
@@ -146,6 +164,7 @@ impl Staging {
         if !locked(&self.state).receipts.contains_key(name) {
             return Err(if self.receipt(name).is_some() { Errno::EBUSY } else { Errno::ENOENT });
         }
+        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let was_unsaved = locked(&self.state).unsaved.remove(name).is_some();
         match self.kept.forget(&staged) {
             Err(error) if !(was_unsaved && error.is_not_found()) => return Err(error.errno()),

@@ -103,7 +103,7 @@ impl Staging {
                 false
             });
             if !committed {
-                set_phase(if commit_kind(&attempt.from).is_some() { Phase::Refused } else { Phase::Open });
+                set_phase(self.phase_unfinished(&attempt.from));
             }
             // While the kernel was told somebody may have begun to save the next.
             let is_left = |file: &Arc<Staged>| committed && matches!(locked(&file.inner).phase, Phase::Committed { .. });
@@ -114,6 +114,16 @@ impl Staging {
             }
             self.announce();
         }
+    }
+
+    /// Where a file stands that could not be committed now. It may be the next one of its name, whose writer the daemon did not outlive.
+    fn phase_unfinished(&self, name: &str) -> Phase {
+        if commit_kind(name).is_none() {
+            return Phase::Open;
+        }
+        let size = self.find(name).map(|file| locked(&file.inner).size);
+        let left = size.zip(StagedName::new(name)).and_then(|(size, name)| self.phase_left(&name, size));
+        left.unwrap_or(Phase::Refused)
     }
 
     fn finish_one(&self, receipt: &Receipt, event_ids: &[String], from: &str, leave: impl FnOnce()) -> bool {

@@ -97,7 +97,7 @@ impl Staging {
             }
             (from, bytes, inner.checking.lost.rejection())
         };
-        Ok(self.attempt(target, &from, &bytes, lost, settle))
+        Ok(self.attempt(target, &from, &bytes, lost, || (), settle))
     }
 
     /// Moves a file to a name, in place of whatever has it.
