@@ -6,8 +6,8 @@ use crate::format::names::{ENDING, category_of, file_name, stream_path};
 use crate::fs::split;
 use crate::model::Draft;
 
-/// Files of the root that every transaction changes, and a directory.
-const ALWAYS: [&str; 6] = ["log.jsonl", "feed.jsonl", "status.json", "metrics", "graph.txt", "transactions"];
+/// What every transaction changes and is not asked for anew each time.
+const ALWAYS: [&str; 3] = ["log.jsonl", "feed.jsonl", "transactions"];
 
 /// The paths of the views that a draft will change, as far as they can be named, and of the directories above them.
 #[derive(Clone, Default)]
@@ -62,8 +62,8 @@ mod tests {
             let line = format!("{{\"stream\":\"a/b-{n}\",\"type\":\"T\",\"data\":{n}}}\n");
             concerned.add(&parse_draft(line.as_bytes(), DraftKind::Lines).unwrap());
         }
-        let known = ["", "streams", "streams/a/b-7.jsonl", "streams/c.jsonl", "status.json", "README.md"];
-        assert_eq!(concerned.among(known.into_iter()), ["", "streams", "streams/a/b-7.jsonl", "status.json"]);
+        let known = ["", "streams", "streams/a/b-7.jsonl", "streams/c.jsonl", "log.jsonl", "README.md"];
+        assert_eq!(concerned.among(known.into_iter()), ["", "streams", "streams/a/b-7.jsonl", "log.jsonl"]);
         let all = concerned.among(vec!["x"; 1000].into_iter());
         for path in ["", "log.jsonl", "transactions", "streams", "streams/a", "streams/a/b-99.jsonl", "types/T.jsonl", "categories/a.jsonl"]
         {

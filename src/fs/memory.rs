@@ -18,6 +18,7 @@ pub struct Memory {
 struct File {
     bytes: Vec<u8>,
     incarnation: u64,
+    grows: bool,
 }
 
 impl Content for File {
@@ -30,7 +31,7 @@ impl Content for File {
     }
 
     fn grows(&self) -> bool {
-        true
+        self.grows
     }
 
     fn mtime_ns(&self) -> i128 {
@@ -49,10 +50,20 @@ impl Content for File {
 }
 
 impl Memory {
-    /// The tree with one more file, or another in its place.
-    pub fn with(mut self, path: &str, incarnation: u64, text: &str) -> Self {
+    /// The tree with one more file that grows, or another in its place.
+    pub fn with(self, path: &str, incarnation: u64, text: &str) -> Self {
+        self.with_file(path, File { bytes: text.as_bytes().to_vec(), incarnation, grows: true })
+    }
+
+    /// The tree with a file that is another one for every text.
+    pub fn with_text(self, path: &str, text: &str) -> Self {
+        let incarnation = text.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        self.with_file(path, File { bytes: text.as_bytes().to_vec(), incarnation, grows: false })
+    }
+
+    fn with_file(mut self, path: &str, file: File) -> Self {
         self.changed.insert(path.to_owned());
-        self.files.insert(path.to_owned(), Arc::new(File { bytes: text.as_bytes().to_vec(), incarnation }));
+        self.files.insert(path.to_owned(), Arc::new(file));
         self
     }
 

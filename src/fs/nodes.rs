@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::fs::attr::is_past;
-use crate::fs::source::Content;
+use crate::fs::names::{RECEIPTS, STAGING};
+use crate::fs::source::{Content, is_folded};
 
 /// The number of the root directory, fixed by the protocol.
 pub const ROOT: u64 = 1;
@@ -41,8 +42,9 @@ pub struct Nodes {
     displaced: HashMap<Identity, u64>,
     /// Those whose changes no tree tells by name.
     untold: HashSet<u64>,
-    /// Those of files that trees look for on the disk, by path: once such a file has gone no tree tells which one it was.
-    stored: HashMap<Arc<str>, u64>,
+    /// Those of files that trees look for on the disk, and of the root, by path: once such a file has gone no tree tells which one it was, or what
+    /// is there now would be made to tell.
+    by_path: HashMap<Arc<str>, u64>,
     /// Those that came since the last publication began, in their order.
     recent: Vec<u64>,
     came: u64,
@@ -65,7 +67,7 @@ impl Nodes {
             held: HashMap::new(),
             displaced: HashMap::new(),
             untold: HashSet::new(),
-            stored: HashMap::new(),
+            by_path: HashMap::new(),
             recent: Vec::new(),
             came: 0,
             first: true,
@@ -106,8 +108,8 @@ impl Nodes {
             if !is_told(&identity) {
                 self.untold.insert(number);
             }
-            if is_stored(&identity) {
-                self.stored.insert(Arc::clone(&identity.path), number);
+            if is_found_by_path(&identity) {
+                self.by_path.insert(Arc::clone(&identity.path), number);
             }
             Held { identity, lookups: 0, since: self.came, pinned: None, coming: None }
         });
@@ -124,16 +126,16 @@ impl Nodes {
         {
             self.displaced.remove(&held.identity);
             self.untold.remove(&number);
-            if self.stored.get(&held.identity.path) == Some(&number) {
-                self.stored.remove(&held.identity.path);
+            if self.by_path.get(&held.identity.path) == Some(&number) {
+                self.by_path.remove(&held.identity.path);
             }
         }
     }
 
-    /// The inode that came last for the path of a file that trees look for on the disk, if the kernel holds it.
+    /// The inode that came last for the path of a file that trees look for on the disk, or of one of the root, if the kernel holds it.
     #[must_use]
-    pub fn find_stored(&self, path: &str) -> Option<(u64, &Held)> {
-        let number = *self.stored.get(path)?;
+    pub fn find_by_path(&self, path: &str) -> Option<(u64, &Held)> {
+        let number = *self.by_path.get(path)?;
         Some((number, self.held.get(&number)?))
     }
 
@@ -152,6 +154,14 @@ impl Nodes {
     pub fn pin(&mut self, number: u64, file: Arc<dyn Content>) {
         if let Some(held) = self.held.get_mut(&number) {
             held.pinned.get_or_insert(file);
+        }
+    }
+
+    /// Its name stands for an inode again, which is told of again: what was kept for it meanwhile is not needed. A state is kept for whoever has it
+    /// open.
+    pub fn unpin(&mut self, number: u64) {
+        if let Some(held) = self.held.get_mut(&number).filter(|held| !is_folded(&held.identity.path)) {
+            held.pinned = None;
         }
     }
 
@@ -192,23 +202,32 @@ impl Nodes {
 }
 
 /// Whether no publication looks at such an inode: a tree tells by name when a file changes, and so of the directories above it, or nobody does,
-/// as in the past. There are many of them.
+/// as in the past and of drafts and receipts. There are many of them.
 fn is_told(identity: &Identity) -> bool {
+    let path = &*identity.path;
     if identity.directory {
-        return is_told_below(&identity.path);
+        return is_told_below(path);
     }
-    let is_told = |(directory, _)| is_told_below(directory) || is_past(&identity.path);
-    identity.path.rsplit_once('/').is_some_and(is_told)
+    let Some((directory, name)) = path.rsplit_once('/') else { return false };
+    match directory {
+        STAGING | RECEIPTS => true,
+        // Longer prefixes than categories are reached there as well, and no tree tells of them.
+        CATEGORIES => !name.contains(['-', ':', '%']),
+        _ => is_told_below(directory) || is_past(path),
+    }
 }
 
-/// Whether a tree tells by name when a file of this directory, or below it, changes.
+/// The directory of the categories.
+const CATEGORIES: &str = "categories";
+
+/// Whether a tree tells by name when a file that is listed in this directory, or below it, changes.
 pub fn is_told_below(directory: &str) -> bool {
-    matches!(directory.split('/').next(), Some("streams" | "types" | "transactions"))
+    matches!(directory.split('/').next(), Some("streams" | "types" | CATEGORIES | "transactions"))
 }
 
-/// Whether a file is looked for on the disk by its tree.
-fn is_stored(identity: &Identity) -> bool {
-    !identity.directory && identity.path.starts_with("transactions/")
+/// Whether [`Nodes::find_by_path`] finds a file.
+pub fn is_found_by_path(identity: &Identity) -> bool {
+    !identity.directory && (identity.path.starts_with("transactions/") || !identity.path.contains('/'))
 }
 
 /// FNV-1a over the identity, its bits spread at the end: equal in every run.

@@ -70,6 +70,8 @@ enum Fate {
     },
     Touched,
     Replaced,
+    /// A small file of the root, made anew for each tree. It is not made to be compared: the kernel asks for its name each time.
+    Renewed,
 }
 
 impl Fate {
@@ -172,10 +174,8 @@ impl Fs {
             changes.extend(self.changes(&recent, &old, &*tree, &listings));
             states.extend(displaced_states(&recent, &*old.sizes, &*tree));
             states.into_iter().for_each(|(ino, state)| nodes.pin(ino, state));
-            for change in changes.iter().filter(|change| matches!(change.fate, Fate::Replaced)) {
-                if let Some(Node::File(file)) = old.sizes.find(&change.identity.path)
-                    && file.incarnation() == change.identity.incarnation
-                {
+            for change in changes.iter().filter(|change| matches!(change.fate, Fate::Replaced | Fate::Renewed)) {
+                if let Some(file) = same_file(&*old.sizes, &change.identity) {
                     nodes.pin(change.ino, file);
                 }
             }
@@ -199,7 +199,7 @@ impl Fs {
 
     /// The inode of a path's file, if the kernel holds it.
     fn held_by_path(&self, old: &Shown, path: &str) -> Option<(u64, Held)> {
-        if let Some((ino, held)) = locked(&self.nodes).find_stored(path) {
+        if let Some((ino, held)) = locked(&self.nodes).find_by_path(path) {
             return Some((ino, held.clone()));
         }
         let node = old.sizes.find(path)?;
@@ -237,6 +237,7 @@ impl Fs {
                 again.push(notice);
             }
         }
+        self.left_behind(changes).iter().for_each(tell);
         // What the kernel keeps nothing of it asks for each time.
         let grown = changes.iter().filter(|_| !self.manner.uncached);
         for (since, end) in grown.filter_map(|change| Some((change.since, change.new_end()?))) {
@@ -246,6 +247,22 @@ impl Fs {
             }
         }
         again
+    }
+
+    /// The names to drop of files that were reached by name, once there are many: who asks again and again for what came after a number leaves one
+    /// behind each time, and all of them change with each event. Then the kernel forgets those that nobody has open.
+    fn left_behind(&self, changes: &[Change]) -> Vec<Notice> {
+        const KEPT_MAX: usize = 64;
+        let by_name: Vec<&Change> = changes.iter().filter(|change| change.identity.path.starts_with("feed/after/")).collect();
+        if by_name.len() <= KEPT_MAX {
+            return Vec::new();
+        }
+        by_name.into_iter().filter_map(|change| self.name_notice(&change.identity)).collect()
+    }
+
+    fn name_notice(&self, identity: &Identity) -> Option<Notice> {
+        let (directory, name) = split(&identity.path)?;
+        Some(Notice::Name { parent: self.directory_number(directory), name: name.to_owned() })
     }
 
     fn show(&self, shown: Shown) {
@@ -278,8 +295,7 @@ impl Fs {
             }
             let fate = self.fate(&held.identity, &*old.sizes, new, listings);
             if matches!(fate, Fate::Replaced)
-                && let Some(Node::File(file)) = old.sizes.find(path)
-                && file.incarnation() == held.identity.incarnation
+                && let Some(file) = same_file(&*old.sizes, &held.identity)
             {
                 changes.extend(going_on(&*file, path, new).map(change));
             }
@@ -291,6 +307,10 @@ impl Fs {
     }
 
     fn fate(&self, identity: &Identity, old: &dyn Tree, new: &dyn Tree, listings: &Listings) -> Fate {
+        let is_of_root = !identity.directory && !identity.path.contains('/');
+        if is_of_root && same_file(old, identity).is_some_and(|file| !file.grows()) {
+            return Fate::Renewed;
+        }
         match (new.find(&identity.path), old.find(&identity.path)) {
             (Some(Node::File(new)), old) if !identity.directory && new.incarnation() == identity.incarnation => match old {
                 Some(Node::File(old)) if old.size() == new.size() && old.mtime_ns() == new.mtime_ns() => Fate::Same,
@@ -310,15 +330,12 @@ impl Fs {
 
     fn notice(&self, change: &Change) -> Option<Notice> {
         match change.fate {
-            Fate::Same => None,
+            Fate::Same | Fate::Renewed => None,
             Fate::Touched if change.identity.directory && self.keeps_listing(&change.identity.path) => {
                 Some(Notice::Listing { ino: change.ino })
             }
             Fate::Touched | Fate::Grown { .. } | Fate::Continued { .. } => Some(Notice::Attributes { ino: change.ino }),
-            Fate::Replaced => {
-                let (directory, name) = split(&change.identity.path)?;
-                Some(Notice::Name { parent: self.directory_number(directory), name: name.to_owned() })
-            }
+            Fate::Replaced => self.name_notice(&change.identity),
         }
     }
 
@@ -360,9 +377,17 @@ impl Fs {
     }
 }
 
+/// The file of a tree that an inode is, if its path still stands for it there.
+fn same_file(tree: &dyn Tree, identity: &Identity) -> Option<Arc<dyn Content>> {
+    match tree.find(&identity.path) {
+        Some(Node::File(file)) if !identity.directory && file.incarnation() == identity.incarnation => Some(file),
+        _ => None,
+    }
+}
+
 /// How a file goes on whose name stands for another one in a tree, if there is more of it.
 fn going_on(file: &dyn Content, path: &str, new: &dyn Tree) -> Option<Fate> {
-    let Some(Node::File(next)) = new.find(path) else { return None };
+    let Some(Node::File(next)) = file.grows().then(|| new.find(path))? else { return None };
     let from = file.size();
     file.continued_by(&*next).filter(|file| file.size() > from).map(|file| Fate::Continued { from, file })
 }

@@ -34,8 +34,9 @@ impl Tree for view::Tree {
         let (index, touched) = (&self.epoch().index, &self.epoch().touched);
         let streams = touched.streams.iter().map(|&stream| format!("streams/{}", stream_path(index.streams.text(stream))));
         let types = touched.types.iter().map(|&of| format!("types/{}", file_name(index.types.text(of), ENDING)));
+        let categories = touched.categories.iter().map(|&of| format!("categories/{}", file_name(index.categories.text(of), ENDING)));
         let transactions = touched.transactions.iter().map(|&tx| format!("transactions/{}{ENDING}", index.transactions.id(tx)));
-        streams.chain(types).chain(transactions).collect()
+        streams.chain(types).chain(categories).chain(transactions).collect()
     }
 
     fn settled(&self, path: &str) -> Option<String> {

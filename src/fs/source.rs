@@ -22,8 +22,8 @@ pub trait Tree: Send + Sync {
     /// Lists a directory: complete, each name once; none if it is no directory.
     fn list(&self, path: &str) -> Option<Vec<Entry>>;
 
-    /// The files below `streams/`, `types/` and `transactions/` that differ from the tree before this one, came or went; any other
-    /// path may differ too.
+    /// The files below `streams/` and `transactions/` and those listed in `types/` and `categories/` that differ from the tree before this one,
+    /// came or went; any other path may differ too.
     fn changed(&self) -> Vec<String>;
 
     /// The path that stands for ever for what a path stands for now, if that is another one.

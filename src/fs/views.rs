@@ -51,6 +51,7 @@ impl Fs {
             }
             let ttl = view_ttl(&path, &node, shown.sizes.is_ready() && !self.decisions.is_open());
             let ino = nodes.look_up(identity);
+            nodes.unpin(ino);
             return Ok((Found { attr: Attr::of_view(ino, &node), attr_ttl: ttl, entry_ttl: ttl }, shown.serial));
         }
     }

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use super::memory::Memory;
 use super::source::{Entry, Node};
 use super::*;
+use crate::format::draft::{DraftKind, parse_draft};
+use crate::fs::concerned::Concerned;
+use crate::fs::nodes::{Identity, Nodes};
 use crate::fs::source::Slow;
 use crate::model::Errno;
 
@@ -400,6 +403,88 @@ fn a_publication_looks_at_no_directory_below_which_nothing_changed() {
     assert_eq!(of_directories.collect::<Vec<_>>(), [&Notice::Listing { ino: directories[7] }]);
     let asked = asked.load(std::sync::atomic::Ordering::Relaxed) - before;
     assert!(asked < 30, "{asked} paths were looked for");
+}
+
+/// Story: whoever had looked at three thousand categories made each append ten times as slow, and each file that was dropped left its receipt
+/// among those that the next publication looked at.
+#[test]
+fn a_publication_looks_at_no_category_draft_or_receipt_that_did_not_change() {
+    let mut nodes = Nodes::default();
+    let file = |path: &str| Identity { path: path.into(), incarnation: 0, directory: false };
+    for n in 0..500 {
+        for path in [format!("categories/c{n}.jsonl"), format!("receipts/{n}.jsonl.json"), format!("staging/{n}")] {
+            nodes.look_up(file(&path));
+        }
+    }
+    // What no tree tells by name: all that begins with a longer prefix.
+    let longer = nodes.look_up(file("categories/a-b.jsonl"));
+    let begin = |nodes: &mut Nodes| nodes.begin_publication(false).0.into_iter().map(|(ino, _)| ino).collect::<Vec<_>>();
+    assert_eq!(begin(&mut nodes).len(), 1501, "the first one looks at all");
+    assert_eq!(begin(&mut nodes), [longer]);
+}
+
+#[test]
+fn a_small_file_of_the_root_is_made_neither_to_be_compared_nor_where_a_draft_is_closed() {
+    let asked = Arc::default();
+    let about = |path: &str| ["status.json", "metrics", "graph.txt"].contains(&path);
+    let show = |text: &str| {
+        let tree = ["status.json", "metrics", "graph.txt"].iter().fold(Memory::default(), |tree, path| tree.with_text(path, text));
+        Arc::new(Asked { tree, asked: Arc::clone(&asked), about, known: true }) as Arc<dyn Tree>
+    };
+    let fs = Fs::new(WRITABLE, show("one\n"), None);
+    fs.publish(show("one\n"), &[], &|_| (), &|| ());
+    let ino = walk(&fs, "status.json").unwrap().ino;
+    let made = |what: &dyn Fn()| {
+        let before = asked.load(std::sync::atomic::Ordering::Relaxed);
+        what();
+        asked.load(std::sync::atomic::Ordering::Relaxed) - before
+    };
+    let mut concerned = Concerned::default();
+    concerned.add(&parse_draft(b"{\"stream\":\"a\",\"type\":\"T\",\"data\":1}\n", DraftKind::Lines).unwrap());
+    assert_eq!(made(&|| drop(fs.doubtful(&concerned))), 0);
+    // Of the tree before it is at hand; whoever has it open keeps it.
+    let looked = made(&|| drop(fs.publish(show("two\n"), &[], &|_| (), &|| ())));
+    assert!(looked <= 4, "looked {looked} times");
+    assert_eq!(text(&fs, ino), "one\n");
+    assert_eq!(made(&|| drop(fs.publish(show("three\n"), &[], &|_| (), &|| ()))), 0, "it is kept already");
+    let now = walk(&fs, "status.json").unwrap().ino;
+    assert_eq!((text(&fs, ino), text(&fs, now)), ("one\n".to_owned(), "three\n".to_owned()));
+}
+
+/// Story: while somebody had the reason of a refusal open, and it changed, changed back, and changed again, its name showed what it had been.
+#[test]
+fn a_name_that_stands_for_a_file_again_is_told_of_again() {
+    let path = "quarantine/a.jsonl.reason";
+    let tree = |text: &str| Memory::default().with_text(path, text);
+    let fs = fs(&tree("one\n"));
+    publish(&fs, &tree("one\n"));
+    let one = walk(&fs, path).unwrap().ino;
+    publish(&fs, &tree("two\n"));
+    assert_ne!(walk(&fs, path).unwrap().ino, one);
+    publish(&fs, &tree("one\n"));
+    assert_eq!(walk(&fs, path).unwrap().ino, one);
+    let told = publish(&fs, &tree("three\n"));
+    let parent = walk(&fs, "quarantine").unwrap().ino;
+    assert!(told.contains(&Notice::Name { parent, name: "a.jsonl.reason".to_owned() }), "{told:?}");
+    assert_eq!(text(&fs, one), "one\n");
+}
+
+/// Story: a program that read `feed/after/N.jsonl` for each new N made each append tell the kernel of all that it had ever read.
+#[test]
+fn the_names_of_many_that_came_after_a_number_are_dropped() {
+    let tree = |text: &str| {
+        (0..200).fold(Memory::default().with("feed/after/x.jsonl", 1, text), |tree, n| tree.with(&format!("feed/after/{n}.jsonl"), 1, text))
+    };
+    let fs = fs(&tree("one\n"));
+    publish(&fs, &tree("one\n"));
+    let names = |told: &[Notice]| told.iter().filter(|notice| matches!(notice, Notice::Name { .. })).count();
+    let ino = walk(&fs, "feed/after/0.jsonl").unwrap().ino;
+    let told = publish(&fs, &tree("one\ntwo\n"));
+    assert_eq!(names(&told), 0, "one is told of as ever");
+    (1..200).for_each(|n| drop(walk(&fs, &format!("feed/after/{n}.jsonl")).unwrap()));
+    let told = publish(&fs, &tree("one\ntwo\nthree\n"));
+    assert_eq!(names(&told), 200);
+    assert!(told.contains(&Notice::End { ino, size: 14 }), "who has it open goes on reading");
 }
 
 #[test]
