@@ -209,10 +209,10 @@ fn is_told(identity: &Identity) -> bool {
         return is_told_below(path);
     }
     let Some((directory, name)) = path.rsplit_once('/') else { return false };
-    match directory {
-        STAGING | RECEIPTS => true,
+    match directory.split('/').next() {
+        Some(STAGING | RECEIPTS) => true,
         // Longer prefixes than categories are reached there as well, and no tree tells of them.
-        CATEGORIES => !name.contains(['-', ':', '%']),
+        Some(CATEGORIES) => !name.contains(['-', ':', '%']),
         _ => is_told_below(directory) || is_past(path),
     }
 }

@@ -51,7 +51,7 @@ impl Own {
     }
 
     /// The identity of it: that of a staged file is its number, for it keeps its inode when it is renamed.
-    fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> Identity {
         let (path, incarnation) = match self {
             Self::Append => (APPEND.to_owned(), 0),
             Self::Staging => (STAGING.to_owned(), 0),

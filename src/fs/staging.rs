@@ -333,13 +333,15 @@ impl Staging {
     fn drop_committed(&self) {
         let files: Vec<(String, Arc<Staged>)> =
             locked(&self.state).names.iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
-        for (name, file) in files {
-            // Nobody can open it meanwhile: its name does not resolve.
-            if locked(&file.inner).is_gone(Instant::now())
-                && let Err(error) = self.remove(&name, &file)
-            {
-                tracing::warn!(%error, name, "a committed draft cannot be removed; it is tried again");
-            }
+        files.iter().for_each(|(name, file)| self.drop_if_committed(name, file));
+    }
+
+    fn drop_if_committed(&self, name: &str, file: &Arc<Staged>) {
+        // Nobody can open it meanwhile: its name does not resolve.
+        if locked(&file.inner).is_gone(Instant::now())
+            && let Err(error) = self.remove(name, file)
+        {
+            tracing::warn!(%error, name, "a committed draft cannot be removed; it is tried again");
         }
     }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::format::draft::{DraftKind, parse_draft};
 use crate::fs::concerned::Concerned;
 use crate::fs::nodes::{Identity, Nodes};
+use crate::fs::own::Own;
 use crate::fs::source::Slow;
 use crate::model::Errno;
 
@@ -412,14 +413,15 @@ fn a_publication_looks_at_no_category_draft_or_receipt_that_did_not_change() {
     let mut nodes = Nodes::default();
     let file = |path: &str| Identity { path: path.into(), incarnation: 0, directory: false };
     for n in 0..500 {
-        for path in [format!("categories/c{n}.jsonl"), format!("receipts/{n}.jsonl.json"), format!("staging/{n}")] {
+        for path in [format!("categories/c{n}.jsonl"), format!("receipts/{n}.jsonl.json"), format!("staging/{n}.error")] {
             nodes.look_up(file(&path));
         }
+        nodes.look_up(Own::Staged(n).identity());
     }
     // What no tree tells by name: all that begins with a longer prefix.
     let longer = nodes.look_up(file("categories/a-b.jsonl"));
     let begin = |nodes: &mut Nodes| nodes.begin_publication(false).0.into_iter().map(|(ino, _)| ino).collect::<Vec<_>>();
-    assert_eq!(begin(&mut nodes).len(), 1501, "the first one looks at all");
+    assert_eq!(begin(&mut nodes).len(), 2001, "the first one looks at all");
     assert_eq!(begin(&mut nodes), [longer]);
 }
 

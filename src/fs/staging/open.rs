@@ -38,8 +38,11 @@ impl Staging {
         if self.find(name).is_some() || self.error(name).is_some() {
             return Err(Errno::EEXIST);
         }
-        // What was committed some seconds ago may still lie there.
-        self.drop_committed();
+        // What was committed under it some seconds ago may still lie there.
+        let before = locked(&self.state).names.get(name).cloned();
+        if let Some(before) = before {
+            self.drop_if_committed(name, &before);
+        }
         self.files.create(&staged).map_err(|error| error.errno())?;
         Ok(self.insert(staged, 0, now_ns(), Phase::Open))
     }
