@@ -121,6 +121,9 @@ pub struct Epoch {
     /// Who brought the tips of open forks to git, as far as git has told: it is asked beside the keeper, so this comes later
     /// than the fork; none in an epoch of the past.
     pub origins: Arc<BTreeMap<TransactionId, Origin>>,
+    /// Rises whenever what is shown below `forks/` may have changed, but for the heads in its reports, which every commit changes; begins anew when
+    /// the store is opened, and is 0 in an epoch of the past.
+    pub forks_number: u64,
     /// Conflicts that somebody declined to settle in this working copy, by id; some may be closed by now.
     pub declined: Arc<BTreeMap<String, Declined>>,
     /// The transactions without events that this working copy has seen and has no more, and of which nobody said that this is known.

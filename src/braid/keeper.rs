@@ -11,6 +11,7 @@ pub(super) mod desk;
 pub(super) mod eventless;
 pub(super) mod findings;
 pub(super) mod forked;
+mod forks_shown;
 mod heap;
 mod hold;
 mod identity;
@@ -42,6 +43,7 @@ use crate::braid::keeper::checkpoints::Checkpoints;
 use crate::braid::keeper::commit::{LOCK_WAIT, Waiting};
 use crate::braid::keeper::delivered::DeliveredTwice;
 use crate::braid::keeper::desk::{Desk, Rest};
+use crate::braid::keeper::forks_shown::ForksShown;
 use crate::braid::keeper::hold::Hold;
 use crate::braid::keeper::identity::Chain;
 use crate::braid::keeper::ingestion::Ingestion;
@@ -123,6 +125,7 @@ pub(super) struct Keeper {
     /// How many drafts were refused and could not be decided when that was last published.
     shown_refused: (u64, u64),
     number: u64,
+    forks_shown: ForksShown,
     dirty: bool,
     /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
     told: RefCell<Option<(Arc<FilesTold>, Told)>>,
@@ -180,6 +183,7 @@ impl Keeper {
             counters: Counters::default(),
             shown_refused: (0, 0),
             number: 0,
+            forks_shown: ForksShown::default(),
             dirty: false,
             told: RefCell::default(),
             hold: Hold::new(&store),
@@ -226,6 +230,7 @@ impl Keeper {
             snapshots: self.shelf.shown(),
             checkpoints: self.checkpoints.shown(),
             origins: Arc::clone(&self.memory.origins),
+            forks_number: self.forks_shown.number(),
             declined: Arc::clone(&self.memory.declined),
             eventless_gone: Arc::clone(self.vanished.eventless_gone()),
             replica_id: self.chain.replica_id(),
@@ -248,6 +253,7 @@ impl Keeper {
             self.tell_anew();
         }
         self.check_snapshots();
+        self.forks_shown.note(&self.index, &self.touched, &self.memory);
         self.number += 1;
         self.save_number();
         self.save_incarnations();

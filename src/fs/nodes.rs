@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::fs::attr::is_past;
 use crate::fs::names::{RECEIPTS, STAGING};
-use crate::fs::source::{Content, is_folded};
+use crate::fs::source::{Content, is_folded, is_made_anew};
 
 /// The number of the root directory, fixed by the protocol.
 pub const ROOT: u64 = 1;
@@ -40,8 +40,8 @@ pub struct Held {
 pub struct Nodes {
     held: HashMap<u64, Held>,
     displaced: HashMap<Identity, u64>,
-    /// Those whose changes no tree tells by name.
-    untold: HashSet<u64>,
+    /// Those whose changes no tree tells by name, by the directory of the root in which they lie; by none where they are made anew for each tree.
+    untold: HashMap<Box<str>, HashSet<u64>>,
     /// Those of files that trees look for on the disk, and of the root, by path: once such a file has gone no tree tells which one it was, or what
     /// is there now would be made to tell.
     by_path: HashMap<Arc<str>, u64>,
@@ -66,7 +66,7 @@ impl Nodes {
         Self {
             held: HashMap::new(),
             displaced: HashMap::new(),
-            untold: HashSet::new(),
+            untold: HashMap::new(),
             by_path: HashMap::new(),
             recent: Vec::new(),
             came: 0,
@@ -106,7 +106,7 @@ impl Nodes {
             self.came += 1;
             self.recent.push(number);
             if !is_told(&identity) {
-                self.untold.insert(number);
+                self.untold.entry(together(&identity).into()).or_default().insert(number);
             }
             if is_found_by_path(&identity) {
                 self.by_path.insert(Arc::clone(&identity.path), number);
@@ -125,7 +125,9 @@ impl Nodes {
             && let Some(held) = self.held.remove(&number)
         {
             self.displaced.remove(&held.identity);
-            self.untold.remove(&number);
+            if let Some(untold) = self.untold.get_mut(together(&held.identity)) {
+                untold.remove(&number);
+            }
             if self.by_path.get(&held.identity.path) == Some(&number) {
                 self.by_path.remove(&held.identity.path);
             }
@@ -184,14 +186,16 @@ impl Nodes {
     /// The first time all inodes: what was shown at the start may have been ready, which whoever hands trees in cannot know, and tells
     /// no names then.
     ///
-    /// So with `all`, where the tree before tells no names. Beside them how many inodes have come so far, and whether it was all of them.
-    pub fn begin_publication(&mut self, all: bool) -> (Vec<(u64, Held)>, u64, bool) {
+    /// So with `all`, where the tree before tells no names. Otherwise those are left out below whose directory of the root nothing differs, as
+    /// `is_same` says. Beside them how many inodes have come so far, and whether it was all of them.
+    pub fn begin_publication(&mut self, all: bool, is_same: impl Fn(&str) -> bool) -> (Vec<(u64, Held)>, u64, bool) {
         self.recent = Vec::new();
         if std::mem::replace(&mut self.first, false) || all {
             return (self.held.iter().map(|(number, held)| (*number, held.clone())).collect(), self.came, true);
         }
-        let untold = self.untold.iter().filter_map(|number| Some((*number, self.held.get(number)?.clone())));
-        (untold.collect(), self.came, false)
+        let differing = self.untold.iter().filter(|(directory, untold)| !untold.is_empty() && !is_same(directory));
+        let untold = differing.flat_map(|(_, untold)| untold);
+        (untold.filter_map(|number| Some((*number, self.held.get(number)?.clone()))).collect(), self.came, false)
     }
 
     /// The inodes that have come since [`Nodes::begin_publication`].
@@ -199,6 +203,12 @@ impl Nodes {
     pub fn recent(&self) -> Vec<(u64, Held)> {
         self.recent.iter().filter_map(|number| Some((*number, self.held.get(number)?.clone()))).collect()
     }
+}
+
+/// The directory of the root in which something lies; none for what is made anew for each tree.
+fn together(identity: &Identity) -> &str {
+    let path = &*identity.path;
+    if is_made_anew(path) { "" } else { path.split('/').next().unwrap_or_default() }
 }
 
 /// Whether no publication looks at such an inode: a tree tells by name when a file changes, and so of the directories above it, or nobody does,

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use crate::fs::attr::{is_past, moves};
 use crate::fs::concerned::Concerned;
 use crate::fs::nodes::{Held, Identity, is_told_below};
-use crate::fs::source::{Content, Node, Tree, is_folded};
+use crate::fs::source::{Content, Node, Tree, is_folded, is_made_anew};
 use crate::fs::{Fs, ROOT, Shown, locked, split};
 
 /// One thing that the kernel must drop from its caches.
@@ -155,7 +155,8 @@ impl Fs {
     pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Again {
         let old = self.shown();
         // Before the first whole tree no names are told.
-        let (mut held, newest, is_all) = locked(&self.nodes).begin_publication(!old.sizes.is_ready());
+        let (mut held, newest, is_all) =
+            locked(&self.nodes).begin_publication(!old.sizes.is_ready(), |directory| tree.is_same_below(&*old.sizes, directory));
         let listings = Listings::between(&*old.sizes, &*tree, changed, is_all || self.manner.uncached);
         held.extend(changed.iter().filter_map(|path| self.held_by_path(&old, path)));
         held.extend(self.held_above(changed));
@@ -310,6 +311,9 @@ impl Fs {
         let is_of_root = !identity.directory && !identity.path.contains('/');
         if is_of_root && same_file(old, identity).is_some_and(|file| !file.grows()) {
             return Fate::Renewed;
+        }
+        if is_made_anew(&identity.path) {
+            return Fate::Replaced;
         }
         match (new.find(&identity.path), old.find(&identity.path)) {
             (Some(Node::File(new)), old) if !identity.directory && new.incarnation() == identity.incarnation => match old {

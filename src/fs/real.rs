@@ -39,6 +39,21 @@ impl Tree for view::Tree {
         streams.chain(types).chain(categories).chain(transactions).collect()
     }
 
+    fn is_same_below(&self, before: &dyn Tree, directory: &str) -> bool {
+        let Some(before) = before.as_any().and_then(|before| before.downcast_ref::<Self>()) else { return false };
+        let (now, before) = (self.epoch(), before.epoch());
+        match directory {
+            "forks" => now.forks_number == before.forks_number,
+            // Of one without bytes of its own the disk tells the size.
+            "quarantine" => Arc::ptr_eq(&now.quarantined, &before.quarantined) && now.quarantined.iter().all(|found| found.size > 0),
+            _ => false,
+        }
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+
     fn settled(&self, path: &str) -> Option<String> {
         view::Tree::settled(self, path)
     }

@@ -26,6 +26,17 @@ pub trait Tree: Send + Sync {
     /// came or went; any other path may differ too.
     fn changed(&self) -> Vec<String>;
 
+    /// Whether no file of a directory of the root, or below it, differs from another tree's, came or went; false where that is not known. What is
+    /// made anew for each tree ([`is_made_anew`]) may differ all the same.
+    fn is_same_below(&self, _before: &dyn Tree, _directory: &str) -> bool {
+        false
+    }
+
+    /// What is compared with another tree of its kind.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
+
     /// The path that stands for ever for what a path stands for now, if that is another one.
     fn settled(&self, _path: &str) -> Option<String> {
         None
@@ -109,6 +120,12 @@ pub enum Slow {
 pub fn is_folded(path: &str) -> bool {
     let path = path.strip_prefix("at/").and_then(|rest| rest.split_once('/')).map_or(path, |(_, rest)| rest);
     path == STATES || path.strip_prefix(STATES).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a file's text is another one in nearly every tree: the report of a conflict, which has the heads of the store.
+#[must_use]
+pub fn is_made_anew(path: &str) -> bool {
+    path.starts_with("forks/") && path.ends_with("/report.json")
 }
 
 /// The directory of the states of user-defined folds.

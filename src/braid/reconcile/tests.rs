@@ -600,3 +600,34 @@ fn a_conflict_that_is_named_twice_is_decided_once() {
     let pass = braid.reconcile(settle_with(7), &options).unwrap();
     assert_eq!((pass.resolved, pass.committed.unwrap().events.len()), (vec![id], 1));
 }
+
+/// Story: whoever had looked at the forks of 300 streams made each append thirty times as slow, since a publication looked through all of them.
+#[test]
+fn the_number_of_the_forks_rises_with_what_they_show_and_with_nothing_else() {
+    let clones = Clones::forked();
+    let braid = clones.open(0);
+    let shown = || {
+        let mut files = everything(&braid.tree(), "forks");
+        files.retain(|(path, _)| !path.ends_with("/report.json"));
+        (braid.epoch().forks_number, files)
+    };
+    let first = shown();
+    braid.append(draft(&event("elsewhere", 1))).unwrap();
+    assert_eq!(shown(), first);
+
+    // What all sides have in common is none of the conflict's branches. No hash covers the first line.
+    let base = braid.epoch().index.transactions.file_name(0);
+    let path = clones.dirs[0].join("events").join(base);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(clones.dirs[0].join("new"), text.replacen("\"created_at\":\"2", "\"created_at\":\"1", 1)).unwrap();
+    fs::rename(clones.dirs[0].join("new"), &path).unwrap();
+    braid.refresh().unwrap();
+    let edited = shown();
+    assert!(edited.0 > first.0 && edited.1 != first.1, "{edited:?}");
+
+    braid.reconcile(|_: &OpenConflict| Resolution::Unresolvable("later".to_owned()), &ReconcileOptions::default()).unwrap();
+    let declined = shown();
+    assert!(declined.0 > edited.0 && declined.1 != edited.1, "{declined:?}");
+    braid.reconcile(settle, &ReconcileOptions::default()).unwrap();
+    assert!(shown().0 > declined.0 && shown().1.is_empty());
+}

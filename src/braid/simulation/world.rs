@@ -33,6 +33,8 @@ struct Clone {
     clock: Clock,
     /// The events by their numbers, as far as these were ever shown here.
     shown: Vec<EventId>,
+    /// What was shown below `forks/` the last time since it was opened, and under which number.
+    forks: Option<(u64, BTreeMap<String, String>)>,
 }
 
 /// All working copies, and what git has of them.
@@ -55,7 +57,7 @@ impl World {
             Braid::init(&dir).unwrap();
             let (skew, now_ns) = (dice.below(SKEW_NS_MAX) as u64, Arc::clone(&now_ns));
             let clock = Clock::new(move || UNIX_EPOCH + Duration::from_nanos(now_ns.load(Ordering::Relaxed) + skew));
-            Clone { dir, braid: None, clock, shown: Vec::new() }
+            Clone { dir, braid: None, clock, shown: Vec::new(), forks: None }
         });
         let clones = clones.collect();
         fs::create_dir_all(home.path().join("git/events")).unwrap();
@@ -96,6 +98,7 @@ impl World {
             let braid = Braid::open(&self.clones[clone].dir, &self.options(clone, Disk::real())).unwrap();
             braid.wait_ready().unwrap();
             self.clones[clone].braid = Some(braid);
+            self.clones[clone].forks = None;
         }
         let braid = self.clones[clone].braid.clone().unwrap();
         braid.refresh().unwrap();
@@ -301,6 +304,18 @@ impl World {
     fn check_numbers(&mut self, clone: usize) {
         let epoch = self.open(clone).epoch();
         self.note_shown(clone, &epoch);
+        self.check_forks(clone);
+    }
+
+    /// What is below `forks/` is as it was while its number is, but for the heads in the reports.
+    fn check_forks(&mut self, clone: usize) {
+        let braid = self.open(clone);
+        let now = files(&braid, &["forks"], |path| !path.ends_with("/report.json"));
+        let number = braid.epoch().forks_number;
+        if let Some((before, shown)) = &self.clones[clone].forks {
+            assert!(*before != number || *shown == now, "{clone}: {shown:#?} then {now:#?} {:#?}", self.story);
+        }
+        self.clones[clone].forks = Some((number, now));
     }
 
     fn note_shown(&mut self, clone: usize, epoch: &Epoch) {
@@ -385,14 +400,20 @@ impl World {
 
 /// Every canonical view by its path.
 fn canonical(braid: &Braid) -> BTreeMap<String, String> {
+    files(braid, &CANONICAL, |_| true)
+}
+
+/// What is at some paths, and below them, as far as `counts` says.
+fn files(braid: &Braid, paths: &[&str], counts: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
     let tree = braid.tree();
-    let mut waiting: Vec<String> = CANONICAL.map(str::to_owned).into();
+    let mut waiting: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
     let mut files = BTreeMap::new();
     while let Some(path) = waiting.pop() {
         match tree.find(&path) {
             Some(Node::Directory { .. }) => {
                 waiting.extend(tree.list(&path).unwrap().into_iter().map(|entry| format!("{path}/{}", entry.name)))
             }
+            Some(Node::File(_)) if !counts(&path) => {}
             Some(Node::File(file)) => drop(files.insert(path, String::from_utf8(file.read_all().unwrap()).unwrap())),
             None => panic!("{path} is listed and not there"),
         }

@@ -136,6 +136,7 @@ fn epoch(
         checkpoints: Arc::default(),
         // A fresh store has not asked git.
         origins: Arc::default(),
+        forks_number: 0,
         declined: Arc::default(),
         eventless_gone: Arc::default(),
         replica_id: None,
