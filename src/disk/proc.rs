@@ -1,8 +1,10 @@
 //! What the kernel says about processes, locks and the machine.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,12 +42,32 @@ impl Disk {
     #[must_use]
     pub fn lock_holder(&self, path: &Path) -> Option<Holder> {
         let stat = self.stat(path).ok()?;
-        let pid = (0..LOOKS_MAX).find_map(|_| find_holder(&fs::read_to_string("/proc/locks").ok()?, &stat))?;
+        let (pid, place) = (0..LOOKS_MAX).find_map(|_| find_holder(&fs::read_to_string("/proc/locks").ok()?, &stat))?;
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0);
-        // The kernel names who took it. That one may have handed it on and ended.
-        let pid = pid.map(|pid| if holds(pid, &stat).unwrap_or(true) { pid } else { process_that_holds(&stat).unwrap_or(pid) });
+        let pid = match (pid, place) {
+            // The kernel names who took it. That one may have handed it on and ended.
+            (Some(pid), Place::Here) if holds(pid, &stat).unwrap_or(true) => Some(pid),
+            (Some(pid), Place::Here) => Some(process_that_holds(&stat).unwrap_or(pid)),
+            // A file of that number may be another one elsewhere: whoever is told to end must have this one open.
+            (Some(pid), Place::Unknown) => match holds(pid, &stat) {
+                Some(true) => Some(pid),
+                held => match process_that_holds(&stat) {
+                    None if held == Some(false) => return None,
+                    other => other,
+                },
+            },
+            (None, _) => None,
+        };
         Some(pid.map_or(Holder { pid: None, command: None }, Holder::of))
     }
+}
+
+/// Whether a lock in `/proc/locks` is on a file for certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Here,
+    /// On one of the same number: btrfs and overlays report another device than stat does.
+    Unknown,
 }
 
 /// How often a holder is looked for. The kernel gives the locks of the machine in pieces, and one of them may be passed over where others
@@ -111,8 +133,8 @@ fn waiting_bytes(meminfo: &str) -> u64 {
     of("Dirty:").zip(of("Writeback:")).map_or(u64::MAX, |(dirty, writing)| dirty + writing)
 }
 
-/// The process id in `/proc/locks` that holds a `flock` on the file; 0 or less where it is not visible.
-fn find_holder(locks: &str, stat: &Stat) -> Option<i64> {
+/// The process id in `/proc/locks` that holds a `flock` on the file, or perhaps does; 0 or less where it is not visible.
+fn find_holder(locks: &str, stat: &Stat) -> Option<(i64, Place)> {
     let device = format!("{:02x}:{:02x}:{}", libc::major(stat.device), libc::minor(stat.device), stat.inode);
     let inode = format!(":{}", stat.inode);
     let mut elsewhere = None;
@@ -124,9 +146,8 @@ fn find_holder(locks: &str, stat: &Stat) -> Option<i64> {
         }
         let pid = words.nth(2).and_then(|pid| pid.parse().ok());
         match words.next() {
-            Some(place) if place == device => return pid,
-            // btrfs and overlays report another device than stat does.
-            Some(place) if place.ends_with(&inode) => elsewhere = pid,
+            Some(place) if place == device => return pid.map(|pid| (pid, Place::Here)),
+            Some(place) if place.ends_with(&inode) => elsewhere = pid.map(|pid| (pid, Place::Unknown)),
             _ => {}
         }
     }
@@ -135,14 +156,22 @@ fn find_holder(locks: &str, stat: &Stat) -> Option<i64> {
 
 /// Whether a process has one of its descriptors hold the `flock` on a file; none where that is not for us to see, as of another user's.
 ///
-/// What it has open is not asked itself: that may lie in our own mount, or in one that no longer answers.
+/// What it has open is not asked itself, since that may lie in our own mount, or in one that no longer answers; but for a file of the same number
+/// that has a lock which may be on another device.
 fn holds(pid: u32, stat: &Stat) -> Option<bool> {
     let descriptors = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
         Ok(descriptors) => descriptors,
         Err(error) => return (error.kind() == io::ErrorKind::NotFound).then_some(false),
     };
-    let mut said = descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
-    Some(said.any(|said| said.lines().filter_map(|line| line.strip_prefix("lock:")).any(|lock| find_holder(lock, stat).is_some())))
+    let is_it = |descriptor: &OsStr| {
+        let facts = fs::metadata(Path::new(&format!("/proc/{pid}/fd")).join(descriptor));
+        facts.is_ok_and(|facts| (facts.dev(), facts.ino()) == (stat.device, stat.inode))
+    };
+    Some(descriptors.flatten().any(|entry| {
+        let said = fs::read_to_string(entry.path()).unwrap_or_default();
+        let mut locks = said.lines().filter_map(|line| find_holder(line.strip_prefix("lock:")?, stat));
+        locks.any(|(_, place)| place == Place::Here || is_it(&entry.file_name()))
+    }))
 }
 
 /// The first process that holds a file's lock, of those that can be seen.
@@ -198,13 +227,27 @@ mod tests {
 
     #[test]
     fn the_holder_is_found_by_device_and_inode() {
-        assert_eq!(find_holder(LOCKS, &stat(77)), Some(22));
+        assert_eq!(find_holder(LOCKS, &stat(77)), Some((22, Place::Here)));
     }
 
     #[test]
-    fn a_device_that_stat_does_not_know_is_matched_by_inode() {
-        assert_eq!(find_holder(LOCKS, &stat(78)), Some(44));
+    fn a_device_that_stat_does_not_know_is_matched_by_inode_and_not_for_certain() {
+        assert_eq!(find_holder(LOCKS, &stat(78)), Some((44, Place::Unknown)));
         assert_eq!(find_holder(LOCKS, &stat(7)), None);
+    }
+
+    /// Story: where two file systems had a locked file of one number each, `umount --force` ended the daemon of the other store.
+    #[test]
+    fn who_locked_a_file_of_the_same_number_elsewhere_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, path) = (Disk::real(), dir.path().join(".lock"));
+        let _guard = disk.try_lock(&path).unwrap().unwrap();
+        let stat = disk.stat(&path).unwrap();
+        let elsewhere = Stat { device: stat.device + 1, ..stat };
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        assert!(find_holder(&locks, &elsewhere).is_some_and(|(_, place)| place == Place::Unknown));
+        assert_eq!(holds(std::process::id(), &elsewhere), Some(false));
+        assert_eq!(process_that_holds(&elsewhere), None);
     }
 
     #[test]
