@@ -1,6 +1,8 @@
 //! A real mount beside the same bytes on the disk's own file system.
 
 use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -166,6 +168,23 @@ fn dropping(plan: &Plan, point: &Path, report: &mut Report) {
     report.add(Row::ratio(what, "write, fsync, rename, fsync of the directory", ours / limit, Some(1.4), ours));
 }
 
+/// One transaction through `append`, durable.
+fn appending(plan: &Plan, point: &Path) -> f64 {
+    let mut rounds: Vec<f64> = (0..plan.runs * ROUNDS)
+        .map(|_| {
+            let time = seconds(|| {
+                for n in 0..COMMITS {
+                    let line = format!("{{\"stream\":\"written-{n}\",\"type\":\"Paid\",\"data\":{n}}}\n");
+                    let mut append = OpenOptions::new().write(true).open(point.join("append")).expect("append");
+                    append.write_all(line.as_bytes()).expect("a commit");
+                }
+            });
+            time / COMMITS as f64
+        })
+        .collect();
+    middle(&mut rounds)
+}
+
 pub fn many(plan: &Plan, report: &mut Report) {
     let files = if plan.quick { 20_000 } else { 100_000 };
     let dir = chain(&plan.scratch.join("many"), Shape { transactions: files, streams: files });
@@ -177,6 +196,7 @@ pub fn many(plan: &Plan, report: &mut Report) {
             assert!(Command::new("cp").arg("-r").arg(mounted.1.join("streams")).arg(&beside).status().expect("cp").success());
         }
         let goals = if read_only { [1.15, 1.0, 1.2, 1.2] } else { [3.0, 2.0, 0.0, 0.0] };
+        let before = (!read_only).then(|| appending(plan, &mounted.1));
         for (command, goal) in ["grep -r nowhere-at-all streams", "rg nowhere-at-all streams", "find streams -size +9k", "ls -l streams"]
             .into_iter()
             .zip(goals)
@@ -186,6 +206,12 @@ pub fn many(plan: &Plan, report: &mut Report) {
             let (ours, limit) = paired(plan.runs, || run(command, &mounted.1), || run(command, &beside));
             let what = format!("{command}, {kind} mount, warm, {files} files");
             report.add(Row::ratio(&what, "the same files on the disk", ours / limit, (goal > 0.0).then_some(goal), ours));
+        }
+        if let Some(before) = before {
+            run("find .", &mounted.1);
+            let after = appending(plan, &mounted.1);
+            let what = format!("one write to append, once {files} files and all else were looked at");
+            report.add(Row::ratio(&what, "the same before", after / before, Some(1.2), after));
         }
         drop(mounted);
     }
