@@ -1,13 +1,13 @@
 //! The receipts as files: which there are, what they say, and the refusals in plain words.
 
 use std::sync::{Arc, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::fs::locked;
 use crate::fs::receipt::{ENDING, ERROR_ENDING, Receipt, State as Verdict, sha256_hex, shown_name, staged_name};
 use crate::fs::staging::{Phase, Staged, Staging, State, commit_kind};
 use crate::model::Errno;
-use crate::store::StagedName;
+use crate::store::{RECEIPTS_MAX, StagedName};
 
 /// What is kept in memory of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,8 +193,18 @@ impl Staging {
         Ok(())
     }
 
-    /// Forgets receipts that are old now, if it is known when that is, and the oldest of too many.
+    /// Forgets receipts that are old now, if it is known when that is, and the oldest of too many. That takes a look at each of them, so it is done
+    /// now and then where there are few.
     pub(super) fn drop_receipts(&self, now: Option<SystemTime>) {
+        const PAUSE: Duration = Duration::from_secs(600);
+        {
+            let mut state = locked(&self.state);
+            let is_due = state.receipts_looked.is_none_or(|looked| looked.elapsed() >= PAUSE);
+            if !is_due && state.receipts.len() <= RECEIPTS_MAX {
+                return;
+            }
+            state.receipts_looked = Some(Instant::now());
+        }
         match self.kept.forget_old(now) {
             Ok(names) => {
                 let mut state = locked(&self.state);
