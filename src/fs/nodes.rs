@@ -42,9 +42,8 @@ pub struct Nodes {
     displaced: HashMap<Identity, u64>,
     /// Those whose changes no tree tells by name, by the directory of the root in which they lie; by none where they are made anew for each tree.
     untold: HashMap<Box<str>, HashSet<u64>>,
-    /// Those of files that trees look for on the disk, and of the root, by path: once such a file has gone no tree tells which one it was, or what
-    /// is there now would be made to tell.
-    by_path: HashMap<Arc<str>, u64>,
+    /// Those of files that trees look for on the disk, by path: once such a file has gone no tree tells which one it was.
+    stored: HashMap<Arc<str>, u64>,
     /// Those that came since the last publication began, in their order.
     recent: Vec<u64>,
     came: u64,
@@ -67,7 +66,7 @@ impl Nodes {
             held: HashMap::new(),
             displaced: HashMap::new(),
             untold: HashMap::new(),
-            by_path: HashMap::new(),
+            stored: HashMap::new(),
             recent: Vec::new(),
             came: 0,
             first: true,
@@ -108,8 +107,8 @@ impl Nodes {
             if !is_told(&identity) {
                 self.untold.entry(together(&identity).into()).or_default().insert(number);
             }
-            if is_found_by_path(&identity) {
-                self.by_path.insert(Arc::clone(&identity.path), number);
+            if is_stored(&identity) {
+                self.stored.insert(Arc::clone(&identity.path), number);
             }
             Held { identity, lookups: 0, since: self.came, pinned: None, coming: None }
         });
@@ -128,16 +127,16 @@ impl Nodes {
             if let Some(untold) = self.untold.get_mut(together(&held.identity)) {
                 untold.remove(&number);
             }
-            if self.by_path.get(&held.identity.path) == Some(&number) {
-                self.by_path.remove(&held.identity.path);
+            if self.stored.get(&held.identity.path) == Some(&number) {
+                self.stored.remove(&held.identity.path);
             }
         }
     }
 
-    /// The inode that came last for the path of a file that trees look for on the disk, or of one of the root, if the kernel holds it.
+    /// The inode that came last for the path of a file that trees look for on the disk, if the kernel holds it.
     #[must_use]
-    pub fn find_by_path(&self, path: &str) -> Option<(u64, &Held)> {
-        let number = *self.by_path.get(path)?;
+    pub fn find_stored(&self, path: &str) -> Option<(u64, &Held)> {
+        let number = *self.stored.get(path)?;
         Some((number, self.held.get(&number)?))
     }
 
@@ -205,10 +204,10 @@ impl Nodes {
     }
 }
 
-/// The directory of the root in which something lies; none for what is made anew for each tree.
+/// The directory of the root in which something lies; none for what lies in the root itself and for what is made anew for each tree.
 fn together(identity: &Identity) -> &str {
     let path = &*identity.path;
-    if is_made_anew(path) { "" } else { path.split('/').next().unwrap_or_default() }
+    path.split_once('/').filter(|_| !is_made_anew(path)).map_or("", |(first, _)| first)
 }
 
 /// Whether no publication looks at such an inode: a tree tells by name when a file changes, and so of the directories above it, or nobody does,
@@ -235,9 +234,9 @@ pub fn is_told_below(directory: &str) -> bool {
     matches!(directory.split('/').next(), Some("streams" | "types" | CATEGORIES | "transactions"))
 }
 
-/// Whether [`Nodes::find_by_path`] finds a file.
-pub fn is_found_by_path(identity: &Identity) -> bool {
-    !identity.directory && (identity.path.starts_with("transactions/") || !identity.path.contains('/'))
+/// Whether a file is looked for on the disk by its tree.
+fn is_stored(identity: &Identity) -> bool {
+    !identity.directory && identity.path.starts_with("transactions/")
 }
 
 /// FNV-1a over the identity, its bits spread at the end: equal in every run.

@@ -200,7 +200,7 @@ impl Fs {
 
     /// The inode of a path's file, if the kernel holds it.
     fn held_by_path(&self, old: &Shown, path: &str) -> Option<(u64, Held)> {
-        if let Some((ino, held)) = locked(&self.nodes).find_by_path(path) {
+        if let Some((ino, held)) = locked(&self.nodes).find_stored(path) {
             return Some((ino, held.clone()));
         }
         let node = old.sizes.find(path)?;
