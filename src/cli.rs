@@ -131,9 +131,12 @@ struct Session {
 pub fn run() -> ExitCode {
     signals::outlive_large_writes();
     signals::wait_for_children();
-    // Before anything is parsed or set up: the worker of a fold has little memory and one reader, its parent.
-    if std::env::args_os().nth(1).is_some_and(|command| command == "fold") {
-        return fold::run();
+    // Before anything is parsed or set up: the worker of a fold has little memory and one reader, its parent; a guard is there as long as a mount.
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        Some(command) if command == "fold" => return fold::run(),
+        Some(command) if command == crate::mount::GUARD_COMMAND => return crate::mount::run_guard(arguments),
+        _ => {}
     }
     run_with(std::env::args_os())
 }

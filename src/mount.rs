@@ -9,6 +9,7 @@ mod convert;
 mod cut;
 mod error;
 mod fuse;
+mod guard;
 mod heap;
 pub mod home;
 mod listing;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::{Error, ErrorKind};
+pub use guard::{COMMAND as GUARD_COMMAND, run as run_guard};
 pub use log::VARIABLE as LOG_VARIABLE;
 pub use otlp::Collector;
 pub use umount::umount;

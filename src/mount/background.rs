@@ -73,7 +73,7 @@ pub fn split(kept: Option<RawFd>) -> Result<Side, Error> {
 }
 
 /// Closes what the caller had open: it would stay so as long as the daemon lives, a lock held or a pipe without its end.
-fn close_all_but(kept: [Option<RawFd>; 2]) {
+pub fn close_all_but(kept: [Option<RawFd>; 2]) {
     let mut kept: Vec<libc::c_uint> = kept.into_iter().flatten().filter_map(|fd| fd.try_into().ok()).collect();
     kept.sort_unstable();
     let mut first = 3;

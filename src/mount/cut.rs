@@ -1,11 +1,12 @@
 //! Cutting the connection of a mount whose daemon no longer answers, and telling whether one was cut, by the kernel's control of FUSE connections.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
@@ -14,6 +15,8 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::disk::Disk;
 
 const CONTROL: &str = "/sys/fs/fuse/connections";
+/// Who writes to it cuts the connection.
+const ABORT: &str = "abort";
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Cuts a connection that is still there after `grace`: whoever waits for its daemon gets an error. Only its owner and root may.
@@ -43,7 +46,7 @@ impl Control {
     /// That of a connection; none where it cannot be had: for others than root, where nobody has mounted it.
     pub fn of(minor: u32) -> Option<Self> {
         let open = move || {
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             nix::fcntl::open(&Path::new(CONTROL).join(minor.to_string()), flags, Mode::empty()).ok().map(Self)
         };
         if is_mounted() {
@@ -55,8 +58,19 @@ impl Control {
 
     /// Whether the kernel still has the connection, for it is mounted or something of it is open.
     pub fn is_there(&self) -> bool {
-        faccessat(&self.0, "abort", AccessFlags::F_OK, AtFlags::empty()).is_ok()
+        faccessat(&self.0, ABORT, AccessFlags::F_OK, AtFlags::empty()).is_ok()
     }
+
+    /// The same once more, to be handed on.
+    pub fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+}
+
+/// Cuts the connection whose control is open.
+pub fn cut_by(control: impl AsFd) -> nix::Result<()> {
+    let abort = openat(control, ABORT, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    nix::unistd::write(abort, b"1").map(drop)
 }
 
 fn is_mounted() -> bool {
@@ -74,7 +88,7 @@ fn cut_after(disk: &Disk, connection: &Path, grace: Duration) {
     let start = Instant::now();
     while disk.exists(connection) {
         if start.elapsed() >= grace {
-            if let Err(error) = disk.tell(&connection.join("abort"), b"1") {
+            if let Err(error) = disk.tell(&connection.join(ABORT), b"1") {
                 tracing::warn!(%error, "the connection cannot be cut");
             }
             return;

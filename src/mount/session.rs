@@ -17,6 +17,7 @@ use crate::mount::alone::Alone;
 use crate::mount::arrivals::Arrivals;
 use crate::mount::attach::{Attachment, Undetached, detach};
 use crate::mount::cut::Control;
+use crate::mount::guard::Guard;
 use crate::mount::home::Home;
 use crate::mount::notify::Queue;
 use crate::mount::park::Parking;
@@ -53,6 +54,8 @@ pub struct Session {
     threads: Vec<JoinHandle<()>>,
     /// What tells whether the kernel still has the connection.
     control: Option<Control>,
+    /// Cuts the connection should this process be killed and not end.
+    guard: Option<Guard>,
     /// What lets each of them begin; without it, it ends.
     gates: Vec<Sender<()>>,
     /// Hangs up when the last request has been served.
@@ -103,6 +106,7 @@ impl Session {
             tending: Arc::default(),
             threads: Vec::new(),
             control: None,
+            guard: None,
             gates: Vec::new(),
             alive,
         };
@@ -117,6 +121,7 @@ impl Session {
         }
         let mounted = table::find(&table::read_or_none(&Disk::real()), &session.point);
         session.control = mounted.and_then(|mounted| Control::of(mounted.minor));
+        session.guard = session.control.as_ref().and_then(|control| Guard::start(control, &session.point));
         // Whoever does not wait has ended.
         session.gates.drain(..).for_each(|gate| gate.send(()).unwrap_or_default());
         // The kernel asks once for what the library does not know (statx), which leaves a gap in the numbers of its requests.

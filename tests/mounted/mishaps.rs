@@ -11,7 +11,7 @@ use crate::support::draft::{close, errno, event};
 use crate::support::mount::{Mount, MountOptions, is_root};
 use crate::support::run::{bash, braidfs, braidfs_command, run, run_with};
 use crate::support::store::TestStore;
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, eventually_some};
 
 /// The file by which a daemon is told to fail.
 struct Mishap(PathBuf);
@@ -490,29 +490,69 @@ fn the_next_call_sees_what_was_committed_however_late_the_daemon_comes_to_the_la
     mount.unmount();
 }
 
+/// A mount, and a reader who holds a directory while he waits for the daemon, which waits for the directory to tell of a name in it.
+fn while_it_tells_of_a_name(mishap: &Mishap, store: &mut TestStore) -> (Mount, std::process::Child) {
+    store.transaction().event("stays", "T", 1.into()).write();
+    let gone = store.transaction().event("goes", "T", 1.into()).write();
+    let mount = mishap.mount(&store.path());
+    assert!(mount.join("streams/goes.jsonl").exists());
+    mishap.order("hold", "readdirplus", 0);
+    let mut reader = std::process::Command::new("ls");
+    let reader = reader.arg(mount.join("streams")).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    eventually("the reader waits", || waits(reader.id(), "request_wait_answer"));
+    fs::remove_file(store.events_dir().join(format!("{gone}.jsonl"))).unwrap();
+    eventually("it tells of the name", || waits(mount.pid(), "fuse_reverse_inval_entry"));
+    (mount, reader)
+}
+
+/// Whether a thread of a process waits there in the kernel.
+fn waits(process: u32, at: &str) -> bool {
+    let mut tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    tasks.any(|task| fs::read_to_string(task.path().join("wchan")).is_ok_and(|wchan| wchan.contains(at)))
+}
+
+/// The process that guards a mount, which is started right after that answers.
+fn guard_of(mount: &Mount) -> String {
+    let is_guard = |child: &&str| fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim_end() == "braidfs-guard");
+    eventually_some("the mount is guarded", || {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children", pid = mount.pid())).unwrap();
+        children.split_whitespace().find(is_guard).map(str::to_owned)
+    })
+}
+
 /// Story: the thread that told the kernel of a name waited for the directory, which a reader held who waited for the daemon. Killed then, the
-/// daemon kept its connection open for ever, and everybody who came waited as well.
+/// daemon kept its connection open for ever, and everybody who came waited as well until somebody mounted again.
 #[test]
-fn a_daemon_that_was_killed_while_it_told_of_a_name_is_cut_off_by_the_next_mount() {
+fn a_daemon_that_is_killed_while_it_tells_of_a_name_is_cut_off_by_its_guard() {
     if !is_root() {
         // Who is not root needs somebody to mount the kernel's control of connections for him.
         return;
     }
     let mut store = TestStore::new();
-    store.transaction().event("stays", "T", 1.into()).write();
-    let gone = store.transaction().event("goes", "T", 1.into()).write();
     let mishap = Mishap::of(&store);
-    let mount = mishap.mount(&store.path());
-    assert!(mount.join("streams/goes.jsonl").exists());
-    mishap.order("hold", "readdirplus", 0);
-    let mut reader = std::process::Command::new("ls").arg(mount.join("streams")).stdout(std::process::Stdio::null()).spawn().unwrap();
-    let waits = |process: u32, at: &str| {
-        let mut tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
-        tasks.any(|task| fs::read_to_string(task.path().join("wchan")).is_ok_and(|wchan| wchan.contains(at)))
-    };
-    eventually("the reader waits", || waits(reader.id(), "request_wait_answer"));
-    fs::remove_file(store.events_dir().join(format!("{gone}.jsonl"))).unwrap();
-    eventually("it tells of the name", || waits(mount.pid(), "fuse_reverse_inval_entry"));
+    let (mut mount, mut reader) = while_it_tells_of_a_name(&mishap, &mut store);
+    let guard = guard_of(&mount);
+    // It is no part of what a terminal or a service manager ends.
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        run("kill", [signal, &guard]).ok();
+    }
+    mount.signal("KILL");
+    assert!(!mount.wait_for_end().success());
+    assert!(!reader.wait().unwrap().success());
+    assert_eq!(fs::read_dir(mount.path()).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
+    eventually("the guard has ended", || !Path::new("/proc").join(&guard).exists());
+    fs::remove_file(&mishap.0).unwrap();
+}
+
+#[test]
+fn a_daemon_that_was_killed_while_it_told_of_a_name_is_cut_off_by_the_next_mount() {
+    if !is_root() {
+        return;
+    }
+    let mut store = TestStore::new();
+    let mishap = Mishap::of(&store);
+    let (mount, mut reader) = while_it_tells_of_a_name(&mishap, &mut store);
+    run("kill", ["-KILL", &guard_of(&mount)]).ok();
     mount.signal("KILL");
     let status = || fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
     eventually("it dies and does not end", || status().contains("(zombie)") && waits(mount.pid(), "fuse_reverse_inval_entry"));
@@ -521,6 +561,23 @@ fn a_daemon_that_was_killed_while_it_told_of_a_name_is_cut_off_by_the_next_mount
     assert_eq!(again.list("streams"), ["stays.jsonl"]);
     reader.wait().unwrap();
     again.unmount();
+}
+
+/// It is there as long as the daemon, holds nothing of its caller's, and ends with it.
+#[test]
+fn a_guard_ends_with_its_mount() {
+    if !is_root() {
+        return;
+    }
+    let store = TestStore::new();
+    let mount = Mount::start(&store.path());
+    let guard = guard_of(&mount);
+    let process = Path::new("/proc").join(&guard);
+    let held = fs::read_dir(process.join("fd")).unwrap().map(|fd| fd.unwrap().file_name().into_string().unwrap());
+    assert_eq!(held.collect::<std::collections::BTreeSet<_>>(), ["0", "1", "2"].map(str::to_owned).into());
+    assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
+    assert!(mount.unmount().success());
+    assert!(!process.exists());
 }
 
 /// Story: `cp` writes over the mapped index in place, and the kernel ended the daemon.
