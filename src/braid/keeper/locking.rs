@@ -8,11 +8,9 @@ use crate::epoch::WriterState;
 use crate::format::time::created_at;
 use crate::store::{LockError, Mode, Store};
 
-/// Who asks so soon after somebody was refused has queued behind him: the kernel lets one in at a time at `append`, or renames in one
-/// directory, and each would wait as long again.
-const RIGHT_BEHIND: Duration = Duration::from_millis(50);
-/// How long those who queued behind one who waited go on being refused: whoever tries again and again is to wait as well.
-const QUEUE_MAX: Duration = Duration::from_secs(1);
+/// Who asks so soon after somebody was refused is refused as well: the kernel lets one in at a time at `append`, or renames in one directory, and each
+/// of those who queue there would wait as long again. On a busy machine the next one comes late. Whoever tries again and again is to wait as well.
+const QUEUE: Duration = Duration::from_secs(1);
 
 /// What is known of who may write.
 pub(super) struct Locking {
@@ -27,8 +25,8 @@ pub(super) struct Locking {
     since: Option<(Option<Holder>, SystemTime)>,
     /// Why it could not be asked for.
     trouble: Trouble,
-    /// When somebody was last refused who had waited as long as anybody does, and when anybody was, if nobody has entered since.
-    gave_up: Option<(Instant, Instant)>,
+    /// When somebody was last refused who had waited as long as anybody does, if nobody has entered since.
+    gave_up: Option<Instant>,
 }
 
 impl Locking {
@@ -108,24 +106,18 @@ impl Locking {
     }
 
     /// Whether somebody for whom another program is in the way, since he asked, is to be refused: he has waited for `patience`, or has come
-    /// right behind one who was refused.
+    /// soon after one who was refused.
     pub(super) fn gives_up(&mut self, asked: Instant, patience: Duration) -> bool {
-        let now = Instant::now();
-        if asked.elapsed() >= patience {
-            self.gave_up = Some((now, now));
-            return true;
+        if asked.elapsed() < patience {
+            return self.has_queued(asked);
         }
-        let has_queued = self.has_queued(asked);
-        if has_queued && let Some((_, last)) = &mut self.gave_up {
-            *last = now;
-        }
-        has_queued
+        self.gave_up = Some(Instant::now());
+        true
     }
 
-    /// Whether somebody who asked then has waited with one who was refused.
+    /// Whether somebody who asked then may have waited with one who was refused.
     pub(super) fn has_queued(&self, asked: Instant) -> bool {
-        let is_soon = |after: Instant, limit| asked.checked_duration_since(after).is_some_and(|time| time < limit);
-        self.gave_up.is_some_and(|(waited, last)| is_soon(waited, QUEUE_MAX) && is_soon(last, RIGHT_BEHIND))
+        self.gave_up.and_then(|refused| asked.checked_duration_since(refused)).is_some_and(|time| time < QUEUE)
     }
 
     /// Nobody is in the way any more.
@@ -172,7 +164,7 @@ mod tests {
     use crate::disk::Disk;
 
     #[test]
-    fn who_comes_right_behind_one_who_gave_up_has_waited_with_him() {
+    fn who_comes_soon_after_one_who_gave_up_has_waited_with_him() {
         let (_temp, dir) = store();
         let mut locking = Locking::new(&Store::open(&dir, &Disk::real(), Mode::Writable).unwrap());
         let patience = Duration::from_secs(5);
@@ -181,17 +173,13 @@ mod tests {
         assert!(!locking.gives_up(before, patience), "nobody has waited yet");
         assert!(locking.gives_up(long_ago, patience));
         assert!(!locking.gives_up(before, patience), "he waited beside, and waits on");
-        let last = |locking: &Locking| locking.gave_up.unwrap().1;
-        for _ in 0..3 {
-            assert!(locking.gives_up(last(&locking), patience), "he was right behind the one before");
+        let refused = locking.gave_up.unwrap();
+        for behind in [Duration::ZERO, QUEUE / 2, QUEUE / 2] {
+            assert!(locking.gives_up(refused + behind, patience), "he has queued");
         }
-        assert!(!locking.has_queued(last(&locking) + RIGHT_BEHIND), "a later one begins anew");
-        locking.gave_up = locking.gave_up.map(|(waited, last)| (waited.checked_sub(QUEUE_MAX).unwrap(), last));
-        assert!(!locking.gives_up(last(&locking), patience), "whoever tries again and again is no queue");
-        assert!(locking.gives_up(long_ago, patience));
-        let behind = last(&locking);
+        assert!(!locking.gives_up(refused + QUEUE, patience), "whoever tries again and again is no queue");
         locking.entered();
-        assert!(!locking.gives_up(behind, patience), "somebody else may be in the way now");
+        assert!(!locking.gives_up(refused, patience), "somebody else may be in the way now");
     }
 
     /// Story: the time of the empty file was told, which had been made months ago.
