@@ -19,7 +19,8 @@ pub(super) fn named_or_found(session: &Session, disk: &Disk) -> Result<PathBuf> 
         std::env::current_dir().map_err(|error| Failure::new(Kind::Failed, "the current directory cannot be found").because(&error))?;
     let mounts = table::read_or_none(disk);
     if let Some(mounted) = table::find_around(&mounts, &here) {
-        return shown_by(mounted, disk);
+        // The way to its mount point may be closed to whoever is in it.
+        return shown_by(mounted, Path::new("."), disk);
     }
     here.ancestors().find(|directory| is_store(disk, directory)).map(Path::to_path_buf).ok_or_else(|| {
         Failure::new(Kind::Usage, format!("no store is named, and '{}' lies in none", here.display()))
@@ -50,15 +51,21 @@ pub(super) fn argument_or_option(argument: Option<&Path>, session: &Session) -> 
 pub(super) fn named(directory: &Path, disk: &Disk) -> Result<PathBuf> {
     let mounts = table::read_or_none(disk);
     let real = disk.canonical(directory).unwrap_or_else(|_| directory.to_path_buf());
-    table::find_around(&mounts, &real).map_or_else(|| Ok(directory.to_path_buf()), |mounted| shown_by(mounted, disk))
+    table::find_around(&mounts, &real).map_or_else(
+        || Ok(directory.to_path_buf()),
+        |mounted| {
+            let point = mounted.point.clone();
+            shown_by(mounted, &point, disk)
+        },
+    )
 }
 
-/// The store that a mount shows.
+/// The store that a mount shows, which is asked by a directory that lies in it.
 ///
 /// # Errors
 /// Another one lies at its path now, or none, or that cannot be known.
-fn shown_by(mounted: Mounted, disk: &Disk) -> Result<PathBuf> {
-    home::check(&mounted, disk)?;
+fn shown_by(mounted: Mounted, within: &Path, disk: &Disk) -> Result<PathBuf> {
+    home::check(&mounted, within, disk)?;
     Ok(mounted.source)
 }
 

@@ -1,6 +1,7 @@
 //! Which directory a mount is over. The path that the kernel shows of it may lead to another one: where the store was moved away and
 //! another put in its place, or where other mounts are seen than the daemon sees.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,11 +44,38 @@ impl Home {
     }
 }
 
+/// What a mount answers when it is asked which directory it is over.
+enum Answer {
+    /// The device and the inode of that one.
+    Over(Said),
+    /// It is of a version before it could say so.
+    Unknowing,
+    /// Its daemon has ended.
+    Dead,
+    /// It cannot be asked.
+    Unasked(Errno),
+    /// None came.
+    Silence,
+}
+
+impl Answer {
+    /// That of the mount in which a directory lies.
+    fn within(directory: &Path) -> io::Result<Self> {
+        Ok(match ask_ioctl_by_child(directory, COMMAND, PATIENCE)? {
+            Some(Ok(said)) => Self::Over(said),
+            Some(Err(Errno::ENOTTY)) => Self::Unknowing,
+            Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => Self::Dead,
+            Some(Err(errno)) => Self::Unasked(errno),
+            None => Self::Silence,
+        })
+    }
+}
+
 /// Whether the daemon of what lies at a mount's store's path is surely not the mount's own: that is over another directory, or dead.
 pub fn is_without(mounted: &Mounted, disk: &Disk) -> bool {
-    match ask_ioctl_by_child(&mounted.point, COMMAND, PATIENCE) {
-        Ok(Some(Ok(said))) => !is_at(mounted, disk, said),
-        Ok(Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED))) => true,
+    match Answer::within(&mounted.point) {
+        Ok(Answer::Over(said)) => !is_at(mounted, disk, said),
+        Ok(Answer::Dead) => true,
         _ => false,
     }
 }
@@ -60,30 +88,30 @@ fn is_at(mounted: &Mounted, disk: &Disk, said: Said) -> bool {
     }
 }
 
-/// Asks a mount whether what lies at its store's path is the directory that it is over. A daemon of a version before it could say so is
-/// taken at the path's word.
+/// Asks a mount, by a directory that lies in it, whether what lies at its store's path is the directory that it is over. A daemon of a version
+/// before it could say so is taken at the path's word.
 ///
 /// # Errors
 /// It is another one or none, or that cannot be known.
-pub fn check(mounted: &Mounted, disk: &Disk) -> Result<(), Error> {
+pub fn check(mounted: &Mounted, within: &Path, disk: &Disk) -> Result<(), Error> {
     let (point, store) = (mounted.point.display(), mounted.source.display());
     let another = "name the directory of the store: --store DIR";
-    let asked = ask_ioctl_by_child(&mounted.point, COMMAND, PATIENCE);
-    match asked.map_err(|error| Error::new(format!("no process can be started: {error}"), NO_THREAD_CURE))? {
-        Some(Ok(said)) if is_at(mounted, disk, said) => Ok(()),
-        Some(Ok(_)) => Err(Error::refused(
+    let answer = Answer::within(within);
+    match answer.map_err(|error| Error::new(format!("no process can be started: {error}"), NO_THREAD_CURE))? {
+        Answer::Over(said) if is_at(mounted, disk, said) => Ok(()),
+        Answer::Over(_) => Err(Error::refused(
             format!("mount '{point}' shows a store that does not lie at '{store}'"),
             format!("{another}; where it was moved away, mount it anew: braidfs umount {}", quoted_path(&mounted.point)),
         )),
-        Some(Err(Errno::ENOTTY)) => Ok(()),
-        Some(Err(Errno::ENOTCONN | Errno::ECONNABORTED)) => Err(Error::new(
+        Answer::Unknowing => Ok(()),
+        Answer::Dead => Err(Error::new(
             format!("mount '{point}' is dead: its daemon has ended, and whether its store is the one at '{store}' cannot be known"),
             format!("{another}; or take it away: braidfs umount {}", quoted_path(&mounted.point)),
         )),
-        Some(Err(errno)) => {
+        Answer::Unasked(errno) => {
             Err(Error::new(format!("mount '{point}' cannot be asked whether its store is the one at '{store}': {}", errno.desc()), another))
         }
-        None => Err(Error::busy(
+        Answer::Silence => Err(Error::busy(
             format!("mount '{point}' does not answer, and whether its store is the one at '{store}' cannot be known"),
             format!("{another}; or end it: braidfs umount --force {}", quoted_path(&mounted.point)),
         )),

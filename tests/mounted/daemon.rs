@@ -505,6 +505,28 @@ fn with_allow_other_everyone_reads_and_only_the_owner_appends() {
     mount.unmount();
 }
 
+/// Story: the mount was asked by the path of its mount point, which not everybody may go to who is in it.
+#[test]
+fn a_command_works_in_a_mount_the_way_to_which_is_closed() {
+    if !is_root() {
+        return;
+    }
+    let mut store = TestStore::new();
+    store.transaction().event("a", "T", 1.into()).write();
+    let (closed, own) = (store.home().join("closed"), store.home().join("braidfs"));
+    fs::copy(env!("CARGO_BIN_EXE_braidfs"), &own).unwrap();
+    fs::create_dir(&closed).unwrap();
+    let mount = Mount::options(&store.path()).at(&closed.join("mnt")).arg("--allow-other").start();
+    for (path, mode) in [(store.home(), 0o755), (&closed, 0o700)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let other = |command: &str| bash(mount.path(), &format!("setpriv --reuid 65534 --regid 65534 --clear-groups {command}"));
+    assert_ne!(other(&format!("ls {}", text(mount.path()))).code, 0);
+    let counted = other(&format!("{} log --format json", text(&own))).ok().out;
+    assert_eq!(counted.lines().count(), 1, "{counted}");
+    mount.unmount();
+}
+
 #[test]
 fn everything_else_answers_while_a_request_cannot() {
     let store = TestStore::new();
