@@ -49,8 +49,8 @@ pub struct Staging {
     writing: RwLock<()>,
     /// The drafts that are told of, by name; never taken while the state is held.
     told: Mutex<Vec<(String, Finding)>>,
-    /// The names, the hashes and the times of renames that were just refused with `ESTALE`.
-    stale_renames: Mutex<Vec<(String, String, Instant)>>,
+    /// The names, the hashes and the times of what was just refused with `ESTALE`, and named by its path.
+    stale: Mutex<Vec<(String, String, Instant)>>,
     /// Signalled whenever a verdict is out.
     verdict: Condvar,
 }
@@ -236,7 +236,7 @@ impl Staging {
             kept,
             ledger,
             grace: GRACE,
-            stale_renames: Mutex::default(),
+            stale: Mutex::default(),
             begun: (Instant::now(), SystemTime::now()),
             state: Mutex::default(),
             writing: RwLock::default(),

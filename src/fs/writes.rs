@@ -360,7 +360,7 @@ impl Fs {
             Release::Done => Ok(()),
             Release::Commit(file) => {
                 self.decide(handle, &file, shown, settle);
-                staging.refusal(&file).map_or(Ok(()), Err)
+                staging.refused_by_path(&file).map_or(Ok(()), Err)
             }
         }
     }

@@ -166,18 +166,25 @@ impl Staging {
             }
             Err(Failure::Rejected(rejection)) => {
                 let is_by_rename = from.as_str() != pending.name;
-                if is_by_rename && rejection.errno() == Errno::ESTALE && self.is_asked_again(&pending) {
-                    self.ledger.count_refused(-1);
+                if is_by_rename {
+                    self.count_once(&pending, rejection.errno());
                 }
                 self.write_down(Receipt { attempt: None, ..pending }, &rejection)
             }
         }
     }
 
-    /// Whether a rename was refused like this a moment ago: the kernel asks for one that is refused with `ESTALE` at once again.
+    /// Does not count a refusal of what names a file by its path where that was refused like this a moment ago: the kernel asks at once again on
+    /// `ESTALE`.
+    fn count_once(&self, receipt: &Receipt, errno: Errno) {
+        if errno == Errno::ESTALE && self.is_asked_again(receipt) {
+            self.ledger.count_refused(-1);
+        }
+    }
+
     fn is_asked_again(&self, receipt: &Receipt) -> bool {
         const AT_ONCE: Duration = Duration::from_millis(250);
-        let mut just = locked(&self.stale_renames);
+        let mut just = locked(&self.stale);
         just.retain(|(_, _, at)| at.elapsed() < AT_ONCE);
         let same = just.iter().position(|(name, sha256, _)| *name == receipt.name && *sha256 == receipt.sha256);
         match same {
@@ -203,13 +210,16 @@ impl Staging {
         Outcome::Refused(rejection.errno())
     }
 
-    /// With what a file was refused, while it is.
-    pub fn refusal(&self, file: &Staged) -> Option<Errno> {
+    /// With what a file was refused that was tried again by its path, while it is.
+    pub fn refused_by_path(&self, file: &Staged) -> Option<Errno> {
         let name = {
             let inner = locked(&file.inner);
             inner.name.clone().filter(|_| inner.phase == Phase::Refused)?
         };
-        self.receipt_on_disk(&name)?.errno()
+        let receipt = self.receipt_on_disk(&name)?;
+        let errno = receipt.errno()?;
+        self.count_once(&receipt, errno);
+        Some(errno)
     }
 
     fn is_second_save(&self, name: &str, bytes: &[u8]) -> bool {
