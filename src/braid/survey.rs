@@ -349,7 +349,7 @@ fn collisions(epoch: &Epoch) -> Vec<Finding> {
     let transactions = &epoch.index.transactions;
     let mut last: HashMap<ReplicaId, u32> = HashMap::new();
     let mut found: HashMap<ReplicaId, (u32, u32)> = HashMap::new();
-    // Missing parents may be what connects two of its transactions: then nothing is certain.
+    // Missing parents may be what connects two of its transactions, or that in which they have met, whoever names them: then nothing is certain.
     if !transactions.missing().is_empty() {
         return Vec::new();
     }

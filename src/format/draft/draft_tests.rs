@@ -80,6 +80,10 @@ fn a_header_comes_first() {
     let with_events = header.replace("\"count\"", &format!("\"events\":\n[{EVENT}],\"count\""));
     assert_eq!(parse_draft(with_events.as_bytes(), Document).unwrap(), expected);
     let one_line = with_events.replace('\n', "") + "\n";
+    let in_array = format!("[{header},{EVENT}]\n");
+    for kind in [Document, AppendWrite] {
+        assert_eq!(parse_draft(in_array.as_bytes(), kind).unwrap(), Draft { events: vec![opened(1)], ..expected.clone() });
+    }
     assert_eq!(parse_draft(one_line.as_bytes(), AppendWrite).unwrap(), Draft { events: vec![opened(1)], ..expected });
     assert_eq!(only_reason(&format!("{EVENT}\n{{\"key\":\"k\"}}"), Lines), "line 2, column 1: header does not come first");
     assert_eq!(reasons("{\"key\":\"k\"}\n{\"key\":\"k\"}\n", Lines), ["line 2, column 1: header does not come first"]);
