@@ -106,6 +106,19 @@ impl<T: Clone, const N: usize> Column<T, N> {
         }
     }
 
+    /// The values from `at` on that lie together, for a change in place, at least one unless `at` is past the end; copies their chunk if a clone
+    /// shares it.
+    pub fn part_mut(&mut self, at: usize) -> &mut [T] {
+        let part = match at.checked_sub(self.settled) {
+            None => Arc::make_mut(&mut self.branches)
+                .get_mut(at / N / BRANCH)
+                .and_then(|branch| Arc::make_mut(branch).get_mut(at / N % BRANCH))
+                .and_then(|chunk| Arc::make_mut(chunk).get_mut(at % N..)),
+            Some(at) => self.tail.get_mut(at..),
+        };
+        part.unwrap_or_default()
+    }
+
     /// Cuts off what lies behind the first `len` values.
     pub fn truncate(&mut self, len: usize) {
         if let Some(len) = len.checked_sub(self.settled) {

@@ -21,8 +21,8 @@ const CONTINUED: u32 = 1 << 31;
 /// The cuts and runs of a set of transactions, cheap to clone, maintained as they are inserted, parents first.
 ///
 /// Numbers are below 2^31, as one bit marks a run that goes on.
-/// An append to all heads is a cut and costs O(1); any other insertion costs the number of depths that lie between
-/// it and those parents whose first child it is.
+/// An append to all heads is a cut and costs O(1) where they are just above it; any other insertion costs the number of depths that lie
+/// between it and the shallowest of the parents whose first child it is, however many these are.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts {
     members: Shared<Member>,
@@ -53,17 +53,25 @@ struct Level {
 }
 binary_fields!(Level { transactions, skips });
 
+impl Level {
+    /// Whether it holds a cut, if no head is above it.
+    fn is_alone(&self) -> bool {
+        self.transactions == 1 && self.skips == 0
+    }
+}
+
 impl Cuts {
     /// Inserts a transaction whose present parents are all inserted, and none of whose children is.
     ///
     /// Inserting one twice, or at a depth that is not deeper than its parents, changes nothing that is safe to rely on.
     pub fn insert(&mut self, n: u32, depth: u32, parents: impl IntoIterator<Item = u32>) {
-        let (mut only, mut count) = (None, 0);
+        let (mut only, mut count, mut skipped) = (None, 0, Vec::new());
         for parent in parents {
-            self.adopt(parent, depth);
+            skipped.extend(self.adopt(parent, depth));
             only = Some(parent);
             count += 1;
         }
+        self.skip_from(skipped, depth, true);
         let run = only.filter(|_| count == 1).and_then(|parent| self.continue_run(parent)).unwrap_or(n);
         let place = n as usize;
         self.members.grow(place + 1, &ABSENT);
@@ -93,6 +101,7 @@ impl Cuts {
     /// Costs O(transactions).
     pub fn forget_from(&mut self, depth: u32) {
         self.heads.split_off(&depth);
+        let mut skipped = Vec::new();
         for place in 0..self.members.len() {
             let Some(&old) = self.members.get(place) else { continue };
             let (mut member, Member { depth: own, first_child, .. }) = (old, old);
@@ -107,29 +116,29 @@ impl Cuts {
                 member = ABSENT;
             } else if first_child != NONE && first_child >= depth {
                 *self.heads.entry(own).or_default() += 1;
-                self.skip(own + 1, depth, false);
+                skipped.extend((own + 1 < depth).then_some(own + 1));
             }
             // What stays as it is stays shared with clones.
             if member != old {
                 self.members.set(place, member);
             }
         }
-        for level in depth..self.levels.len() as u32 {
-            self.bits.set(level, false);
-        }
+        self.skip_from(skipped, depth, false);
+        self.bits.clear(depth, self.levels.len() as u32);
         self.levels.truncate(depth as usize);
     }
 
-    /// Tells a parent of a child at `depth`.
-    fn adopt(&mut self, parent: u32, depth: u32) {
-        let Some(&member) = self.members.get(parent as usize).filter(|member| member.depth < depth) else { return };
+    /// Tells a parent of a child at `depth`; gives the first depth that lies between them, if it is the first child and one does.
+    fn adopt(&mut self, parent: u32, depth: u32) -> Option<u32> {
+        let &member = self.members.get(parent as usize).filter(|member| member.depth < depth)?;
         let Member { depth: own, first_child, .. } = member;
         if first_child <= depth {
-            return;
+            return None;
         }
         self.members.set(parent as usize, Member { first_child: depth, ..member });
         if first_child != NONE {
-            return self.skip(depth, first_child, false);
+            self.skip_from(vec![depth], first_child, false);
+            return None;
         }
         if let Some(count) = self.heads.get_mut(&own) {
             *count -= 1;
@@ -138,7 +147,7 @@ impl Cuts {
             }
         }
         self.levels.grow(depth as usize, &Level::default());
-        self.skip(own + 1, depth, true);
+        (own + 1 < depth).then_some(own + 1)
     }
 
     /// Goes on with the run of an only parent, if it ends there; gives the run's first.
@@ -149,18 +158,41 @@ impl Cuts {
         (run & CONTINUED == 0).then_some(run)
     }
 
-    /// Adds or takes back a skip of the depths `from..to`.
-    fn skip(&mut self, from: u32, to: u32, add: bool) {
-        for depth in from..to {
-            self.change(depth, |level| level.skips = if add { level.skips + 1 } else { level.skips.saturating_sub(1) });
+    /// Adds or takes back, for each of `begins`, a skip of the depths from there up to `to`; goes once through them all.
+    fn skip_from(&mut self, mut begins: Vec<u32>, to: u32, add: bool) {
+        begins.sort_unstable();
+        let ends = begins.iter().skip(1).copied().chain([to]);
+        for ((&from, end), count) in begins.iter().zip(ends).zip(1..) {
+            self.skip(from, end, count, add);
+        }
+    }
+
+    /// Adds or takes back `count` skips of each depth of `from..to`.
+    fn skip(&mut self, from: u32, to: u32, count: u32, add: bool) {
+        if add {
+            self.bits.clear(from, to);
+        }
+        let mut at = from;
+        while at < to {
+            let levels = self.levels.part_mut(at as usize);
+            if levels.is_empty() {
+                return;
+            }
+            for level in levels.iter_mut().take((to - at) as usize) {
+                level.skips = if add { level.skips + count } else { level.skips.saturating_sub(count) };
+                if level.is_alone() {
+                    self.bits.set(at, true);
+                }
+                at += 1;
+            }
         }
     }
 
     fn change(&mut self, depth: u32, change: impl FnOnce(&mut Level)) {
         if let Some(level) = self.levels.get_mut(depth as usize) {
             change(level);
-            let alone = level.transactions == 1 && level.skips == 0;
-            self.bits.set(depth, alone);
+            let is_alone = level.is_alone();
+            self.bits.set(depth, is_alone);
         }
     }
 }
@@ -185,6 +217,24 @@ impl Bits {
             set_bit(&mut self.summary, word, false);
         } else {
             set_bit(&mut self.summary, word, true);
+        }
+    }
+
+    /// Takes out all that are in `from..to`, a word at a time.
+    fn clear(&mut self, from: u32, to: u32) {
+        let mut at = from;
+        while at < to {
+            let (word, end) = (at >> 6, to.min((at | 63) + 1));
+            let Some(bits) = self.words.get(word as usize) else { return };
+            let kept = bits & !(u64::MAX << (at & 63) & u64::MAX >> (63 - (end - 1 & 63)));
+            // What stays as it is stays shared with clones.
+            if kept != *bits {
+                self.words.set(word as usize, kept);
+                if kept == 0 {
+                    set_bit(&mut self.summary, word, false);
+                }
+            }
+            at = end;
         }
     }
 
@@ -303,6 +353,35 @@ mod tests {
         let dag = Dag::new(&[&[], &[0], &[0], &[2], &[1, 3]]);
         assert_eq!(held(&cuts_of(&dag, 4), 4), [0]);
         assert_eq!(held(&cuts_of(&dag, 5), 5), [0, 3]);
+    }
+
+    /// Story: an append that joined a hundred heads deep in a long history took 167 ms, and so did each start after it.
+    #[test]
+    fn many_heads_that_are_joined_deep_below_are_counted_as_if_one_by_one() {
+        const DEPTH: u32 = 3_000;
+        let mut cuts = Cuts::default();
+        (0..DEPTH).for_each(|n| cuts.insert(n, n, n.checked_sub(1)));
+        // Heads of their own, each beside the chain.
+        let heads: Vec<u32> = (0..40).map(|head| DEPTH + head).collect();
+        heads.iter().zip((100..).step_by(50)).for_each(|(&n, depth)| cuts.insert(n, depth, [depth - 1]));
+        assert!(!cuts.any_between(100, DEPTH), "none has a child");
+        cuts.insert(DEPTH + 40, DEPTH, heads.iter().copied().chain([DEPTH - 1]));
+        let skips = |depth: u32| cuts.levels.get(depth as usize).unwrap().skips;
+        assert_eq!([50, 100, 101, 150, 151, 1_000, DEPTH - 1].map(skips), [0, 0, 1, 1, 2, 18, 40]);
+        assert_eq!([cuts.any_between(0, 99), cuts.any_between(100, DEPTH - 1), cuts.any_between(DEPTH, DEPTH)], [true, false, true]);
+        cuts.forget_from(DEPTH);
+        assert!((0..DEPTH).all(|depth| cuts.levels.get(depth as usize).unwrap().skips == 0));
+    }
+
+    #[test]
+    fn what_is_cleared_is_what_lies_between() {
+        for (from, to) in [(0, 1), (3, 64), (5, 200), (64, 128), (63, 65), (130, 130), (0, 10_000)] {
+            let mut bits = Bits::default();
+            (0..300).for_each(|number| bits.set(number, true));
+            bits.clear(from, to);
+            let held: Vec<u32> = (0..300).filter(|&number| bits.next(number) == Some(number)).collect();
+            assert_eq!(held, (0..300).filter(|number| !(from..to).contains(number)).collect::<Vec<_>>(), "{from}..{to}");
+        }
     }
 
     #[test]
