@@ -226,7 +226,7 @@ impl Bits {
         while at < to {
             let (word, end) = (at >> 6, to.min((at | 63) + 1));
             let Some(bits) = self.words.get(word as usize) else { return };
-            let kept = bits & !(u64::MAX << (at & 63) & u64::MAX >> (63 - (end - 1 & 63)));
+            let kept = bits & !(u64::MAX << (at & 63) & u64::MAX >> (63 - ((end - 1) & 63)));
             // What stays as it is stays shared with clones.
             if kept != *bits {
                 self.words.set(word as usize, kept);

@@ -78,6 +78,17 @@ pub fn decode_file_name(name: &str, ending: &str) -> Option<Decoded> {
     decode_component(name, ending, false, true)
 }
 
+/// What has that name of a directory; none if it is not the canonical one.
+#[must_use]
+pub fn decode_directory_name(name: &str) -> Option<Decoded> {
+    decode_component(name, "", true, true)
+}
+
+/// What stands before the second separator of a stream's id and each behind it: longer prefixes than its category.
+pub fn longer_prefixes(stream_id: &str) -> impl Iterator<Item = &str> {
+    stream_id.match_indices(SEPARATORS).skip(1).filter_map(|(at, _)| stream_id.get(..at))
+}
+
 /// The category for which a stream is listed: what stands before its first `-`, `:` or `/`.
 ///
 /// A stream that begins with one has the category `""`, whose file name is `%`.

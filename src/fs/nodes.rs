@@ -42,7 +42,8 @@ pub struct Nodes {
     displaced: HashMap<Identity, u64>,
     /// Those whose changes no tree tells by name, by the directory of the root in which they lie; by none where they are made anew for each tree.
     untold: HashMap<Box<str>, HashSet<u64>>,
-    /// Those of files that trees look for on the disk, by path: once such a file has gone no tree tells which one it was.
+    /// Those of files that trees look for on the disk, by path: once such a file has gone no tree tells which one it was. And those of longer
+    /// prefixes than categories, which a tree makes to tell which one it is.
     stored: HashMap<Arc<str>, u64>,
     /// Those that came since the last publication began, in their order.
     recent: Vec<u64>,
@@ -107,7 +108,7 @@ impl Nodes {
             if !is_told(&identity) {
                 self.untold.entry(together(&identity).into()).or_default().insert(number);
             }
-            if is_stored(&identity) {
+            if !identity.directory && is_stored(&identity.path) {
                 self.stored.insert(Arc::clone(&identity.path), number);
             }
             Held { identity, lookups: 0, since: self.came, pinned: None, coming: None }
@@ -133,7 +134,7 @@ impl Nodes {
         }
     }
 
-    /// The inode that came last for the path of a file that trees look for on the disk, if the kernel holds it.
+    /// The inode that came last for the path of such a file ([`is_stored`]), if the kernel holds it.
     #[must_use]
     pub fn find_stored(&self, path: &str) -> Option<(u64, &Held)> {
         let number = *self.stored.get(path)?;
@@ -217,13 +218,10 @@ fn is_told(identity: &Identity) -> bool {
     if identity.directory {
         return is_told_below(path);
     }
-    let Some((directory, name)) = path.rsplit_once('/') else { return false };
-    match directory.split('/').next() {
-        Some(STAGING | RECEIPTS) => true,
-        // Longer prefixes than categories are reached there as well, and no tree tells of them.
-        Some(CATEGORIES) => !name.contains(['-', ':', '%']),
-        _ => is_told_below(directory) || is_past(path),
-    }
+    let Some((directory, _)) = path.rsplit_once('/') else { return false };
+    let is_draft = matches!(directory.split('/').next(), Some(STAGING | RECEIPTS));
+    // That a longer prefix has another order no tree tells by name.
+    is_draft || is_past(path) || (is_told_below(directory) && !is_longer_prefix(path))
 }
 
 /// The directory of the categories.
@@ -234,9 +232,14 @@ pub fn is_told_below(directory: &str) -> bool {
     matches!(directory.split('/').next(), Some("streams" | "types" | CATEGORIES | "transactions"))
 }
 
-/// Whether a file is looked for on the disk by its tree.
-fn is_stored(identity: &Identity) -> bool {
-    !identity.directory && identity.path.starts_with("transactions/")
+/// Whether a path is that of a file which is found by its path alone, without the tree that shows it.
+pub fn is_stored(path: &str) -> bool {
+    path.starts_with("transactions/") || is_longer_prefix(path)
+}
+
+/// Whether a path in `categories/` may be that of a longer prefix than a category, which is not listed.
+pub fn is_longer_prefix(path: &str) -> bool {
+    path.strip_prefix(CATEGORIES).and_then(|rest| rest.strip_prefix('/')).is_some_and(|name| name.contains(['-', ':', '%']))
 }
 
 /// FNV-1a over the identity, its bits spread at the end: equal in every run.

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::fs::attr::{is_past, moves};
 use crate::fs::concerned::Concerned;
-use crate::fs::nodes::{Held, Identity, is_told_below};
+use crate::fs::nodes::{Held, Identity, is_longer_prefix, is_stored, is_told_below};
 use crate::fs::source::{Content, Node, Tree, is_folded, is_made_anew};
 use crate::fs::{Fs, ROOT, Shown, locked, split};
 
@@ -120,7 +120,8 @@ impl Listings {
             return Self::Unknown;
         }
         let mut differ = HashSet::new();
-        for path in changed {
+        // A longer prefix than a category is in no listing.
+        for path in changed.iter().filter(|path| !is_longer_prefix(path)) {
             let mut at = path.as_str();
             // A name that comes may bring its directory with it. What neither tree finds may have gone from the disk under the old one.
             while let Some((directory, _)) = split(at).filter(|_| old.find(at).is_none() || new.find(at).is_none()) {
@@ -157,6 +158,7 @@ impl Fs {
         // Before the first whole tree no names are told.
         let (mut held, newest, is_all) =
             locked(&self.nodes).begin_publication(!old.sizes.is_ready(), |directory| tree.is_same_below(&*old.sizes, directory));
+        let left_behind = self.left_behind(&held);
         let listings = Listings::between(&*old.sizes, &*tree, changed, is_all || self.manner.uncached);
         held.extend(changed.iter().filter_map(|path| self.held_by_path(&old, path)));
         held.extend(self.held_above(changed));
@@ -188,6 +190,7 @@ impl Fs {
         shown();
         let previous = self.newest.swap(newest, Ordering::Relaxed);
         let arrived = self.tell_changes(&changes, previous, newest, tell);
+        left_behind.iter().for_each(tell);
         Again { arrived, learned: self.unused_ends(&changes) }
     }
 
@@ -200,8 +203,8 @@ impl Fs {
 
     /// The inode of a path's file, if the kernel holds it.
     fn held_by_path(&self, old: &Shown, path: &str) -> Option<(u64, Held)> {
-        if let Some((ino, held)) = locked(&self.nodes).find_stored(path) {
-            return Some((ino, held.clone()));
+        if is_stored(path) {
+            return locked(&self.nodes).find_stored(path).map(|(ino, held)| (ino, held.clone()));
         }
         let node = old.sizes.find(path)?;
         let directory = matches!(node, Node::Directory { .. });
@@ -238,7 +241,6 @@ impl Fs {
                 again.push(notice);
             }
         }
-        self.left_behind(changes).iter().for_each(tell);
         // What the kernel keeps nothing of it asks for each time.
         let grown = changes.iter().filter(|_| !self.manner.uncached);
         for (since, end) in grown.filter_map(|change| Some((change.since, change.new_end()?))) {
@@ -250,15 +252,18 @@ impl Fs {
         again
     }
 
-    /// The names to drop of files that were reached by name, once there are many: who asks again and again for what came after a number leaves one
-    /// behind each time, and all of them change with each event. Then the kernel forgets those that nobody has open.
-    fn left_behind(&self, changes: &[Change]) -> Vec<Notice> {
-        const KEPT_MAX: usize = 64;
-        let by_name: Vec<&Change> = changes.iter().filter(|change| change.identity.path.starts_with("feed/after/")).collect();
-        if by_name.len() <= KEPT_MAX {
+    /// The names to drop of files that change with each event, once there are more than a few: whoever asks again and again for what came after a number
+    /// leaves one behind each time. Then the kernel forgets those that nobody has open.
+    fn left_behind(&self, held: &[(u64, Held)]) -> Vec<Notice> {
+        const KEPT_MAX: usize = 8;
+        let is_left = |identity: &Identity| {
+            !identity.directory && ["feed/after/", "snapshots/"].iter().any(|directory| identity.path.starts_with(directory))
+        };
+        let left: Vec<&Identity> = held.iter().map(|(_, held)| &held.identity).filter(|identity| is_left(identity)).collect();
+        if left.len() <= KEPT_MAX {
             return Vec::new();
         }
-        by_name.into_iter().filter_map(|change| self.name_notice(&change.identity)).collect()
+        left.into_iter().filter_map(|identity| self.name_notice(identity)).collect()
     }
 
     fn name_notice(&self, identity: &Identity) -> Option<Notice> {

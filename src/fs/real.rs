@@ -1,11 +1,12 @@
 //! The views and the braid as what a file system shows and commits to.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 use crate::braid::{AppendError, Braid, Committed};
-use crate::format::names::{ENDING, file_name, stream_path};
+use crate::format::names::{ENDING, file_name, longer_prefixes, stream_path};
 use crate::fs::ledger::{Failure, Ledger};
 use crate::fs::source::{Content, Entry, Node, Tree};
 use crate::model::{Draft, Finding, Rejection};
@@ -35,8 +36,11 @@ impl Tree for view::Tree {
         let streams = touched.streams.iter().map(|&stream| format!("streams/{}", stream_path(index.streams.text(stream))));
         let types = touched.types.iter().map(|&of| format!("types/{}", file_name(index.types.text(of), ENDING)));
         let categories = touched.categories.iter().map(|&of| format!("categories/{}", file_name(index.categories.text(of), ENDING)));
+        let ids = || touched.streams.iter().map(|&stream| index.streams.text(stream));
+        let longer: BTreeSet<&str> = ids().flat_map(longer_prefixes).collect();
+        let longer = longer.into_iter().map(|prefix| format!("categories/{}", file_name(prefix, ENDING)));
         let transactions = touched.transactions.iter().map(|&tx| format!("transactions/{}{ENDING}", index.transactions.id(tx)));
-        streams.chain(types).chain(categories).chain(transactions).collect()
+        streams.chain(types).chain(categories).chain(longer).chain(transactions).collect()
     }
 
     fn is_same_below(&self, before: &dyn Tree, directory: &str) -> bool {
@@ -44,6 +48,8 @@ impl Tree for view::Tree {
         let (now, before) = (self.epoch(), before.epoch());
         match directory {
             "forks" => now.forks_number == before.forks_number,
+            // Of those that are not told by name, all are other files once the order is another one.
+            "categories" => now.index.log.incarnation == before.index.log.incarnation,
             // Of one without bytes of its own the disk tells the size.
             "quarantine" => Arc::ptr_eq(&now.quarantined, &before.quarantined) && now.quarantined.iter().all(|found| found.size > 0),
             _ => false,

@@ -22,8 +22,8 @@ pub trait Tree: Send + Sync {
     /// Lists a directory: complete, each name once; none if it is no directory.
     fn list(&self, path: &str) -> Option<Vec<Entry>>;
 
-    /// The files below `streams/` and `transactions/` and those listed in `types/` and `categories/` that differ from the tree before this one,
-    /// came or went; any other path may differ too.
+    /// The files below `streams/`, `types/`, `categories/` and `transactions/` that differ from the tree before this one, came or went; any other
+    /// path may differ too. Of the prefixes in `categories/` that are not listed those that have grown.
     fn changed(&self) -> Vec<String>;
 
     /// Whether no file of a directory of the root, or below it, differs from another tree's, came or went; false where that is not known. What is

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::epoch::SavedSnapshot;
-use crate::format::names::directory_name;
+use crate::format::names::{Decoded, decode_directory_name, directory_name};
 use crate::format::time::parse_rfc3339;
 use crate::index::sequence::Sequence;
 use crate::store::Coverage;
@@ -49,12 +49,15 @@ impl Tree {
     /// The states of the name that a directory stands for, in the order of saving.
     fn saved(&self, directory: &str) -> &[SavedSnapshot] {
         let all = self.epoch().snapshots.as_slice();
-        // The names are few, and each state has its name: no search is worth its words.
-        let Some(start) = all.iter().position(|saved| directory_name(&saved.meta.name) == directory) else { return &[] };
+        let name = match decode_directory_name(directory) {
+            Some(Decoded::Exact(name)) => Some(name),
+            Some(Decoded::Cut) => all.iter().map(|saved| &saved.meta.name).find(|name| directory_name(name) == directory).cloned(),
+            None => None,
+        };
+        let Some(name) = name else { return &[] };
+        let start = all.partition_point(|saved| saved.meta.name < name);
         let rest = all.get(start..).unwrap_or_default();
-        let name = rest.first().map(|saved| &saved.meta.name);
-        let len = rest.iter().take_while(|saved| Some(&saved.meta.name) == name).count();
-        rest.get(..len).unwrap_or_default()
+        rest.get(..rest.partition_point(|saved| saved.meta.name == name)).unwrap_or_default()
     }
 
     /// What a path below `snapshots/` is.

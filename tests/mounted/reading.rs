@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::support::draft::event;
 use crate::support::mount::Mount;
 use crate::support::run::{bash, run};
 use crate::support::store::{REAL_HISTORY_EVENTS, TestStore};
@@ -288,6 +289,32 @@ fn a_category_with_a_long_name_is_found_whether_it_is_listed_or_not() {
         let shown = run("getfattr", ["-n", "user.braidfs.category", "--only-values", mount.join(&name).to_str().unwrap()]).ok();
         assert_eq!(shown.out.trim_end(), category);
     }
+    mount.unmount();
+}
+
+#[test]
+fn categories_of_every_length_grow_and_are_other_files_once_the_order_is_another_one() {
+    let mut store = TestStore::new();
+    let first = store.transaction().event("a/b:c-1", "T", json!(1)).write();
+    let mount = mounted(&store, &[]);
+    let long = "%/".repeat(60) + "%";
+    mount.append(&event(&format!("{long}/x"), 1)).unwrap();
+    let hash: String = Sha256::digest(long.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let cut = "%25%2F".repeat(35) + "%25%~" + &hash;
+    let names = ["a", "a%2Fb", "a%2Fb:c", &cut].map(|name| format!("categories/{name}.jsonl"));
+    let counts =
+        || names.each_ref().map(|name| (mount.count(name), fs::metadata(mount.join(name)).unwrap().len() == mount.read(name).len() as u64));
+    assert_eq!(counts(), [(1, true); 4]);
+    mount.append(&event("a/b:c-1", 2)).unwrap();
+    assert_eq!(counts().map(|(lines, _)| lines), [2, 2, 2, 1]);
+    mount.append(&event("a/b:d", 3)).unwrap();
+    mount.append(&event(&format!("{long}/y"), 4)).unwrap();
+    assert_eq!(counts(), [(3, true), (3, true), (2, true), (2, true)]);
+    let before = names.each_ref().map(|name| mount.read(name));
+    // Before what was committed since, and of another stream.
+    store.transaction().parents([first]).event("elsewhere", "T", json!(5)).write();
+    eventually("it is in the views", || mount.count("log.jsonl") == 6);
+    assert_eq!(names.each_ref().map(|name| mount.read(name)), before);
     mount.unmount();
 }
 
