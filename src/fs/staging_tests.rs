@@ -653,6 +653,24 @@ fn what_is_refused_can_be_removed_and_dismissed() {
     assert_eq!(desk.fs.unlink(staging, "y.jsonl", ME), Err(Errno::ENOENT));
 }
 
+/// Story: what was cut to nothing, or opened anew and not written, had the reasons beside it of bytes that were gone.
+#[test]
+fn what_is_left_empty_has_no_reasons() {
+    let desk = Desk::new();
+    let names = ["x.jsonl", "y.jsonl"];
+    for _ in 0..2 {
+        names.iter().for_each(|name| assert_eq!(desk.drop_file(name, b"{}\n"), Err(Errno::EINVAL)));
+        assert_eq!(desk.list("staging").len(), 4);
+        let ino = desk.fs.look_up(desk.directory("staging"), "x.jsonl").unwrap().0.attr.ino;
+        let cut = Changes { size: Some(0), ..Changes::default() };
+        desk.fs.set_attributes(ino, cut, ME).unwrap();
+        assert_eq!(desk.fs.try_again(ino, cut, || (), || ()), Ok(()));
+        let handle = desk.open("y.jsonl", libc::O_WRONLY | libc::O_TRUNC).unwrap();
+        assert_eq!(desk.close(handle), Ok(()));
+        assert_eq!(desk.list("staging"), names);
+    }
+}
+
 #[test]
 fn readers_of_views_wait_while_a_closed_file_is_undecided() {
     let desk = Desk::new();

@@ -47,10 +47,15 @@ impl Staging {
         let outcome = decided.as_ref().map_or_else(|_| self.refuse_for_bug(file), |outcome| *outcome);
         // Who waits for the verdict finds no name that is about to go: what is saved under it then is a file of its own.
         let name = locked(&file.inner).name.clone();
-        if let (Outcome::SecondSave, Some(name)) = (outcome, name)
-            && let Err(error) = self.remove(name.as_str(), file)
-        {
-            tracing::warn!(%error, name = name.as_str(), "a second save cannot be removed");
+        match (outcome, name) {
+            (Outcome::SecondSave, Some(name)) => {
+                if let Err(error) = self.remove(name.as_str(), file) {
+                    tracing::warn!(%error, name = name.as_str(), "a second save cannot be removed");
+                }
+            }
+            // Nothing is left of what was refused.
+            (Outcome::Nothing, Some(name)) => self.dismiss(name.as_str()),
+            _ => {}
         }
         locked(&file.inner).decided(match outcome {
             Outcome::Nothing => Phase::Open,

@@ -208,7 +208,10 @@ impl Staging {
         match self.kept.forget_old(now) {
             Ok(names) => {
                 let mut state = locked(&self.state);
-                names.iter().for_each(|name| drop(state.receipts.remove(name.as_str())));
+                for name in &names {
+                    state.receipts.remove(name.as_str());
+                    state.dismissed.remove(name.as_str());
+                }
             }
             Err(error) => tracing::warn!(%error, "old receipts cannot be forgotten"),
         }
@@ -252,7 +255,11 @@ impl Staging {
 
     /// Does not show a refusal any more; its receipt stays.
     pub(super) fn dismiss(&self, name: &str) {
-        locked(&self.state).dismissed.insert(name.to_owned());
+        let mut state = locked(&self.state);
+        // Of names without a receipt there may be any number.
+        if state.receipts.contains_key(name) {
+            state.dismissed.insert(name.to_owned());
+        }
     }
 }
 
