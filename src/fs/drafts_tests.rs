@@ -1,11 +1,13 @@
 //! What is told of drafts, and for how long.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Release;
-use super::model_tests::table::LINE;
+use super::model_tests::table::{LINE, OTHER};
 use super::staging_tests::{Desk, ME, NEW};
+use crate::disk::Op;
 use crate::model::Errno;
 
 /// Longer than a draft has to rest.
@@ -175,4 +177,47 @@ fn what_is_old_goes_also_where_no_daemon_runs_for_a_day() {
     desk.restart();
     desk.fs.staging.as_ref().unwrap().tend(Instant::now() + Duration::from_secs(3601));
     assert_eq!((desk.list("staging"), desk.list("receipts")), (vec![".young".to_owned()], Vec::new()));
+}
+
+/// Story: two drafts were renamed to one name within two seconds, and the daemon was killed before the second verdict. The next one found the
+/// bytes of the first under the name, and nothing that said that they were committed: touched, as it was told, they were once more.
+#[test]
+fn what_is_renamed_over_a_committed_name_leaves_nothing_to_be_committed_again() {
+    let desk = Desk::new();
+    desk.drop_file(".x", LINE).unwrap();
+    desk.rename(".x", "n.jsonl").unwrap();
+    desk.drop_file(".y", OTHER).unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    let (from, to) = (desk.home.path().to_owned(), killed.path().to_owned());
+    desk.when_durable(move || copy(&from, &to));
+    desk.rename(".y", "n.jsonl").unwrap();
+    let desk = desk.at(killed);
+    assert_eq!((desk.commits(), desk.list("staging")), (2, vec![]));
+    assert_eq!(desk.receipt("n.jsonl")["state"], "committed");
+}
+
+/// Story: a rename was answered, and there was no room for its receipt. The next daemon looked for the bytes under the name of the draft.
+#[test]
+fn a_draft_that_was_renamed_and_whose_receipt_found_no_room_is_finished_where_it_lies() {
+    let (mut desk, twin) = Desk::on_faulty_disk();
+    desk.drop_file(".x", LINE).unwrap();
+    twin.fail(Op::Create, 1, None, Errno::ENOSPC);
+    desk.rename(".x", "n.jsonl").unwrap();
+    twin.heal();
+    desk.restart();
+    assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
+    assert_eq!(desk.receipt("n.jsonl")["state"], "committed");
+}
+
+/// Copies files and directories.
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }

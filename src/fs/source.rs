@@ -125,7 +125,8 @@ pub fn is_folded(path: &str) -> bool {
 /// Whether a file's text is another one in nearly every tree: the report of a conflict, which has the heads of the store.
 #[must_use]
 pub fn is_made_anew(path: &str) -> bool {
-    path.starts_with("forks/") && path.ends_with("/report.json")
+    let below = path.strip_prefix("forks/").and_then(|path| path.split_once('/'));
+    below.is_some_and(|(_, name)| name == "report.json")
 }
 
 /// The directory of the states of user-defined folds.

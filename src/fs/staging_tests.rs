@@ -123,6 +123,16 @@ impl Desk {
         self.fs = open_desk(self.home.path(), &Disk::real(), &self.book, self.grace);
     }
 
+    /// Calls this once, when a draft has just become durable.
+    pub fn when_durable(&self, then: impl FnOnce() + Send + 'static) {
+        *self.book.durable.lock().unwrap() = Some(Box::new(then));
+    }
+
+    /// Another daemon begins in a copy of the store.
+    pub fn at(self, home: TempDir) -> Self {
+        Self { fs: open_desk(home.path(), &Disk::real(), &self.book, self.grace), home, ..self }
+    }
+
     pub fn directory(&self, name: &str) -> u64 {
         self.fs.look_up(ROOT, name).unwrap().0.attr.ino
     }
@@ -585,7 +595,7 @@ fn a_commit_that_the_daemon_did_not_answer_is_finished_exactly_once() {
     let files = ["receipts/x.jsonl", "staging/x.jsonl"].map(|name| desk.home.path().join("tmp").join(name));
     let (tell, told) = std::sync::mpsc::channel();
     let at_death = files.clone();
-    *desk.book.durable.lock().unwrap() = Some(Box::new(move || tell.send(at_death.map(|file| std::fs::read(file).unwrap())).unwrap()));
+    desk.when_durable(move || tell.send(at_death.map(|file| std::fs::read(file).unwrap())).unwrap());
     desk.close(handle).unwrap();
     let left = told.recv().unwrap();
     assert!(String::from_utf8_lossy(&left[0]).contains("\"pending\""));
@@ -776,7 +786,7 @@ fn a_draft_that_is_still_written_takes_nothing_while_a_rename_commits_it() {
     desk.fs.write(handle, 0, LINE).unwrap();
     let (tell, told) = std::sync::mpsc::channel();
     let writer = Arc::clone(&desk);
-    *desk.book.durable.lock().unwrap() = Some(Box::new(move || tell.send(writer.fs.write(handle, LINE.len() as u64, OTHER)).unwrap()));
+    desk.when_durable(move || tell.send(writer.fs.write(handle, LINE.len() as u64, OTHER)).unwrap());
     desk.rename(".x", "x.jsonl").unwrap();
     assert_eq!(told.recv().unwrap(), Err(Errno::EBUSY));
     assert_eq!(desk.fs.write(handle, LINE.len() as u64, OTHER), Err(Errno::EEXIST), "those bytes and more");

@@ -27,7 +27,7 @@ impl Staging {
         let name = StagedName::new(&receipt.name).ok_or(Errno::EINVAL)?;
         let text = receipt.to_bytes();
         let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
-        let dropped = if receipt.state == Verdict::Refused { self.drop_graced(&receipt.name) } else { Ok(()) };
+        let dropped = if receipt.state == Verdict::Committed { Ok(()) } else { self.drop_graced(&receipt.name) };
         let saved = dropped.and_then(|()| self.kept.save(&name, &text).map_err(|error| error.errno()));
         // While undecided the one before still stands, for a second save is told by it.
         if receipt.state == Verdict::Pending {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::format::draft::parse_draft;
 use crate::fs::ledger::{Failure, try_again};
 use crate::fs::locked;
-use crate::fs::receipt::{Receipt, State as Verdict, sha256_hex};
+use crate::fs::receipt::{Attempt, Receipt, State as Verdict, sha256_hex};
 use crate::fs::staging::decide::name_events;
 use crate::fs::staging::{Phase, Staged, Staging, commit_kind};
 use crate::model::{Errno, EventId, Rejection};
@@ -74,11 +74,22 @@ impl Staging {
             let receipt = self.receipt_on_disk(&name).filter(|receipt| receipt.state == Verdict::Pending);
             let Some(receipt) = receipt else { continue };
             match &receipt.attempt {
-                Some(attempt) => pending.push((attempt.from.clone(), receipt)),
+                Some(attempt) => pending.push(self.at_its_place(attempt.clone(), &receipt)),
                 None => self.forget_receipt(name.as_str()).unwrap_or_default(),
             }
         }
         Ok(pending)
+    }
+
+    /// A receipt of a commit that was begun, with the name under which its bytes lie: a draft that was renamed may have been moved already.
+    fn at_its_place(&self, attempt: Attempt, receipt: &Receipt) -> (String, Receipt) {
+        let has_them = |name: &str| {
+            let bytes = StagedName::new(name).and_then(|name| self.files.read(&name).ok());
+            bytes.is_some_and(|bytes| sha256_hex(&bytes) == receipt.sha256)
+        };
+        let is_moved = attempt.from != receipt.name && !has_them(&attempt.from) && has_them(&receipt.name);
+        let from = if is_moved { receipt.name.clone() } else { attempt.from.clone() };
+        (from.clone(), Receipt { attempt: Some(Attempt { from, ..attempt }), ..receipt.clone() })
     }
 
     /// Finishes the commits that were begun: with the same event ids, so that what is durable already is not committed again. `settle`
