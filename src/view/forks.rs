@@ -27,17 +27,33 @@ impl Tree {
         let index = &self.epoch().index;
         let conflict = index.forks().find(id)?;
         match rest {
-            "" => Some(self.directory()),
-            "README.md" => self.text(&format!("forks/{path}"), || {
-                let told = |fork, branch| self.told(conflict, fork, branch);
-                // It is made anew for each state that is published while somebody has it at hand.
-                let report = ConflictReport::of_first(self.epoch().as_ref(), conflict, words::FORKS_TOLD_MAX);
-                words::readme(&report, conflict.forks.len(), told)
-            }),
+            "" => Some(self.directory_of(conflict)),
+            "README.md" => {
+                let make = || {
+                    let told = |fork, branch| self.told(conflict, fork, branch);
+                    // It is made anew for each state that is published while somebody has it at hand.
+                    let report = ConflictReport::of_first(self.epoch().as_ref(), conflict, words::FORKS_TOLD_MAX);
+                    let text = words::readme(&report, conflict.forks.len(), told);
+                    Some(File::of_bytes(text.into_bytes(), self.mtime_of_conflict(conflict)))
+                };
+                self.made.file(&format!("forks/{path}"), make).map(Node::File)
+            }
+            // It has the heads of the store.
             "report.json" => self.text(&format!("forks/{path}"), || report_json(self.epoch(), conflict)),
-            "resolution.json" => Some(self.bytes(resolution(id))),
+            "resolution.json" => Some(Node::File(File::of_bytes(resolution(id).into_bytes(), self.mtime_of_conflict(conflict)))),
             path => self.find_in_conflict(conflict, path),
         }
+    }
+
+    /// What is no event of a conflict is as old as its newest side: so it stays as it is, times included, while the conflict does.
+    fn mtime_of_conflict(&self, conflict: &Conflict) -> i128 {
+        let transactions = &self.epoch().index.transactions;
+        let tips = conflict.forks.iter().filter_map(|fork| fork.branches.last()).map(|branch| branch.tip);
+        self.mtime_of_transaction(tips.max_by(|&a, &b| transactions.compare(a, b)))
+    }
+
+    fn directory_of(&self, conflict: &Conflict) -> Node {
+        Node::Directory { mtime_ns: self.mtime_of_conflict(conflict) }
     }
 
     /// The names in a directory below `forks/`; `""` is `forks/` itself.
@@ -69,14 +85,16 @@ impl Tree {
         let path = below_streams(path)?;
         let paths = index.forks().paths(&conflict.id, &index.streams)?;
         if path.is_empty() || paths.find(path).is_some() || paths.has_below(path) {
-            return Some(self.directory());
+            return Some(self.directory_of(conflict));
         }
         let (directory, name) = path.rsplit_once('/')?;
         let fork = paths.find(directory)?;
         let name = name.strip_suffix(ENDING)?;
         let make = || {
             if name == BASE {
-                return Some(self.fork_lines(fork, &base_events(index, fork)));
+                let events = base_events(index, fork);
+                let base = self.fork_lines(fork, &events);
+                return Some(if events.is_empty() { base.written_at(self.mtime_of_conflict(conflict)) } else { base });
             }
             let at = branch_names(self.epoch().as_ref(), fork).iter().position(|held| held.is(name))?;
             Some(self.fork_lines(fork, &branch_events(index, fork, fork.branches.get(at)?)))

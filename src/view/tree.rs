@@ -233,6 +233,11 @@ impl Tree {
         self.dated(event.or_else(last).and_then(|event| self.written(self.epoch.index.events.transaction(event))))
     }
 
+    /// The same of a transaction.
+    pub(super) fn mtime_of_transaction(&self, transaction: Option<u32>) -> i128 {
+        self.dated(transaction.and_then(|transaction| self.written(transaction)))
+    }
+
     /// When a transaction was written, as its header says.
     fn written(&self, transaction: u32) -> Option<i128> {
         parse_rfc3339(&self.epoch.index.transactions.created_at(transaction))

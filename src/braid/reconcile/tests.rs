@@ -607,9 +607,15 @@ fn the_number_of_the_forks_rises_with_what_they_show_and_with_nothing_else() {
     let clones = Clones::forked();
     let braid = clones.open(0);
     let shown = || {
-        let mut files = everything(&braid.tree(), "forks");
+        let (tree, mut files) = (braid.tree(), everything(&braid.tree(), "forks"));
         files.retain(|(path, _)| !path.ends_with("/report.json"));
-        (braid.epoch().forks_number, files)
+        let time = |path: &str| match tree.find(path).unwrap() {
+            Node::File(file) => file.mtime_ns(),
+            Node::Directory { mtime_ns } => mtime_ns,
+        };
+        // Of each file, and of the directory that it is in.
+        let timed = files.into_iter().map(|(path, text)| (time(&path), time(path.rsplit_once('/').unwrap().0), path, text));
+        (braid.epoch().forks_number, timed.collect::<Vec<_>>())
     };
     let first = shown();
     braid.append(draft(&event("elsewhere", 1))).unwrap();

@@ -310,7 +310,11 @@ impl World {
     /// What is below `forks/` is as it was while its number is, but for the heads in the reports.
     fn check_forks(&mut self, clone: usize) {
         let braid = self.open(clone);
-        let now = files(&braid, &["forks"], |path| !path.ends_with("/report.json"));
+        let (tree, mut now) = (braid.tree(), files(&braid, &["forks"], |path| !path.ends_with("/report.json")));
+        for (path, text) in &mut now {
+            let file = tree.find(path).and_then(Node::into_file).unwrap();
+            *text = format!("{} {text}", file.mtime_ns());
+        }
         let number = braid.epoch().forks_number;
         if let Some((before, shown)) = &self.clones[clone].forks {
             assert!(*before != number || *shown == now, "{clone}: {shown:#?} then {now:#?} {:#?}", self.story);
