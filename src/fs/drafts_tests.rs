@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Release;
 use super::model_tests::table::{LINE, OTHER};
+use super::receipt::{Attempt, Receipt, sha256_hex};
 use super::staging_tests::{Desk, ME, NEW};
 use crate::disk::Op;
 use crate::model::Errno;
@@ -207,6 +208,29 @@ fn a_draft_that_was_renamed_and_whose_receipt_found_no_room_is_finished_where_it
     desk.restart();
     assert_eq!((desk.commits(), desk.list("staging")), (1, vec![]));
     assert_eq!(desk.receipt("n.jsonl")["state"], "committed");
+}
+
+/// Who has read that a file was committed may save its name again before that is written: what is begun then has ids that the next daemon needs.
+#[test]
+fn a_receipt_that_is_written_late_overtakes_none_that_was_begun_or_forgotten() {
+    let desk = Desk::new();
+    desk.drop_file("x.jsonl", LINE).unwrap();
+    let staging = desk.fs.staging.as_ref().unwrap();
+    let on_disk = || std::fs::read_to_string(desk.home.path().join("tmp/receipts/x.jsonl")).ok();
+    let committed = Receipt::parse(on_disk().unwrap().as_bytes()).unwrap();
+    let attempt = Attempt { from: "x.jsonl".to_owned(), event_ids: vec!["id".to_owned()] };
+    let pending = Receipt { attempt: Some(attempt), ..Receipt::pending("x.jsonl", 1, sha256_hex(b"2"), None) };
+    staging.hold(&committed);
+    staging.save(&pending).unwrap();
+    staging.save_held("x.jsonl").unwrap();
+    assert_eq!(on_disk().unwrap().as_bytes(), pending.to_bytes());
+    staging.hold(&committed);
+    staging.forget_receipt("x.jsonl").unwrap();
+    staging.save_held("x.jsonl").unwrap();
+    assert_eq!(on_disk(), None);
+    staging.hold(&committed);
+    staging.save_held("x.jsonl").unwrap();
+    assert_eq!(on_disk().unwrap().as_bytes(), committed.to_bytes());
 }
 
 /// Copies files and directories.

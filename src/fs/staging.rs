@@ -11,7 +11,7 @@ mod recover;
 mod rename;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use names::commit_kind;
@@ -45,8 +45,8 @@ pub struct Staging {
     /// When the daemon began, by the clock that nobody sets, and by the one that is set.
     begun: (Instant, SystemTime),
     state: Mutex<State>,
-    /// Taken before the state: shared while a receipt is written or forgotten, alone while one is that is shown already.
-    writing: RwLock<()>,
+    /// Taken before the state, by who writes or forgets a receipt: of one name there is one at a time.
+    writing: receipts::Writing,
     /// The drafts that are told of, by name; never taken while the state is held.
     told: Mutex<Vec<(String, Finding)>>,
     /// The names, the hashes and the times of what was just refused with `ESTALE`, and named by its path.
@@ -239,7 +239,7 @@ impl Staging {
             stale: Mutex::default(),
             begun: (Instant::now(), SystemTime::now()),
             state: Mutex::default(),
-            writing: RwLock::default(),
+            writing: receipts::Writing::default(),
             told: Mutex::default(),
             verdict: Condvar::new(),
         }

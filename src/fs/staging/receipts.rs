@@ -1,6 +1,7 @@
 //! The receipts as files: which there are, what they say, and the refusals in plain words.
 
-use std::sync::{Arc, PoisonError};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fs::locked;
@@ -21,12 +22,32 @@ pub(super) struct Brief {
     mtime_ns: i128,
 }
 
+/// So many receipts are written beside each other, but for names that chance puts together.
+const WRITERS_MAX: usize = 64;
+
+/// Who writes the receipts of which names.
+pub(super) struct Writing([Mutex<()>; WRITERS_MAX]);
+
+impl Default for Writing {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Mutex::default()))
+    }
+}
+
+impl Writing {
+    /// Waits until nobody writes that of a name, and keeps it so while what this returns is held.
+    fn lock(&self, name: &str) -> Option<MutexGuard<'_, ()>> {
+        let place = usize::try_from(BuildHasherDefault::<DefaultHasher>::default().hash_one(name)).unwrap_or_default() % WRITERS_MAX;
+        self.0.get(place).map(locked)
+    }
+}
+
 impl Staging {
     /// Writes a receipt in place of the one before.
-    pub(super) fn save(&self, receipt: &Receipt) -> Result<(), Errno> {
+    pub(in crate::fs) fn save(&self, receipt: &Receipt) -> Result<(), Errno> {
         let name = StagedName::new(&receipt.name).ok_or(Errno::EINVAL)?;
         let text = receipt.to_bytes();
-        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing.lock(&receipt.name);
         let dropped = if receipt.state == Verdict::Committed { Ok(()) } else { self.drop_graced(&receipt.name) };
         let saved = dropped.and_then(|()| self.kept.save(&name, &text).map_err(|error| error.errno()));
         // While undecided the one before still stands, for a second save is told by it.
@@ -52,7 +73,7 @@ impl Staging {
     }
 
     /// Shows the receipt of a commit that is still to be written.
-    pub(super) fn hold(&self, receipt: &Receipt) {
+    pub(in crate::fs) fn hold(&self, receipt: &Receipt) {
         let text = receipt.to_bytes();
         let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
         let mut state = locked(&self.state);
@@ -71,9 +92,9 @@ impl Staging {
     }
 
     /// Writes a receipt that is shown and not written, unless the next one of its name was begun or it was forgotten.
-    pub(super) fn save_held(&self, name: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn save_held(&self, name: &str) -> Result<(), Errno> {
         // Nothing newer is written meanwhile.
-        let _writing = self.writing.write().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing.lock(name);
         let text = locked(&self.state).unsaved.get(name).cloned();
         let Some((staged, text)) = StagedName::new(name).zip(text) else { return Ok(()) };
         self.kept.save(&staged, &text).map_err(|error| error.errno())?;
@@ -164,7 +185,7 @@ impl Staging {
         if !locked(&self.state).receipts.contains_key(name) {
             return Err(if self.receipt(name).is_some() { Errno::EBUSY } else { Errno::ENOENT });
         }
-        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing.lock(name);
         let was_unsaved = locked(&self.state).unsaved.remove(name).is_some();
         match self.kept.forget(&staged) {
             Err(error) if !(was_unsaved && error.is_not_found()) => return Err(error.errno()),
