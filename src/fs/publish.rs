@@ -156,8 +156,8 @@ impl Fs {
     pub fn publish(&self, tree: Arc<dyn Tree>, changed: &[String], tell: &dyn Fn(&Notice), shown: &dyn Fn()) -> Again {
         let old = self.shown();
         // Before the first whole tree no names are told.
-        let (mut held, newest, is_all) =
-            locked(&self.nodes).begin_publication(!old.sizes.is_ready(), |directory| tree.is_same_below(&*old.sizes, directory));
+        let is_same = |directory: &str| self.is_never_told(directory) || tree.is_same_below(&*old.sizes, directory);
+        let (mut held, newest, is_all) = locked(&self.nodes).begin_publication(!old.sizes.is_ready(), is_same);
         let left_behind = self.left_behind(&held);
         let listings = Listings::between(&*old.sizes, &*tree, changed, is_all || self.manner.uncached);
         held.extend(changed.iter().filter_map(|path| self.held_by_path(&old, path)));
@@ -192,6 +192,12 @@ impl Fs {
         let arrived = self.tell_changes(&changes, previous, newest, tell);
         left_behind.iter().for_each(tell);
         Again { arrived, learned: self.unused_ends(&changes) }
+    }
+
+    /// Whether nothing below a directory of the root is told of or kept: where files can be written, the kernel asks for all of states and moments, and
+    /// who opens a state keeps it.
+    fn is_never_told(&self, directory: &str) -> bool {
+        !self.manner.read_only && matches!(directory, "views" | "at")
     }
 
     /// The ends of files that have grown before who learned of them has made use of that.
