@@ -45,7 +45,7 @@ pub struct Nodes {
     /// Those of files that trees look for on the disk, by path: once such a file has gone no tree tells which one it was. And those of longer
     /// prefixes than categories, which a tree makes to tell which one it is.
     stored: HashMap<Arc<str>, u64>,
-    /// Those that came since the last publication began, in their order.
+    /// Those that came since the last publication began, or came back, in their order.
     recent: Vec<u64>,
     came: u64,
     /// Whether nothing was published yet.
@@ -159,11 +159,12 @@ impl Nodes {
         }
     }
 
-    /// Its name stands for an inode again, which is told of again: what was kept for it meanwhile is not needed. A state is kept for whoever has it
-    /// open.
+    /// Its name stands for an inode again, which is told of again: what was kept for it meanwhile is not needed. It counts as one that came, for a
+    /// publication may be about to replace it. A state is kept for whoever has it open.
     pub fn unpin(&mut self, number: u64) {
-        if let Some(held) = self.held.get_mut(&number).filter(|held| !is_folded(&held.identity.path)) {
-            held.pinned = None;
+        let held = self.held.get_mut(&number).filter(|held| !is_folded(&held.identity.path));
+        if held.is_some_and(|held| held.pinned.take().is_some()) {
+            self.recent.push(number);
         }
     }
 

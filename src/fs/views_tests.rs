@@ -488,6 +488,30 @@ fn a_name_that_stands_for_a_file_again_is_told_of_again() {
     assert_eq!(text(&fs, one), "one\n");
 }
 
+/// Story: a name that stood for a held file again was looked up while the next file was published, and the file could not be read any more.
+#[test]
+fn a_file_whose_name_is_looked_up_again_while_it_is_replaced_stays_readable() {
+    let path = "quarantine/a.jsonl.reason";
+    let tree = |text: &str, log: &str| Memory::default().with_text(path, text).with("log.jsonl", 1, log);
+    let fs = fs(&tree("one\n", "1\n"));
+    publish(&fs, &tree("one\n", "1\n"));
+    let (one, _) = (walk(&fs, path).unwrap().ino, walk(&fs, "log.jsonl").unwrap());
+    publish(&fs, &tree("two\n", "1\n"));
+    publish(&fs, &tree("one\n", "1\n"));
+    let told = RefCell::new(Vec::new());
+    let tell = |notice: &Notice| {
+        // The first is of the log's old end, while sizes and names are still the old ones.
+        if told.borrow().is_empty() {
+            assert_eq!(walk(&fs, path).unwrap().ino, one);
+        }
+        told.borrow_mut().push(notice.clone());
+    };
+    fs.publish(tree("three\n", "1\n2\n").shown(), &[], &tell, &|| ());
+    assert_eq!(text(&fs, one), "one\n");
+    assert!(told.borrow().iter().any(|notice| matches!(notice, Notice::Name { name, .. } if name == "a.jsonl.reason")), "{told:?}");
+    assert_ne!(walk(&fs, path).unwrap().ino, one);
+}
+
 /// Story: a program that read `feed/after/N.jsonl` for each new N made each append tell the kernel of all that it had ever read.
 #[test]
 fn the_names_of_many_that_came_after_a_number_are_dropped() {
