@@ -224,6 +224,7 @@ fn a_receipt_that_is_written_late_overtakes_none_that_was_begun_or_forgotten() {
     staging.save(&pending).unwrap();
     staging.save_held("x.jsonl").unwrap();
     assert_eq!(on_disk().unwrap().as_bytes(), pending.to_bytes());
+    assert_eq!(staging.forget_receipt("x.jsonl"), Err(Errno::EBUSY), "the one before is shown, and this one is on disk");
     staging.hold(&committed);
     staging.forget_receipt("x.jsonl").unwrap();
     staging.save_held("x.jsonl").unwrap();

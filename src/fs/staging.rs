@@ -64,6 +64,8 @@ struct State {
     receipts: BTreeMap<String, Option<receipts::Brief>>,
     /// The texts of receipts that are shown and not written: not yet, or they could not be.
     unsaved: HashMap<String, Vec<u8>>,
+    /// The names whose receipt on disk is pending: it is what the next daemon finishes.
+    begun: HashSet<String>,
     /// When it was last looked which receipts are old.
     receipts_looked: Option<Instant>,
     /// Refusals whose plain words somebody has removed.

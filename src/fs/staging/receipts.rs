@@ -53,7 +53,9 @@ impl Staging {
         // While undecided the one before still stands, for a second save is told by it.
         if receipt.state == Verdict::Pending {
             if saved.is_ok() {
-                locked(&self.state).unsaved.remove(&receipt.name);
+                let mut state = locked(&self.state);
+                state.unsaved.remove(&receipt.name);
+                state.begun.insert(receipt.name.clone());
             }
             return saved;
         }
@@ -63,8 +65,7 @@ impl Staging {
         }
         let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
         let mut state = locked(&self.state);
-        state.dismissed.remove(&receipt.name);
-        state.receipts.insert(receipt.name.clone(), Some(brief));
+        state.show(receipt, brief);
         match saved {
             Ok(()) => drop(state.unsaved.remove(&receipt.name)),
             Err(_) => drop(state.unsaved.insert(receipt.name.clone(), text)),
@@ -77,8 +78,7 @@ impl Staging {
         let text = receipt.to_bytes();
         let brief = self.brief_of(receipt, text.len() as u64, super::now_ns());
         let mut state = locked(&self.state);
-        state.dismissed.remove(&receipt.name);
-        state.receipts.insert(receipt.name.clone(), Some(brief));
+        state.show(receipt, brief);
         state.unsaved.insert(receipt.name.clone(), text);
     }
 
@@ -186,7 +186,14 @@ impl Staging {
             return Err(if self.receipt(name).is_some() { Errno::EBUSY } else { Errno::ENOENT });
         }
         let _writing = self.writing.lock(name);
-        let was_unsaved = locked(&self.state).unsaved.remove(name).is_some();
+        let was_unsaved = {
+            let mut state = locked(&self.state);
+            // What is on disk is of the next save: the next daemon would need it.
+            if state.begun.contains(name) {
+                return Err(Errno::EBUSY);
+            }
+            state.unsaved.remove(name).is_some()
+        };
         match self.kept.forget(&staged) {
             Err(error) if !(was_unsaved && error.is_not_found()) => return Err(error.errno()),
             _ => drop(locked(&self.state).receipts.remove(name)),
@@ -285,6 +292,13 @@ impl Staging {
 }
 
 impl State {
+    /// Shows a receipt that was decided.
+    fn show(&mut self, receipt: &Receipt, brief: Brief) {
+        self.begun.remove(&receipt.name);
+        self.dismissed.remove(&receipt.name);
+        self.receipts.insert(receipt.name.clone(), Some(brief));
+    }
+
     /// Whether a refusal is shown in plain words: as long as the file or the draft that it speaks of is there, unless somebody removed it.
     fn tells(&self, name: &str, brief: &Brief) -> bool {
         let is_there = |name: &str| self.names.contains_key(name);
