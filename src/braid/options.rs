@@ -26,7 +26,8 @@ pub struct OpenOptions {
     pub threads: usize,
     /// Whether files are compared with what was saved of them before the store is ready, instead of soon after.
     pub verify: bool,
-    /// After how many changes the index is saved as a whole anew, if they are also a thirty-second part of it; so many a start goes through.
+    /// After how many changes the index is saved as a whole anew, if they are also a thirty-second part of it; so many a start goes through. A
+    /// transaction of many events counts as half as many.
     pub save_after: usize,
     /// The disk; another one only in tests.
     pub disk: Disk,

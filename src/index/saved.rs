@@ -31,6 +31,8 @@ const PACK_HEAD: usize = 24;
 const TABLE_HEAD: usize = 40;
 /// The mark of no base.
 const NO_BASE: Mark = [0; 16];
+/// How much of a start another event of a transaction takes, in sixteenths of one with its transaction.
+const EVENT_WEIGHT: usize = 8;
 /// The least room that a mapping has beyond what is in the file.
 const ROOM_MIN: u64 = 1 << 20;
 
@@ -43,7 +45,7 @@ pub struct Saved {
     table_len: u64,
     pending: Vec<u8>,
     noting: Noting,
-    /// How many records of the table a start has to go through, in sixteenths ([`weight`]).
+    /// How much a start has to go through in the table, in sixteenths of a transaction of one event ([`weight`]).
     records: usize,
     /// Whether base or table have the number of a state.
     is_numbered: bool,
@@ -321,9 +323,20 @@ fn is_number(record: &Record) -> bool {
     matches!(record, Record::State(_) | Record::SetApart(_))
 }
 
-/// How much of a start a record takes, in sixteenths: what has a number was noted when it came or went.
+/// How much of a start a record takes, in sixteenths of a transaction of one event: what has a number was noted when it came or went.
 fn weight(record: &Record) -> usize {
-    if is_number(record) { 1 } else { 16 }
+    match record {
+        Record::State(_) | Record::SetApart(_) => 1,
+        Record::Came(file) => 16 + EVENT_WEIGHT * file.events.len().saturating_sub(1),
+        _ => 16,
+    }
+}
+
+/// How much a start has to go through for what is in an index, if no base holds it: as many transactions of one event.
+#[must_use]
+pub fn work(index: &Index) -> usize {
+    let (transactions, events) = (index.transactions.len() as usize, index.events.len() as usize);
+    transactions + events.saturating_sub(transactions) * EVENT_WEIGHT / 16
 }
 
 /// The records whose lines are in the pack, the bytes of the table up to their end, and those of the pack.
@@ -403,7 +416,7 @@ impl Saved {
         }
     }
 
-    /// How many records a start would have to go through.
+    /// How much a start would have to go through, as so many transactions of one event.
     #[must_use]
     pub fn records(&self) -> usize {
         self.records / 16

@@ -32,7 +32,7 @@ const READ_STEP: usize = 32;
 /// What no file has.
 const NO_INODE: u64 = 0;
 
-/// A base is written anew once the records beside it are this part of what it holds.
+/// A base is written anew once what a start has to go through beside it is this part of what it holds.
 const BASE_PART: usize = 32;
 
 /// The files behind it, and what was taken over without a look at the files.
@@ -73,9 +73,9 @@ impl Saving {
 }
 
 impl Keeper {
-    /// How many records are more than a start should go through.
+    /// How much is more than a start should go through, as so many transactions of one event.
     fn records_max(&self) -> usize {
-        self.options.save_after.max(self.index.transactions.len() as usize / BASE_PART)
+        self.options.save_after.max(saved::work(&self.index) / BASE_PART)
     }
 
     /// Lists the files, reads the ingestion log and takes over what the last process left, all at once. What is listed is compared with

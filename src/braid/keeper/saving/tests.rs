@@ -659,3 +659,17 @@ fn a_file_that_is_written_without_end_is_not_waited_for_without_end() {
         assert_eq!(kept.unwrap(), Packed::Mended);
     });
 }
+
+#[test]
+fn a_few_large_transactions_are_saved_as_a_whole_as_many_small_ones_are() {
+    for (transactions, events, is_due) in [(3, 1_000, true), (3, 10, false)] {
+        let (_temp, dir) = store();
+        let braid = Braid::open(&dir, &OpenOptions::default()).unwrap();
+        braid.wait_ready().unwrap();
+        for n in 0..transactions {
+            append(&braid, &(0..events).map(|at| event("s", n * events + at)).collect::<String>());
+        }
+        drop(braid);
+        assert_eq!(saved(&dir, "braidfs.base").exists(), is_due, "{transactions} of {events} events");
+    }
+}
