@@ -3,6 +3,7 @@
 //! An [`Index`] is a persistent value: [`Index::clone`] shares everything, so each published epoch is one clone. Nothing
 //! here is a source of truth; it is built again from the files at any time.
 
+pub mod absent;
 pub mod directories;
 pub mod events;
 pub mod feed;
@@ -243,7 +244,7 @@ impl Index {
                 event_type: self.type_number(event.event_type),
                 line_len: event.line_len as u64,
             };
-            self.events.enter(event.event_id, entry, &self.pack);
+            self.events.enter(event.event_id, entry, first_event, &self.pack);
             offset += event.line_len as u64;
         }
         number
@@ -410,10 +411,16 @@ impl Index {
         self.find_stream(stream).and_then(|number| self.stream_list(number)).map_or(0, |list| list.events.len())
     }
 
-    /// The event with an id that is in the views, first in number.
+    /// The event with an id that is in the views; where several are, any of them.
     #[must_use]
     pub fn find_event(&self, id: EventId) -> Option<u32> {
         self.events.find(id, &self.pack, |event| self.is_shown(event))
+    }
+
+    /// Notes which of these events, each with a number that was its own, are in no view.
+    pub(crate) fn note_absent(&mut self, mut gone: Vec<(u32, EventId)>) {
+        gone.retain(|&(_, id)| self.find_event(id).is_none());
+        self.feed.note_absent(&gone);
     }
 
     /// Whether an event is in the views.

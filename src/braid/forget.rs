@@ -55,7 +55,7 @@ impl Braid {
         }
         let known = store.forgotten().map_err(|error| Failure::new(error.to_string(), ""))?;
         let mut gone: BTreeMap<EventId, Option<String>> =
-            vanished_events(&epoch.index, &known).into_keys().map(|id| (id, file_of(&epoch.index, id).map(|(file, _)| file))).collect();
+            vanished_events(&epoch.index, &known).map(|id| (id, file_of(&epoch.index, id).map(|(file, _)| file))).collect();
         let mut eventless: BTreeMap<TransactionId, String> =
             epoch.eventless_gone.iter().map(|&id| (id, file_of_transaction(&epoch.index, id))).collect();
         let mut forgotten = Forgotten::default();

@@ -144,7 +144,7 @@ fn gone(git: &Program, epoch: &Epoch) -> Result<(BTreeSet<String>, usize), GitEr
     names.extend(missing);
     // Where it cannot be read what was forgotten, that is looked for too.
     let forgotten = epoch.store.forgotten().unwrap_or_default();
-    let mut vanished: HashSet<EventId> = vanished_events(&epoch.index, &forgotten).into_keys().collect();
+    let mut vanished: HashSet<EventId> = vanished_events(&epoch.index, &forgotten).collect();
     if !vanished.is_empty() {
         names.extend(holding(git, epoch, &mut vanished)?);
     }

@@ -135,6 +135,12 @@ impl Events {
         shared
     }
 
+    /// How many events were found to have the id of an earlier one when they were taken in.
+    #[must_use]
+    pub fn shared_count(&self) -> usize {
+        self.again.len()
+    }
+
     /// Makes room for so many events, before the first is entered.
     pub(crate) fn reserve(&mut self, events: usize) {
         if self.is_empty() {
@@ -142,17 +148,36 @@ impl Events {
         }
     }
 
-    /// Enters an event whose line is already in the pack.
-    pub(crate) fn enter(&mut self, id: EventId, entry: Entry, pack: &Pack) -> u32 {
+    /// Enters an event whose line is already in the pack; `first` is the first one of its transaction.
+    ///
+    /// Where its transaction was here before, it takes the place of the event that it was then, which no view will show again: so an id is in
+    /// the table once for each transaction that has it, however often they come and go.
+    pub(crate) fn enter(&mut self, id: EventId, entry: Entry, first: u32, pack: &Pack) -> u32 {
         let event = self.push(entry);
         self.end = entry.offset + entry.line_len;
-        let Self { offset, table, again, .. } = self;
+        let Self { offset, transaction, table, again, .. } = self;
         let hash = table.hash(id.as_bytes());
-        if table.find(hash, |held| id_at(offset.at(held), pack) == id).is_some() {
+        let mut is_shared = false;
+        let is_former = |held: u32| {
+            let is_same = id_at(offset.at(held), pack) == id;
+            let is_former = is_same && held < first && transaction.at(held) == entry.transaction;
+            is_shared |= is_same && !is_former;
+            is_former
+        };
+        if table.replace(hash, event, is_former) {
+            return event;
+        }
+        if is_shared {
             again.push(event);
         }
         table.insert(hash, event, |table, held| table.hash(id_at(offset.at(held), pack).as_bytes()));
         event
+    }
+
+    /// How many events are found by their ids.
+    #[cfg(test)]
+    pub(crate) fn found_by_id(&self) -> u64 {
+        self.table.len()
     }
 
     /// Steps over lines of files that are not here any more, so that the next line begins at `offset`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::dag::column::Column;
 use crate::format::binary::binary_fields;
 use crate::format::lines::GONE_TAIL_LEN;
+use crate::index::absent::Absent;
 use crate::index::events::Events;
 use crate::index::sequence::Sequence;
 use crate::model::EventId;
@@ -28,8 +29,9 @@ pub struct Feed {
     gone: Column<[u8; 16]>,
     /// The numbers whose events are gone.
     gone_seqs: Arc<BTreeSet<u32>>,
+    absent: Arc<Absent>,
 }
-binary_fields!(Feed { items, incarnation, gone, gone_seqs });
+binary_fields!(Feed { items, incarnation, gone, gone_seqs, absent });
 
 /// What stands at a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +81,39 @@ impl Feed {
         self.gone_seqs.iter().map(|&seq| u64::from(seq)).take_while(move |&seq| seq <= seq_nr)
     }
 
-    /// The numbers behind one whose events are gone, ascending.
-    pub fn gone_behind(&self, seq_nr: u64) -> impl Iterator<Item = u64> {
-        let from = u32::try_from(seq_nr).ok().and_then(|seq| seq.checked_add(1));
-        from.into_iter().flat_map(|from| self.gone_seqs.range(from..).map(|&seq| u64::from(seq)))
+    /// The numbers whose events are gone, ascending, each with its event if that is known.
+    pub fn gone_events(&self) -> impl Iterator<Item = (u64, EventId)> {
+        let of = |seq: u64| match self.slot(self.items.get(seq.checked_sub(1)?)?) {
+            Slot::Gone(id) if !id.0.is_nil() => Some((seq, id)),
+            _ => None,
+        };
+        self.gone_upto(self.latest()).filter_map(of)
+    }
+
+    /// The events that have a number and are in no view.
+    #[must_use]
+    pub fn absent(&self) -> &Arc<Absent> {
+        &self.absent
+    }
+
+    /// Notes that events are in no view, each with a number that was its own.
+    pub(crate) fn note_absent(&mut self, absent: &[(u32, EventId)]) {
+        if !absent.is_empty() {
+            let held = Arc::make_mut(&mut self.absent);
+            absent.iter().filter(|(_, id)| !id.0.is_nil()).for_each(|&(seq, id)| held.insert(id, seq));
+        }
+    }
+
+    /// Notes that events came into the views.
+    pub(crate) fn note_present(&mut self, ids: impl Iterator<Item = EventId>) {
+        if self.absent.is_empty() {
+            return;
+        }
+        let back: Vec<EventId> = ids.filter(|&id| self.absent.has(id)).collect();
+        if !back.is_empty() {
+            let held = Arc::make_mut(&mut self.absent);
+            back.into_iter().for_each(|id| held.remove(id));
+        }
     }
 
     fn item(&mut self, seq: u32, slot: Slot) -> u32 {

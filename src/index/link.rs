@@ -67,6 +67,8 @@ impl Index {
         let new_tail = self.merged_tail(&old_tail, &shown, &plan);
         let mut touched = self.splice_views(keep, &old_tail, &new_tail, &plan);
         shown.retain(|tx| !plan.moved.contains(tx));
+        let Self { feed, transactions, events, pack, .. } = &mut *self;
+        feed.note_present(shown.iter().flat_map(|&tx| transactions.events(tx)).map(|event| events.id(event, pack)));
         let floor = floor.into_iter().chain(least_depth(self).filter(|_| floor.is_some())).min();
         self.follow_forks(&Change { shown: &shown, hidden: &plan.hidden, moving: &plan.moving, floor });
         touched.transactions = shown.iter().chain(&plan.hidden).copied().collect();

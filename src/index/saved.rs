@@ -24,7 +24,7 @@ pub use record::{Record, SavedEvent, SavedFile, checksum, decode, encode};
 pub type Mark = [u8; 16];
 
 /// The format; another one is built anew.
-const MAGIC: [u8; 8] = *b"braidfs8";
+const MAGIC: [u8; 8] = *b"braidfs9";
 /// The bytes of the pack before the first line: the format and the pack's mark.
 const PACK_HEAD: usize = 24;
 /// The bytes of the table before the first record: the format, the pack's mark, and that of the base which it follows.

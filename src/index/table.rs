@@ -51,17 +51,35 @@ impl Table {
         hasher.finish()
     }
 
+    /// How many numbers it holds.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// The first number whose key `is` the one asked for.
-    pub fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub fn find(&self, hash: u64, is: impl FnMut(u32) -> bool) -> Option<u32> {
+        Some(self.numbers.at(self.find_slot(hash, is)? as u32))
+    }
+
+    /// Puts another number in the place of the first that `is` it, which has the same key; gives whether there was one.
+    pub fn replace(&mut self, hash: u64, number: u32, is: impl FnMut(u32) -> bool) -> bool {
+        let slot = self.find_slot(hash, is);
+        if let Some(slot) = slot {
+            self.numbers.set(slot, number);
+        }
+        slot.is_some()
+    }
+
+    fn find_slot(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<usize> {
         let mask = self.tags.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
             match self.tags.at(slot as u32) {
                 EMPTY => return None,
                 tag if tag == tag_of(hash) => {
-                    let number = self.numbers.at(slot as u32);
-                    if is(number) {
-                        return Some(number);
+                    if is(self.numbers.at(slot as u32)) {
+                        return Some(slot);
                     }
                 }
                 _ => {}

@@ -294,3 +294,40 @@ fn the_feed_keeps_its_numbers_when_an_event_goes_and_comes_back() {
     );
     assert_eq!(index.feed.incarnation, 1);
 }
+
+/// A working copy that switches branches takes the same files away and brings them back, as often as it likes.
+#[test]
+fn what_went_and_returned_a_hundred_times_is_found_at_the_first_look() {
+    let mut index = Index::default();
+    let made = made(1, &[], 0, 0, &[(0, 0), (1, 1)]);
+    for _ in 0..100 {
+        let tx = enter(&mut index, &made);
+        index.link(&[tx], &[]);
+        let first = index.feed.latest();
+        let slots: Vec<Slot> = index.transactions.events(tx).map(Slot::Event).collect();
+        let Index { feed, events, .. } = &mut index;
+        feed.append(&slots, events);
+        assert!(index.feed.absent().is_empty());
+        for (_, _, id) in &made.events {
+            let mut looks = 0;
+            index.events.find(*id, &index.pack, |_| {
+                looks += 1;
+                false
+            });
+            assert_eq!(looks, 1);
+            assert!(index.find_event(*id).is_some());
+        }
+        index.link(&[], &[tx]);
+        let gone: Vec<(u32, EventId)> = (first as u32 + 1..).zip(made.events.iter().map(|event| event.2)).collect();
+        let Index { feed, events, .. } = &mut index;
+        feed.mark_gone(&gone, events);
+        index.note_absent(gone.clone());
+        // Each counts once, with its last number.
+        let mut absent: Vec<(u64, EventId)> = index.feed.absent().iter().map(|(id, seq)| (seq, id)).collect();
+        absent.sort_unstable();
+        assert_eq!(absent, gone.iter().map(|&(seq, id)| (u64::from(seq), id)).collect::<Vec<_>>());
+    }
+    assert_eq!(index.events.found_by_id(), 2);
+    assert_eq!(index.events.shared_count(), 0);
+    assert_eq!(index.feed.gone_count(), 200);
+}

@@ -388,11 +388,18 @@ impl Transactions {
         self.header_sum.set(at, facts.header_sum);
         let is_merge = facts.parents.len() > 1;
         self.flags.set(at, Flags::PRESENT.with(Flags::CLOSES_ALL, facts.closes_all).with(Flags::MERGE, is_merge));
+        let former = self.detail.at(number);
         self.detail.set(at, NONE);
         if facts.details != Details::default() {
             let key = facts.details.key.clone();
-            self.detail.set(at, self.details.len() as u32);
-            self.details.push(Arc::new(facts.details));
+            // What was here before has a place.
+            if former == NONE {
+                self.detail.set(at, self.details.len() as u32);
+                self.details.push(Arc::new(facts.details));
+            } else {
+                self.detail.set(at, former);
+                self.details.set(former as usize, Arc::new(facts.details));
+            }
             if let Some(key) = key {
                 self.enter_key(&key, number);
             }
@@ -402,6 +409,9 @@ impl Transactions {
 
     fn enter_key(&mut self, key: &str, number: u32) {
         let hash = self.keys.hash(key.as_bytes());
+        if self.keys.find(hash, |held| held == number).is_some() {
+            return;
+        }
         let (detail, details) = (&self.detail, &self.details);
         self.keys.insert(hash, number, |table, held| {
             let key = details.get(detail.at(held) as usize).and_then(|details| details.key.as_deref());

@@ -90,8 +90,8 @@ impl Keeper {
             // Nobody knows what one holds that cannot be read.
             return true;
         }
-        let vanished = vanished_events(&self.index, &self.store.forgotten().unwrap_or_default());
-        let mut nameless: BTreeSet<EventId> = vanished.into_keys().filter(|&id| file_of(&self.index, id).is_none()).collect();
+        let forgotten = self.store.forgotten().unwrap_or_default();
+        let mut nameless: BTreeSet<EventId> = vanished_events(&self.index, &forgotten).filter(|&id| file_of(&self.index, id).is_none()).collect();
         for refused in files.quarantined.iter().take(REFUSED_READ_MAX) {
             let text = self.store.load(&refused.file).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
             for id in text.split(r#""event_id":""#).filter_map(|rest| rest.get(..36)?.parse().ok()) {

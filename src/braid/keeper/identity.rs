@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::braid::AppendError;
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::commit::storage;
+use crate::braid::keeper::ingestion::Ingestion;
 use crate::disk;
 use crate::index::Index;
 use crate::model::{ReplicaId, TransactionId};
@@ -162,7 +163,7 @@ impl Keeper {
     /// since, and an event that was numbered after it is gone. Its line does not say whose it was.
     fn may_have_missed_last(&self) -> bool {
         let last = self.chain.identity.last_transaction.and_then(|id| self.index.transactions.find_valid(id));
-        last.is_some_and(|tx| self.ingestion.has_gone_behind(&self.index, tx)) && self.store.was_opened_by_eventcore_fs()
+        last.is_some_and(|tx| Ingestion::has_gone_behind(&self.index, tx)) && self.store.was_opened_by_eventcore_fs()
     }
 
     /// What was not made durable: writing stops only where a sync failed, and not what comes before it.

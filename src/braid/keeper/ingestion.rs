@@ -8,7 +8,7 @@ mod fresh;
 mod gone;
 mod waiting;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::braid::keeper::ingestion::gone::Gone;
 use crate::braid::keeper::ingestion::waiting::Waiting;
@@ -209,23 +209,26 @@ impl Ingestion {
             let seq = events.seq_nr(event);
             (seq, id_in(self.log.ids(), seq.into()).unwrap_or_else(|| events.id(event, pack)))
         });
-        let gone: Vec<(u32, EventId)> = gone.collect();
+        let mut gone: Vec<(u32, EventId)> = gone.collect();
+        let had_numbers = if feed.gone_count() > 0 { former_numbers(index, hidden) } else { Vec::new() };
         for tx in hidden {
             self.unnumbered.remove(tx);
         }
         if !gone.is_empty() {
+            let Index { feed, events, .. } = &mut *index;
             feed.mark_gone(&gone, events);
             self.is_changed = true;
         }
+        gone.extend(had_numbers);
+        index.note_absent(gone);
     }
 
     /// Whether an event is gone that got its number after those of a transaction.
-    pub(super) fn has_gone_behind(&self, index: &Index, tx: u32) -> bool {
+    pub(super) fn has_gone_behind(index: &Index, tx: u32) -> bool {
         let last = index.transactions.events(tx).map(|event| u64::from(index.events.seq_nr(event))).max();
         let Some(last) = last.filter(|&last| last > 0) else { return false };
         // One that is back has a fresh number.
-        let is_gone = |seq: u64| self.id_of(seq).is_some_and(|id| !id.0.is_nil() && index.find_event(id).is_none());
-        index.feed.gone_behind(last).any(is_gone)
+        index.feed.absent().last_seq_nr() > last
     }
 
     /// Whether the log has lines that the feed does not hold.
@@ -251,6 +254,7 @@ impl Ingestion {
         }
         let mut superseded = Vec::new();
         let mut slots = Vec::with_capacity(ids.len());
+        let mut gone = Vec::new();
         for (at, &id) in ids.iter().enumerate() {
             // Of several lines for one id the last counts, unless it was passed as gone: then the event gets a fresh number.
             let counts = last_line.get(&id) == Some(&at) && !self.gone.has(held + 1 + at as u64, id);
@@ -258,11 +262,15 @@ impl Ingestion {
             if let Some(event) = event {
                 superseded.extend(Some((index.events.seq_nr(event), id)).filter(|(seq, _)| *seq > 0));
             }
+            if event.is_none() {
+                gone.push(((held + 1) as u32 + at as u32, id));
+            }
             slots.push(event.map_or(Slot::Gone(id), Slot::Event));
         }
         let Index { feed, events, .. } = &mut *index;
         feed.mark_gone(&superseded, events);
         feed.append(&slots, events);
+        index.note_absent(gone);
         self.settle(index);
         self.show_certain(index)
     }
@@ -373,6 +381,19 @@ impl Ingestion {
 /// Whether an event of a transaction has no number.
 fn lacks_numbers(index: &Index, tx: u32) -> bool {
     index.transactions.events(tx).any(|event| index.events.seq_nr(event) == 0)
+}
+
+/// The numbers that events of transactions had which have none now: they came back and were not numbered since.
+fn former_numbers(index: &Index, transactions: &[u32]) -> Vec<(u32, EventId)> {
+    let Index { feed, events, pack, .. } = index;
+    let of_transactions = transactions.iter().flat_map(|&tx| index.transactions.events(tx));
+    let without: HashSet<EventId> =
+        of_transactions.filter(|&event| events.seq_nr(event) == 0).map(|event| events.id(event, pack)).collect();
+    if without.is_empty() {
+        return Vec::new();
+    }
+    let of_them = feed.gone_events().filter(|(_, id)| without.contains(id));
+    of_them.filter_map(|(seq, id)| Some((u32::try_from(seq).ok()?, id))).collect()
 }
 
 /// The event of a number.

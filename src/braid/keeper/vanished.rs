@@ -13,7 +13,7 @@ use crate::disk::{Stat, quoted_name};
 use crate::epoch::Epoch;
 use crate::format::text::{counted_as, quoted};
 use crate::index::Index;
-use crate::index::feed::Slot;
+use crate::index::absent::Absent;
 use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
 use crate::store::Store;
 
@@ -51,7 +51,7 @@ impl Sought {
     pub(in crate::braid) fn of(epoch: &Epoch) -> Self {
         // Where it cannot be read what was forgotten, that is looked for too.
         let forgotten = epoch.store.forgotten().unwrap_or_default();
-        Self { events: vanished_events(&epoch.index, &forgotten).into_keys().collect(), eventless: BTreeSet::clone(&epoch.eventless_gone) }
+        Self { events: vanished_events(&epoch.index, &forgotten).collect(), eventless: BTreeSet::clone(&epoch.eventless_gone) }
     }
 
     pub(in crate::braid) fn is_empty(&self) -> bool {
@@ -181,11 +181,8 @@ impl LookedInto {
 #[derive(Default)]
 pub(super) struct Vanished {
     findings: Vec<Finding>,
-    /// Which feed they were told of, how many files had come and gone, and how often those beside the index had changed.
-    told: Option<(u32, usize, u64, u64)>,
-    /// The events that they were told of, and of how many transactions it is known that they have none of those.
-    events: BTreeSet<EventId>,
-    without: u32,
+    /// What was in no view when they were told, and how often the files beside the index had changed.
+    told: Option<(Arc<Absent>, u64)>,
     in_git: InGit,
     /// The numbers of which it is known that their events are gone, and the facts of the file that says so.
     forgotten: BTreeMap<u64, EventId>,
@@ -208,30 +205,22 @@ impl Vanished {
         self.eventless.note(index, hidden);
     }
 
-    /// Looks anew which events this replica has seen and has no more, where so many files have come and gone; cheap where none did. Gives whether
-    /// something else is to be shown.
-    fn look(&mut self, index: &Index, store: &Store, roster: &Roster, came_and_went: u64) -> bool {
+    /// Looks anew which events this replica has seen and has no more; costs nothing where the same ones are gone, whatever else comes. Gives
+    /// whether something else is to be shown.
+    fn look(&mut self, index: &Index, store: &Store, roster: &Roster) -> bool {
         let is_eventless_new = self.eventless.follow(index, store);
         let has_learned = self.follow_forgotten(index, store) || is_eventless_new;
-        let state = (index.feed.incarnation, index.feed.gone_count(), came_and_went, roster.changes());
-        let is_told = self.told.replace(state) == Some(state) && !has_learned;
-        if is_told && !self.has_written(index) {
+        let (absent, changes) = (index.feed.absent(), roster.changes());
+        let is_told = self.told.as_ref().is_some_and(|(of, of_files)| Arc::ptr_eq(of, absent) && *of_files == changes);
+        if is_told && !has_learned {
             return false;
         }
-        self.without = index.transactions.len();
+        self.told = Some((Arc::clone(absent), changes));
         let events = vanished_events(index, &self.forgotten);
-        let findings = findings(index, &events, self.eventless.gone(), &self.in_git, |file| roster.is_refused(file));
-        self.events = events.into_keys().collect();
+        let findings = findings(index, events, self.eventless.gone(), &self.in_git, |file| roster.is_refused(file));
         let is_new = findings != self.findings;
         self.findings = findings;
         is_new || is_eventless_new
-    }
-
-    /// Whether one of them was written again, by a commit of ours that gave its id; looks at what was committed since the last time.
-    fn has_written(&mut self, index: &Index) -> bool {
-        let Index { transactions, events, pack, .. } = index;
-        let new = std::mem::replace(&mut self.without, transactions.len())..transactions.len();
-        !self.events.is_empty() && new.flat_map(|tx| transactions.events(tx)).any(|event| self.events.contains(&events.id(event, pack)))
     }
 
     /// Looks whether something was forgotten, here or by another process; costs one look at a file's facts, and nothing where nothing is gone.
@@ -260,8 +249,7 @@ impl Vanished {
 impl Keeper {
     /// Tells anew which events this replica has seen and has no more.
     pub(super) fn look_for_vanished(&mut self) {
-        let came_and_went = self.counters.came + self.counters.went;
-        if self.vanished.look(&self.index, &self.store, &self.roster, came_and_went) {
+        if self.vanished.look(&self.index, &self.store, &self.roster) {
             self.mark_dirty();
         }
     }
@@ -281,9 +269,8 @@ impl Keeper {
         shared: &Shared,
     ) -> Result<(), Failure> {
         let failure = |message: String| Failure::new(message, "");
-        let vanished = vanished_events(&self.index, &self.vanished.forgotten);
-        let of_event = |(id, numbers): (EventId, Vec<u64>)| numbers.into_iter().map(move |seq| (seq, id));
-        let new: Vec<(u64, EventId)> = vanished.into_iter().filter(|(id, _)| events.contains(id)).flat_map(of_event).collect();
+        let vanished: HashSet<EventId> = vanished_events(&self.index, &self.vanished.forgotten).filter(|id| events.contains(id)).collect();
+        let new: Vec<(u64, EventId)> = self.index.feed.gone_events().filter(|(_, id)| vanished.contains(id)).collect();
         let is_of_log = |seq, id| self.ingestion.id_of(seq) == Some(id);
         let update = self.store.update_forgotten(is_of_log, &new).and_then(|numbers| {
             let known = self.store.update_eventless(&BTreeSet::new(), eventless)?;
@@ -300,20 +287,12 @@ impl Keeper {
     }
 }
 
-/// The events that have a number and are not here, each with its numbers; without the numbers that are forgotten.
-pub(in crate::braid) fn vanished_events(index: &Index, forgotten: &BTreeMap<u64, EventId>) -> BTreeMap<EventId, Vec<u64>> {
-    let feed = &index.feed;
-    let mut vanished: BTreeMap<EventId, Vec<u64>> = BTreeMap::new();
-    for seq in feed.gone_upto(feed.latest()) {
-        if let Some(Slot::Gone(id)) = feed.items.get(seq - 1).map(|item| feed.slot(item))
-            && !id.0.is_nil()
-            && forgotten.get(&seq) != Some(&id)
-            && index.find_event(id).is_none()
-        {
-            vanished.entry(id).or_default().push(seq);
-        }
-    }
-    vanished
+/// The events that have a number and are not here, sorted; without those whose last number is forgotten.
+pub(in crate::braid) fn vanished_events<'a>(
+    index: &'a Index,
+    forgotten: &'a BTreeMap<u64, EventId>,
+) -> impl Iterator<Item = EventId> + use<'a> {
+    index.feed.absent().iter().filter(|(id, seq)| forgotten.get(seq) != Some(id)).map(|(id, _)| id)
 }
 
 /// The name of the file that had an event, and its transaction, as long as the index has not been read anew.
@@ -329,7 +308,7 @@ pub(in crate::braid) fn is_gone(epoch: &Epoch, name: &str) -> bool {
 
 fn findings(
     index: &Index,
-    vanished: &BTreeMap<EventId, Vec<u64>>,
+    vanished: impl Iterator<Item = EventId>,
     eventless: &BTreeSet<TransactionId>,
     in_git: &InGit,
     is_refused: impl Fn(&str) -> bool,
@@ -344,7 +323,7 @@ fn findings(
             None => drop(by_file.insert(file.clone(), (Some(*id), 0))),
         }
     }
-    for &id in vanished.keys() {
+    for id in vanished {
         if let Some((branch, file)) = in_git.branches.get(&id) {
             let (files, events) = by_branch.entry(branch).or_default();
             files.insert(file);

@@ -13,6 +13,7 @@ use crate::disk::Disk;
 use crate::disk::twin::Twin;
 use crate::epoch::Epoch;
 use crate::format::draft::{DraftKind, parse_draft};
+use crate::index::Index;
 use crate::index::feed::Slot;
 use crate::model::{ConflictState, Draft, Errno, EventId, FindingKind, Severity};
 use crate::view::Node;
@@ -333,6 +334,16 @@ impl World {
         let before = &self.clones[clone].shown;
         assert!(now.starts_with(before), "{clone}: {before:?} then {now:?} {:#?}", self.story);
         self.clones[clone].shown = now;
+        self.check_absent(clone, index);
+    }
+
+    /// What has a number and is in no view is what a look at every number finds.
+    fn check_absent(&self, clone: usize, index: &Index) {
+        let is_absent = |(_, id): &(u64, EventId)| index.find_event(*id).is_none();
+        let found: BTreeMap<EventId, u64> = index.feed.gone_events().filter(is_absent).map(|(seq, id)| (id, seq)).collect();
+        let held: BTreeMap<EventId, u64> = index.feed.absent().iter().collect();
+        assert_eq!(held, found, "{clone} {:#?}", self.story);
+        assert_eq!(index.feed.absent().last_seq_nr(), found.into_values().max().unwrap_or(0));
     }
 
     /// Everybody has met everybody.

@@ -12,7 +12,6 @@ use crate::braid::keeper::ingestion::Ingestion;
 use crate::braid::keeper::trouble::Trouble;
 use crate::disk;
 use crate::index::Index;
-use crate::index::feed::Slot;
 use crate::model::{EventId, Finding, FindingKind, Severity};
 use crate::store::{LogError, Store};
 
@@ -32,8 +31,8 @@ type AsOf = (u32, u64, usize, usize);
 #[derive(Default)]
 pub(super) struct Waiting {
     since: Option<Instant>,
-    /// Which numbers nobody recorded, as of what.
-    unrecorded: Option<(AsOf, Numbers)>,
+    /// Which numbers nobody recorded, as of which incarnation of the feed and how many of its events were gone.
+    unrecorded: Option<((u32, usize), Numbers)>,
     /// What was found, as of what.
     found: Option<(AsOf, Option<Finding>)>,
     /// Why the log takes no line.
@@ -147,23 +146,27 @@ impl Ingestion {
         if feed.gone_count() == 0 {
             return Arc::default();
         }
-        let state = (feed.incarnation, feed.latest(), feed.gone_count(), 0);
+        let state = (feed.incarnation, feed.gone_count());
         let has_learned = self.gone.follow(store);
-        if let Some((of, unrecorded)) = &self.waiting.unrecorded
+        let has_number = |id: EventId| index.find_event(id).is_some_and(|event| index.events.seq_nr(event) > 0);
+        if let Some((of, unrecorded)) = &mut self.waiting.unrecorded
             && *of == state
             && !has_learned
         {
+            // As long as the same numbers are gone, nothing but a later one for its event takes one out.
+            if unrecorded.values().any(|&id| has_number(id)) {
+                Arc::make_mut(unrecorded).retain(|_, id| !has_number(*id));
+            }
             return Arc::clone(unrecorded);
         }
-        let mut last: BTreeMap<EventId, u64> = BTreeMap::new();
-        for seq in feed.gone_upto(feed.latest()) {
-            if let Some(Slot::Gone(id)) = feed.items.get(seq - 1).map(|item| feed.slot(item))
-                && !id.0.is_nil()
-            {
-                last.insert(id, seq);
+        // Nearly all of them are recorded.
+        let not_recorded: Vec<(u64, EventId)> = feed.gone_events().filter(|&(seq, id)| !self.gone.has(seq, id)).collect();
+        let mut last: BTreeMap<EventId, u64> = not_recorded.into_iter().map(|(seq, id)| (id, seq)).collect();
+        if !last.is_empty() {
+            for (seq, id) in feed.gone_events() {
+                last.entry(id).and_modify(|last| *last = (*last).max(seq));
             }
         }
-        let has_number = |id: EventId| index.find_event(id).is_some_and(|event| index.events.seq_nr(event) > 0);
         let unrecorded = last.into_iter().filter(|&(id, seq)| !self.gone.has(seq, id) && !has_number(id)).map(|(id, seq)| (seq, id));
         let unrecorded = Arc::new(unrecorded.collect());
         self.waiting.unrecorded = Some((state, Arc::clone(&unrecorded)));
