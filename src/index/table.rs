@@ -77,11 +77,7 @@ impl Table {
         loop {
             match self.tags.at(slot as u32) {
                 EMPTY => return None,
-                tag if tag == tag_of(hash) => {
-                    if is(self.numbers.at(slot as u32)) {
-                        return Some(slot);
-                    }
-                }
+                tag if tag == tag_of(hash) && is(self.numbers.at(slot as u32)) => return Some(slot),
                 _ => {}
             }
             slot = (slot + 1) & mask;

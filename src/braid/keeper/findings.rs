@@ -91,7 +91,8 @@ impl Keeper {
             return true;
         }
         let forgotten = self.store.forgotten().unwrap_or_default();
-        let mut nameless: BTreeSet<EventId> = vanished_events(&self.index, &forgotten).filter(|&id| file_of(&self.index, id).is_none()).collect();
+        let mut nameless: BTreeSet<EventId> =
+            vanished_events(&self.index, &forgotten).filter(|&id| file_of(&self.index, id).is_none()).collect();
         for refused in files.quarantined.iter().take(REFUSED_READ_MAX) {
             let text = self.store.load(&refused.file).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
             for id in text.split(r#""event_id":""#).filter_map(|rest| rest.get(..36)?.parse().ok()) {
