@@ -36,6 +36,8 @@ use crate::index::sequence::Sequence;
 use crate::index::transactions::{Details, Facts, Flags, Transactions};
 use crate::model::{EventId, Header};
 
+pub use link::Linked;
+
 /// As many comparisons are cheaper than a table.
 const COMPARED_MAX: usize = 64;
 

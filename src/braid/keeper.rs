@@ -43,6 +43,7 @@ use crate::braid::keeper::checkpoints::Checkpoints;
 use crate::braid::keeper::commit::{LOCK_WAIT, Waiting};
 use crate::braid::keeper::delivered::DeliveredTwice;
 use crate::braid::keeper::desk::{Desk, Rest};
+use crate::braid::keeper::findings::LastTold;
 use crate::braid::keeper::forks_shown::ForksShown;
 use crate::braid::keeper::hold::Hold;
 use crate::braid::keeper::identity::Chain;
@@ -55,7 +56,6 @@ use crate::braid::keeper::record::ForeignCounter;
 use crate::braid::keeper::roster::Roster;
 use crate::braid::keeper::saving::Saving;
 use crate::braid::keeper::shelf::Shelf;
-use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::trouble::{AGAIN, Trouble};
 use crate::braid::keeper::vanished::Vanished;
 use crate::braid::keeper::watching::Watching;
@@ -127,8 +127,7 @@ pub(super) struct Keeper {
     number: u64,
     forks_shown: ForksShown,
     dirty: bool,
-    /// What was last told of all that our own commits do not change, and with which files; none if it may have changed since.
-    told: RefCell<Option<(Arc<FilesTold>, Told)>>,
+    told: RefCell<LastTold>,
 
     // What is there, and what became of it.
     hold: Hold,
@@ -226,7 +225,7 @@ impl Keeper {
             touched: self.touched.clone(),
             feed_shown: self.ingestion.shown(),
             quarantined: Arc::clone(&self.files_told().quarantined),
-            findings: Arc::new(self.findings()),
+            findings: self.findings(),
             snapshots: self.shelf.shown(),
             checkpoints: self.checkpoints.shown(),
             origins: Arc::clone(&self.memory.origins),
@@ -246,10 +245,11 @@ impl Keeper {
     pub(super) fn publish(&mut self, shared: &Shared) {
         if self.is_partial && self.progress.ready {
             // It is shown with the rest.
-            return self.mark_dirty();
+            return self.mark_unshown();
         }
         self.record_gone();
-        if self.ingestion.take_changed() | self.locking.take_changed() {
+        self.ingestion.take_changed();
+        if self.ingestion.take_told() | self.locking.take_changed() {
             self.tell_anew();
         }
         self.check_snapshots();
@@ -270,15 +270,20 @@ impl Keeper {
         !self.is_partial && (self.dirty || self.ingestion.is_changed() || self.locking.is_changed() || self.touched != Touched::default())
     }
 
-    /// Notes that the next look must publish, also where no file changed.
+    /// Notes that the next look must publish, also where no file changed, and that what is told of files and transactions may be another.
     pub(super) fn mark_dirty(&mut self) {
-        self.dirty = true;
+        self.mark_unshown();
         self.tell_anew();
     }
 
-    /// Notes that something happened which is no commit of ours.
+    /// The same where what is told of files and transactions stays.
+    pub(super) fn mark_unshown(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Notes that what is told of files and transactions may be another.
     fn tell_anew(&mut self) {
-        self.told.take();
+        self.told.borrow_mut().forget();
     }
 
     /// Serves at a desk until it is told to stop or nobody can ask any more.
@@ -426,7 +431,7 @@ impl Keeper {
         // No commit comes with what was refused.
         let refused = (self.counters.refused, self.counters.failed);
         if self.ingestion.owes_gone() || std::mem::replace(&mut self.shown_refused, refused) != refused {
-            self.mark_dirty();
+            self.mark_unshown();
         }
         // No hint tells that a disk has come to itself.
         self.pending.add_all(self.roster.unreadable().take(UNREADABLE_MAX));

@@ -128,8 +128,9 @@ impl Forks {
         ((self.open.len() - provisional) as u64, provisional as u64)
     }
 
-    /// The reads of streams that others wrote at the same time, in the order of streams and readers.
-    pub fn stale_reads(&self) -> impl Iterator<Item = &StaleRead> {
+    /// The reads of streams that others wrote at the same time, by stream and reader; another map once there was a change.
+    #[must_use]
+    pub fn stale_reads(&self) -> &Arc<BTreeMap<(u32, u32), StaleRead>> {
         self.reads.stale()
     }
 

@@ -74,7 +74,7 @@ impl Keeper {
     /// Looks whether checkpoints came or changed without us.
     pub(super) fn follow_checkpoints(&mut self) {
         if self.checkpoints.follow(&self.store, self.ingestion.log()) {
-            self.mark_dirty();
+            self.mark_unshown();
         }
     }
 
@@ -100,7 +100,7 @@ impl Keeper {
         let saved = self.store.save_checkpoint(name, seq_nr, self.ingestion.log(), force);
         if saved.is_ok() {
             self.checkpoints.note_saved(&self.store, name, seq_nr);
-            self.mark_dirty();
+            self.mark_unshown();
         } else {
             self.follow_checkpoints();
         }

@@ -10,15 +10,18 @@ use crate::model::{Finding, FindingKind, Severity};
 pub(super) struct DeliveredTwice(BTreeSet<u32>);
 
 impl DeliveredTwice {
-    /// Notes which of the new transactions carry a key that another one has.
-    pub(super) fn note(&mut self, index: &Index, shown: &[u32]) {
+    /// Notes which of the new transactions carry a key that another one has; gives whether any does.
+    pub(super) fn note(&mut self, index: &Index, shown: &[u32]) -> bool {
         let transactions = &index.transactions;
+        let mut has_any = false;
         for &tx in shown {
             let key = transactions.details(tx).and_then(|details| details.key.as_deref());
             if let Some(other) = key.and_then(|key| transactions.find_key(key)).filter(|&other| other != tx) {
                 self.0.extend([tx, other]);
+                has_any = true;
             }
         }
+        has_any
     }
 
     /// What is to be saved of them.

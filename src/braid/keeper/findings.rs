@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::braid::keeper::Keeper;
+use crate::braid::keeper::memory::Memory;
 use crate::braid::keeper::told::{FilesTold, Told};
 use crate::braid::keeper::vanished::{file_of, vanished_events};
 use crate::dag::StaleRead;
 use crate::disk::quoted_name;
 use crate::epoch::Quarantined;
-use crate::index::Index;
+use crate::index::{Index, Linked};
 use crate::model::{EventId, Finding, FindingKind, Severity, TransactionId};
 
 /// How many refused files are looked into for events that have gone.
@@ -17,23 +18,88 @@ const REFUSED_READ_MAX: usize = 100;
 /// How many writers of a stream that was read a finding names.
 const WRITERS_TOLD_MAX: usize = 3;
 
+/// What was there before transactions came, to tell whether any of them gives something to report.
+pub(super) struct Before {
+    transactions: u32,
+    shared: usize,
+    stale: Arc<BTreeMap<(u32, u32), StaleRead>>,
+}
+
+impl Before {
+    pub(super) fn of(index: &Index) -> Self {
+        let stale = Arc::clone(index.forks().stale_reads());
+        Self { transactions: index.transactions.len(), shared: index.events.shared_count(), stale }
+    }
+
+    /// Whether what came changed nothing that is told of transactions: nobody has heard of it before, its parents are all here, and it has
+    /// nothing that another one has. Keys are asked of [`DeliveredTwice`].
+    ///
+    /// [`DeliveredTwice`]: crate::braid::keeper::delivered::DeliveredTwice
+    pub(super) fn is_all_there_is_to_tell(&self, index: &Index, linked: &Linked, memory: &Memory) -> bool {
+        let transactions = &index.transactions;
+        let is_new = |&tx: &u32| tx >= self.transactions && transactions.listed(tx).all(|parent| transactions.is_valid(parent));
+        let is_edited = |&tx: &u32| memory.edited.contains_key(&transactions.file_name(tx));
+        linked.hidden.is_empty()
+            && linked.moved.is_empty()
+            && linked.shown.iter().all(is_new)
+            && index.events.shared_count() == self.shared
+            && Arc::ptr_eq(index.forks().stale_reads(), &self.stale)
+            && (memory.edited.is_empty() || !linked.shown.iter().any(is_edited))
+    }
+}
+
+/// What was told last, and of what.
+#[derive(Default)]
+pub(super) struct LastTold {
+    /// What lasts, and with which files; none if it may have changed since.
+    lasting: Option<(Arc<FilesTold>, Arc<Told>)>,
+    all: Option<AllTold>,
+    /// How often what lasts was put together.
+    #[cfg(test)]
+    pub(super) times: u32,
+}
+
+/// All that was told.
+struct AllTold {
+    lasting: Arc<Told>,
+    besides: Vec<Finding>,
+    findings: Arc<Vec<Finding>>,
+}
+
+impl LastTold {
+    /// Notes that what lasts may have changed.
+    pub(super) fn forget(&mut self) {
+        self.lasting = None;
+    }
+}
+
 impl Keeper {
     /// Every finding, the gravest first.
-    pub(in crate::braid) fn findings(&self) -> Vec<Finding> {
-        let mut findings = self.checkpoints.findings();
-        findings.extend(self.projections.findings());
-        findings.extend(self.shelf.findings());
-        self.lasting_told().with(findings, Vec::dedup).into_findings()
+    pub(in crate::braid) fn findings(&self) -> Arc<Vec<Finding>> {
+        let mut others = self.checkpoints.findings();
+        others.extend(self.projections.findings());
+        others.extend(self.shelf.findings());
+        let lasting = self.lasting_told();
+        let mut last = self.told.borrow_mut();
+        if let Some(all) = &last.all
+            && Arc::ptr_eq(&all.lasting, &lasting)
+            && all.besides == others
+        {
+            return Arc::clone(&all.findings);
+        }
+        let findings = Arc::new(Told::clone(&lasting).with(others.clone(), Vec::dedup).into_findings());
+        last.all = Some(AllTold { lasting, besides: others, findings: Arc::clone(&findings) });
+        findings
     }
 
     /// What is told of all that our own commits do not change: a transaction of ours has a new id, and descends from all that is here. Made
     /// anew only when something else happened.
-    fn lasting_told(&self) -> Told {
+    fn lasting_told(&self) -> Arc<Told> {
         let files = self.files_told();
-        if let Some((of, told)) = &*self.told.borrow()
+        if let Some((of, told)) = &self.told.borrow().lasting
             && Arc::ptr_eq(of, &files)
         {
-            return told.clone();
+            return Arc::clone(told);
         }
         let mut findings = self.delivered_twice.findings(&self.index);
         findings.extend(duplicate_event_findings(&self.index));
@@ -64,7 +130,13 @@ impl Keeper {
             // Memory and git may both tell that a file has gone or was changed.
             findings.dedup_by(|b, a| a == b || (told_once(a.kind) && a.kind == b.kind && a.file.is_some() && a.file == b.file));
         });
-        *self.told.borrow_mut() = Some((files, told.clone()));
+        let told = Arc::new(told);
+        let mut last = self.told.borrow_mut();
+        last.lasting = Some((files, Arc::clone(&told)));
+        #[cfg(test)]
+        {
+            last.times += 1;
+        }
         told
     }
 
@@ -185,7 +257,7 @@ fn stale_read_findings(index: &Index) -> Vec<Finding> {
             hint: "nothing is forked; look whether what it decided still holds".to_owned(),
         }
     };
-    index.forks().stale_reads().map(finding).collect()
+    index.forks().stale_reads().values().map(finding).collect()
 }
 
 /// What gives a file its bytes back that no git has.
@@ -236,4 +308,60 @@ pub(in crate::braid) fn dangling_findings(
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use crate::braid::Braid;
+    use crate::braid::tests::{append, event, open, store};
+    use crate::model::FindingKind;
+
+    /// Copies the file of a new transaction of one store into another.
+    fn bring(from: &Braid, into: &Path, text: &str) -> String {
+        let file = format!("{}.jsonl", append(from, text).transaction_id);
+        fs::copy(from.store().dir().join("events").join(&file), into.join("events").join(&file)).unwrap();
+        file
+    }
+
+    /// How often findings were put together, and how often it was looked which events are gone.
+    fn times(braid: &Braid) -> (u32, u32) {
+        braid.at_keeper(|keeper, _| (keeper.told.borrow().times, keeper.vanished.looks)).unwrap()
+    }
+
+    fn told(braid: &Braid, kind: FindingKind) -> usize {
+        braid.epoch().findings.iter().filter(|finding| finding.kind == kind).count()
+    }
+
+    #[test]
+    fn what_changes_no_finding_has_none_told_anew() {
+        let ((_temp, dir), (_other_temp, other), (_third_temp, third)) = (store(), store(), store());
+        let (braid, elsewhere) = (open(&dir, false), open(&other, false));
+        append(&braid, "{\"key\":\"k\",\"events\":[{\"stream\":\"s\",\"type\":\"T\",\"data\":1}]}\n");
+        let keyed = bring(&elsewhere, &dir, "{\"key\":\"k\",\"events\":[{\"stream\":\"t\",\"type\":\"T\",\"data\":1}]}\n");
+        let lost = bring(&open(&third, false), &dir, &event("u", 1));
+        braid.refresh().unwrap();
+        fs::remove_file(dir.join("events").join(&lost)).unwrap();
+        braid.refresh().unwrap();
+        assert_eq!((told(&braid, FindingKind::DeliveredTwice), told(&braid, FindingKind::Vanished)), (1, 1));
+        let before = times(&braid);
+        for seq_nr in 1..=3 {
+            braid.save_checkpoint("c", seq_nr, false).unwrap();
+            bring(&elsewhere, &dir, &event("u", 2));
+            braid.refresh().unwrap();
+            append(&braid, &event("s", 2));
+        }
+        assert_eq!(times(&braid), before);
+        assert_eq!(told(&braid, FindingKind::DeliveredTwice), 1);
+
+        fs::remove_file(dir.join("events").join(&keyed)).unwrap();
+        braid.refresh().unwrap();
+        fs::copy(third.join("events").join(&lost), dir.join("events").join(&lost)).unwrap();
+        braid.refresh().unwrap();
+        assert_ne!(times(&braid), before);
+        assert_eq!((told(&braid, FindingKind::DeliveredTwice), told(&braid, FindingKind::Vanished)), (0, 1));
+    }
 }

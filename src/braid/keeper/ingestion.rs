@@ -42,6 +42,8 @@ pub(in crate::braid) struct Ingestion {
     problems: Vec<Finding>,
     /// Whether the next epoch shows something else of this than the newest one.
     is_changed: bool,
+    /// Whether something else is to be told of it.
+    has_told: bool,
 }
 
 /// Whether this user, or the disk, lets nobody write there: no sync has failed then.
@@ -65,6 +67,7 @@ impl Ingestion {
             waiting: Waiting::default(),
             problems: Vec::new(),
             is_changed: false,
+            has_told: false,
         })
     }
 
@@ -104,6 +107,15 @@ impl Ingestion {
     /// The same, as an epoch is made that shows it.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.is_changed)
+    }
+
+    /// Whether it tells something else than the newest epoch does, as an epoch is made that tells it.
+    pub(super) fn take_told(&mut self) -> bool {
+        std::mem::take(&mut self.has_told)
+    }
+
+    fn note_told(&mut self) {
+        (self.is_changed, self.has_told) = (true, true);
     }
 
     /// Whether there are events without a number.
@@ -351,7 +363,7 @@ impl Ingestion {
         if !problems.is_empty() {
             self.log.rewrite(lock)?;
             self.note_problems();
-            self.is_changed = true;
+            self.note_told();
         }
         Ok(problems)
     }
@@ -373,8 +385,10 @@ impl Ingestion {
             hint: "braidfs doctor --fix".to_owned(),
         };
         let problems: Vec<Finding> = self.log.problems().iter().map(told).chain(torn).map(finding).collect();
-        self.is_changed |= problems != self.problems;
-        self.problems = problems;
+        if problems != self.problems {
+            self.problems = problems;
+            self.note_told();
+        }
     }
 }
 

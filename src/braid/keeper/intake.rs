@@ -10,6 +10,7 @@ use tracing::field::Empty;
 
 use crate::braid::keeper::Keeper;
 use crate::braid::keeper::beginning::git_is_busy;
+use crate::braid::keeper::findings::Before;
 use crate::braid::keeper::hold::Seen;
 use crate::braid::keeper::load::{Good, Loaded, load};
 use crate::braid::keeper::roster::{Odd, claim_reason};
@@ -193,14 +194,17 @@ impl Keeper {
         self.expect_many(came.len());
         while !came.is_empty() {
             let mut round = Round::default();
+            let before = Before::of(&self.index);
             self.arrive_all(&came, &mut round, watcher);
             let linked = self.index.link(&round.entered, &[]);
             self.ingestion.wait_for(linked.shown.iter().chain(&linked.moved).copied());
             self.numbered.note(&self.index, &linked.shown, &linked.hidden);
             self.vanished.note_hidden(&self.index, &linked.hidden);
             self.chain.follow_own(&self.index, &linked.shown);
-            self.delivered_twice.note(&self.index, &linked.shown);
-            self.tell_anew();
+            let is_delivered_twice = self.delivered_twice.note(&self.index, &linked.shown);
+            if is_delivered_twice || !before.is_all_there_is_to_tell(&self.index, &linked, &self.memory) {
+                self.tell_anew();
+            }
             self.ingestion.forget_hidden(&mut self.index, &linked.hidden);
             if linked.shown.len() < round.entered.len() {
                 // What stands in a cycle of parents touches no view, and is told of as refused.

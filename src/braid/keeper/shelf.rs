@@ -241,7 +241,7 @@ impl Keeper {
             found |= std::mem::replace(&mut kept.is_damaged, is_damaged) != is_damaged;
         }
         if found {
-            self.mark_dirty();
+            self.mark_unshown();
         }
     }
 
@@ -269,7 +269,7 @@ impl Keeper {
         self.shelf.kept.extend(kept);
         self.shelf.kept.sort_by(|a, b| (&a.meta.name, a.meta.ordinal).cmp(&(&b.meta.name, b.meta.ordinal)));
         self.shelf.settle();
-        self.mark_dirty();
+        self.mark_unshown();
     }
 
     fn judged(&mut self, found: FoundSnapshot, before: &HashMap<&Path, &Kept>) -> Option<Kept> {

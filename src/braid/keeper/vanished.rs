@@ -188,6 +188,9 @@ pub(super) struct Vanished {
     forgotten: BTreeMap<u64, EventId>,
     forgotten_seen: Option<Option<Stat>>,
     eventless: Eventless,
+    /// How often it was looked which events are gone.
+    #[cfg(test)]
+    pub(super) looks: u32,
 }
 
 impl Vanished {
@@ -216,6 +219,10 @@ impl Vanished {
             return false;
         }
         self.told = Some((Arc::clone(absent), changes));
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         let events = vanished_events(index, &self.forgotten);
         let findings = findings(index, events, self.eventless.gone(), &self.in_git, |file| roster.is_refused(file));
         let is_new = findings != self.findings;

@@ -305,6 +305,7 @@ impl World {
     fn check_numbers(&mut self, clone: usize) {
         let epoch = self.open(clone).epoch();
         self.note_shown(clone, &epoch);
+        self.check_told(clone);
         self.check_forks(clone);
     }
 
@@ -344,6 +345,18 @@ impl World {
         let held: BTreeMap<EventId, u64> = index.feed.absent().iter().collect();
         assert_eq!(held, found, "{clone} {:#?}", self.story);
         assert_eq!(index.feed.absent().last_seq_nr(), found.into_values().max().unwrap_or(0));
+    }
+
+    /// What is told is what is told by who puts it together anew.
+    fn check_told(&mut self, clone: usize) {
+        let braid = self.open(clone);
+        let told = braid.at_keeper(|keeper, _| {
+            let told = keeper.findings();
+            keeper.mark_dirty();
+            (told, keeper.findings())
+        });
+        let (told, anew) = told.unwrap();
+        assert_eq!(told, anew, "{clone} {:#?}", self.story);
     }
 
     /// Everybody has met everybody.

@@ -21,8 +21,8 @@ pub(super) struct Reads {
 binary_fields!(Reads { readers, stale });
 
 impl Reads {
-    pub(super) fn stale(&self) -> impl Iterator<Item = &StaleRead> {
-        self.stale.values()
+    pub(super) fn stale(&self) -> &Arc<BTreeMap<(u32, u32), StaleRead>> {
+        &self.stale
     }
 
     /// Takes in transactions, in canonical order, that nothing here descends from.

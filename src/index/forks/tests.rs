@@ -135,7 +135,8 @@ fn check(index: &Index, dag: &Dag) -> Result<(), TestCaseError> {
     for conflict in forks.conflicts().iter() {
         prop_assert_eq!(forks.find(&conflict.id), Some(conflict));
     }
-    let stale: BTreeMap<_, _> = forks.stale_reads().map(|read| numbers.read(read)).map(|read| ((read.stream, read.reader), read)).collect();
+    let stale: BTreeMap<_, _> =
+        forks.stale_reads().values().map(|read| numbers.read(read)).map(|read| ((read.stream, read.reader), read)).collect();
     prop_assert_eq!(stale, stale_reads(dag));
     Ok(())
 }

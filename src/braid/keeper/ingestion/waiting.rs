@@ -129,7 +129,7 @@ impl Ingestion {
     fn tell(&mut self, told: Option<Finding>) {
         if self.waiting.told != told {
             self.waiting.told = told;
-            self.is_changed = true;
+            self.note_told();
         }
     }
 
