@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::format::names::{Decoded, ENDING, SEPARATORS, decode_file_name};
 use crate::fs::attr::is_past;
 use crate::fs::names::{RECEIPTS, STAGING};
 use crate::fs::source::{Content, is_folded, is_made_anew};
@@ -238,9 +239,23 @@ pub fn is_stored(path: &str) -> bool {
     path.starts_with("transactions/") || is_longer_prefix(path)
 }
 
-/// Whether a path in `categories/` may be that of a longer prefix than a category, which is not listed.
-pub fn is_longer_prefix(path: &str) -> bool {
-    path.strip_prefix(CATEGORIES).and_then(|rest| rest.strip_prefix('/')).is_some_and(|name| name.contains(['-', ':', '%']))
+/// What is found under a path in `categories/`, as far as the path tells.
+fn decode_category(path: &str) -> Option<Decoded> {
+    decode_file_name(path.strip_prefix(CATEGORIES)?.strip_prefix('/')?, ENDING)
+}
+
+/// Whether a path in `categories/` may be that of a longer prefix than a category.
+fn is_longer_prefix(path: &str) -> bool {
+    match decode_category(path) {
+        Some(Decoded::Exact(prefix)) => prefix.contains(SEPARATORS),
+        Some(Decoded::Cut) => true,
+        None => false,
+    }
+}
+
+/// Whether a path is certainly in no listing: that of a longer prefix than a category.
+pub fn is_unlisted(path: &str) -> bool {
+    matches!(decode_category(path), Some(Decoded::Exact(prefix)) if prefix.contains(SEPARATORS))
 }
 
 /// FNV-1a over the identity, its bits spread at the end: equal in every run.

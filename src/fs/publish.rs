@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::fs::attr::{is_past, moves};
 use crate::fs::concerned::Concerned;
-use crate::fs::nodes::{Held, Identity, is_longer_prefix, is_stored, is_told_below};
+use crate::fs::nodes::{Held, Identity, is_stored, is_told_below, is_unlisted};
 use crate::fs::source::{Content, Node, Tree, is_folded, is_made_anew};
 use crate::fs::{Fs, ROOT, Shown, locked, split};
 
@@ -120,8 +120,7 @@ impl Listings {
             return Self::Unknown;
         }
         let mut differ = HashSet::new();
-        // A longer prefix than a category is in no listing.
-        for path in changed.iter().filter(|path| !is_longer_prefix(path)) {
+        for path in changed.iter().filter(|path| !is_unlisted(path)) {
             let mut at = path.as_str();
             // A name that comes may bring its directory with it. What neither tree finds may have gone from the disk under the old one.
             while let Some((directory, _)) = split(at).filter(|_| old.find(at).is_none() || new.find(at).is_none()) {

@@ -224,6 +224,21 @@ fn a_longer_prefix_than_a_category_is_looked_at_where_it_has_grown_or_the_order_
     assert_eq!(told.iter().filter(|notice| matches!(notice, Notice::Name { .. })).count(), 100);
 }
 
+/// Story: a category whose file's name has an escape was taken for a longer prefix, which is not listed: after a merge `ls categories` did not show it.
+#[test]
+fn a_category_that_comes_is_listed_whatever_its_name() {
+    for name in ["%.jsonl", "%25.jsonl", "%2Ex.jsonl", "b.jsonl"] {
+        let tree = |name: &str| Memory::default().with("categories/a.jsonl", 1, "one\n").with(&format!("categories/{name}"), 1, "one\n");
+        let fs = fs(&tree("z.jsonl"));
+        publish(&fs, &tree("z.jsonl"));
+        let ino = walk(&fs, "categories").unwrap().ino;
+        let told = RefCell::new(Vec::new());
+        // As many as before, so that nothing but the name tells.
+        fs.publish(tree(name).shown(), &[format!("categories/{name}")], &|notice| told.borrow_mut().push(notice.clone()), &|| ());
+        assert!(told.borrow().contains(&Notice::Listing { ino }), "{name}: {told:?}");
+    }
+}
+
 /// Story: whoever had listed forty folds of twenty streams made each append take 6 ms.
 #[test]
 fn a_publication_looks_at_no_state_where_the_kernel_tells_who_has_it_open() {
