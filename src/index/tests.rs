@@ -299,10 +299,12 @@ fn the_feed_keeps_its_numbers_when_an_event_goes_and_comes_back() {
 #[test]
 fn what_went_and_returned_a_hundred_times_is_found_at_the_first_look() {
     let mut index = Index::default();
-    let made = made(1, &[], 0, 0, &[(0, 0), (1, 1)]);
+    let mut made = made(1, &[], 0, 0, &[(0, 0), (1, 1)]);
+    made.header.key = Some("k".to_owned());
     for _ in 0..100 {
         let tx = enter(&mut index, &made);
         index.link(&[tx], &[]);
+        assert_eq!(index.transactions.find_key("k"), Some(tx));
         let first = index.feed.latest();
         let slots: Vec<Slot> = index.transactions.events(tx).map(Slot::Event).collect();
         let Index { feed, events, .. } = &mut index;
@@ -328,6 +330,7 @@ fn what_went_and_returned_a_hundred_times_is_found_at_the_first_look() {
         assert_eq!(absent, gone.iter().map(|&(seq, id)| (u64::from(seq), id)).collect::<Vec<_>>());
     }
     assert_eq!(index.events.found_by_id(), 2);
+    assert_eq!(index.transactions.keys_and_details(), (1, 1));
     assert_eq!(index.events.shared_count(), 0);
     assert_eq!(index.feed.gone_count(), 200);
 }

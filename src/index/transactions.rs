@@ -407,6 +407,12 @@ impl Transactions {
         number
     }
 
+    /// How many keys are found, and how many transactions have details.
+    #[cfg(test)]
+    pub(crate) fn keys_and_details(&self) -> (u64, usize) {
+        (self.keys.len(), self.details.len())
+    }
+
     fn enter_key(&mut self, key: &str, number: u32) {
         let hash = self.keys.hash(key.as_bytes());
         if self.keys.find(hash, |held| held == number).is_some() {
