@@ -340,17 +340,6 @@ impl States for Projections {
         let (outcome, last_event) = self.fold(name, key, epoch, true)?;
         Some(StateText { bytes: text_of(&outcome, epoch), last_event })
     }
-
-    fn known_state(&self, name: &str, key: &str, epoch: &Epoch) -> Option<StateText> {
-        let read = self.definitions.find(&self.store, name)?;
-        let definition = match read.as_ref() {
-            Ok(definition) => definition,
-            Err(error) => return key.is_empty().then(|| StateText { bytes: error_text(error, epoch), last_event: None }),
-        };
-        let source = Source::find(definition, key, &epoch.index)?;
-        let outcome = self.known(definition, &slot_of(definition, key, true), &source)?;
-        Some(StateText { bytes: text_of(&outcome, epoch), last_event: source.last_event() })
-    }
 }
 
 impl Braid {

@@ -218,7 +218,8 @@ fn together(identity: &Identity) -> &str {
 fn is_told(identity: &Identity) -> bool {
     let path = &*identity.path;
     if identity.directory {
-        return is_told_below(path);
+        // Those of the root are as old as the last event, which may be in none of their files.
+        return path.contains('/') && is_told_below(path);
     }
     let Some((directory, _)) = path.rsplit_once('/') else { return false };
     let is_draft = matches!(directory.split('/').next(), Some(STAGING | RECEIPTS));

@@ -164,7 +164,6 @@ impl Fs {
         held.sort_by_key(|(ino, _)| *ino);
         held.dedup_by_key(|(ino, _)| *ino);
         let mut changes = self.changes(&held, &old, &*tree, &listings);
-        let mut states = displaced_states(&held, &*old.sizes, &*tree);
         for (ino, file) in continued(&changes) {
             locked(&self.nodes).begin_going_on(ino, Arc::clone(file));
         }
@@ -174,8 +173,6 @@ impl Fs {
             let mut nodes = locked(&self.nodes);
             let recent = nodes.recent();
             changes.extend(self.changes(&recent, &old, &*tree, &listings));
-            states.extend(displaced_states(&recent, &*old.sizes, &*tree));
-            states.into_iter().for_each(|(ino, state)| nodes.pin(ino, state));
             for change in changes.iter().filter(|change| matches!(change.fate, Fate::Replaced | Fate::Renewed)) {
                 if let Some(file) = same_file(&*old.sizes, &change.identity) {
                     nodes.pin(change.ino, file);
@@ -193,8 +190,7 @@ impl Fs {
         Again { arrived, learned: self.unused_ends(&changes) }
     }
 
-    /// Whether nothing below a directory of the root is told of or kept: where files can be written, the kernel asks for all of states and moments, and
-    /// who opens a state keeps it.
+    /// Whether nothing below a directory of the root is told of: where files can be written, the kernel asks for all of states and moments.
     fn is_never_told(&self, directory: &str) -> bool {
         !self.manner.read_only && matches!(directory, "views" | "at")
     }
@@ -411,20 +407,4 @@ fn continued(changes: &[Change]) -> impl Iterator<Item = (u64, &Arc<dyn Content>
         Fate::Continued { file, .. } => Some((change.ino, file)),
         _ => None,
     })
-}
-
-/// The states that may be others from now on, for those who have them open; folds nothing.
-fn displaced_states(held: &[(u64, Held)], old: &dyn Tree, new: &dyn Tree) -> Vec<(u64, Arc<dyn Content>)> {
-    let displaced = held.iter().filter_map(|(ino, Held { identity, pinned, .. })| {
-        if identity.directory || pinned.is_some() || !is_folded(&identity.path) {
-            return None;
-        }
-        let known = |tree: &dyn Tree| match tree.find_known(&identity.path) {
-            Some(Node::File(file)) if file.incarnation() == identity.incarnation => Some(file),
-            _ => None,
-        };
-        let state = known(old)?;
-        known(new).is_none().then_some((*ino, state))
-    });
-    displaced.collect()
 }

@@ -17,11 +17,6 @@ impl Tree for view::Tree {
         view::Tree::find(self, path).map(Node::from)
     }
 
-    fn find_known(&self, path: &str) -> Option<Node> {
-        // A past keeps nothing ready.
-        self.find_known_view(path.strip_prefix("views/")?).map(Node::from)
-    }
-
     fn find_former(&self, path: &str, incarnation: u64) -> Option<Arc<dyn Content>> {
         view::Tree::find_former(self, path, incarnation).map(|file| Arc::new(file) as Arc<dyn Content>)
     }

@@ -9,11 +9,6 @@ pub trait Tree: Send + Sync {
     /// Finds what a path names.
     fn find(&self, path: &str) -> Option<Node>;
 
-    /// Finds a state's file if nothing has to be folded for it; else none, though there may be one.
-    fn find_known(&self, path: &str) -> Option<Node> {
-        self.find(path)
-    }
-
     /// Finds the file that a path through a moment named before, by its incarnation, if it is still at hand.
     fn find_former(&self, _path: &str, _incarnation: u64) -> Option<Arc<dyn Content>> {
         None

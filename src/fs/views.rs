@@ -52,6 +52,13 @@ impl Fs {
             let ttl = view_ttl(&path, &node, shown.sizes.is_ready() && !self.decisions.is_open());
             let ino = nodes.look_up(identity);
             nodes.unpin(ino);
+            // Where nobody tells who opens it, a state is kept for whoever may.
+            if self.manner.read_only
+                && is_folded(&path)
+                && let Node::File(file) = &node
+            {
+                nodes.pin(ino, Arc::clone(file));
+            }
             return Ok((Found { attr: Attr::of_view(ino, &node), attr_ttl: ttl, entry_ttl: ttl }, shown.serial));
         }
     }

@@ -27,7 +27,4 @@ pub trait States: Send + Sync + Debug {
 
     /// The state of a stream, of a type, or with the key `""` the only one.
     fn state(&self, name: &str, key: &str, epoch: &Epoch) -> Option<StateText>;
-
-    /// The same if nothing has to be folded for it, at once; else none.
-    fn known_state(&self, name: &str, key: &str, epoch: &Epoch) -> Option<StateText>;
 }

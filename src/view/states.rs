@@ -19,24 +19,14 @@ impl Tree {
         self
     }
 
-    /// What a path below `views/` is if nothing has to be folded for it: for whoever must not wait.
-    #[must_use]
-    pub fn find_known_view(&self, rest: &str) -> Option<Node> {
-        self.find_view_with(rest, |states, name, key| states.known_state(name, key, self.epoch()))
-    }
-
     pub(super) fn find_view(&self, rest: &str) -> Option<Node> {
-        self.find_view_with(rest, |states, name, key| states.state(name, key, self.epoch()))
-    }
-
-    fn find_view_with(&self, rest: &str, state: impl FnOnce(&dyn States, &str, &str) -> Option<StateText>) -> Option<Node> {
         let states = self.states.as_deref()?;
         let Some((name, key)) = rest.split_once('/') else {
             if states.per(rest).is_some_and(|per| per != Per::All) {
                 return Some(self.directory());
             }
             let name = rest.strip_suffix(ENDING)?;
-            return if states.per(name)? == Per::All { self.state_file(state(states, name, "")?) } else { None };
+            return if states.per(name)? == Per::All { self.state_file(states.state(name, "", self.epoch())?) } else { None };
         };
         if states.per(name)? == Per::All {
             return None;
@@ -45,7 +35,7 @@ impl Tree {
             Decoded::Exact(key) => key,
             Decoded::Cut => states.keys(name, self.epoch())?.into_iter().find(|other| file_name(other, ENDING) == key)?,
         };
-        self.state_file(state(states, name, &key)?)
+        self.state_file(states.state(name, &key, self.epoch())?)
     }
 
     fn state_file(&self, state: StateText) -> Option<Node> {

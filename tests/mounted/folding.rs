@@ -42,6 +42,33 @@ fn views_are_listed_as_their_definitions_come_and_go() {
     }
 }
 
+/// Story: a read-only mount is told of no open, and kept a state only once an epoch came: replaced before, its definition took the state away.
+#[test]
+fn a_state_that_is_open_stays_whole_while_its_definition_is_replaced() {
+    let store = store(&[("a", "#: init: 0\n. + 1\n"), ("b", "#: init: 0\n#: per: stream\n. + 1\n")]);
+    for read_only in [true, false] {
+        let options = Mount::options(&store.path());
+        let mount = if read_only { options.arg("--read-only") } else { options }.start();
+        // From then on the kernel of a read-only mount opens by itself.
+        mount.read("log.jsonl");
+        let names = ["views/a.json", "views/b/a.json"];
+        let open = names.map(|name| fs::File::open(mount.join(name)).unwrap());
+        for (name, per) in [("a", ""), ("b", "#: per: stream\n")] {
+            fs::write(store.path().join(format!("projections/{name}.jq")), format!("#: init: 7\n{per}. + 1\n")).unwrap();
+        }
+        eventually("the names have the next states", || names.iter().all(|name| mount.read(name).trim() == "9"));
+        for (mut file, name) in open.into_iter().zip(names) {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut file, &mut text).unwrap_or_else(|error| panic!("{name}, read-only {read_only}: {error}"));
+            assert_eq!(text.trim(), "2", "{name}");
+        }
+        for (name, per) in [("a", ""), ("b", "#: per: stream\n")] {
+            fs::write(store.path().join(format!("projections/{name}.jq")), format!("#: init: 0\n{per}. + 1\n")).unwrap();
+        }
+        mount.unmount();
+    }
+}
+
 /// A process that begins to read a file.
 fn reader(mount: &Mount, name: &str) -> Child {
     Command::new("cat").arg(mount.join(name)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()

@@ -43,6 +43,20 @@ fn the_facts_of_a_view_are_plausible() {
     mount.unmount();
 }
 
+/// Story: after an event of a stream that has no category, the directory of the categories was as old as before.
+#[test]
+fn the_directories_of_the_root_are_as_old_as_the_last_event() {
+    let mut store = TestStore::new();
+    store.transaction().event("a-1", "T", json!(1)).write();
+    let mount = Mount::start(&store.path());
+    let times = || ["streams", "types", "categories", "transactions", "forks"].map(|name| fs::metadata(mount.join(name)).unwrap().mtime());
+    let before = times();
+    assert_eq!(append(&mount, "{\"stream\":\"one\",\"type\":\"T\",\"data\":1}\n"), 0);
+    let after = times();
+    assert!(after[0] > before[0] && after.iter().all(|time| *time == after[0]), "{before:?} {after:?}");
+    mount.unmount();
+}
+
 /// Story: behind the year 2262, where 64 bits of nanoseconds end, a view had the time of the store.
 #[test]
 fn a_view_has_the_time_of_its_last_event_whatever_the_clock_of_who_wrote_it_said() {

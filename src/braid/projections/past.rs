@@ -36,9 +36,4 @@ impl States for Past {
         let (outcome, last_event) = self.projections.fold(name, key, epoch, false)?;
         Some(StateText { bytes: text_of(&outcome, epoch), last_event })
     }
-
-    fn known_state(&self, _name: &str, _key: &str, _epoch: &Epoch) -> Option<StateText> {
-        // What was folded of another line is compared event by event, which takes its time.
-        None
-    }
 }
