@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SigSet, Signal};
@@ -25,6 +26,10 @@ pub const COMMAND: &str = "guard";
 const NAME: &std::ffi::CStr = c"braidfs-guard";
 /// What no terminal sends, and no service manager that ends whatever belongs to a service.
 const PARENT_DIED: Signal = Signal::SIGUSR1;
+
+/// Within this time it can be seen that a thread has ended.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A guard that watches the thread that started it. It ends when this is dropped.
 pub struct Guard(Child);
@@ -59,10 +64,17 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let _ = set_name(NAME);
     let mut awaited = SigSet::empty();
     awaited.add(PARENT_DIED);
-    // It may have ended before the signal was asked for.
-    let is_there = i32::try_from(parent) == Ok(getppid().as_raw()) && !disk::is_dying(parent);
-    if is_there && awaited.wait().is_err() {
-        return ExitCode::FAILURE;
+    let is_there = || i32::try_from(parent) == Ok(getppid().as_raw()) && !disk::is_dying(parent);
+    // It may have ended before the signal was asked for, and anybody may send one.
+    while is_there() {
+        if awaited.wait().is_err() {
+            return ExitCode::FAILURE;
+        }
+        // The signal comes a moment before it can be seen that the thread has ended.
+        let told = Instant::now();
+        while is_there() && told.elapsed() < SEEN_WITHIN {
+            std::thread::sleep(PAUSE);
+        }
     }
     // Of one that has ended nothing is left to cut.
     let _ = cut::cut_by(std::io::stdin());

@@ -576,6 +576,10 @@ fn a_guard_ends_with_its_mount() {
     let held = fs::read_dir(process.join("fd")).unwrap().map(|fd| fd.unwrap().file_name().into_string().unwrap());
     assert_eq!(held.collect::<std::collections::BTreeSet<_>>(), ["0", "1", "2"].map(str::to_owned).into());
     assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
+    // Whoever sends it what the kernel would send cuts nothing.
+    run("kill", ["-USR1", &guard]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(process.exists() && mount.join("log.jsonl").exists());
     assert!(mount.unmount().success());
     assert!(!process.exists());
 }
