@@ -8,6 +8,7 @@ use crate::fs::attr::{is_past, moves};
 use crate::fs::concerned::Concerned;
 use crate::fs::nodes::{Held, Identity, is_stored, is_told_below, is_unlisted};
 use crate::fs::source::{Content, Node, Tree, is_folded, is_made_anew};
+use crate::fs::views::same_file;
 use crate::fs::{Fs, ROOT, Shown, locked, split};
 
 /// One thing that the kernel must drop from its caches.
@@ -384,14 +385,6 @@ impl Fs {
         notices.sort();
         notices.dedup();
         notices
-    }
-}
-
-/// The file of a tree that an inode is, if its path still stands for it there.
-fn same_file(tree: &dyn Tree, identity: &Identity) -> Option<Arc<dyn Content>> {
-    match tree.find(&identity.path) {
-        Some(Node::File(file)) if !identity.directory && file.incarnation() == identity.incarnation => Some(file),
-        _ => None,
     }
 }
 

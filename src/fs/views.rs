@@ -8,7 +8,7 @@ use crate::fs::attr::{Attr, Found, Ttl, is_past, view_ttl};
 use crate::fs::names::RECEIPTS;
 use crate::fs::nodes::{Held, Identity};
 use crate::fs::own::Own;
-use crate::fs::source::{Content, Entry, Node, Slow, is_folded};
+use crate::fs::source::{Content, Entry, Node, Slow, Tree, is_folded};
 use crate::fs::{Fs, ROOT, join, locked};
 use crate::model::Errno;
 
@@ -236,14 +236,8 @@ impl Fs {
             return Ok(file);
         }
         let shown = self.shown();
-        for tree in [&shown.bytes, &shown.sizes] {
-            if let Some(Node::File(file)) = tree.find(&held.identity.path)
-                && file.incarnation() == held.identity.incarnation
-            {
-                return Ok(file);
-            }
-        }
-        self.pinned(&held)
+        let file = [&shown.bytes, &shown.sizes].into_iter().find_map(|tree| same_file(&**tree, &held.identity));
+        file.map_or_else(|| self.pinned(&held), Ok)
     }
 
     /// Whether an answer about an inode may take long.
@@ -303,6 +297,14 @@ fn child_path(directory: &str, name: &str) -> Option<String> {
 
 fn identity_of(path: &str, node: &Node) -> Identity {
     Identity { path: path.into(), incarnation: node.incarnation(), directory: matches!(node, Node::Directory { .. }) }
+}
+
+/// The file of a tree that an inode is, if its path still stands for it there.
+pub(super) fn same_file(tree: &dyn Tree, identity: &Identity) -> Option<Arc<dyn Content>> {
+    match tree.find(&identity.path) {
+        Some(Node::File(file)) if !identity.directory && file.incarnation() == identity.incarnation => Some(file),
+        _ => None,
+    }
 }
 
 fn is_same(node: &Node, identity: &Identity) -> bool {
